@@ -1,0 +1,3 @@
+//! What ties the rows below together on one node.
+
+pub mod core;
