@@ -37,6 +37,14 @@ impl fmt::Debug for Moment {
     }
 }
 
+/// The time since 1970, as this machine believes it: for numbers that must rise over restarts, and for nothing else, since
+/// it may be set back.
+#[must_use]
+pub fn since_1970() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// The time now.
 #[must_use]
 pub fn now() -> Moment {

@@ -8,8 +8,13 @@ pub const WIRE_VERSION: u16 = 1;
 // ---- actors ----
 /// Calls a mailbox takes before callers wait for room: what Ray leaves unbounded.
 pub const MAILBOX_CAPACITY: usize = 1_024;
+/// Calls a cell takes out of its mailbox at once: enough that senders seldom meet it at the lock.
+pub const MAILBOX_BATCH: usize = 64;
 /// Calls a cell runs before it lets other tasks of its thread go on.
 pub const CELL_BUDGET: usize = 128;
+
+/// Actors one node hosts: about 10 GB of idle ones.
+pub const HOSTED_ACTORS: usize = 10_000_000;
 
 // ---- messages ----
 /// A body up to this size travels inside its packet; a larger one is an object.
@@ -20,6 +25,16 @@ pub const BODY_DEPTH: usize = 64;
 pub const MESSAGE_REFS: usize = 16 << 10;
 /// Frames a chain of asks may have: beyond it the asks are surely recursive.
 pub const CHAIN_FRAMES: usize = 64;
+/// Actors a deadlock names, and hops a probe takes: a longer cycle of waits is found when it shortens.
+pub const CYCLE_ACTORS: usize = PROBE_HOPS;
+/// Hops one probe may take.
+pub const PROBE_HOPS: usize = 256;
+/// Bytes of a message that explains a fault: enough to act on, and no way to fill a peer's memory.
+pub const FAULT_TEXT: usize = 1 << 10;
+/// Named resources one actor may ask for.
+pub const RESOURCES: usize = 64;
+/// Attempts a call may ask for beyond its first.
+pub const RETRIES: u32 = 1 << 16;
 /// The longest name of an actor, type, method, namespace, resource or label, in bytes.
 pub const NAME_BYTES: usize = 256;
 
@@ -40,32 +55,79 @@ pub const ACK_DELAY: Duration = Duration::from_millis(5);
 pub const STREAM_CREDIT: u32 = 256;
 /// The least credit a host shrinks a stream to.
 pub const STREAM_CREDIT_MIN: u32 = 16;
+/// Streams one node may have open at another's actors; further ones wait for a number.
+pub const STREAMS: u32 = 65_536;
+/// Bytes of settle that may wait for its window: beyond it a peer leaves its answers unread, and they are not kept.
+pub const SETTLE_BACKLOG: usize = 64 << 20;
+/// A silent peer that something is expected of is asked for a sign of life this often.
+pub const KEEPALIVE: Duration = Duration::from_secs(1);
 /// Items a streaming reply may run ahead of its consumer.
 pub const STREAM_ITEMS: u32 = 16;
 /// Bytes of items a streaming reply may run ahead of its consumer.
 pub const STREAM_BYTES: usize = 256 << 10;
 /// Plaintext one batch may hold: one ZeroMQ message. Large enough to amortise the socket, small enough to pipeline.
 pub const BATCH_BYTES: usize = 256 << 10;
+/// The longest packet: a full batch less room for its header. What is longer has too many references in one message.
+pub const PACKET_BYTES: usize = BATCH_BYTES - 2 * BATCH_HEADER;
+/// What a batch's header and the heads of its sections take at most.
+pub const BATCH_HEADER: usize = 128;
+/// Packets are resent and forgotten by sections of about this size: few to keep track of, none large to hold on to.
+pub const SECTION_BYTES: usize = 64 << 10;
 /// What a dialer may send before the peer's `Hello`.
 pub const BEFORE_HELLO_BYTES: usize = 1 << 10;
 /// Noise's largest message less its tag and the two bytes of a record's length.
 pub const RECORD_PLAINTEXT: usize = 65_519;
+/// The longest batch whose sealed form, 16 records of 18 bytes more each, fits into [`FRAME_AFTER_HANDSHAKE`].
+pub const MESSAGE_PLAINTEXT: usize = FRAME_AFTER_HANDSHAKE - 16 * 18;
+/// Records one session may seal in a direction: far below the 2^64 that Noise allows, reached in hours of full load.
+pub const SESSION_RECORDS: u64 = 1 << 32;
+/// Bytes one session may seal in a direction: at 2^34 blocks AES-GCM still cannot be told from noise (RFC 8446, 5.5).
+pub const SESSION_BYTES: u64 = 1 << 38;
 
 // ---- sockets and handshakes ----
 /// The longest ZMTP frame from a peer whose handshake is not done.
 pub const FRAME_BEFORE_HANDSHAKE: usize = 1 << 10;
 /// The longest ZMTP frame from a peer whose handshake is done.
 pub const FRAME_AFTER_HANDSHAKE: usize = 1 << 20;
+/// Bytes that pass the guard before the handshake is done; what a peer sends beyond them waits in its own socket.
+pub const BYTES_BEFORE_HANDSHAKE: usize = 4 << 10;
 /// How long a peer may take from connecting to the end of its handshake.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
 /// Handshakes under way at once.
 pub const HANDSHAKES: usize = 256;
+/// Certificates beside a node's credentials, none yet: with them a handshake's message fits its frame.
+pub const CERTIFICATE_BYTES: usize = 512;
 /// Connections the guard relays at once.
 pub const CONNECTIONS: usize = 4_096;
 /// Connections from one address at once.
 pub const CONNECTIONS_PER_ADDRESS: usize = 512;
 /// The buffer of each direction of a guarded connection.
 pub const RELAY_BUFFER: usize = 64 << 10;
+/// The same before its handshake is done: a stranger costs no more.
+pub const RELAY_BUFFER_BEFORE_HANDSHAKE: usize = 2 << 10;
+/// How long the last bytes to a peer may take when its connection is ended in order.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Connections that wait to be accepted: a burst of dials beyond it would wait for TCP's retries, a second and more.
+pub const ACCEPT_BACKLOG: u32 = 1_024;
+/// The longest pause after a failure to accept: without one, a node out of descriptors spins.
+pub const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// Descriptors that guarded connections leave to the rest of the process.
+pub const DESCRIPTORS_SPARED: usize = 512;
+/// TCP asks a silent peer for a sign of life after this ..
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(10);
+/// .. and again after each of these ..
+pub const TCP_KEEPALIVE_PAUSE: Duration = Duration::from_secs(5);
+/// .. and gives up after so many.
+pub const TCP_KEEPALIVE_PROBES: u32 = 4;
+/// TCP gives a peer up that has taken no byte for this long: by then its lease is over.
+pub const TCP_USER_TIMEOUT: Duration = LEASE;
+
+/// Bytes of one peer's requests that may wait in a node's mailboxes before its work is acknowledged no further.
+pub const HELD_BYTES: usize = 32 << 20;
+/// The pause after a dial that failed; it doubles ..
+pub const REDIAL_FIRST: Duration = Duration::from_millis(5);
+/// .. up to this.
+pub const REDIAL_LAST: Duration = Duration::from_millis(500);
 
 // ---- lives (PROTOCOLS §2) ----
 /// How long a node lives on without a beat.
@@ -83,6 +145,11 @@ pub const FENCE_AT: f64 = 0.8;
 /// The part of its lease at which a worker process with a running handler exits.
 pub const EXIT_AT: f64 = 0.9;
 
+/// How long actors of a worker that is told to end may take: less than the 30 s that Kubernetes gives before it kills.
+pub const DRAIN: Duration = Duration::from_secs(20);
+/// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
+pub const FAREWELL: Duration = Duration::from_millis(500);
+
 // ---- cycles of waits (PROTOCOLS §5) ----
 /// A wait sends its first probe after this.
 pub const PROBE_FIRST: Duration = Duration::from_millis(100);
@@ -97,7 +164,60 @@ pub const NODES: usize = 4_096;
 /// Actor types, methods and constructors one node may advertise.
 pub const ADVERTISED: usize = 65_536;
 
+const _: () = assert!(2 * MAILBOX_BATCH <= MAILBOX_CAPACITY, "who waits for room stands behind a whole batch");
+// ---- the head ----
+/// Named, detached and restartable actors and reservations one head keeps: each costs it a few hundred bytes and its
+/// constructor's arguments.
+pub const DIRECTORY_ACTORS: usize = 1 << 18;
+/// Bytes of constructors' arguments one head keeps: they are needed for as long as an actor may be placed again.
+pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
+/// Ended actors whose end the head can still explain.
+pub const TOMBSTONES: usize = 65_536;
+/// Requests to the head a node may have unanswered; its callers wait beyond. The head remembers as many answers a node.
+pub const REQUESTS: usize = 4_096;
+/// Changes of membership the head remembers: a node further behind gets the whole list.
+pub const MEMBER_CHANGES: usize = 8_192;
+/// Changes of membership are told at most this often (ends of lives at once): 4,096 nodes that join together would else
+/// cause sixteen million messages.
+pub const MEMBERS_PAUSE: Duration = Duration::from_millis(10);
+/// Nodes among which a spawner spreads the actors that declare no resources.
+pub const CANDIDATES: usize = 256;
+/// Nodes an error names; of more it gives the number.
+pub const NAMED_NODES: usize = 16;
+/// Addresses one node may advertise: a few interfaces.
+pub const ADDRESSES: usize = 16;
+/// Labels of one node, and conditions of one selector.
+pub const LABELS: usize = 64;
+/// Values one condition may list.
+pub const LABEL_VALUES: usize = 64;
+/// The longest text of a failure that is kept and sent on, in bytes; the rest is cut.
+pub const FAILURE_TEXT: usize = 4 << 10;
+/// Dead nodes whose belated join is refused: as many as one head serves.
+pub const DEAD_NODES: usize = NODES;
+/// Entries of one page of `status`.
+pub const STATUS_PAGE: usize = 1_024;
+/// Beats a node remembers while none is answered: a lease of them.
+pub const BEATS: usize = 64;
+/// Plaintext of one piece of a control message: well below a batch, so that a beat never waits long behind one.
+pub const CONTROL_PIECE: usize = 64 << 10;
+/// The longest control message: what a node advertises at most, or the list of all members.
+pub const CONTROL_MESSAGE: usize = 8 << 20;
+/// Control messages that wait for one session: beyond it the session is closed, and its successor is told what it missed,
+/// which fits: two orders for each actor and as many answers and beats as may be due.
+pub const CONTROL_QUEUE: usize = 2 * DIRECTORY_ACTORS + 2 * REQUESTS;
+
+const _: () = assert!(CONTROL_PIECE < BATCH_BYTES, "a piece of a control message fits into a batch");
 const _: () = assert!(RECORD_PLAINTEXT + 16 <= 65_535, "a record is at most Noise's largest message");
+const _: () = assert!(MESSAGE_PLAINTEXT / RECORD_PLAINTEXT < 16, "the longest batch has 16 records");
+const _: () = assert!(CERTIFICATE_BYTES + 256 < FRAME_BEFORE_HANDSHAKE, "credentials fit a handshake's frame");
+const _: () = assert!(BYTES_BEFORE_HANDSHAKE > FRAME_BEFORE_HANDSHAKE, "the guard passes a frame of each kind");
 const _: () = assert!(BATCH_BYTES < FRAME_AFTER_HANDSHAKE, "a sealed batch passes the guard");
-const _: () = assert!(BODY_INLINE < BATCH_BYTES, "a packet fits into a batch");
+const _: () = assert!(BODY_INLINE < PACKET_BYTES, "a body fits into a packet, and a packet into a batch");
+const _: () = assert!(PACKET_BYTES < WORK_WINDOW && PACKET_BYTES < SETTLE_WINDOW, "an empty window takes any packet");
 const _: () = assert!(FENCE_AT < EXIT_AT && EXIT_AT < 1.0, "a node fences, then exits, before its lease ends");
+/// Waits one probe goes along within a node: a wider one costs more than the cycle that it might find.
+pub const PROBE_WAITS: usize = 4_096;
+/// Actors whose waits a node looks at before other tasks of the thread go on.
+pub const PROBE_BURST: usize = 256;
+/// A look at all waits is followed by so many times its duration of rest: a twentieth of a core at most.
+pub const PROBE_REST: u32 = 19;

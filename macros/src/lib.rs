@@ -1,1 +1,64 @@
-//! The attribute macros of `mobula`: parse, model, expand.
+//! The attribute macros of `mobula`; use them through that crate, which documents them.
+//!
+//! ```text
+//! tokens --parse--> model --expand--> tokens
+//! ```
+//!
+//! Only `parse` can fail. It reports as many errors as it finds, each saying what to write instead, and the user's
+//! item is given back beside them, so that one mistake does not hide the next.
+
+mod expand;
+mod model;
+mod parse;
+mod signature;
+#[cfg(test)]
+mod tests;
+
+use proc_macro::TokenStream;
+
+/// Makes a struct an actor: it gets a handle, `CounterHandle` for `Counter`, which is its typed address wherever it lives.
+///
+/// `#[actor(name = "..")]` gives the type a stable name of its own; without, its name is the crate's and the struct's.
+/// The messages come from [`#[methods]`](macro@methods) on its impl.
+#[proc_macro_attribute]
+pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
+    parse::actor(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::actor).into()
+}
+
+/// Makes the functions of an actor's impl its messages.
+///
+/// - Every `pub` method, `pub(crate)` and the like included, becomes a message and a method of the handle. What has no
+///   `pub` is left alone.
+/// - `#[constructor]` gives `spawn`; of several, `#[constructor(default)]` does, and each other gives `spawn_<name>`.
+///   They return `Self` or `Result<Self, E>`, and may be asynchronous.
+/// - A parameter of type `&mut ActorContext<Self>` is filled in, by whom it runs.
+/// - `&str`, `&[T]` and `&T` parameters borrow from the message.
+/// - `Result<T, E>` arrives with one `?`; `impl Stream<Item = T>` arrives as a stream.
+/// - `#[on_stop]` marks what runs before a stopped actor ends.
+///
+/// Options of the impl: `#[methods(concurrency = 8)]` lets that many `&self` methods run at once,
+/// `#[methods(groups(io = 4, compute = 2))]` gives some of them limits of their own.
+///
+/// Options of a method: `#[method(blocking)]` runs it on the compute pool, `#[method(cancel)]` drops it at its next await
+/// when its caller went away, `#[method(group = "io")]` puts it in a group, `#[method(name = "..")]` names the message,
+/// `#[method(plain)]` says that a type called `Result` is no `std::result::Result`.
+#[proc_macro_attribute]
+pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
+    parse::methods(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::methods).into()
+}
+
+/// Makes `async fn main(cluster: Cluster)` the program's `main`.
+///
+/// The environment says what the process is:
+///
+/// - a cluster of its own, by default; with `#[main(workers = 2)]`, of that many worker processes;
+/// - a driver of the cluster whose head is at `MOBULA_ADDRESS` (`tcp://head:7400`), with the key in the file `MOBULA_KEY`;
+/// - with `MOBULA_ROLE=worker` beside these, a worker of that cluster, which never runs the body. It listens at
+///   `MOBULA_LISTEN` and is found at `MOBULA_ADVERTISE`, if they are set. Told to end by SIGTERM or an interrupt, it lets
+///   its actors finish what they have taken on, and leaves.
+///
+/// What the body returns is reported as by any `main`; a cluster that does not start is told of on standard error.
+#[proc_macro_attribute]
+pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
+    parse::main(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::main).into()
+}

@@ -1,3 +1,15 @@
 //! What ties the rows below together on one node.
 
+pub(crate) mod actors;
+pub(crate) mod compute;
+pub(crate) mod control;
 pub mod core;
+pub(crate) mod link;
+pub(crate) mod links;
+pub(crate) mod look;
+pub(crate) mod machine;
+mod prober;
+pub(crate) mod runtime;
+mod shutdown;
+pub(crate) mod spawn;
+pub(crate) mod worker;

@@ -1,1 +1,17 @@
 //! The node's pure state machines: no clock, no I/O, no randomness, no locks of their own.
+//!
+//! ```text
+//! life     this node's life: beats, lease, fence (PROTOCOLS §2)
+//! link     one link between two lives: channels, sessions, streams, calls (PROTOCOLS §1)
+//! channel  numbers, windows, what is not acknowledged      calls    tables by number and by ticket
+//! stream   credit                                          reply    streaming replies
+//! probe    re-entrance and cycles of waits (PROTOCOLS §5)
+//! ```
+
+mod calls;
+mod channel;
+pub mod life;
+pub mod link;
+pub mod probe;
+mod reply;
+mod stream;

@@ -1,0 +1,88 @@
+//! What every row is measured with.
+
+use mobula::{Call, CallError, Reply, WireError};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// One figure.
+pub struct Row {
+    pub name: String,
+    pub unit: &'static str,
+}
+
+/// Rows that are measured together, in one process.
+pub struct Group {
+    pub rows: Vec<Row>,
+    /// Whether its processes keep to one core each.
+    pub spans_processes: bool,
+    /// In how many processes, one after another; the median counts.
+    pub times: usize,
+    /// Gives a value for each row.
+    pub run: Box<dyn Fn(Effort) -> anyhow::Result<Vec<f64>>>,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    Full,
+    Brief,
+}
+
+impl Effort {
+    pub fn count(self, full: u64) -> u64 {
+        if self == Effort::Brief { full / 10 } else { full }
+    }
+
+    pub fn time(self, full: Duration) -> Duration {
+        if self == Effort::Brief { full / 10 } else { full }
+    }
+}
+
+/// Names with their units, as rows; `suffix` follows each name.
+pub fn rows(suffix: &str, named: &[(&str, &'static str)]) -> Vec<Row> {
+    named.iter().map(|(name, unit)| Row { name: format!("{name}{suffix}"), unit }).collect()
+}
+
+/// Nanoseconds for each of `count`.
+pub fn nanoseconds_each(start: Instant, count: u64) -> f64 {
+    start.elapsed().as_nanos() as f64 / count as f64
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Does `work`, which tells how much it did, again and again for `time`, after a tenth of it to warm up; gives how much
+/// a second.
+pub async fn a_second<F: Future<Output = anyhow::Result<u64>>>(
+    time: Duration,
+    mut work: impl FnMut() -> F,
+) -> anyhow::Result<f64> {
+    let warm = Instant::now();
+    while warm.elapsed() < time / 10 {
+        work().await?;
+    }
+    let (start, mut done) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        done += work().await?;
+    }
+    Ok(done as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Sends every call, then awaits them in order.
+pub async fn ask_all<T: Reply, E: WireError>(calls: impl Iterator<Item = Call<T, E>>) -> Result<(), CallError<E>> {
+    let mut sent = Vec::with_capacity(calls.size_hint().0);
+    for mut call in calls {
+        match std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut call).poll(cx))).await {
+            Poll::Ready(answer) => drop(answer?),
+            Poll::Pending => sent.push(call),
+        }
+    }
+    for call in sent {
+        call.await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! What the macros understood, with every question already answered: [`parse`](crate::parse) builds it and is the only
+//! part that can fail, [`expand`](crate::expand) writes it down.
+
+use proc_macro2::Span;
+use syn::{Attribute, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, Visibility};
+
+/// A struct that is an actor.
+pub(crate) struct Actor {
+    /// As the user wrote it.
+    pub(crate) item: ItemStruct,
+    /// Those of its attributes that what is generated beside it shares.
+    pub(crate) attributes: Attributes,
+    pub(crate) name: TypeName,
+    /// The generated handle's type.
+    pub(crate) handle: Ident,
+}
+
+/// Where an actor type's stable name comes from.
+#[derive(Debug, PartialEq)]
+pub(crate) enum TypeName {
+    /// The struct's identifier, within its crate.
+    InCrate(String),
+    /// `#[actor(name = "..")]`: the whole name.
+    Given(String),
+}
+
+/// The impl whose functions are an actor's messages.
+pub(crate) struct Methods {
+    /// As the user wrote it, less our attributes; streams that it returns are `Send + 'static`.
+    pub(crate) item: ItemImpl,
+    pub(crate) attributes: Attributes,
+    pub(crate) actor: Target,
+    /// `None`: one call at a time.
+    pub(crate) concurrency: Option<Concurrency>,
+    pub(crate) constructors: Vec<Constructor>,
+    pub(crate) methods: Vec<Method>,
+    /// More than one only under different `#[cfg]`s.
+    pub(crate) on_stop: Vec<OnStop>,
+}
+
+/// The type that an impl is for.
+pub(crate) struct Target {
+    /// `Shelf<T>`.
+    pub(crate) ty: Type,
+    /// `Shelf`, as documentation names it.
+    pub(crate) name: String,
+    /// `ShelfHandle<T>`.
+    pub(crate) handle: Path,
+    pub(crate) generics: Generics,
+    /// Whether the type stands for itself alone, so that it can register by itself.
+    pub(crate) is_concrete: bool,
+}
+
+/// How many `&self` methods run at once.
+pub(crate) struct Concurrency {
+    /// The key that asked for it: where "must be `Sync`" belongs.
+    pub(crate) span: Span,
+    /// The default group, then the named ones: a method holds its group by index.
+    pub(crate) groups: Vec<Group>,
+}
+
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) limit: u32,
+}
+
+/// What every function that a handle or an actor type gets a door to has in common.
+pub(crate) struct Function {
+    pub(crate) ident: Ident,
+    /// What the message is called on the wire.
+    pub(crate) name: String,
+    /// The struct that carries the arguments.
+    pub(crate) message: Ident,
+    pub(crate) vis: Visibility,
+    pub(crate) attributes: Attributes,
+    pub(crate) call: Call,
+    pub(crate) inputs: Vec<Input>,
+    /// The normalized types of the parameters and the reply: `(u64) -> u64`.
+    pub(crate) signature: String,
+}
+
+/// The attributes that generated items share with the user's.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    pub(crate) cfgs: Vec<Attribute>,
+    pub(crate) docs: Vec<Attribute>,
+    pub(crate) deprecated: Vec<Attribute>,
+    /// `#[allow]`s; an `#[expect]` becomes one, since generated code need not fulfil it.
+    pub(crate) lints: Vec<Attribute>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Call {
+    Sync,
+    Async,
+}
+
+/// One parameter.
+pub(crate) enum Input {
+    /// `&mut ActorContext<Self>`.
+    Context,
+    Argument(Argument),
+}
+
+impl Input {
+    pub(crate) fn argument(&self) -> Option<&Argument> {
+        match self {
+            Input::Argument(argument) => Some(argument),
+            Input::Context => None,
+        }
+    }
+}
+
+pub(crate) struct Argument {
+    /// What the generated function calls it.
+    pub(crate) name: Ident,
+    /// What the caller passes: `str` for `&str`.
+    pub(crate) ty: Type,
+    pub(crate) passing: Passing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Passing {
+    Owned,
+    Borrowed,
+}
+
+pub(crate) struct Constructor {
+    pub(crate) function: Function,
+    /// `spawn` or `spawn_<name>`.
+    pub(crate) spawn: Ident,
+    pub(crate) error: Fault,
+}
+
+pub(crate) struct Method {
+    pub(crate) function: Function,
+    pub(crate) run: Run,
+    pub(crate) cancel: Cancel,
+    pub(crate) reply: Reply,
+    pub(crate) error: Fault,
+}
+
+/// How a method gets its actor, and where it runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Run {
+    Exclusive,
+    Shared { group: u8 },
+    Blocking,
+    BlockingShared { group: u8 },
+}
+
+/// What becomes of a method whose caller went away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Cancel {
+    Finish,
+    Drop,
+}
+
+pub(crate) enum Reply {
+    /// The type, and whether it still must be shown not to be a `Result`.
+    Value(Type, Probe),
+    /// What the alias of `Result` holds on success.
+    OkOf(Type),
+    /// The items of a stream.
+    Stream(Type),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Probe {
+    NotResult,
+    None,
+}
+
+/// What a function may fail with.
+pub(crate) enum Fault {
+    Never,
+    /// The second argument of `Result<T, E>`.
+    Written(Type),
+    /// What the alias of `Result` holds on failure.
+    ErrOf(Type),
+    /// `mobula::Result`.
+    Text(Span),
+}
+
+pub(crate) struct OnStop {
+    pub(crate) ident: Ident,
+    pub(crate) cfgs: Vec<Attribute>,
+    pub(crate) call: Call,
+    pub(crate) inputs: Vec<Input>,
+}
+
+/// The function behind `#[mobula::main]`.
+pub(crate) struct Main {
+    pub(crate) item: ItemFn,
+    pub(crate) workers: Option<LitInt>,
+}

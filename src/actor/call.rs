@@ -1,0 +1,268 @@
+//! Calls: one message to an actor, not sent before it is awaited.
+
+use futures_core::Stream;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+use super::dispatch::Method;
+use super::error::{CallError, Never, WireError};
+use super::handle::ActorRef;
+use super::reply::{Reply, Streamed};
+use super::slot::{Pending, Slot, Wants};
+use crate::id::ActorId;
+
+/// One call that was not sent yet. `.await` asks; see also [`tell`](Call::tell), [`try_tell`](Call::try_tell) and
+/// [`timeout`](Call::timeout).
+///
+/// It takes its place in the actor's mailbox when it is first polled: calls of one handle run in the order of their
+/// first polls. Dropping it before then sends nothing. Dropping it later cancels it: what has not begun never runs;
+/// what runs is dropped at its next await if the method is marked `#[method(cancel)]`, else it finishes and its reply
+/// is discarded.
+#[must_use = "a call is lazy: `.await` it, or `.tell().await` it"]
+pub struct Call<T, E = Never> {
+    /// `None` once it gave its result.
+    slot: Option<Arc<dyn Pending<T, E>>>,
+    sent: bool,
+    limit: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+const _: () = {
+    const fn promised<C: Future + Send + Unpin + 'static>() {}
+    promised::<Call<u64>>();
+};
+
+impl<T: Reply, E: WireError> Call<T, E> {
+    /// A call of a method. Only generated code makes one.
+    #[doc(hidden)]
+    pub fn new<M: Method<Reply = T, Error = E>>(to: &ActorRef<M::Actor>, message: M) -> Self {
+        Call { slot: Some(Arc::new(Slot::new(to.clone(), message))), sent: false, limit: None, timer: None }
+    }
+
+    /// Bounds the wait, from the first poll: [`CallError::Timeout`] then says what it was waiting for, and the call is
+    /// cancelled as if it were dropped.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Sends one way: waits for room in the mailbox, not for the method. What the method returns is discarded.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the message leaves its place in line and never runs.
+    pub fn tell(mut self) -> Tell<T, E> {
+        Tell { slot: self.slot.take(), sent: false }
+    }
+
+    /// Sends one way, at once.
+    ///
+    /// # Errors
+    /// [`TryTellError::Full`] gives the call back when the mailbox is full.
+    pub fn try_tell(mut self) -> Result<(), TryTellError<T, E>> {
+        let Some(mut slot) = self.slot.take() else { return Ok(()) };
+        if let Some(slot) = Arc::get_mut(&mut slot) {
+            slot.prepare(Wants::Nothing, None);
+        }
+        match slot.try_tell() {
+            Ok(None) => Ok(()),
+            Ok(full) => {
+                self.slot = full;
+                Err(TryTellError::Full(self))
+            }
+            Err(error) => Err(TryTellError::Failed(error)),
+        }
+    }
+
+    /// The actor it goes to.
+    #[must_use]
+    pub fn target(&self) -> Option<ActorId> {
+        self.slot.as_ref().map(|slot| slot.target())
+    }
+}
+
+impl<T, E> Future for Call<T, E> {
+    type Output = Result<T, CallError<E>>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let slot = this.slot.as_mut().expect("a call is not polled again after it was ready");
+        if this.sent {
+            if let Poll::Ready(result) = slot.poll_reply(cx) {
+                this.slot = None;
+                return Poll::Ready(result);
+            }
+        } else {
+            this.sent = true;
+            if let Some(slot) = Arc::get_mut(slot) {
+                slot.prepare(Wants::Reply, Some(cx.waker().clone()));
+            }
+            if let Err(error) = slot.clone().ask(this.limit) {
+                this.slot = None;
+                return Poll::Ready(Err(error.widen()));
+            }
+        }
+        let Some(after) = this.limit else { return Poll::Pending };
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // A reply that came with the timer's end is still a reply.
+        if let Some(slot) = this.slot.take() {
+            if let Poll::Ready(result) = slot.poll_reply(cx) {
+                return Poll::Ready(result);
+            }
+            let (waiting, executed) = slot.cancel();
+            return Poll::Ready(Err(CallError::Timeout { after, waiting, executed }));
+        }
+        Poll::Pending
+    }
+}
+
+impl<T, E> Drop for Call<T, E> {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.slot
+            && self.sent
+        {
+            slot.cancel();
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.slot.as_ref().map(|slot| slot.target());
+        f.debug_struct("Call").field("target", &target).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+/// A one-way call: what [`Call::tell`] gives. Lazy, like the call.
+#[must_use = "a tell is lazy: await it; it waits for room in the mailbox, not for the method"]
+pub struct Tell<T, E = Never> {
+    slot: Option<Arc<dyn Pending<T, E>>>,
+    sent: bool,
+}
+
+impl<T, E> Future for Tell<T, E> {
+    type Output = Result<(), CallError>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut slot = this.slot.take().expect("a tell is not polled again after it was ready");
+        if !this.sent {
+            if let Some(slot) = Arc::get_mut(&mut slot) {
+                slot.prepare(Wants::Room, None);
+            }
+            match slot.tell() {
+                Ok(None) => return Poll::Ready(Ok(())),
+                Ok(Some(in_line)) => slot = in_line,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            this.sent = true;
+        }
+        let polled = slot.poll_admitted(cx);
+        if polled.is_pending() {
+            this.slot = Some(slot);
+        }
+        polled
+    }
+}
+
+impl<T, E> fmt::Debug for Tell<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.slot.as_ref().map(|slot| slot.target());
+        f.debug_struct("Tell").field("target", &target).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> Drop for Tell<T, E> {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.slot
+            && self.sent
+        {
+            slot.cancel();
+        }
+    }
+}
+
+/// Why [`Call::try_tell`] did not send.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum TryTellError<T, E = Never> {
+    /// The mailbox is full: here is the call again.
+    #[error("the actor's mailbox is full")]
+    Full(Call<T, E>),
+    /// It can never be sent.
+    #[error("{0}")]
+    Failed(CallError),
+}
+
+impl<T, E> fmt::Debug for TryTellError<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryTellError::Full(call) => f.debug_tuple("Full").field(call).finish(),
+            TryTellError::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+        }
+    }
+}
+
+/// A streaming call: itself a stream, sent when first polled. It ends after its first error.
+#[must_use = "a stream is lazy: poll it"]
+pub struct StreamCall<T, E = Never> {
+    state: Streaming<T, E>,
+}
+
+enum Streaming<T, E> {
+    Asking(Call<Streamed<T>, E>),
+    Items(Streamed<T>),
+    Over,
+}
+
+impl<T, E> From<Call<Streamed<T>, E>> for StreamCall<T, E> {
+    fn from(call: Call<Streamed<T>, E>) -> Self {
+        StreamCall { state: Streaming::Asking(call) }
+    }
+}
+
+impl<T, E> Stream for StreamCall<T, E> {
+    type Item = Result<T, CallError<E>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Streaming::Asking(call) = &mut self.state {
+            match std::task::ready!(Pin::new(call).poll(cx)) {
+                Ok(items) => self.state = Streaming::Items(items),
+                Err(error) => {
+                    self.state = Streaming::Over;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        let Streaming::Items(items) = &mut self.state else { return Poll::Ready(None) };
+        let item = std::task::ready!(Pin::new(items).poll_next(cx));
+        if !matches!(item, Some(Ok(_))) {
+            self.state = Streaming::Over;
+        }
+        Poll::Ready(item.map(|item| item.map_err(CallError::widen)))
+    }
+}
+
+impl<T, E> Unpin for StreamCall<T, E> {}
+
+impl<T, E> fmt::Debug for StreamCall<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamCall(")?;
+        match &self.state {
+            Streaming::Asking(call) => fmt::Debug::fmt(call, f)?,
+            Streaming::Items(items) => fmt::Debug::fmt(items, f)?,
+            Streaming::Over => f.write_str("over")?,
+        }
+        f.write_str(")")
+    }
+}

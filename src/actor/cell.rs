@@ -1,0 +1,346 @@
+//! The cell: the task that owns an actor and runs its calls, one at a time or several `&self` methods at once.
+//!
+//! `&self` methods of a group begin in order and end in any; a `&mut self` method waits for what runs and holds back
+//! what follows; the end of the actor passes ahead of everything (PROTOCOLS §1.12).
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+use super::context::ActorContext;
+use super::dispatch::{GroupLimit, Methods};
+use super::error::{EndReason, panic_message};
+use super::inbox::Inbox;
+use super::job::{Access, Begun, BegunShared, BlockingJob, Job, Verdict};
+use super::mailbox::{Next, Taken};
+use crate::limits::{CELL_BUDGET, MAILBOX_CAPACITY};
+
+/// An actor that has been constructed, and what its calls come from.
+pub struct Cell<A: Methods> {
+    actor: A,
+    ctx: ActorContext<A>,
+    grave: Grave<A>,
+}
+
+impl<A: Methods> Cell<A> {
+    pub(crate) fn new(actor: A, ctx: ActorContext<A>) -> Self {
+        let grave = Grave { inbox: ctx.inbox().clone(), taken: Taken::default(), reason: EndReason::ShutDown };
+        Cell { actor, ctx, grave }
+    }
+}
+
+/// Buries the actor when its task ends, however it ends: by itself, by a panic in a destructor, with its runtime.
+struct Grave<A: Methods> {
+    inbox: Arc<Inbox<A>>,
+    taken: Taken<dyn Job<A>>,
+    reason: EndReason,
+}
+
+impl<A: Methods> Drop for Grave<A> {
+    fn drop(&mut self) {
+        let reason = std::mem::replace(&mut self.reason, EndReason::ShutDown);
+        self.inbox.bury(reason, std::mem::take(&mut self.taken));
+    }
+}
+
+/// The life of an actor that runs one call at a time.
+pub async fn drive_exclusive<A: Methods>(cell: Cell<A>) {
+    // Dropped in reverse order: the actor goes before its end is told.
+    let Cell { mut grave, mut ctx, mut actor } = cell;
+    let inbox = grave.inbox.clone();
+    let mut budget = CELL_BUDGET;
+    grave.reason = loop {
+        let job = match poll_fn(|cx| poll_job(&inbox, &mut grave.taken, &mut budget, cx)).await {
+            Next::Job(job) => job,
+            Next::Drained => break stop(&inbox, &mut actor, &mut ctx).await,
+            Next::Closed => break inbox.end_reason(),
+        };
+        let begun = job.begin(&mut actor, &mut ctx, &inbox);
+        let verdict = match alone(&inbox, begun).await {
+            Alone::Over(verdict) => verdict,
+            Alone::Closed => break inbox.end_reason(),
+            Alone::Blocking(job) => match compute(&inbox, actor, ctx, job).await {
+                Some((actor_back, ctx_back, verdict)) => {
+                    (actor, ctx) = (actor_back, ctx_back);
+                    verdict
+                }
+                None => return,
+            },
+        };
+        if let Verdict::Panicked(reason) = verdict {
+            break reason;
+        }
+    };
+    inbox.mailbox().close(grave.reason.clone());
+    drop(actor);
+}
+
+/// An actor whose `&self` methods may run concurrently.
+#[diagnostic::on_unimplemented(
+    message = "an actor whose `&self` methods run concurrently must be `Sync`",
+    label = "`{Self}` is shared between threads here",
+    note = "let it hold a `Mutex` or an atomic where it holds a `Cell` or a `RefCell`"
+)]
+pub trait Concurrent: Sync {}
+#[diagnostic::do_not_recommend]
+impl<A: Sync> Concurrent for A {}
+
+/// The life of an actor whose `&self` methods run concurrently.
+pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
+    let Cell { mut grave, mut ctx, actor } = cell;
+    let inbox = grave.inbox.clone();
+    let mut actor = Arc::new(actor);
+    let mut groups = Groups::new(inbox.clone(), A::GROUPS);
+    let mut budget = CELL_BUDGET;
+    grave.reason = loop {
+        let step = poll_fn(|cx| groups.poll_step(&mut grave.taken, &mut budget, cx)).await;
+        let job = match step {
+            Step::Ended(Verdict::Continue) => continue,
+            Step::Ended(Verdict::Panicked(reason)) => break reason,
+            Step::Closed => break inbox.end_reason(),
+            Step::Begin(group, job) => {
+                groups.begin(group, job.begin_shared(actor.clone(), ctx.fork()), &actor, &mut ctx);
+                continue;
+            }
+            Step::Alone(job) => Some(job),
+            Step::Drained => None,
+        };
+        // Nothing runs, so nobody else holds the actor.
+        let Some(lone) = Arc::get_mut(&mut actor) else { break EndReason::Stopped };
+        let Some(job) = job else { break stop(&inbox, lone, &mut ctx).await };
+        let begun = job.begin(lone, &mut ctx, &inbox);
+        let verdict = match alone(&inbox, begun).await {
+            Alone::Over(verdict) => verdict,
+            Alone::Closed => break inbox.end_reason(),
+            Alone::Blocking(job) => {
+                let job = |actor: &mut Arc<A>, ctx: &mut ActorContext<A>| {
+                    Arc::get_mut(actor).map_or(Verdict::Continue, |actor| job(actor, ctx))
+                };
+                match compute(&inbox, actor, ctx, job).await {
+                    Some((actor_back, ctx_back, verdict)) => {
+                        (actor, ctx) = (actor_back, ctx_back);
+                        verdict
+                    }
+                    None => return,
+                }
+            }
+        };
+        if let Verdict::Panicked(reason) = verdict {
+            break reason;
+        }
+    };
+    inbox.mailbox().close(grave.reason.clone());
+    drop((groups, actor));
+}
+
+/// The next call; after `CELL_BUDGET` of them, other tasks of the thread have their turn.
+fn poll_job<A: Methods>(
+    inbox: &Inbox<A>,
+    taken: &mut Taken<dyn Job<A>>,
+    budget: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Next<dyn Job<A>>> {
+    if *budget == 0 {
+        *budget = CELL_BUDGET;
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    let next = inbox.mailbox().poll_next(taken, cx);
+    *budget = if next.is_ready() { *budget - 1 } else { CELL_BUDGET };
+    next
+}
+
+/// How far a call that has the actor for itself came in the cell's own task.
+enum Alone<A: Methods> {
+    Over(Verdict),
+    /// It goes on in the compute pool.
+    Blocking(BlockingJob<A>),
+    /// The actor ended first.
+    Closed,
+}
+
+async fn alone<A: Methods>(inbox: &Inbox<A>, begun: Begun<'_, A>) -> Alone<A> {
+    let mut method = match begun {
+        Begun::Over(verdict) => return Alone::Over(verdict),
+        Begun::Blocking(job) => return Alone::Blocking(job),
+        Begun::Running(method) => method,
+    };
+    poll_fn(|cx| match method.as_mut().poll(cx) {
+        Poll::Ready(verdict) => Poll::Ready(Alone::Over(verdict)),
+        Poll::Pending => inbox.mailbox().poll_closed(cx).map(|()| Alone::Closed),
+    })
+    .await
+}
+
+/// Runs a blocking method on the compute pool; nothing comes back if the pool is gone.
+async fn compute<A: Methods, H: Send + 'static>(
+    inbox: &Inbox<A>,
+    mut holder: H,
+    mut ctx: ActorContext<A>,
+    job: impl FnOnce(&mut H, &mut ActorContext<A>) -> Verdict + Send + 'static,
+) -> Option<(H, ActorContext<A>, Verdict)> {
+    let (done, wait) = oneshot::channel();
+    inbox.host().compute(Box::new(move || {
+        let verdict = job(&mut holder, &mut ctx);
+        let _ = done.send((holder, ctx, verdict));
+    }));
+    wait.await.ok()
+}
+
+/// `on_stop`, unless the actor is killed meanwhile.
+async fn stop<A: Methods>(inbox: &Inbox<A>, actor: &mut A, ctx: &mut ActorContext<A>) -> EndReason {
+    let mut on_stop = Box::pin(async move { actor.on_stop(ctx).await });
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| on_stop.as_mut().poll(cx))) {
+        Ok(Poll::Ready(())) => Poll::Ready(EndReason::Stopped),
+        Ok(Poll::Pending) => inbox.mailbox().poll_closed(cx).map(|()| inbox.end_reason()),
+        Err(panic) => Poll::Ready(on_stop_panicked(&*panic)),
+    })
+    .await
+}
+
+fn on_stop_panicked(panic: &(dyn std::any::Any + Send)) -> EndReason {
+    EndReason::Panicked { message: format!("`on_stop`: {}", panic_message(panic)) }
+}
+
+enum Step<A: Methods> {
+    /// A call that ran has ended.
+    Ended(Verdict),
+    /// This one may begin beside what runs.
+    Begin(u8, Arc<dyn Job<A>>),
+    /// This one may begin, and nothing else runs.
+    Alone(Arc<dyn Job<A>>),
+    Drained,
+    Closed,
+}
+
+/// What runs in each group and what waits for a place in it.
+struct Groups<A: Methods> {
+    inbox: Arc<Inbox<A>>,
+    groups: Vec<Group<A>>,
+    running: FuturesUnordered<BoxFuture<'static, (u8, Verdict)>>,
+    /// An exclusive call: waits until nothing runs, and nothing passes it.
+    exclusive: Option<Arc<dyn Job<A>>>,
+    /// Calls taken from the mailbox that have not begun: at most a mailbox full.
+    held: usize,
+    drained: bool,
+}
+
+struct Group<A: Methods> {
+    free: usize,
+    line: VecDeque<Arc<dyn Job<A>>>,
+}
+
+impl<A: Methods> Groups<A> {
+    fn new(inbox: Arc<Inbox<A>>, limits: &[GroupLimit]) -> Self {
+        let groups = limits.iter().map(|limit| Group { free: limit.concurrency.max(1), line: VecDeque::new() });
+        Groups {
+            inbox,
+            groups: groups.collect(),
+            running: FuturesUnordered::new(),
+            exclusive: None,
+            held: 0,
+            drained: false,
+        }
+    }
+
+    /// What happens next: an end, then a beginning, then a look into the mailbox.
+    fn poll_step(&mut self, taken: &mut Taken<dyn Job<A>>, budget: &mut usize, cx: &mut Context<'_>) -> Poll<Step<A>> {
+        if self.inbox.mailbox().poll_closed(cx).is_ready() {
+            return Poll::Ready(Step::Closed);
+        }
+        if let Poll::Ready(Some((group, verdict))) = self.running.poll_next_unpin(cx) {
+            if let Some(group) = self.groups.get_mut(usize::from(group)) {
+                group.free += 1;
+            }
+            return Poll::Ready(Step::Ended(verdict));
+        }
+        loop {
+            if let Some(step) = self.startable() {
+                return Poll::Ready(step);
+            }
+            if self.exclusive.is_some() || self.drained || self.held >= MAILBOX_CAPACITY {
+                return Poll::Pending;
+            }
+            match poll_job(&self.inbox, taken, budget, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Next::Closed) => return Poll::Ready(Step::Closed),
+                Poll::Ready(Next::Drained) => self.drained = true,
+                Poll::Ready(Next::Job(job)) => self.hold(job),
+            }
+        }
+    }
+
+    fn hold(&mut self, job: Arc<dyn Job<A>>) {
+        match job.access() {
+            Access::Shared(group) if usize::from(group) < self.groups.len() => {
+                self.groups[usize::from(group)].line.push_back(job);
+                self.held += 1;
+            }
+            Access::Shared(_) | Access::Exclusive => {
+                self.inbox.set_held_back(true);
+                self.exclusive = Some(job);
+            }
+        }
+    }
+
+    /// A call that may begin now.
+    fn startable(&mut self) -> Option<Step<A>> {
+        for (index, group) in (0u8..).zip(&mut self.groups) {
+            if group.free > 0
+                && let Some(job) = group.line.pop_front()
+            {
+                group.free -= 1;
+                self.held -= 1;
+                return Some(Step::Begin(index, job));
+            }
+        }
+        if !self.running.is_empty() || self.held > 0 {
+            return None;
+        }
+        match self.exclusive.take() {
+            Some(job) => {
+                self.inbox.set_held_back(false);
+                Some(Step::Alone(job))
+            }
+            None => self.drained.then_some(Step::Drained),
+        }
+    }
+
+    /// Lets a call run beside the others.
+    fn begin(&mut self, group: u8, begun: BegunShared<A>, actor: &Arc<A>, ctx: &mut ActorContext<A>)
+    where
+        A: Sync,
+    {
+        let running: BoxFuture<'static, (u8, Verdict)> = match begun {
+            BegunShared::Over(verdict) => Box::pin(std::future::ready((group, verdict))),
+            BegunShared::Running(method) => Box::pin(async move { (group, method.await) }),
+            BegunShared::Blocking(job) => {
+                let (done, wait) = oneshot::channel();
+                let (actor, mut ctx) = (actor.clone(), ctx.fork());
+                self.inbox.host().compute(Box::new(move || {
+                    let verdict = job(&actor, &mut ctx);
+                    drop(actor);
+                    let _ = done.send(verdict);
+                }));
+                Box::pin(async move { (group, wait.await.unwrap_or(Verdict::Continue)) })
+            }
+        };
+        self.running.push(running);
+    }
+}
+
+impl<A: Methods> Drop for Groups<A> {
+    /// What was taken from the mailbox and never began is refused like what still stands in it.
+    fn drop(&mut self) {
+        let lines = self.groups.iter_mut().flat_map(|group| group.line.drain(..));
+        for job in lines.chain(self.exclusive.take()) {
+            job.refuse(self.inbox.end_reason());
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a method may ask of its surroundings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Call;
+use super::dispatch::Actor;
+use super::error::{EndReason, WireError};
+use super::handle::{ActorRef, Handle};
+use super::inbox::Inbox;
+use super::reply::Reply;
+use crate::id::{ActorId, Incarnation};
+use crate::wire::packet::Frame;
+
+/// The surroundings of an actor's methods: `ctx: &mut ActorContext<Self>` as a parameter gives it.
+pub struct ActorContext<A: Actor> {
+    inbox: Arc<Inbox<A>>,
+    /// Calls that this actor began.
+    serial: u64,
+}
+
+impl<A: Actor> ActorContext<A> {
+    pub(crate) fn new(inbox: Arc<Inbox<A>>) -> Self {
+        ActorContext { inbox, serial: 0 }
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox<A>> {
+        &self.inbox
+    }
+
+    /// The frame of the call that begins.
+    pub(crate) fn next_frame(&mut self) -> Frame {
+        self.serial += 1;
+        Frame { actor: self.inbox.id(), frame: self.serial }
+    }
+
+    /// A context of its own for a call that runs beside others.
+    pub(crate) fn fork(&mut self) -> Self {
+        self.serial += 1;
+        ActorContext { inbox: self.inbox.clone(), serial: self.serial - 1 }
+    }
+
+    /// The actor's own handle.
+    #[must_use]
+    pub fn handle(&self) -> A::Handle {
+        A::Handle::from_ref(ActorRef::local(self.inbox.clone()))
+    }
+
+    /// The actor's identity.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        self.inbox.id()
+    }
+
+    /// Which run of the actor this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation { placement: self.inbox.placement(), restart: 0 }
+    }
+
+    /// Calls that wait in the actor's mailbox.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inbox.mailbox().len()
+    }
+
+    /// Stops the actor once the calls that wait in its mailbox have run; `on_stop` runs last. Does not wait.
+    pub fn stop(&self) {
+        self.inbox.mailbox().drain();
+    }
+
+    /// Ends the actor when the method that runs next awaits or returns. Does not wait.
+    pub fn kill(&self) {
+        self.inbox.mailbox().close(EndReason::Killed);
+    }
+
+    /// Sends the actor a call after `delay`, unless it ends before. The reply is discarded.
+    ///
+    /// ```
+    /// # use mobula::prelude::*;
+    /// # #[actor] struct Reminder { rung: bool }
+    /// # #[methods] impl Reminder {
+    /// #   #[constructor] pub fn new() -> Self { Self { rung: false } }
+    /// pub fn snooze(&mut self, ctx: &mut ActorContext<Self>) {
+    ///     ctx.after(std::time::Duration::from_secs(60), |me| me.ring());
+    /// }
+    /// pub fn ring(&mut self) { self.rung = true; }
+    /// # }
+    /// ```
+    pub fn after<T, E, F>(&self, delay: Duration, call: F) -> Timer
+    where
+        F: FnOnce(&A::Handle) -> Call<T, E> + Send + 'static,
+        T: Reply,
+        E: WireError,
+    {
+        let me = self.handle();
+        self.timer(async move {
+            tokio::time::sleep(delay).await;
+            let _ = call(&me).tell().await;
+        })
+    }
+
+    /// Sends the actor a call every `period`, the first after one period, until it ends. A call that finds the mailbox
+    /// full is left out: a slow actor is not buried under its own timer.
+    ///
+    /// # Panics
+    /// If `period` is zero.
+    pub fn every<T, E, F>(&self, period: Duration, mut call: F) -> Timer
+    where
+        F: FnMut(&A::Handle) -> Call<T, E> + Send + 'static,
+        T: Reply,
+        E: WireError,
+    {
+        assert!(!period.is_zero(), "a timer's period must not be zero");
+        let me = self.handle();
+        self.timer(async move {
+            let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let _ = call(&me).try_tell();
+            }
+        })
+    }
+
+    /// Runs `work` until it is done, cancelled, or the actor ends.
+    fn timer(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
+        let inbox = self.inbox.clone();
+        let (work, abort) = futures_util::future::abortable(async move {
+            tokio::select! {
+                () = work => {}
+                _ = super::ending::ended(&inbox) => {}
+            }
+        });
+        self.inbox.host().spawn(Box::pin(async move {
+            let _ = work.await;
+        }));
+        Timer { abort }
+    }
+}
+
+impl<A: Actor> fmt::Debug for ActorContext<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorContext({} {})", A::NAME, self.id())
+    }
+}
+
+/// A timer that [`ActorContext::after`] or [`ActorContext::every`] started. It goes on when this is dropped.
+#[derive(Debug, Clone)]
+pub struct Timer {
+    abort: futures_util::future::AbortHandle,
+}
+
+impl Timer {
+    /// Sends nothing more.
+    pub fn cancel(&self) {
+        self.abort.abort();
+    }
+}

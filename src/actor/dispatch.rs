@@ -1,0 +1,207 @@
+//! What the macros generate for each actor: the traits that they implement, and the tables that a node dispatches by.
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::context::ActorContext;
+use super::error::WireError;
+use super::handle::Handle;
+use super::inbox::{self, Inbox};
+use super::job::Access;
+use super::remote::host::{Incoming, Served};
+use super::reply::Reply;
+use super::spawn::{self, Planting};
+use crate::id::Key;
+use crate::wire::codec::DecodeError;
+
+/// A type's stable name: crate and type, or the explicit name alone. Module paths never enter: a module may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TypeName {
+    /// The crate; empty where the name was given explicitly.
+    pub krate: &'static str,
+    /// The type, or the explicit name.
+    pub name: &'static str,
+}
+
+impl TypeName {
+    /// What a request calls the type by.
+    #[must_use]
+    pub const fn key(self) -> Key {
+        Key::of(self.krate, self.name)
+    }
+}
+
+impl fmt::Display for TypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.krate {
+            "" => f.write_str(self.name),
+            krate => write!(f, "{krate}::{}", self.name),
+        }
+    }
+}
+
+/// A type whose values are actors. Implemented by `#[actor]`.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not an actor", note = "put `#[actor]` on the struct")]
+pub trait Actor: Sized + Send + 'static {
+    /// Its stable name.
+    const NAME: TypeName;
+    /// Its typed address.
+    type Handle: Handle<Actor = Self>;
+}
+
+/// How many `&self` methods of a group run at once.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupLimit {
+    /// The group; the first is `default`.
+    pub name: &'static str,
+    /// At least one.
+    pub concurrency: usize,
+}
+
+/// An actor's messages. Implemented by `#[methods]`.
+#[diagnostic::on_unimplemented(message = "`{Self}` has no messages", note = "put `#[methods]` on its `impl` block")]
+pub trait Methods: Actor {
+    /// Every method.
+    const METHODS: &'static [MethodEntry<Self>];
+    /// Every constructor.
+    const CONSTRUCTORS: &'static [ConstructorEntry<Self>];
+    /// Empty: one call at a time. Otherwise the groups of `&self` methods, the default one first.
+    const GROUPS: &'static [GroupLimit];
+    /// The actor's whole life: [`drive_exclusive`](super::cell::drive_exclusive) where [`GROUPS`](Self::GROUPS) is
+    /// empty, else [`drive_shared`](super::cell::drive_shared).
+    fn drive(cell: Cell<Self>) -> BoxFuture<'static, ()>;
+    /// Runs after the last call of an actor that was stopped.
+    fn on_stop<'a>(&'a mut self, ctx: &'a mut ActorContext<Self>) -> BoxFuture<'a, ()> {
+        let _ = ctx;
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The arguments of one method of one actor: what a message is.
+pub trait Method: Serialize + DeserializeOwned + Send + 'static {
+    /// Whose method it is.
+    type Actor: Methods;
+    /// What it returns: a value, or [`Streamed`](super::reply::Streamed) items.
+    type Reply: Reply;
+    /// What it fails with.
+    type Error: WireError;
+    /// Its stable name.
+    const NAME: &'static str;
+    /// Its parameters' and return type's tokens.
+    const SIGNATURE: &'static str;
+    /// Its body.
+    const CODE: Code<Self>;
+    /// What becomes of it when its caller cancels.
+    const CANCEL: OnCancel = OnCancel::Finish;
+    /// What a request calls it by.
+    const KEY: Key = Key::of(Self::NAME, Self::SIGNATURE);
+}
+
+/// What becomes of a method that runs when its caller cancels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCancel {
+    /// It finishes, and its reply is discarded.
+    Finish,
+    /// It is dropped at its next await.
+    Drop,
+}
+
+/// A body that has the actor for itself.
+pub type Alone<M> = for<'a> fn(M, &'a mut ActorOf<M>, &'a mut ContextOf<M>) -> Ran<'a, M>;
+/// A body that shares the actor with others.
+pub type Beside<M> = for<'a> fn(M, &'a ActorOf<M>, &'a mut ContextOf<M>) -> Ran<'a, M>;
+/// A blocking body that has the actor for itself.
+pub type BlockingAlone<M> = for<'a> fn(M, &'a mut ActorOf<M>, &'a mut ContextOf<M>) -> ResultOf<M>;
+/// A blocking body that shares the actor with others.
+pub type BlockingBeside<M> = for<'a> fn(M, &'a ActorOf<M>, &'a mut ContextOf<M>) -> ResultOf<M>;
+
+type ActorOf<M> = <M as Method>::Actor;
+type ContextOf<M> = ActorContext<<M as Method>::Actor>;
+type ResultOf<M> = Result<<M as Method>::Reply, <M as Method>::Error>;
+
+/// A method's body, by what it needs of the actor.
+pub enum Code<M: Method> {
+    /// The actor for itself.
+    Exclusive(Alone<M>),
+    /// The actor together with others.
+    Shared {
+        /// Index into [`Methods::GROUPS`].
+        group: u8,
+        /// The body.
+        run: Beside<M>,
+    },
+    /// The actor for itself, on the compute pool.
+    Blocking(BlockingAlone<M>),
+    /// The actor together with others, on the compute pool.
+    BlockingShared {
+        /// Index into [`Methods::GROUPS`].
+        group: u8,
+        /// The body.
+        run: BlockingBeside<M>,
+    },
+}
+
+/// A synchronous method has run; an asynchronous one runs.
+pub enum Ran<'a, M: Method> {
+    /// It has returned.
+    Done(Result<M::Reply, M::Error>),
+    /// It returns later.
+    Running(BoxFuture<'a, Result<M::Reply, M::Error>>),
+}
+
+/// The arguments of one constructor. Encoded where the actor goes to another node.
+pub trait Constructor: Serialize + DeserializeOwned + Send + 'static {
+    /// What it makes.
+    type Actor: Methods;
+    /// What it fails with.
+    type Error: WireError;
+    /// Its stable name.
+    const NAME: &'static str;
+    /// Its parameters' and return type's tokens.
+    const SIGNATURE: &'static str;
+    /// What a request calls it by.
+    const KEY: Key = Key::of(Self::NAME, Self::SIGNATURE);
+    /// Its body.
+    fn run<'a>(self, ctx: &'a mut ActorContext<Self::Actor>) -> BoxFuture<'a, Result<Self::Actor, Self::Error>>;
+}
+
+/// A method in its actor's table.
+pub struct MethodEntry<A: Actor> {
+    pub(crate) key: Key,
+    pub(crate) name: &'static str,
+    pub(crate) signature: &'static str,
+    pub(crate) access: Access,
+    pub(crate) deliver: Deliver<A>,
+}
+
+type Deliver<A> = fn(Arc<Inbox<A>>, &Incoming<'_>) -> Result<Option<Arc<dyn Served>>, DecodeError>;
+
+/// The entry of a method.
+#[must_use]
+pub const fn method<M: Method>() -> MethodEntry<M::Actor> {
+    let (access, deliver) = (Access::of::<M>(), inbox::deliver::<M> as Deliver<M::Actor>);
+    MethodEntry { key: M::KEY, name: M::NAME, signature: M::SIGNATURE, access, deliver }
+}
+
+/// A constructor in its actor's table.
+pub struct ConstructorEntry<A: Actor> {
+    pub(crate) key: Key,
+    pub(crate) name: &'static str,
+    pub(crate) signature: &'static str,
+    pub(crate) spawn: Spawn,
+    of: PhantomData<fn() -> A>,
+}
+
+/// Makes an actor out of a constructor's encoded arguments.
+pub(crate) type Spawn = fn(Planting<'_>) -> Result<(), DecodeError>;
+
+/// The entry of a constructor.
+#[must_use]
+pub const fn constructor<C: Constructor>() -> ConstructorEntry<C::Actor> {
+    ConstructorEntry { key: C::KEY, name: C::NAME, signature: C::SIGNATURE, spawn: spawn::plant::<C>, of: PhantomData }
+}

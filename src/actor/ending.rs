@@ -1,0 +1,212 @@
+//! The end of an actor, as its callers ask and wait for it.
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::fmt;
+use std::future::ready;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::dispatch::Actor;
+use super::error::{CallError, EndReason, Executed};
+use super::frame::{self, Chain, Held, Place, Wait};
+use super::handle::{ActorRef, Route};
+use super::inbox::Inbox;
+use super::remote::ask;
+use crate::id::ActorId;
+use crate::wire::packet::ProbeTo;
+
+/// What is asked of an actor that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Stop,
+    Kill,
+    Watch,
+}
+
+impl End {
+    /// What a caller did that waits no more.
+    pub(crate) const fn executed(self) -> Executed {
+        match self {
+            End::Stop | End::Kill => Executed::Yes,
+            End::Watch => Executed::No,
+        }
+    }
+}
+
+/// The end of an actor: what [`Handle::stop`](super::handle::Handle::stop), [`Handle::kill`](super::handle::Handle::kill)
+/// and [`Handle::ended`](super::handle::Handle::ended) give. Lazy: nothing is asked before it is polled. Gives the reason
+/// of the end.
+///
+/// # Errors
+/// [`CallError::Deadlock`] when the actor itself, or one that it waits for, would wait for its end. It ends all the same.
+#[must_use = "lazy: nothing ends until this is awaited"]
+pub struct Ending<A: Actor> {
+    actor: ActorRef<A>,
+    end: End,
+    answer: Option<BoxFuture<'static, Result<EndReason, CallError>>>,
+    wait: Option<Waiting<A>>,
+}
+
+/// A frame that waits for the end.
+struct Waiting<A: Actor> {
+    frame: Arc<Chain>,
+    at: NonZeroU32,
+    wait: Arc<EndWait<A>>,
+}
+
+impl<A: Actor> Ending<A> {
+    pub(super) fn new(actor: ActorRef<A>, end: End) -> Self {
+        Ending { actor, end, answer: None, wait: None }
+    }
+
+    fn begin(&mut self) -> Result<(), CallError> {
+        let frame = frame::current();
+        let mut ticket = None;
+        let answer: BoxFuture<'static, _> = match self.actor.route() {
+            Route::Gone(gone) => Box::pin(ready(Ok(gone.1.clone()))),
+            Route::Remote(actor) => {
+                let asked = ask::end(actor, self.end, frame.as_ref())?;
+                ticket = asked.ticket;
+                asked.answer
+            }
+            Route::Local(inbox) => {
+                match self.end {
+                    End::Stop => inbox.mailbox().drain(),
+                    End::Kill => inbox.mailbox().close(EndReason::Killed),
+                    End::Watch => {}
+                }
+                let inbox = inbox.clone();
+                Box::pin(async move { Ok(ended(&inbox).await) })
+            }
+        };
+        if let Some(frame) = frame {
+            let wait = Arc::new(EndWait { actor: self.actor.clone(), end: self.end, ticket, state: Mutex::default() });
+            let at = frame.wait(wait.clone());
+            self.wait = Some(Waiting { frame: frame.clone(), at, wait });
+            if let Route::Local(inbox) = self.actor.route()
+                && let Some(cycle) = inbox.reentrant_end(&frame.frames())
+            {
+                return Err(CallError::Deadlock { cycle, executed: self.end.executed() });
+            }
+        }
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    fn over(&mut self) {
+        if let Some(Waiting { frame, at, .. }) = self.wait.take() {
+            frame.over(at);
+        }
+    }
+}
+
+impl<A: Actor> fmt::Debug for Ending<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ending").field("actor", &self.actor).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl<A: Actor> Future for Ending<A> {
+    type Output = Result<EndReason, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.answer.is_none()
+            && let Err(error) = this.begin()
+        {
+            this.over();
+            return Poll::Ready(Err(error));
+        }
+        let polled = match this.wait.as_ref().and_then(|waiting| waiting.wait.watch(cx)) {
+            Some(deadlock) => Poll::Ready(Err(deadlock)),
+            None => this.answer.as_mut().map_or(Poll::Pending, |answer| answer.as_mut().poll(cx)),
+        };
+        if polled.is_ready() {
+            this.over();
+        }
+        polled
+    }
+}
+
+impl<A: Actor> Drop for Ending<A> {
+    fn drop(&mut self) {
+        self.over();
+    }
+}
+
+/// The end of an actor as something that a frame waits for (PROTOCOLS §5).
+struct EndWait<A: Actor> {
+    actor: ActorRef<A>,
+    end: End,
+    /// Of the request to its node.
+    ticket: Option<u64>,
+    state: Mutex<EndState>,
+}
+
+#[derive(Default)]
+struct EndState {
+    deadlock: Option<CallError>,
+    waker: Option<Waker>,
+}
+
+impl<A: Actor> EndWait<A> {
+    fn watch(&self, cx: &Context<'_>) -> Option<CallError> {
+        let mut state = self.state.lock();
+        state.waker = Some(cx.waker().clone());
+        state.deadlock.take()
+    }
+}
+
+impl<A: Actor> Wait for EndWait<A> {
+    fn actor(&self) -> ActorId {
+        self.actor.id()
+    }
+
+    fn place(&self) -> Place {
+        let actor = self.actor.id();
+        match (self.actor.route(), self.ticket) {
+            (Route::Remote(remote), Some(ticket)) => match remote.peer.standing(ticket) {
+                Some(call) => Place::There(remote.peer.life(), ProbeTo { actor, method: ask::name(self.end), call }),
+                None => Place::Over,
+            },
+            (Route::Local(inbox), _) if inbox.mailbox().ended().is_err() => Place::Here,
+            _ => Place::Over,
+        }
+    }
+
+    fn held(&self) -> Held {
+        match self.actor.route() {
+            Route::Local(inbox) => inbox.held_end(self.end),
+            Route::Remote(_) | Route::Gone(_) => Held::Not,
+        }
+    }
+
+    fn deadlock(&self, cycle: Vec<ActorId>) {
+        let mut state = self.state.lock();
+        state.deadlock = Some(CallError::Deadlock { cycle, executed: self.end.executed() });
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Waits until an actor of this process has ended.
+pub(crate) async fn ended<A: Actor>(inbox: &Inbox<A>) -> EndReason {
+    loop {
+        let told = match inbox.mailbox().ended() {
+            Ok(reason) => return reason,
+            Err(end) => end.notified_owned(),
+        };
+        let mut told = std::pin::pin!(told);
+        told.as_mut().enable();
+        if let Ok(reason) = inbox.mailbox().ended() {
+            return reason;
+        }
+        told.await;
+    }
+}

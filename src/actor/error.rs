@@ -1,0 +1,348 @@
+//! What a call, a spawn and an actor may end in. Every error says whether the call may have executed.
+
+use crate::id::{ActorId, NodeId};
+use crate::wire::packet::End;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
+use std::time::Duration;
+
+pub use crate::wire::packet::Executed;
+
+/// The error of a method that cannot fail by itself. It has no values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Never {}
+
+impl fmt::Display for Never {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl std::error::Error for Never {}
+
+/// Why an actor is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// `stop` was asked of it, or it stopped itself.
+    #[error("it was stopped")]
+    Stopped,
+    /// `kill` was asked of it.
+    #[error("it was killed")]
+    Killed,
+    /// One of its methods panicked.
+    #[error("it panicked in {message}")]
+    Panicked {
+        /// The method and the panic's message.
+        message: String,
+    },
+    /// Its constructor failed, panicked or was dropped: it never was.
+    #[error("its constructor did not succeed")]
+    NotConstructed,
+    /// The node that hosted it died, left or was cut off.
+    #[error("its node died")]
+    NodeDied,
+    /// The node that spawned it died, and it was not detached.
+    #[error("the node that spawned it died, and it is not detached")]
+    OwnerDied,
+    /// The cluster it belonged to was shut down in this process.
+    #[error("its cluster was shut down")]
+    ShutDown,
+    /// Its node does not know of it: it ended long ago, or never was.
+    #[error("its node knows of no such actor")]
+    Unknown,
+}
+
+impl EndReason {
+    /// As it travels.
+    pub(crate) fn to_wire(&self) -> Option<End<'_>> {
+        Some(match self {
+            EndReason::Stopped => End::Stopped,
+            EndReason::Killed => End::Killed,
+            EndReason::Panicked { message } => End::Panicked { message },
+            EndReason::NotConstructed => End::NeverStarted { message: "" },
+            EndReason::NodeDied => End::NodeEnded,
+            EndReason::OwnerDied => End::OwnerEnded,
+            EndReason::ShutDown => End::NodeStopped,
+            EndReason::Unknown => return None,
+        })
+    }
+
+    /// As it arrived.
+    pub(crate) fn from_wire(end: End<'_>) -> Self {
+        match end {
+            End::Stopped => EndReason::Stopped,
+            End::Killed => EndReason::Killed,
+            End::Panicked { message } => EndReason::Panicked { message: message.into() },
+            End::NeverStarted { .. } => EndReason::NotConstructed,
+            End::OwnerEnded => EndReason::OwnerDied,
+            End::NodeEnded => EndReason::NodeDied,
+            End::NodeStopped => EndReason::ShutDown,
+        }
+    }
+}
+
+/// Why a call has no reply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError<E = Never> {
+    /// The method returned this error.
+    #[error("{0}")]
+    App(E),
+    /// The method panicked, and its actor ended.
+    #[error("method `{method}` panicked: {message} (the call ran)")]
+    Panicked {
+        /// The method.
+        method: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// The actor ended before it answered.
+    #[error("actor {actor} is gone: {reason} ({executed})")]
+    ActorDied {
+        /// The actor.
+        actor: ActorId,
+        /// Why it ended.
+        reason: EndReason,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// The actor's node ended before it answered.
+    #[error("node {node} died ({executed})")]
+    NodeDied {
+        /// The node.
+        node: NodeId,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// The actor's node is silent, though not known to be dead.
+    #[error("node {node} has not been heard of for {silent:?} ({executed})")]
+    Unreachable {
+        /// The node.
+        node: NodeId,
+        /// For how long.
+        silent: Duration,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// `.timeout(..)` ran out.
+    #[error("no reply within {after:?}: it was {waiting} ({executed})")]
+    Timeout {
+        /// The bound.
+        after: Duration,
+        /// What it was waiting for.
+        waiting: Waiting,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// It was cancelled before it began, or at an await of a method marked `cancel`.
+    #[error("the call was cancelled ({executed})")]
+    Cancelled {
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// Its caller waited for itself: the wait was part of a cycle of waits, or would have closed one.
+    #[error("a cycle of calls that wait for each other: {} ({executed})", cycle.iter().map(ActorId::to_string).collect::<Vec<_>>().join(" -> "))]
+    Deadlock {
+        /// The actors along the cycle; the first and the last are the same.
+        cycle: Vec<ActorId>,
+        /// Whether the call may have run: `No` where it would have closed the cycle.
+        executed: Executed,
+    },
+    /// Caller and actor were compiled from different sources.
+    #[error(
+        "the actor's node has no method `{method}{signature}`: build both processes from the same source (the call did not run)"
+    )]
+    UnknownMethod {
+        /// The method that was called.
+        method: String,
+        /// Its signature where it was called.
+        signature: String,
+    },
+    /// The arguments or the reply could not be encoded.
+    #[error("{what} cannot be encoded: {message} ({executed})")]
+    Encode {
+        /// Arguments or reply.
+        what: Part,
+        /// What the encoder said.
+        message: String,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// The arguments or the reply could not be decoded.
+    #[error("{what} cannot be decoded: {message} ({executed})")]
+    Decode {
+        /// Arguments or reply.
+        what: Part,
+        /// What the decoder said.
+        message: String,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// What was to be sent is larger than a message may be.
+    #[error("{what} of {bytes} bytes cannot travel inside a message of at most {limit}: split it ({executed})")]
+    TooLarge {
+        /// Arguments, reply or item.
+        what: Part,
+        /// Its size, encoded.
+        bytes: usize,
+        /// The bound.
+        limit: usize,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// The caller is an earlier run of an actor that has been started again since: its calls are refused.
+    #[error("the calling actor has been started again elsewhere: this run of it is stale (the call did not run)")]
+    Stale,
+}
+
+/// A part of a call's traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// What the caller passed.
+    Arguments,
+    /// What the method returned.
+    Reply,
+    /// One item of a streaming reply.
+    Item,
+    /// The error that the method returned.
+    Error,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Arguments => "the arguments",
+            Part::Reply => "the reply",
+            Part::Item => "an item of the reply",
+            Part::Error => "the method's error",
+        })
+    }
+}
+
+/// What a call that has no reply yet waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Waiting {
+    /// It is in the actor's mailbox, behind others.
+    InMailbox,
+    /// The method runs.
+    Running,
+    /// The host of the actor has given no credit for it yet.
+    ForCredit,
+    /// It is on its way, or its reply is.
+    OnTheWay,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Waiting::InMailbox => "in the actor's mailbox, behind other calls",
+            Waiting::Running => "running",
+            Waiting::ForCredit => "waiting for the actor's node to take it",
+            Waiting::OnTheWay => "on its way to the actor's node, or running there",
+        })
+    }
+}
+
+impl<E> CallError<E> {
+    /// Whether the call may have run. An [`App`](CallError::App) error is the method's own, so it did.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        match self {
+            CallError::App(_) | CallError::Panicked { .. } => Executed::Yes,
+            CallError::ActorDied { executed, .. }
+            | CallError::NodeDied { executed, .. }
+            | CallError::Unreachable { executed, .. }
+            | CallError::Timeout { executed, .. }
+            | CallError::Cancelled { executed }
+            | CallError::Deadlock { executed, .. }
+            | CallError::Encode { executed, .. }
+            | CallError::Decode { executed, .. }
+            | CallError::TooLarge { executed, .. } => *executed,
+            CallError::UnknownMethod { .. } | CallError::Stale => Executed::No,
+        }
+    }
+
+    /// The method's own error, or the error that any method may meet.
+    ///
+    /// # Errors
+    /// Everything but [`App`](CallError::App), under whatever type of it the caller wants.
+    pub fn into_app<F>(self) -> Result<E, CallError<F>> {
+        Err(match self {
+            CallError::App(error) => return Ok(error),
+            CallError::Panicked { method, message } => CallError::Panicked { method, message },
+            CallError::ActorDied { actor, reason, executed } => CallError::ActorDied { actor, reason, executed },
+            CallError::NodeDied { node, executed } => CallError::NodeDied { node, executed },
+            CallError::Unreachable { node, silent, executed } => CallError::Unreachable { node, silent, executed },
+            CallError::Timeout { after, waiting, executed } => CallError::Timeout { after, waiting, executed },
+            CallError::Cancelled { executed } => CallError::Cancelled { executed },
+            CallError::Deadlock { cycle, executed } => CallError::Deadlock { cycle, executed },
+            CallError::UnknownMethod { method, signature } => CallError::UnknownMethod { method, signature },
+            CallError::Encode { what, message, executed } => CallError::Encode { what, message, executed },
+            CallError::Decode { what, message, executed } => CallError::Decode { what, message, executed },
+            CallError::TooLarge { what, bytes, limit, executed } => {
+                CallError::TooLarge { what, bytes, limit, executed }
+            }
+            CallError::Stale => CallError::Stale,
+        })
+    }
+}
+
+impl CallError<Never> {
+    /// The same error where methods fail with `E`.
+    pub fn widen<E>(self) -> CallError<E> {
+        match self.into_app() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+}
+
+/// Any error, as text that travels: `?` accepts every error type, `anyhow::Error` and `&str` too.
+/// It keeps the chain of sources, outermost first.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    chain: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain.join(": "))
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain.push(error.to_string());
+            source = error.source();
+        }
+        Failure { chain }
+    }
+}
+
+/// What a method may fail with: an error that travels to its caller.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel to the caller as an error",
+    label = "needs `Serialize + Deserialize + Display + Debug + Clone`",
+    note = "or return `mobula::Result<T>`: its `?` accepts any error and carries its text"
+)]
+pub trait WireError: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static {}
+impl<E: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static> WireError for E {}
+
+/// The text of a caught panic.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}

@@ -1,0 +1,182 @@
+//! Handles: the typed address of an actor, the same wherever it lives.
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::sync::Arc;
+
+use super::dispatch::{Actor, Methods};
+use super::ending::{End, Ending};
+use super::error::{CallError, EndReason, Executed};
+use super::frame::Chain;
+use super::inbox::{Inbox, Resolved};
+use super::job::Access;
+use super::remote::{Here, RemoteActor};
+use crate::id::ActorId;
+use crate::wire::codec::scope;
+use crate::wire::packet::Ref;
+
+/// What every handle can do beside its actor's own methods; those come first where names meet.
+pub trait Handle: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwned + 'static {
+    /// What it is the address of.
+    type Actor: Actor<Handle = Self>;
+    /// The typed handle of an address.
+    fn from_ref(actor: ActorRef<Self::Actor>) -> Self;
+    /// The untyped address.
+    fn as_ref(&self) -> &ActorRef<Self::Actor>;
+
+    /// The actor's identity.
+    fn id(&self) -> ActorId {
+        self.as_ref().id()
+    }
+
+    /// Stops the actor: no further call enters, those in its mailbox run, then `on_stop`. Await it for the end.
+    ///
+    /// Cancel-safe: once polled, the actor stops whether this is awaited to its end or not.
+    fn stop(&self) -> Ending<Self::Actor> {
+        Ending::new(self.as_ref().clone(), End::Stop)
+    }
+
+    /// Ends the actor: what runs is dropped at its next await, what waits never runs, and nor does `on_stop`.
+    ///
+    /// Cancel-safe: once polled, the actor ends whether this is awaited to its end or not.
+    fn kill(&self) -> Ending<Self::Actor> {
+        Ending::new(self.as_ref().clone(), End::Kill)
+    }
+
+    /// Waits for the actor's end, and asks nothing of it.
+    fn ended(&self) -> Ending<Self::Actor> {
+        Ending::new(self.as_ref().clone(), End::Watch)
+    }
+}
+
+/// Where calls to an actor go.
+pub(crate) enum Route<A: Actor> {
+    /// It lives in this process.
+    Local(Arc<Inbox<A>>),
+    /// It lives on another node.
+    Remote(Arc<RemoteActor>),
+    /// It lives no more.
+    Gone(Arc<(ActorId, EndReason)>),
+}
+
+impl<A: Actor> Clone for Route<A> {
+    fn clone(&self) -> Self {
+        match self {
+            Route::Local(inbox) => Route::Local(inbox.clone()),
+            Route::Remote(actor) => Route::Remote(actor.clone()),
+            Route::Gone(gone) => Route::Gone(gone.clone()),
+        }
+    }
+}
+
+/// The untyped half of every handle.
+pub struct ActorRef<A: Actor> {
+    route: Route<A>,
+}
+
+impl<A: Actor> ActorRef<A> {
+    pub(crate) fn local(inbox: Arc<Inbox<A>>) -> Self {
+        ActorRef { route: Route::Local(inbox) }
+    }
+
+    pub(crate) fn remote(actor: Arc<RemoteActor>) -> Self {
+        ActorRef { route: Route::Remote(actor) }
+    }
+
+    /// The address of an actor that a message or the head named.
+    pub(crate) fn resolved(id: ActorId, resolved: Resolved) -> Result<Self, WrongType> {
+        let route = match resolved {
+            Resolved::Here(inbox) => Route::Local(inbox.downcast().map_err(|_| WrongType)?),
+            Resolved::There(actor) if actor.type_key != A::NAME.key() => return Err(WrongType),
+            Resolved::There(actor) => Route::Remote(actor),
+            Resolved::Gone(reason) => Route::Gone(Arc::new((id, reason))),
+        };
+        Ok(ActorRef { route })
+    }
+
+    pub(crate) fn route(&self) -> &Route<A> {
+        &self.route
+    }
+
+    /// The actor's identity.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        match &self.route {
+            Route::Local(inbox) => inbox.id(),
+            Route::Remote(actor) => actor.id,
+            Route::Gone(gone) => gone.0,
+        }
+    }
+
+    /// Refuses an ask that could never be answered: those who wait for it occupy what it needs. Of an actor elsewhere
+    /// its own node says so.
+    pub(crate) fn check_cycle(&self, frame: &Chain, access: Access) -> Result<(), CallError>
+    where
+        A: Methods,
+    {
+        let (id, executed) = (self.id(), Executed::No);
+        if frame.is_too_deep() {
+            return Err(CallError::Deadlock { cycle: vec![id, id], executed });
+        }
+        match &self.route {
+            Route::Local(inbox) if frame.passes(id) => match inbox.reentrant(&frame.frames(), access) {
+                Some(cycle) => Err(CallError::Deadlock { cycle, executed }),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The actor is of another type than the handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the handle is of an actor of another type")]
+pub(crate) struct WrongType;
+
+impl<A: Actor> Clone for ActorRef<A> {
+    fn clone(&self) -> Self {
+        ActorRef { route: self.route.clone() }
+    }
+}
+
+impl<A: Actor> fmt::Debug for ActorRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", A::NAME, self.id())
+    }
+}
+
+/// Into the list of references beside a message. Elsewhere nobody would count the handle, so there it is an error.
+impl<A: Actor> Serialize for ActorRef<A> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let reference = match &self.route {
+            Route::Local(inbox) => Ref::Actor {
+                actor: inbox.id(),
+                type_key: A::NAME.key(),
+                host: inbox.host().life(),
+                placement: inbox.placement(),
+                detached: false,
+            },
+            Route::Remote(actor) => actor.to_ref(),
+            Route::Gone(gone) => {
+                return Err(S::Error::custom(format_args!("the handle of {} {}: {}", A::NAME, gone.0, gone.1)));
+            }
+        };
+        to.serialize_u32(scope::put(reference).map_err(S::Error::custom)?)
+    }
+}
+
+impl<'de, A: Actor> Deserialize<'de> for ActorRef<A> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (reference, node) = scope::take(u32::deserialize(from)?).map_err(D::Error::custom)?;
+        let Ref::Actor { actor, type_key, .. } = reference;
+        let here = node.downcast_ref::<Here>().ok_or_else(|| D::Error::custom("handles are decoded by nodes"))?;
+        let host = here.0.upgrade().ok_or_else(|| D::Error::custom("the node that decodes is gone"))?;
+        let found = match type_key == A::NAME.key() {
+            true => ActorRef::resolved(actor, host.resolve(reference)),
+            false => Err(WrongType),
+        };
+        found.map_err(|_| D::Error::custom(format_args!("the handle is not of a {}", A::NAME)))
+    }
+}

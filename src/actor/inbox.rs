@@ -1,0 +1,308 @@
+//! An actor as its own process sees it: identity, mailbox, and the node that hosts it.
+
+use futures_util::future::BoxFuture;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::dispatch::{Actor, Method, Methods};
+use super::ending::End;
+use super::error::EndReason;
+use super::frame::{Blockers, Chain, Held, Serves};
+use super::job::{Access, Job};
+use super::mailbox::{Mailbox, Taken};
+use super::occupied::Occupied;
+use super::remote::host::{Incoming, RemoteJob, Served};
+use super::remote::{RemoteActor, ask};
+use crate::id::{ActorId, Key, Life, Placement};
+use crate::limits::MAILBOX_CAPACITY;
+use crate::wire::bytes::List;
+use crate::wire::codec::DecodeError;
+use crate::wire::packet::{CallFault, Frame, Ref};
+
+/// What a cell needs of the node that hosts it. Implemented by the node; one of the three upward traits.
+pub(crate) trait Host: Any + Send + Sync {
+    /// The life of the node.
+    fn life(&self) -> Life;
+    /// Where calls to an actor go that a message named.
+    fn resolve(&self, reference: Ref) -> Resolved;
+    /// Runs a cell.
+    fn spawn(&self, cell: BoxFuture<'static, ()>);
+    /// Runs blocking work on the compute pool.
+    fn compute(&self, work: Box<dyn FnOnce() + Send>);
+    /// An actor has ended, and its state is dropped. Who else must know of that before its end is told, if anyone.
+    fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>>;
+    /// Frames of this actor wait: probes follow their waits until [`Hosted::watch`] finds none.
+    fn waits(&self, actor: Arc<dyn Hosted>);
+    /// Whether a call that waits for `blockers` can never begin, since they wait for it themselves: its chain is
+    /// `chain`. Gives the cycle.
+    fn reentrant(&self, chain: &[Frame], blockers: &Blockers) -> Option<Vec<ActorId>>;
+}
+
+/// Where calls to an actor go.
+pub(crate) enum Resolved {
+    /// To this inbox: an [`Inbox`] of the actor's type.
+    Here(Arc<dyn Any + Send + Sync>),
+    /// Over a link.
+    There(Arc<RemoteActor>),
+    /// Nowhere.
+    Gone(EndReason),
+}
+
+/// The shared half of an actor: handles push into it, its cell takes out of it.
+pub(crate) struct Inbox<A: Actor> {
+    id: ActorId,
+    placement: Placement,
+    mailbox: Mailbox<dyn Job<A>>,
+    /// Streams of other nodes with calls in the mailbox.
+    streams: AtomicU32,
+    /// A call that wants the actor for itself holds back those behind it.
+    held_back: AtomicBool,
+    occupied: Occupied,
+    host: Arc<dyn Host>,
+}
+
+impl<A: Actor> Inbox<A> {
+    pub(crate) fn new(id: ActorId, placement: Placement, host: Arc<dyn Host>) -> Arc<Self> {
+        let (streams, held_back) = (AtomicU32::new(0), AtomicBool::new(false));
+        let (mailbox, occupied) = (Mailbox::new(), Occupied::default());
+        Arc::new(Inbox { id, placement, mailbox, streams, held_back, occupied, host })
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        self.id
+    }
+
+    pub(crate) fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    pub(crate) fn mailbox(&self) -> &Mailbox<dyn Job<A>> {
+        &self.mailbox
+    }
+
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The credit that each stream of other nodes should have (PROTOCOLS §1.7).
+    pub(crate) fn share(&self) -> u32 {
+        MAILBOX_CAPACITY as u32 / self.streams.load(Ordering::Relaxed).max(1)
+    }
+
+    fn stream_came(&self, opens: bool) {
+        if opens {
+            self.streams.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A call of another node left the mailbox; whether it was the last of its stream.
+    pub(crate) fn stream_left(&self, last: bool) {
+        if last {
+            let _ = self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streams| streams.checked_sub(1));
+        }
+    }
+
+    /// The frame that runs a call of this node, if it ever waited.
+    pub(crate) fn running(&self, call: Serves) -> Held {
+        self.occupied.running(call).map_or(Held::Not, Held::Begun)
+    }
+
+    /// A call that wants the actor for itself holds back those behind it, or does no more.
+    pub(crate) fn set_held_back(&self, held_back: bool) {
+        self.held_back.store(held_back, Ordering::Relaxed);
+    }
+
+    /// Why the actor ends. One whose task was dropped without a reason went down with its runtime.
+    pub(crate) fn end_reason(&self) -> EndReason {
+        self.mailbox.reason().unwrap_or(EndReason::ShutDown)
+    }
+
+    /// The cell is gone: what it left is refused, and the node told. Who waits for the end is told last: then the actor's
+    /// name and resources are free.
+    pub(crate) fn bury(self: &Arc<Self>, reason: EndReason, taken: Taken<dyn Job<A>>) {
+        let left = self.mailbox.bury(reason, taken);
+        let reason = self.end_reason();
+        for job in left {
+            job.refuse(reason.clone());
+        }
+        match self.host.ended(self.id, self.placement, &reason) {
+            None => self.mailbox.tell_end(),
+            Some(known) => {
+                let tells = TellsEnd(self.clone());
+                self.host.spawn(Box::pin(async move {
+                    known.await;
+                    drop(tells);
+                }));
+            }
+        }
+    }
+}
+
+/// Tells the end when it is dropped: also when the runtime goes, and what it waited for with it.
+struct TellsEnd<A: Actor>(Arc<Inbox<A>>);
+
+impl<A: Actor> Drop for TellsEnd<A> {
+    fn drop(&mut self) {
+        self.0.mailbox.tell_end();
+    }
+}
+
+impl<A: Methods> Inbox<A> {
+    /// The waiting frames that keep a call from beginning.
+    pub(crate) fn blockers(&self, access: Access) -> Blockers {
+        let group = match access {
+            Access::Shared(group) => A::GROUPS.get(usize::from(group)),
+            Access::Exclusive => None,
+        };
+        match group {
+            Some(group) => {
+                let held_back = self.held_back.load(Ordering::Relaxed);
+                self.occupied.blockers(access, group.concurrency.max(1), held_back)
+            }
+            None => self.to_be_gone(),
+        }
+    }
+
+    /// Whether a call can never begin, for those that wait for it occupy what it needs (PROTOCOLS §5.2). Gives the cycle.
+    pub(crate) fn reentrant(&self, chain: &[Frame], access: Access) -> Option<Vec<ActorId>> {
+        if !chain.iter().any(|frame| frame.actor == self.id) {
+            return None;
+        }
+        self.host.reentrant(chain, &self.blockers(access))
+    }
+}
+
+impl<A: Actor> Inbox<A> {
+    /// The waiting frames that must all have ended before somebody has the actor for himself.
+    fn to_be_gone(&self) -> Blockers {
+        self.occupied.blockers(Access::Exclusive, 0, false)
+    }
+
+    /// Why the actor has not ended. One that was killed ends as soon as its methods await, and the end that somebody
+    /// watches for may come from anywhere.
+    pub(crate) fn held_end(&self, end: End) -> Held {
+        match end {
+            End::Stop => Held::Queued(self.to_be_gone()),
+            End::Kill | End::Watch => Held::Not,
+        }
+    }
+
+    /// Whether those whose chain this is would wait for the end of an actor that waits for them. Gives the cycle.
+    pub(crate) fn reentrant_end(&self, chain: &[Frame]) -> Option<Vec<ActorId>> {
+        if !chain.iter().any(|frame| frame.actor == self.id) {
+            return None;
+        }
+        self.host.reentrant(chain, &self.to_be_gone())
+    }
+}
+
+/// An actor of any type, as its node keeps it.
+pub(crate) trait Hosted: Send + Sync {
+    /// Its identity.
+    fn id(&self) -> ActorId;
+    /// Where it was put.
+    fn placement(&self) -> Placement;
+    /// Takes a call that arrived over a link, or answers it with a fault.
+    fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
+    /// Stops it: see [`Handle::stop`](super::handle::Handle::stop).
+    fn stop(&self);
+    /// Ends it at once, for this reason.
+    fn close(&self, reason: EndReason);
+    /// Its inbox, for handles of its own type.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// A frame of it waits for the first time.
+    fn occupied(self: Arc<Self>, frame: &Arc<Chain>);
+    /// Such a frame has ended.
+    fn left(&self, frame: &Chain);
+    /// Its frames that have waited. If there is none, the node is told when there is one again.
+    fn watch(&self) -> Vec<Arc<Chain>>;
+    /// Why a call of a peer to this method has no answer yet. `begun` is the call, if it has left the mailbox.
+    fn held(&self, method: Key, begun: Option<Serves>) -> Held;
+}
+
+impl<A: Methods> Hosted for Inbox<A> {
+    fn id(&self) -> ActorId {
+        self.id
+    }
+
+    fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        if ask::serve_end(&self, incoming) {
+            return None;
+        }
+        let Some(method) = A::METHODS.iter().find(|method| method.key == incoming.request.method) else {
+            incoming.refuse(CallFault::UnknownMethod);
+            return None;
+        };
+        match (method.deliver)(self, incoming) {
+            Ok(served) => served,
+            Err(error) => {
+                incoming.refuse(CallFault::Decode { message: &error.to_string() });
+                None
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.mailbox.drain();
+    }
+
+    fn close(&self, reason: EndReason) {
+        self.mailbox.close(reason);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn occupied(self: Arc<Self>, frame: &Arc<Chain>) {
+        if self.occupied.enter(frame) {
+            self.host.clone().waits(self);
+        }
+    }
+
+    fn left(&self, frame: &Chain) {
+        self.occupied.leave(frame);
+    }
+
+    fn watch(&self) -> Vec<Arc<Chain>> {
+        self.occupied.watch()
+    }
+
+    fn held(&self, method: Key, begun: Option<Serves>) -> Held {
+        let access = A::METHODS.iter().find(|each| each.key == method).map(|each| each.access);
+        match (access, begun) {
+            (Some(_), Some(call)) => self.running(call),
+            (Some(access), None) => Held::Queued(self.blockers(access)),
+            (None, _) => ask::end_of(method).map_or(Held::Not, |end| self.held_end(end)),
+        }
+    }
+}
+
+/// What a method's entry does with a call that arrived.
+pub(crate) fn deliver<M: Method>(
+    inbox: Arc<Inbox<M::Actor>>,
+    incoming: &Incoming<'_>,
+) -> Result<Option<Arc<dyn Served>>, DecodeError> {
+    if !incoming.request.chain.is_empty()
+        && let chain = incoming.request.chain.iter().collect::<Vec<_>>()
+        && let Some(cycle) = inbox.reentrant(&chain, Access::of::<M>())
+    {
+        incoming.refuse(CallFault::Deadlock { cycle: List::Items(&cycle) });
+        return Ok(None);
+    }
+    let job = RemoteJob::<M>::decode(inbox.clone(), incoming)?;
+    inbox.stream_came(incoming.arrival.opens);
+    match inbox.mailbox.push(job.clone()) {
+        Ok(_) => Ok(job.is_served().then_some(job as Arc<dyn Served>)),
+        Err(reason) => {
+            inbox.stream_left(incoming.arrival.opens);
+            incoming.refuse(reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied));
+            Ok(None)
+        }
+    }
+}

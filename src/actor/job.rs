@@ -1,0 +1,282 @@
+//! One call at its actor: how a message of a mailbox begins, runs and ends, whoever sent it.
+
+use futures_util::future::BoxFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::context::ActorContext;
+use super::dispatch::{Actor, Code, Method, OnCancel, Ran};
+use super::error::{CallError, EndReason, Executed, panic_message};
+use super::frame::{self, Above, Chain, Serves};
+use super::inbox::{Hosted, Inbox};
+use super::mailbox::Entry;
+use crate::wire::packet::Frame;
+
+/// What a call needs of its actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The actor for itself.
+    Exclusive,
+    /// The actor together with others of this group.
+    Shared(u8),
+}
+
+impl Access {
+    pub(crate) const fn of<M: Method>() -> Access {
+        match M::CODE {
+            Code::Exclusive(_) | Code::Blocking(_) => Access::Exclusive,
+            Code::Shared { group, .. } | Code::BlockingShared { group, .. } => Access::Shared(group),
+        }
+    }
+}
+
+/// What a call leaves behind.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The actor goes on.
+    Continue,
+    /// The method panicked: the actor ends.
+    Panicked(EndReason),
+}
+
+/// A call that has begun and wants the actor for itself.
+pub(crate) enum Begun<'a, A: Actor> {
+    Over(Verdict),
+    Running(BoxFuture<'a, Verdict>),
+    Blocking(BlockingJob<A>),
+}
+
+/// Runs on the compute pool.
+pub(crate) type BlockingJob<A> = Box<dyn FnOnce(&mut A, &mut ActorContext<A>) -> Verdict + Send>;
+/// Runs on the compute pool, together with others.
+pub(crate) type BlockingSharedJob<A> = Box<dyn FnOnce(&A, &mut ActorContext<A>) -> Verdict + Send>;
+
+/// A call that has begun and shares the actor.
+pub(crate) enum BegunShared<A: Actor> {
+    Over(Verdict),
+    Running(BoxFuture<'static, Verdict>),
+    Blocking(BlockingSharedJob<A>),
+}
+
+/// What a mailbox of `A` holds.
+pub(crate) trait Job<A: Actor>: Entry {
+    fn access(&self) -> Access;
+    /// `home` is the inbox that it was in.
+    fn begin<'a>(self: Arc<Self>, actor: &'a mut A, ctx: &'a mut ActorContext<A>, home: &Arc<Inbox<A>>)
+    -> Begun<'a, A>;
+    fn begin_shared(self: Arc<Self>, actor: Arc<A>, ctx: ActorContext<A>) -> BegunShared<A>
+    where
+        A: Sync;
+    /// It never begins.
+    fn refuse(self: Arc<Self>, reason: EndReason);
+}
+
+/// Where a call's outcome goes: its slot in this process, its caller's node, or nowhere.
+pub(crate) trait Outcome<M: Method>: Send + 'static {
+    fn finish(&self, result: Result<M::Reply, CallError<M::Error>>);
+    /// Whether the caller has cancelled a call that runs; `waker` is told when it does.
+    fn poll_cancelled(&self, waker: &Waker) -> bool;
+    /// What becomes of a call whose method was dropped before it returned.
+    fn abandoned(&self) -> CallError;
+    /// Which call it is.
+    fn serves(&self) -> Serves;
+}
+
+/// Sees to it that a call which began gets its outcome, also if its future is dropped.
+struct Owed<M: Method, O: Outcome<M>> {
+    to: O,
+    paid: bool,
+    of: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<M: Method, O: Outcome<M>> Owed<M, O> {
+    fn new(to: O) -> Self {
+        Owed { to, paid: false, of: std::marker::PhantomData }
+    }
+
+    /// The frame that it runs in.
+    fn frame(&self, id: Frame, access: Access, above: Above, home: &Arc<Inbox<M::Actor>>) -> Arc<Chain> {
+        let home: Arc<dyn Hosted> = home.clone();
+        Chain::new(id, access, self.to.serves(), above, home)
+    }
+
+    fn pay(mut self, result: std::thread::Result<Result<M::Reply, M::Error>>) -> Verdict {
+        self.paid = true;
+        match result {
+            Ok(Ok(reply)) => {
+                self.to.finish(Ok(super::reply::Reply::of(reply, M::NAME)));
+                Verdict::Continue
+            }
+            Ok(Err(error)) => {
+                self.to.finish(Err(CallError::App(error)));
+                Verdict::Continue
+            }
+            Err(panic) => {
+                let (method, message) = (M::NAME.to_owned(), panic_message(&*panic));
+                self.to.finish(Err(CallError::Panicked { method: method.clone(), message: message.clone() }));
+                Verdict::Panicked(EndReason::Panicked { message: format!("`{method}`: {message}") })
+            }
+        }
+    }
+}
+
+impl<M: Method, O: Outcome<M>> Drop for Owed<M, O> {
+    fn drop(&mut self) {
+        if self.paid {
+            return;
+        }
+        self.to.finish(Err(self.to.abandoned().widen()));
+    }
+}
+
+/// A method that runs: polled in its frame, its panic caught, dropped on cancellation if it asked for that.
+struct Running<F, M: Method, O: Outcome<M>> {
+    method: Option<F>,
+    owed: Option<Owed<M, O>>,
+    frame: Option<Arc<Chain>>,
+}
+
+impl<F, M: Method, O: Outcome<M>> Running<F, M, O> {
+    fn new(method: F, owed: Owed<M, O>, frame: Arc<Chain>) -> Self {
+        Running { method: Some(method), owed: Some(owed), frame: Some(frame) }
+    }
+}
+
+impl<F, M: Method, O: Outcome<M>> Drop for Running<F, M, O> {
+    fn drop(&mut self) {
+        if let Some(frame) = &self.frame {
+            frame.leave();
+        }
+    }
+}
+
+impl<F, M: Method, O: Outcome<M>> Unpin for Running<F, M, O> {}
+
+impl<F, M, O> Future for Running<F, M, O>
+where
+    F: Future<Output = Result<M::Reply, M::Error>> + Unpin,
+    M: Method,
+    O: Outcome<M>,
+{
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
+        let this = &mut *self;
+        let (Some(method), Some(owed)) = (&mut this.method, &mut this.owed) else {
+            return Poll::Ready(Verdict::Continue);
+        };
+        if M::CANCEL == OnCancel::Drop && owed.to.poll_cancelled(cx.waker()) {
+            this.method = None;
+            this.owed = None;
+            return Poll::Ready(Verdict::Continue);
+        }
+        let polled = frame::enter(&mut this.frame, || catch_unwind(AssertUnwindSafe(|| Pin::new(method).poll(cx))));
+        let result = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => Ok(result),
+            Err(panic) => Err(panic),
+        };
+        this.method = None;
+        Poll::Ready(this.owed.take().map_or(Verdict::Continue, |owed| owed.pay(result)))
+    }
+}
+
+/// Begins a call that has the actor for itself.
+pub(crate) fn begin<'a, M, O>(
+    message: M,
+    to: O,
+    above: Above,
+    actor: &'a mut M::Actor,
+    ctx: &'a mut ActorContext<M::Actor>,
+    home: &Arc<Inbox<M::Actor>>,
+) -> Begun<'a, M::Actor>
+where
+    M: Method,
+    O: Outcome<M>,
+{
+    let id = ctx.next_frame();
+    let owed = Owed::new(to);
+    let ran = match M::CODE {
+        Code::Exclusive(run) => catch_unwind(AssertUnwindSafe(|| run(message, actor, ctx))),
+        Code::Shared { run, .. } => catch_unwind(AssertUnwindSafe(|| run(message, actor, ctx))),
+        Code::Blocking(run) => {
+            let frame = owed.frame(id, Access::Exclusive, above, home);
+            return Begun::Blocking(Box::new(move |actor, ctx| owed.pay(framed(frame, || run(message, actor, ctx)))));
+        }
+        Code::BlockingShared { run, .. } => {
+            let frame = owed.frame(id, Access::Exclusive, above, home);
+            return Begun::Blocking(Box::new(move |actor, ctx| owed.pay(framed(frame, || run(message, actor, ctx)))));
+        }
+    };
+    match ran {
+        Ok(Ran::Done(result)) => Begun::Over(owed.pay(Ok(result))),
+        Err(panic) => Begun::Over(owed.pay(Err(panic))),
+        Ok(Ran::Running(method)) => {
+            let frame = owed.frame(id, Access::Exclusive, above, home);
+            Begun::Running(Box::pin(Running::new(method, owed, frame)))
+        }
+    }
+}
+
+/// Begins a call that shares the actor.
+pub(crate) fn begin_shared<M, O>(
+    message: M,
+    to: O,
+    above: Above,
+    actor: Arc<M::Actor>,
+    mut ctx: ActorContext<M::Actor>,
+) -> BegunShared<M::Actor>
+where
+    M: Method<Actor: Sync>,
+    O: Outcome<M>,
+{
+    let id = ctx.next_frame();
+    let owed = Owed::new(to);
+    let frame = owed.frame(id, Access::of::<M>(), above, ctx.inbox());
+    match M::CODE {
+        Code::Shared { run, .. } => {
+            // The method borrows actor and context, so both live in the future that polls it.
+            let method = Box::pin(async move {
+                match run(message, &actor, &mut ctx) {
+                    Ran::Done(result) => result,
+                    Ran::Running(method) => method.await,
+                }
+            });
+            BegunShared::Running(Box::pin(Running::new(method, owed, frame)))
+        }
+        Code::BlockingShared { run, .. } => {
+            BegunShared::Blocking(Box::new(move |actor, ctx| owed.pay(framed(frame, || run(message, actor, ctx)))))
+        }
+        Code::Exclusive(_) | Code::Blocking(_) => BegunShared::Over(Verdict::Continue),
+    }
+}
+
+/// Runs a blocking method in its frame.
+fn framed<R>(frame: Arc<Chain>, run: impl FnOnce() -> R) -> std::thread::Result<R> {
+    let ran = frame::enter(&mut Some(frame.clone()), || catch_unwind(AssertUnwindSafe(run)));
+    frame.leave();
+    ran
+}
+
+/// The outcome of a call whose caller does not wait: a tell.
+pub(crate) struct Nobody;
+
+impl<M: Method> Outcome<M> for Nobody {
+    fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
+        drop(result);
+    }
+
+    fn poll_cancelled(&self, _: &Waker) -> bool {
+        false
+    }
+
+    fn abandoned(&self) -> CallError {
+        CallError::Cancelled { executed: Executed::Yes }
+    }
+
+    fn serves(&self) -> Serves {
+        Serves::Nobody
+    }
+}

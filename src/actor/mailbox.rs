@@ -1,0 +1,344 @@
+//! The mailbox: a bounded queue that keeps order also for those who wait for room.
+//!
+//! A call enters the queue at its first poll, whether there is room or not, so callers who wait keep their place:
+//! tokio's bounded channel lets a later sender overtake one that waits. The first `MAILBOX_CAPACITY` calls are
+//! *admitted*; what stands behind them is memory that its caller holds anyway, until the caller drops it: then it
+//! becomes a tombstone, and tombstones are swept before they outnumber the living.
+//!
+//! The cell takes calls out in batches, so that senders seldom meet it at the lock. What it has taken and not begun
+//! still counts against the capacity.
+
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
+
+use super::error::EndReason;
+use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY};
+
+/// What stands in a mailbox.
+pub(crate) trait Entry: Send + Sync {
+    /// It has come within the capacity.
+    fn admitted(&self);
+    /// Its caller has dropped it, and it has not begun.
+    fn is_abandoned(&self) -> bool;
+}
+
+/// Whether more may enter.
+enum Gate {
+    Open,
+    /// What stands in it still runs, then the actor stops.
+    Draining,
+    /// Nothing runs any more.
+    Closed(Box<EndReason>),
+}
+
+/// Where an entry came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Among the first `MAILBOX_CAPACITY`.
+    Admitted,
+    /// In line behind them: [`Entry::admitted`] follows.
+    InLine,
+}
+
+/// What the cell finds.
+pub(crate) enum Next<J: ?Sized> {
+    /// The next call.
+    Job(Arc<J>),
+    /// The actor was asked to stop, and nothing is left.
+    Drained,
+    /// It ends now, whatever is left.
+    Closed,
+}
+
+/// In this order: senders write the front all the time, and the cell reads the end of it before each call.
+#[repr(C)]
+pub(crate) struct Mailbox<J: ?Sized> {
+    inner: Mutex<Inner<J>>,
+    /// Whether the gate is closed, for a cell that has taken calls already.
+    closed: AtomicBool,
+}
+
+/// What the cell has taken and not begun.
+pub(crate) struct Taken<J: ?Sized> {
+    jobs: VecDeque<Arc<J>>,
+}
+
+#[repr(C)]
+struct Inner<J: ?Sized> {
+    line: VecDeque<Arc<J>>,
+    /// How many at its end are not admitted.
+    waiting: usize,
+    /// How many the cell took last. They count until it comes again.
+    taken: usize,
+    gate: Gate,
+    /// The cell's waker.
+    cell: Option<Waker>,
+    /// Whether the cell waits for a call (and not for the end of one).
+    idle: bool,
+    /// Whether the cell is gone.
+    over: bool,
+    tombstones: usize,
+    /// Told once when the cell is gone; made by the first who waits for that.
+    end: Option<Arc<Notify>>,
+}
+
+impl<J: ?Sized> Default for Taken<J> {
+    fn default() -> Self {
+        Taken { jobs: VecDeque::new() }
+    }
+}
+
+impl<J: Entry + ?Sized> Mailbox<J> {
+    pub(crate) fn new() -> Self {
+        let inner = Inner {
+            line: VecDeque::new(),
+            waiting: 0,
+            taken: 0,
+            gate: Gate::Open,
+            cell: None,
+            idle: false,
+            over: false,
+            tombstones: 0,
+            end: None,
+        };
+        Mailbox { inner: Mutex::new(inner), closed: AtomicBool::new(false) }
+    }
+
+    /// Takes an entry, in line if there is no room.
+    pub(crate) fn push(&self, entry: Arc<J>) -> Result<Place, EndReason> {
+        let mut inner = self.inner.lock();
+        inner.open()?;
+        let place = if inner.has_room() { Place::Admitted } else { Place::InLine };
+        if place == Place::InLine {
+            inner.waiting += 1;
+        }
+        inner.enter(entry).unlock_and_wake(inner);
+        Ok(place)
+    }
+
+    /// Takes an entry if there is room, and only then asks for it; `false` if there is none.
+    pub(crate) fn try_push(&self, entry: impl FnOnce() -> Arc<J>) -> Result<bool, EndReason> {
+        let mut inner = self.inner.lock();
+        inner.open()?;
+        if !inner.has_room() {
+            let admitted = inner.sweep();
+            if !inner.has_room() {
+                drop(inner);
+                admitted.iter().for_each(|entry| entry.admitted());
+                return Ok(false);
+            }
+        }
+        inner.enter(entry()).unlock_and_wake(inner);
+        Ok(true)
+    }
+
+    /// The next entry, for the cell.
+    pub(crate) fn poll_next(&self, taken: &mut Taken<J>, cx: &mut Context<'_>) -> Poll<Next<J>> {
+        if !self.closed.load(Ordering::Relaxed)
+            && let Some(job) = taken.jobs.pop_front()
+        {
+            return Poll::Ready(Next::Job(job));
+        }
+        let mut inner = self.inner.lock();
+        if let Gate::Closed(_) = inner.gate {
+            return Poll::Ready(Next::Closed);
+        }
+        let Some(job) = inner.line.pop_front() else {
+            if let Gate::Draining = inner.gate {
+                return Poll::Ready(Next::Drained);
+            }
+            inner.rest(taken);
+            inner.taken = 0;
+            inner.idle = true;
+            inner.watch(cx);
+            return Poll::Pending;
+        };
+        inner.hand_over(taken);
+        if inner.waiting > 0 {
+            let admitted = inner.admit();
+            drop(inner);
+            admitted.iter().for_each(|entry| entry.admitted());
+        }
+        Poll::Ready(Next::Job(job))
+    }
+
+    /// Ready when the actor ends now: for a cell that waits for a method to end.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        if let Gate::Closed(_) = inner.gate {
+            return Poll::Ready(());
+        }
+        inner.watch(cx);
+        Poll::Pending
+    }
+
+    /// Lets in no more; what stands in line still runs.
+    pub(crate) fn drain(&self) {
+        let mut inner = self.inner.lock();
+        if let Gate::Open = inner.gate {
+            inner.gate = Gate::Draining;
+            inner.call_cell().unlock_and_wake(inner);
+        }
+    }
+
+    /// Lets nothing run any more. The first reason stays.
+    pub(crate) fn close(&self, reason: EndReason) {
+        let mut inner = self.inner.lock();
+        if !matches!(inner.gate, Gate::Closed(_)) {
+            inner.gate = Gate::Closed(Box::new(reason));
+            self.closed.store(true, Ordering::Relaxed);
+            inner.call_cell().unlock_and_wake(inner);
+        }
+    }
+
+    /// The cell is gone: closes, and hands out what is left.
+    pub(crate) fn bury(&self, reason: EndReason, taken: Taken<J>) -> impl Iterator<Item = Arc<J>> + use<J> {
+        let mut inner = self.inner.lock();
+        if !matches!(inner.gate, Gate::Closed(_)) {
+            inner.gate = Gate::Closed(Box::new(reason));
+        }
+        let left = std::mem::take(&mut inner.line);
+        inner.cell = None;
+        drop(inner);
+        taken.jobs.into_iter().chain(left)
+    }
+
+    /// Tells who waits for the end that it has come.
+    pub(crate) fn tell_end(&self) {
+        let mut inner = self.inner.lock();
+        inner.over = true;
+        let end = inner.end.take();
+        drop(inner);
+        if let Some(end) = end {
+            end.notify_waiters();
+        }
+    }
+
+    /// Why the actor ends, once it does.
+    pub(crate) fn reason(&self) -> Option<EndReason> {
+        match &self.inner.lock().gate {
+            Gate::Closed(reason) => Some((**reason).clone()),
+            Gate::Open | Gate::Draining => None,
+        }
+    }
+
+    /// Whether the cell is gone and that was told, or what tells when it is.
+    pub(crate) fn ended(&self) -> Result<EndReason, Arc<Notify>> {
+        let mut inner = self.inner.lock();
+        match &inner.gate {
+            Gate::Closed(reason) if inner.over => Ok((**reason).clone()),
+            _ => Err(inner.end.get_or_insert_with(Arc::default).clone()),
+        }
+    }
+
+    /// An entry's caller has dropped it before it began.
+    pub(crate) fn abandoned(&self) {
+        let mut inner = self.inner.lock();
+        inner.tombstones += 1;
+        if inner.tombstones > MAILBOX_CAPACITY / 8 && inner.tombstones > inner.line.len() / 2 {
+            let admitted = inner.sweep();
+            drop(inner);
+            admitted.iter().for_each(|entry| entry.admitted());
+        }
+    }
+
+    /// How many entries stand in it, whether admitted or not; what the cell has taken counts until it comes again.
+    pub(crate) fn len(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.line.len() + inner.taken
+    }
+}
+
+impl<J: Entry + ?Sized> Inner<J> {
+    fn open(&self) -> Result<(), EndReason> {
+        match &self.gate {
+            Gate::Open => Ok(()),
+            Gate::Draining => Err(EndReason::Stopped),
+            Gate::Closed(reason) => Err((**reason).clone()),
+        }
+    }
+
+    /// Whoever waits for room comes first.
+    fn has_room(&self) -> bool {
+        self.waiting == 0 && self.line.len() + self.taken < MAILBOX_CAPACITY
+    }
+
+    fn enter(&mut self, entry: Arc<J>) -> Wake {
+        self.line.push_back(entry);
+        if std::mem::take(&mut self.idle) { self.call_cell() } else { Wake(None) }
+    }
+
+    fn call_cell(&mut self) -> Wake {
+        self.idle = false;
+        Wake(self.cell.take())
+    }
+
+    fn watch(&mut self, cx: &Context<'_>) {
+        if !self.cell.as_ref().is_some_and(|cell| cell.will_wake(cx.waker())) {
+            self.cell = Some(cx.waker().clone());
+        }
+    }
+
+    /// Gives the cell the next batch. Who waits for room stands behind `MAILBOX_CAPACITY` others, so none of those
+    /// is in it.
+    fn hand_over(&mut self, taken: &mut Taken<J>) {
+        if self.line.len() <= MAILBOX_BATCH {
+            std::mem::swap(&mut self.line, &mut taken.jobs);
+        } else {
+            taken.jobs.extend(self.line.drain(..MAILBOX_BATCH));
+        }
+        self.taken = taken.jobs.len();
+    }
+
+    /// Admits those that have come within the capacity, and gives them.
+    fn admit(&mut self) -> Vec<Arc<J>> {
+        let first = self.line.len() - self.waiting;
+        let room = MAILBOX_CAPACITY.saturating_sub(first + self.taken);
+        let admitted = self.waiting.min(room);
+        self.waiting -= admitted;
+        self.line.range(first..first + admitted).cloned().collect()
+    }
+
+    /// Forgets tombstones; gives whom that admits.
+    fn sweep(&mut self) -> Vec<Arc<J>> {
+        let first = self.line.len() - self.waiting;
+        let (mut at, mut waiting) = (0, 0);
+        self.line.retain(|entry| {
+            let keep = !entry.is_abandoned();
+            waiting += usize::from(keep && at >= first);
+            at += 1;
+            keep
+        });
+        self.waiting = waiting;
+        self.tombstones = 0;
+        self.admit()
+    }
+
+    /// An idle actor keeps no memory for the crowds that it once had.
+    fn rest(&mut self, taken: &mut Taken<J>) {
+        for line in [&mut self.line, &mut taken.jobs] {
+            if line.capacity() > 8 {
+                *line = VecDeque::new();
+            }
+        }
+    }
+}
+
+/// A waker to call once the lock is free.
+struct Wake(Option<Waker>);
+
+impl Wake {
+    fn unlock_and_wake<G>(self, guard: G) {
+        drop(guard);
+        if let Some(waker) = self.0 {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Actors: their mailboxes, the cells that run them, the calls and handles that reach them.
+
+pub mod args;
+pub mod call;
+pub mod cell;
+pub mod context;
+pub mod dispatch;
+pub mod ending;
+pub mod error;
+pub(crate) mod frame;
+pub mod handle;
+pub(crate) mod inbox;
+pub(crate) mod job;
+pub(crate) mod mailbox;
+pub(crate) mod occupied;
+pub mod registry;
+pub(crate) mod remote;
+pub mod reply;
+pub(crate) mod slot;
+pub(crate) mod spawn;

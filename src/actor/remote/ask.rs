@@ -1,0 +1,197 @@
+//! Asks of the node that hosts an actor, rather than of the actor: to make one, to end one, to watch its end.
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::future::{poll_fn, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::host::{Incoming, answer_fault};
+use super::{Caller, Envelope, Outgoing, Peer, RemoteActor, Sent, encode_request, fault_to_error, with_scratch};
+use crate::actor::dispatch::Actor;
+use crate::actor::ending::{End, ended};
+use crate::actor::error::{CallError, EndReason, Executed, Part};
+use crate::actor::frame::Chain;
+use crate::actor::inbox::Inbox;
+use crate::id::{ActorId, Key, NodeId};
+use crate::wire::bytes::List;
+use crate::wire::codec;
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref};
+
+const STOP: Key = Key::of("mobula", "stop");
+const KILL: Key = Key::of("mobula", "kill");
+const WATCH: Key = Key::of("mobula", "ended");
+
+/// The name of such a request.
+pub(crate) const fn name(end: End) -> Key {
+    match end {
+        End::Stop => STOP,
+        End::Kill => KILL,
+        End::Watch => WATCH,
+    }
+}
+
+/// Which of them has this name.
+pub(crate) fn end_of(name: Key) -> Option<End> {
+    match name {
+        STOP => Some(End::Stop),
+        KILL => Some(End::Kill),
+        WATCH => Some(End::Watch),
+        _ => None,
+    }
+}
+
+/// What the node answered.
+pub(crate) enum Plain {
+    /// A value.
+    Value(Vec<u8>),
+    /// The constructor's own error.
+    App(Vec<Ref>, Vec<u8>),
+}
+
+/// One such ask, as the link knows it.
+pub(crate) struct NodeAsk {
+    actor: ActorId,
+    node: NodeId,
+    what: (&'static str, &'static str),
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    answer: Option<Result<Plain, CallError>>,
+    waker: Option<Waker>,
+}
+
+impl NodeAsk {
+    /// `what` names the constructor and its signature, for errors.
+    pub(crate) fn new(actor: ActorId, node: NodeId, what: (&'static str, &'static str)) -> Arc<Self> {
+        Arc::new(NodeAsk { actor, node, what, state: Mutex::default() })
+    }
+
+    fn tell(&self, result: Result<Plain, CallError>) {
+        let mut state = self.state.lock();
+        state.answer.get_or_insert(result);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The answer, once.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Plain, CallError>> {
+        let mut state = self.state.lock();
+        match state.answer.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Caller for NodeAsk {
+    fn told(&self) {}
+
+    fn item(&self, _: List<'_, Ref>, _: &[u8], _: usize) {}
+
+    fn answered(&self, outcome: Outcome<'_>) {
+        self.tell(match outcome {
+            Outcome::Value { body, .. } => Ok(Plain::Value(body.into())),
+            Outcome::App { refs, body } => Ok(Plain::App(refs.iter().collect(), body.into())),
+            Outcome::Error { executed, fault } => {
+                Err(fault_to_error(fault, executed, self.actor, self.node, self.what))
+            }
+        });
+    }
+
+    fn failed(&self, error: CallError) {
+        self.tell(Err(error));
+    }
+}
+
+/// An end that was asked for.
+pub(crate) struct EndAsked {
+    /// Of the request, for as long as it waits.
+    pub(crate) ticket: Option<u64>,
+    pub(crate) answer: BoxFuture<'static, Result<EndReason, CallError>>,
+}
+
+/// Asks an actor's node for its end, inside of this frame. The request stands in the same line as the calls of this node
+/// to that actor.
+pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -> Result<EndAsked, CallError> {
+    if let Some(reason) = actor.end.get() {
+        return Ok(EndAsked { ticket: None, answer: Box::pin(ready(Ok(reason.clone()))) });
+    }
+    let method = name(end);
+    let envelope = Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, up };
+    let ask = NodeAsk::new(actor.id, actor.peer.node(), ("end", ""));
+    let caller: Arc<dyn Caller> = ask.clone();
+    let sent = encode_request(&envelope, &(), |packet| {
+        actor.peer.request(actor.stream(0), Outgoing { packet, deadline: None }, &caller)
+    });
+    let (ticket, sent) = match sent {
+        Ok(Sent::Asked(ticket) | Sent::Waiting(ticket)) => (Some(ticket), Ok(())),
+        Ok(Sent::Told) => (None, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let actor = actor.clone();
+    let answer = Box::pin(async move {
+        let answer = match sent {
+            Ok(()) => poll_fn(|cx| ask.poll(cx)).await,
+            Err(error) => Err(error),
+        };
+        let reason = match answer {
+            Ok(Plain::Value(body) | Plain::App(_, body)) => codec::decode(&body).map_err(|error| {
+                let (what, message) = (Part::Reply, error.to_string());
+                CallError::Decode { what, message, executed: Executed::Yes }
+            })?,
+            // An actor that is not there has ended, and one that ends meanwhile ends as asked.
+            Err(CallError::ActorDied { reason, .. }) => reason,
+            Err(CallError::NodeDied { .. }) => EndReason::NodeDied,
+            Err(error) => return Err(error),
+        };
+        // Its node forgets it; its handles here do not.
+        Ok(actor.end.get_or_init(|| reason).clone())
+    });
+    Ok(EndAsked { ticket, answer })
+}
+
+/// Takes a request that ends or watches an actor of this node; `false` if it is none of these.
+pub(crate) fn serve_end<A: Actor>(inbox: &Arc<Inbox<A>>, incoming: &Incoming<'_>) -> bool {
+    let Some(end) = end_of(incoming.request.method) else { return false };
+    match end {
+        End::Stop => inbox.mailbox().drain(),
+        End::Kill => inbox.mailbox().close(EndReason::Killed),
+        End::Watch => {}
+    }
+    let (inbox, peer, arrival) = (inbox.clone(), incoming.peer.clone(), incoming.arrival);
+    let runs = peer.begin(arrival, u32::MAX).runs;
+    if arrival.tell || !runs {
+        return true;
+    }
+    let chain: Vec<_> = incoming.request.chain.iter().collect();
+    if let Some(cycle) = inbox.reentrant_end(&chain) {
+        answer_fault(&*peer, arrival.call, end.executed(), CallFault::Deadlock { cycle: List::Items(&cycle) });
+        return true;
+    }
+    let host = inbox.host().clone();
+    host.spawn(Box::pin(async move {
+        let reason = ended(&inbox).await;
+        answer_value(&*peer, arrival.call, &reason);
+    }));
+    true
+}
+
+/// Answers a call with a value of Mobula's own.
+pub(crate) fn answer_value<T: serde::Serialize>(peer: &dyn Peer, call: u64, value: &T) {
+    with_scratch(|body, packet| match codec::encode(value, body) {
+        Ok(()) => {
+            Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
+            peer.answer(call, packet)
+        }
+        Err(error) => answer_fault(peer, call, Executed::Yes, CallFault::Encode { message: &error.to_string() }),
+    });
+}

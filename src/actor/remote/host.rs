@@ -1,0 +1,243 @@
+//! A call that arrived over a link, at its actor's node.
+
+use parking_lot::Mutex;
+use std::mem;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::{Arrival, NodeRef, Peer, with_scratch};
+use crate::actor::context::ActorContext;
+use crate::actor::dispatch::{Method, OnCancel};
+use crate::actor::error::{CallError, EndReason, Executed, Part};
+use crate::actor::frame::{Above, Serves};
+use crate::actor::inbox::Inbox;
+use crate::actor::job::{self, Access, Begun, BegunShared, Job, Outcome, Verdict};
+use crate::actor::mailbox::Entry;
+use crate::actor::reply::{Answering, Arriving, Reply};
+use crate::clock::{self, Moment};
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, DecodeError};
+use crate::wire::packet::{self, Answer, CallFault, Flags, Ref, Request};
+
+/// A request as it arrives.
+pub(crate) struct Incoming<'a> {
+    pub(crate) request: Request<'a>,
+    pub(crate) arrival: Arrival,
+    pub(crate) now: Moment,
+    pub(crate) peer: &'a Arc<dyn Peer>,
+}
+
+impl Incoming<'_> {
+    pub(crate) fn refs(&self) -> Vec<Ref> {
+        self.request.refs.iter().collect()
+    }
+
+    pub(crate) fn here(&self) -> &NodeRef {
+        self.peer.here()
+    }
+
+    /// Answers it with a fault instead of beginning it.
+    pub(crate) fn refuse(&self, fault: CallFault<'_>) {
+        refuse(&**self.peer, self.arrival, fault);
+    }
+}
+
+/// Answers a request with a fault instead of beginning it: it leaves the mailbox, whichever way.
+pub(crate) fn refuse(peer: &dyn Peer, arrival: Arrival, fault: CallFault<'_>) {
+    if !arrival.tell && answer_fault(peer, arrival.call, Executed::No, fault) {
+        peer.refused(arrival);
+    } else {
+        peer.begin(arrival, u32::MAX);
+    }
+}
+
+/// What the link keeps of a request that is not answered yet.
+pub(crate) trait Served: Send + Sync {
+    /// It has begun, and its caller no longer waits.
+    fn cancel(&self);
+    /// Its streaming reply, which ran too far ahead, may go on.
+    fn room(&self);
+}
+
+pub(crate) struct RemoteJob<M: Method> {
+    inbox: Arc<Inbox<M::Actor>>,
+    to: Answering,
+    arrival: Arrival,
+    /// When its caller stops waiting.
+    deadline: Option<Moment>,
+    above: Above,
+    state: Mutex<State<M>>,
+}
+
+enum State<M> {
+    Waiting(M),
+    Begun,
+    /// It runs, can be cancelled, and this wakes it.
+    Cancellable(Waker),
+    Cancelled,
+    Over,
+}
+
+impl<M: Method> RemoteJob<M> {
+    /// Decodes a request's arguments.
+    pub(crate) fn decode(inbox: Arc<Inbox<M::Actor>>, incoming: &Incoming<'_>) -> Result<Arc<Self>, DecodeError> {
+        let request = &incoming.request;
+        let message: M = codec::decode_message(request.body, incoming.refs(), incoming.here())?;
+        let streams = <M::Reply as Reply>::Arriving::FLAGS.has(Flags::STREAM);
+        let (peer, call) = (incoming.peer.clone(), incoming.arrival.call);
+        Ok(Arc::new(RemoteJob {
+            inbox,
+            to: Answering { peer, call, consumer: streams.then(Arc::default) },
+            arrival: incoming.arrival,
+            deadline: request.time_left.map(|left| incoming.now + left),
+            above: Above::from_wire(request.chain.iter()),
+            state: Mutex::new(State::Waiting(message)),
+        }))
+    }
+
+    /// Whether its caller may have a say while it runs.
+    pub(crate) fn is_served(&self) -> bool {
+        self.to.consumer.is_some() || (M::CANCEL == OnCancel::Drop && !self.arrival.tell)
+    }
+
+    /// The message, once, if its caller still waits for it.
+    fn take(&self) -> Option<M> {
+        let late = self.deadline.is_some_and(|deadline| deadline <= clock::now());
+        if late {
+            self.inbox.stream_left(self.arrival.opens);
+            refuse(&*self.to.peer, self.arrival, CallFault::TimeUp);
+        }
+        let runs = !late && self.leave_mailbox();
+        let next = if runs { State::Begun } else { State::Over };
+        match mem::replace(&mut *self.state.lock(), next) {
+            State::Waiting(message) if runs => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Whether it runs.
+    fn leave_mailbox(&self) -> bool {
+        let begun = self.to.peer.begin(self.arrival, self.inbox.share());
+        self.inbox.stream_left(begun.closes);
+        begun.runs
+    }
+}
+
+impl<M: Method> Entry for RemoteJob<M> {
+    fn admitted(&self) {}
+
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+}
+
+impl<M: Method> Job<M::Actor> for RemoteJob<M> {
+    fn access(&self) -> Access {
+        Access::of::<M>()
+    }
+
+    fn begin<'a>(
+        self: Arc<Self>,
+        actor: &'a mut M::Actor,
+        ctx: &'a mut ActorContext<M::Actor>,
+        home: &Arc<Inbox<M::Actor>>,
+    ) -> Begun<'a, M::Actor> {
+        let Some(message) = self.take() else { return Begun::Over(Verdict::Continue) };
+        let above = self.above.clone();
+        job::begin(message, self, above, actor, ctx, home)
+    }
+
+    fn begin_shared(self: Arc<Self>, actor: Arc<M::Actor>, ctx: ActorContext<M::Actor>) -> BegunShared<M::Actor>
+    where
+        M::Actor: Sync,
+    {
+        let Some(message) = self.take() else { return BegunShared::Over(Verdict::Continue) };
+        let above = self.above.clone();
+        job::begin_shared(message, self, above, actor, ctx)
+    }
+
+    fn refuse(self: Arc<Self>, reason: EndReason) {
+        let fault = reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied);
+        refuse(&*self.to.peer, self.arrival, fault);
+    }
+}
+
+impl<M: Method> Outcome<M> for Arc<RemoteJob<M>> {
+    fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
+        *self.state.lock() = State::Over;
+        if self.arrival.tell {
+            return drop(result);
+        }
+        match result {
+            Ok(reply) => reply.answer(&self.to),
+            Err(CallError::App(error)) => self.to.send(&error, Part::Error),
+            Err(other) => send_fault(&self.to, &other),
+        }
+    }
+
+    fn poll_cancelled(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if let State::Cancelled = *state {
+            return true;
+        }
+        *state = State::Cancellable(waker.clone());
+        false
+    }
+
+    fn abandoned(&self) -> CallError {
+        let executed = Executed::Yes;
+        match self.inbox.mailbox().reason() {
+            Some(reason) => CallError::ActorDied { actor: self.inbox.id(), reason, executed },
+            None => CallError::Cancelled { executed },
+        }
+    }
+
+    fn serves(&self) -> Serves {
+        Serves::Peer(self.to.peer.life(), self.arrival.call)
+    }
+}
+
+impl<M: Method> Served for RemoteJob<M> {
+    fn cancel(&self) {
+        if let Some(consumer) = &self.to.consumer {
+            consumer.gone();
+        }
+        let mut state = self.state.lock();
+        match mem::replace(&mut *state, State::Cancelled) {
+            State::Cancellable(waker) => {
+                drop(state);
+                waker.wake();
+            }
+            former @ (State::Over | State::Waiting(_)) => *state = former,
+            State::Begun | State::Cancelled => {}
+        }
+    }
+
+    fn room(&self) {
+        if let Some(consumer) = &self.to.consumer {
+            consumer.room();
+        }
+    }
+}
+
+/// Answers a call with an error that is not the method's own.
+pub(crate) fn send_fault<E>(to: &Answering, error: &CallError<E>) {
+    let fault = match error {
+        CallError::Panicked { message, .. } => CallFault::Panicked { message },
+        CallError::ActorDied { reason, .. } => reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied),
+        CallError::Deadlock { cycle, .. } => CallFault::Deadlock { cycle: List::Items(cycle) },
+        CallError::Encode { message, .. } => CallFault::Encode { message },
+        CallError::Decode { message, .. } => CallFault::Decode { message },
+        CallError::TooLarge { bytes, .. } => CallFault::ReplyTooLarge { bytes: *bytes as u64 },
+        _ => CallFault::Cancelled,
+    };
+    answer_fault(&*to.peer, to.call, error.executed(), fault);
+}
+
+/// Answers a call with a fault.
+pub(crate) fn answer_fault(peer: &dyn Peer, call: u64, executed: Executed, fault: CallFault<'_>) -> bool {
+    with_scratch(|_, packet| {
+        Answer { call, outcome: packet::Outcome::Error { executed, fault } }.encode(packet);
+        peer.answer(call, packet)
+    })
+}

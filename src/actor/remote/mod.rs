@@ -1,0 +1,326 @@
+//! Actors on other nodes: what a call becomes on its way out, what it is where it arrives, and its reply on the way back.
+//!
+//! ```text
+//! caller's node                                   host's node
+//! Slot -> Peer::request -> link  ===========>  link -> Hosted::deliver -> RemoteJob in the mailbox
+//! Slot <- Caller::answered <- link <===========  link <- Peer::settle <- RemoteJob::finish
+//! ```
+
+pub(crate) mod ask;
+pub(crate) mod host;
+pub(crate) mod items;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::any::Any;
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::error::{CallError, EndReason, Executed, Part};
+use super::frame::Chain;
+use super::inbox::Host;
+use crate::clock::Moment;
+use crate::id::{ActorId, Key, Life, NodeId, Placement};
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, EncodeError};
+use crate::wire::packet::{Amount, CallFault, Flags, Frame, Lifetime, Outcome, Ref, Request, Spawn};
+
+/// The node that encodes and decodes, as the codec carries it: an [`Arc<Here>`](Here).
+pub(crate) type NodeRef = Arc<dyn Any + Send + Sync>;
+
+/// What handles attach to when they are decoded.
+///
+/// Weak: a node holds this, and must end when its cluster does.
+pub(crate) struct Here(pub(crate) Weak<dyn Host>);
+
+/// The node at the other end of a link. Implemented by the node's link; one of the three upward traits.
+///
+/// Nothing here waits: a request that finds no credit stands in line, and the link sends it when credit comes.
+pub(crate) trait Peer: Send + Sync + 'static {
+    /// Which node it is.
+    fn node(&self) -> NodeId;
+    /// Its life at the other end.
+    fn life(&self) -> Life;
+    /// The node at this end.
+    fn here(&self) -> &NodeRef;
+    /// Opens a stream of calls: those of one stream stay in order.
+    fn open_stream(&self) -> u64;
+    /// Nobody sends on the stream any more.
+    fn close_stream(&self, stream: u64);
+    /// Takes an encoded request in line; `caller` is told what becomes of it.
+    fn request(&self, stream: u64, request: Outgoing<'_>, caller: &Arc<dyn Caller>) -> Result<Sent, CallError>;
+    /// Takes an encoded request only if it can go at once.
+    fn try_request(
+        &self,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+    ) -> Result<Option<Sent>, CallError>;
+    /// The number of a call, none while it waits for credit; nothing once it is over.
+    fn standing(&self, ticket: u64) -> Option<Option<u64>>;
+    /// Nobody waits for this call any more. Says whether it may have run.
+    fn cancel(&self, ticket: u64) -> Executed;
+    /// The consumer of a streaming reply took an item whose packet had this length.
+    fn took_item(&self, ticket: u64, length: usize);
+    /// A request leaves its mailbox, of whose credit its stream should have this share.
+    fn begin(&self, arrival: Arrival, share: u32) -> Begun;
+    /// A request leaves its mailbox without beginning: its answer said so.
+    fn refused(&self, arrival: Arrival);
+    /// Sends an encoded answer. That of a request which has not begun refuses it. `false` if it was answered before.
+    fn answer(&self, call: u64, packet: &[u8]) -> bool;
+    /// Sends an encoded item of a streaming reply.
+    fn item(&self, call: u64, packet: &[u8]) -> ItemSent;
+    /// Runs a task on this node.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+/// A request of the peer that was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Its work number: what the answer names.
+    pub(crate) call: u64,
+    /// The peer's number of its stream.
+    pub(crate) stream: u32,
+    /// Whether its caller waits for no answer.
+    pub(crate) tell: bool,
+    /// Whether no other request of its stream was waiting: one stream more at that mailbox.
+    pub(crate) opens: bool,
+    /// The size of its packet.
+    pub(crate) bytes: usize,
+}
+
+/// What a request that leaves its mailbox finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// Whether it runs: it does not if it was cancelled, or its caller is no more.
+    pub(crate) runs: bool,
+    /// Whether no other request of its stream is waiting: one stream less at that mailbox.
+    pub(crate) closes: bool,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ItemSent {
+    /// It is under way.
+    Sent,
+    /// The consumer is behind: [`Served::room`](host::Served::room) says when to try again.
+    Full,
+    /// Nobody waits for it.
+    Gone,
+}
+
+/// An encoded request.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) packet: &'a mut [u8],
+    /// When its caller stops waiting.
+    pub(crate) deadline: Option<Moment>,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// An ask goes out under this ticket.
+    Asked(u64),
+    /// A tell goes out: it is done.
+    Told,
+    /// It waits for credit, under this ticket.
+    Waiting(u64),
+}
+
+/// The caller of a request, as the link knows it.
+pub(crate) trait Caller: Send + Sync {
+    /// A tell that waited for credit was sent.
+    fn told(&self);
+    /// An item of its streaming reply, whose packet had this length.
+    fn item(&self, refs: List<'_, Ref>, body: &[u8], length: usize);
+    /// Its one answer.
+    fn answered(&self, outcome: Outcome<'_>);
+    /// No answer will come.
+    fn failed(&self, error: CallError);
+}
+
+/// An actor on another node: one for all its handles here, so that their calls are one stream.
+pub(crate) struct RemoteActor {
+    pub(crate) id: ActorId,
+    pub(crate) type_key: Key,
+    pub(crate) placement: Placement,
+    pub(crate) peer: Arc<dyn Peer>,
+    /// The stream of the default group, which most calls are of.
+    stream: u64,
+    /// Those of other groups that were called.
+    groups: Mutex<Vec<(u8, u64)>>,
+    /// Why it ended, once that was said.
+    end: OnceLock<EndReason>,
+}
+
+impl RemoteActor {
+    pub(crate) fn new(id: ActorId, type_key: Key, placement: Placement, peer: Arc<dyn Peer>) -> Arc<Self> {
+        let stream = peer.open_stream();
+        Arc::new(RemoteActor { id, type_key, placement, peer, stream, groups: Mutex::default(), end: OnceLock::new() })
+    }
+
+    pub(crate) fn stream(&self, group: u8) -> u64 {
+        if group == 0 {
+            return self.stream;
+        }
+        let mut groups = self.groups.lock();
+        match groups.iter().find(|(known, _)| *known == group) {
+            Some((_, stream)) => *stream,
+            None => {
+                let stream = self.peer.open_stream();
+                groups.push((group, stream));
+                stream
+            }
+        }
+    }
+
+    /// As it travels inside messages.
+    pub(crate) fn to_ref(&self) -> Ref {
+        let (host, placement) = (self.peer.life(), self.placement);
+        Ref::Actor { actor: self.id, type_key: self.type_key, host, placement, detached: false }
+    }
+}
+
+impl Drop for RemoteActor {
+    fn drop(&mut self) {
+        self.peer.close_stream(self.stream);
+        self.groups.get_mut().drain(..).for_each(|(_, stream)| self.peer.close_stream(stream));
+    }
+}
+
+/// What a request carries beside its arguments.
+pub(crate) struct Envelope<'a> {
+    pub(crate) flags: Flags,
+    pub(crate) actor: ActorId,
+    pub(crate) placement: Placement,
+    pub(crate) method: Key,
+    pub(crate) up: Option<&'a Arc<Chain>>,
+}
+
+thread_local! {
+    /// Scratch space of an encoding: a body and a packet. Part of the encoding's scope.
+    static SCRATCH: std::cell::Cell<Option<(Vec<u8>, Vec<u8>)>> = const { std::cell::Cell::new(None) };
+}
+
+/// Lends two empty buffers that keep their capacity from call to call.
+pub(crate) fn with_scratch<R>(run: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R) -> R {
+    let (mut body, mut packet) = SCRATCH.take().unwrap_or_default();
+    let result = run(&mut body, &mut packet);
+    for buffer in [&mut body, &mut packet] {
+        if buffer.capacity() > 4 * crate::limits::BODY_INLINE {
+            *buffer = Vec::new();
+        }
+        buffer.clear();
+    }
+    SCRATCH.set(Some((body, packet)));
+    result
+}
+
+/// Encodes a request with `message` as its arguments, and gives it to `send`.
+pub(crate) fn encode_request<M: serde::Serialize, R>(
+    envelope: &Envelope<'_>,
+    message: &M,
+    send: impl FnOnce(&mut [u8]) -> Result<R, CallError>,
+) -> Result<R, CallError> {
+    with_scratch(|body, packet| {
+        let refs = encode_part(Part::Arguments, Executed::No, message, body)?;
+        let frames: Vec<Frame> = envelope.up.map_or_else(Vec::new, |chain| chain.frames());
+        let request = Request {
+            flags: envelope.flags,
+            stream: 0,
+            time_left: None,
+            placement: envelope.placement,
+            actor: envelope.actor,
+            method: envelope.method,
+            retries: 0,
+            caller: None,
+            chain: List::Items(&frames),
+            refs: List::Items(&refs),
+            body,
+        };
+        request.encode(packet);
+        send(packet)
+    })
+}
+
+/// What names an actor that another node is to make: id, placement, constructor, type, lifetime, resources.
+pub(crate) type SpawnOf<'a> = (ActorId, Placement, Key, Key, Lifetime, &'a [(&'a str, u64)]);
+
+/// Encodes a request that makes an actor, with `message` as its constructor's arguments.
+pub(crate) fn encode_spawn<M: serde::Serialize, R>(
+    (actor, placement, constructor, type_key, lifetime, resources): SpawnOf<'_>,
+    message: &M,
+    send: impl FnOnce(&mut [u8]) -> Result<R, CallError>,
+) -> Result<R, CallError> {
+    let resources: Vec<_> = resources.iter().map(|&(name, units)| Amount { name, units }).collect();
+    with_scratch(|arguments, packet| {
+        let refs = encode_part(Part::Arguments, Executed::No, message, arguments)?;
+        let mut body = Vec::with_capacity(arguments.len() + 64);
+        let (namespace, name) = ("", None);
+        let resources = List::Items(&resources);
+        Spawn { type_key, lifetime, restarts: 0, namespace, name, resources, arguments }.encode(&mut body);
+        let request = Request {
+            flags: Flags::SPAWN,
+            stream: 0,
+            time_left: None,
+            placement,
+            actor,
+            method: constructor,
+            retries: 0,
+            caller: None,
+            chain: List::EMPTY,
+            refs: List::Items(&refs),
+            body: &body,
+        };
+        request.encode(packet);
+        send(packet)
+    })
+}
+
+/// Encodes a part of a call's traffic, bounded.
+pub(crate) fn encode_part<T: serde::Serialize + ?Sized>(
+    what: Part,
+    executed: Executed,
+    value: &T,
+    body: &mut Vec<u8>,
+) -> Result<Vec<Ref>, CallError> {
+    let refs = codec::encode_message(value, body).map_err(|error| encode_error(what, executed, &error))?;
+    let (bytes, limit) = (body.len(), crate::limits::BODY_INLINE);
+    if bytes > limit {
+        return Err(CallError::TooLarge { what, bytes, limit, executed });
+    }
+    Ok(refs)
+}
+
+fn encode_error(what: Part, executed: Executed, error: &EncodeError) -> CallError {
+    CallError::Encode { what, message: error.to_string(), executed }
+}
+
+/// What a fault of the wire is to the caller of `method`.
+pub(crate) fn fault_to_error(
+    fault: CallFault<'_>,
+    executed: Executed,
+    actor: ActorId,
+    node: NodeId,
+    (method, signature): (&'static str, &'static str),
+) -> CallError {
+    let died = |reason| CallError::ActorDied { actor, reason, executed };
+    match fault {
+        CallFault::NotHere => died(EndReason::Unknown),
+        CallFault::ActorDied(end) => died(EndReason::from_wire(end)),
+        CallFault::Panicked { message } => CallError::Panicked { method: method.into(), message: message.into() },
+        CallFault::UnknownType | CallFault::UnknownMethod => {
+            CallError::UnknownMethod { method: method.into(), signature: signature.into() }
+        }
+        CallFault::Decode { message } => CallError::Decode { what: Part::Arguments, message: message.into(), executed },
+        CallFault::Encode { message } => CallError::Encode { what: Part::Reply, message: message.into(), executed },
+        CallFault::ReplyTooLarge { bytes } => {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            CallError::TooLarge { what: Part::Reply, bytes, limit: crate::limits::BODY_INLINE, executed }
+        }
+        CallFault::Deadlock { cycle } => CallError::Deadlock { cycle: cycle.iter().collect(), executed },
+        CallFault::ChainTooLong => CallError::Deadlock { cycle: vec![actor, actor], executed },
+        CallFault::Stale => CallError::Stale,
+        CallFault::Fenced | CallFault::Unread => CallError::NodeDied { node, executed },
+        _ => CallError::Cancelled { executed },
+    }
+}

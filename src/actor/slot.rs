@@ -1,0 +1,398 @@
+//! The one allocation of a call: its arguments, its reply and its caller's waker. The mailbox holds a pointer to it.
+
+use parking_lot::Mutex;
+use std::mem;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::context::ActorContext;
+use super::dispatch::{Method, OnCancel};
+use super::error::{CallError, EndReason, Executed, Waiting};
+use super::frame::{self, Above, Chain, Serves};
+use super::handle::{ActorRef, Route};
+use super::inbox::Inbox;
+use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict};
+use super::mailbox::{Entry, Place};
+use super::remote::{Caller, Outgoing, Sent};
+use super::reply::Reply;
+use crate::clock;
+use crate::id::{ActorId, Life};
+use crate::wire::packet::Flags;
+
+mod away;
+mod wait;
+use away::group_of;
+
+/// A call as its caller holds it: reply and error are known, the message is not.
+pub(crate) trait Pending<T, E>: Send + Sync {
+    /// Notes at the first poll who asks, and whom to wake. Only ever called while no mailbox knows the call.
+    fn prepare(&mut self, wants: Wants, waker: Option<Waker>);
+    /// Asks; in line if there is no room. `limit` is how long its caller will wait.
+    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError>;
+    /// Sends it one way; gives it back if it stands in line.
+    fn tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
+    /// Sends it one way if there is room; gives it back if there is none.
+    fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
+    /// The reply, once.
+    fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<Result<T, CallError<E>>>;
+    /// Ready when there was room for it.
+    fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
+    /// Its caller no longer waits. Says how far it had come.
+    fn cancel(&self) -> (Waiting, Executed);
+    /// What it waits for.
+    fn target(&self) -> ActorId;
+}
+
+/// What a call's caller still waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// An ask: its reply.
+    Reply,
+    /// A tell: room in the mailbox.
+    Room,
+    /// Nothing: it was dropped, or timed out.
+    Nothing,
+}
+
+pub(crate) struct Slot<M: Method> {
+    /// None once it was told and let go of: then nobody asks where it went, and the count of the actor's addresses does
+    /// not travel from the sender's processor to the cell's.
+    to: Option<ActorRef<M::Actor>>,
+    up: Option<Arc<Chain>>,
+    state: Mutex<State<M>>,
+}
+
+struct State<M: Method> {
+    stage: Stage<M>,
+    wants: Wants,
+    caller: Option<Waker>,
+    /// The cell's, while a method that can be cancelled runs.
+    cell: Option<Box<Waker>>,
+    /// Of a call to another node, until its answer; of a streaming reply also after its first item.
+    away: Option<Box<Away<M>>>,
+    admitted: bool,
+    /// Its number among the waits of its caller's frame.
+    wait: Option<NonZeroU32>,
+}
+
+/// What a call over a link keeps beside its stage.
+struct Away<M: Method> {
+    arriving: <M::Reply as Reply>::Arriving,
+    ticket: Option<u64>,
+}
+
+enum Stage<M: Method> {
+    Made(M),
+    /// It is with another node.
+    Away,
+    Begun,
+    Done(Result<M::Reply, Box<CallError<M::Error>>>),
+    Over,
+}
+
+impl<M: Method> Slot<M> {
+    pub(crate) fn new(to: ActorRef<M::Actor>, message: M) -> Self {
+        let stage = Stage::Made(message);
+        let wants = Wants::Nothing;
+        let state = State { stage, wants, caller: None, cell: None, away: None, admitted: false, wait: None };
+        Slot { to: Some(to), up: None, state: Mutex::new(state) }
+    }
+
+    fn refused(&self, reason: EndReason) -> CallError {
+        CallError::ActorDied { actor: self.id(), reason, executed: Executed::No }
+    }
+
+    fn route(&self) -> Option<&Route<M::Actor>> {
+        self.to.as_ref().map(ActorRef::route)
+    }
+
+    /// Whom it is for; of one that was told and let go of, nobody asks.
+    fn id(&self) -> ActorId {
+        self.to.as_ref().map_or(ActorId { life: Life(0), serial: 0 }, ActorRef::id)
+    }
+
+    fn push(self: &Arc<Self>, flags: Flags, limit: Option<Duration>) -> Result<Place, CallError> {
+        match self.route() {
+            None => Err(self.refused(EndReason::Unknown)),
+            Some(Route::Local(inbox)) => inbox.mailbox().push(self.clone()).map_err(|reason| self.refused(reason)),
+            Some(Route::Gone(gone)) => Err(self.refused(gone.1.clone())),
+            Some(Route::Remote(actor)) => {
+                let stream = actor.stream(group_of::<M>());
+                let deadline = limit.map(|limit| clock::now() + limit);
+                let caller: Arc<dyn Caller> = self.clone();
+                let sent = self.encode(actor, flags, |packet| {
+                    actor.peer.request(stream, Outgoing { packet, deadline }, &caller).map(Some)
+                })?;
+                Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
+            }
+        }
+    }
+
+    /// Tells an actor of this process if there is room, and lets go of the message; gives it back if it was not taken.
+    fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
+        let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
+        if slot.local().is_none() {
+            return Ok(Some(self));
+        }
+        let Some(to) = slot.to.take() else { return Ok(Some(self)) };
+        let Route::Local(inbox) = to.route() else { return Ok(Some(self)) };
+        let mut message = Some(self);
+        let pushed = inbox.mailbox().try_push(|| message.take().expect("asked for once"));
+        if let Some(slot) = message.as_mut().and_then(Arc::get_mut) {
+            slot.to = Some(to);
+        }
+        match (pushed, message) {
+            (Ok(_), message) => Ok(message),
+            (Err(reason), Some(message)) => Err(message.refused(reason)),
+            (Err(_), None) => Ok(None),
+        }
+    }
+
+    fn local(&self) -> Option<&Arc<Inbox<M::Actor>>> {
+        match self.route() {
+            Some(Route::Local(inbox)) => Some(inbox),
+            Some(Route::Remote(_) | Route::Gone(_)) | None => None,
+        }
+    }
+}
+
+impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
+    fn prepare(&mut self, wants: Wants, waker: Option<Waker>) {
+        let state = self.state.get_mut();
+        state.wants = wants;
+        state.caller = waker;
+        if wants == Wants::Reply {
+            self.up = frame::current();
+        }
+    }
+
+    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError> {
+        match &self.up {
+            Some(frame) => self.ask_in(frame, limit),
+            None => self.push(Flags::ASK, limit).map(drop),
+        }
+    }
+
+    fn tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
+        let Some(mut slot) = self.let_go()? else { return Ok(None) };
+        if let Some(slot) = Arc::get_mut(&mut slot) {
+            slot.up = frame::current();
+        }
+        Ok(match slot.push(Flags::TELL, None)? {
+            Place::Admitted => None,
+            Place::InLine => {
+                if let Some(frame) = &slot.up {
+                    slot.begin_wait(frame);
+                }
+                Some(slot)
+            }
+        })
+    }
+
+    fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
+        let Some(slot) = self.let_go()? else { return Ok(None) };
+        match slot.route() {
+            None | Some(Route::Local(_)) => Ok(Some(slot)),
+            Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
+            Some(Route::Remote(actor)) => {
+                let stream = actor.stream(group_of::<M>());
+                let caller: Arc<dyn Caller> = slot.clone();
+                let sent = slot.encode(actor, Flags::TELL, |packet| {
+                    actor.peer.try_request(stream, Outgoing { packet, deadline: None }, &caller)
+                })?;
+                Ok(if sent.is_some() { None } else { Some(slot) })
+            }
+        }
+    }
+
+    fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<Result<M::Reply, CallError<M::Error>>> {
+        let mut state = self.state.lock();
+        if let Stage::Done(_) = state.stage
+            && let Stage::Done(result) = mem::replace(&mut state.stage, Stage::Over)
+        {
+            drop(state);
+            self.end_wait();
+            return Poll::Ready(result.map_err(|error| *error));
+        }
+        state.watch(cx);
+        Poll::Pending
+    }
+
+    fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let mut state = self.state.lock();
+        if let Stage::Made(_) | Stage::Away = state.stage
+            && !state.admitted
+        {
+            state.watch(cx);
+            return Poll::Pending;
+        }
+        let failed = match &state.stage {
+            Stage::Done(Err(error)) if !state.admitted => error.executed() == Executed::No,
+            _ => false,
+        };
+        let stage = if failed { mem::replace(&mut state.stage, Stage::Over) } else { Stage::Over };
+        drop(state);
+        self.end_wait();
+        Poll::Ready(match stage {
+            Stage::Done(Err(error)) => error.into_app().map_or_else(Err, |_| Ok(())),
+            _ => Ok(()),
+        })
+    }
+
+    fn cancel(&self) -> (Waiting, Executed) {
+        self.end_wait();
+        self.withdraw(self.state.lock())
+    }
+
+    fn target(&self) -> ActorId {
+        self.id()
+    }
+}
+
+impl<M: Method> State<M> {
+    fn watch(&mut self, cx: &Context<'_>) {
+        if !self.caller.as_ref().is_some_and(|caller| caller.will_wake(cx.waker())) {
+            self.caller = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl<M: Method> Entry for Slot<M> {
+    fn admitted(&self) {
+        let mut state = self.state.lock();
+        state.admitted = true;
+        let waker = if state.wants == Wants::Room { state.caller.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        matches!(self.state.lock().stage, Stage::Over | Stage::Done(_))
+    }
+}
+
+impl<M: Method> Job<M::Actor> for Slot<M> {
+    fn access(&self) -> Access {
+        Access::of::<M>()
+    }
+
+    fn begin<'a>(
+        self: Arc<Self>,
+        actor: &'a mut M::Actor,
+        ctx: &'a mut ActorContext<M::Actor>,
+        home: &Arc<Inbox<M::Actor>>,
+    ) -> Begun<'a, M::Actor> {
+        match self.take() {
+            Taken::Told(message) => job::begin(message, Nobody, Above::Nobody, actor, ctx, home),
+            Taken::Asked(message, slot, above) => job::begin(message, slot, above, actor, ctx, home),
+            Taken::Abandoned => Begun::Over(Verdict::Continue),
+        }
+    }
+
+    fn begin_shared(self: Arc<Self>, actor: Arc<M::Actor>, ctx: ActorContext<M::Actor>) -> BegunShared<M::Actor>
+    where
+        M::Actor: Sync,
+    {
+        match self.take() {
+            Taken::Told(message) => job::begin_shared(message, Nobody, Above::Nobody, actor, ctx),
+            Taken::Asked(message, slot, above) => job::begin_shared(message, slot, above, actor, ctx),
+            Taken::Abandoned => BegunShared::Over(Verdict::Continue),
+        }
+    }
+
+    fn refuse(self: Arc<Self>, reason: EndReason) {
+        let error = self.refused(reason).widen();
+        self.finish(Err(error));
+    }
+}
+
+/// A call that begins.
+enum Taken<M: Method> {
+    /// Its caller waits for nothing, and has let go of it.
+    Told(M),
+    /// Its caller may wait, and these for its caller.
+    Asked(M, Arc<Slot<M>>, Above),
+    /// Its caller has dropped it.
+    Abandoned,
+}
+
+impl<M: Method> Slot<M> {
+    /// The message, once.
+    fn take(self: Arc<Self>) -> Taken<M> {
+        // Nobody can come to share what one owner holds, so the count may be read before the attempt.
+        let slot = if Arc::strong_count(&self) == 1 { Arc::try_unwrap(self) } else { Err(self) };
+        match slot {
+            Ok(slot) => match slot.state.into_inner().stage {
+                Stage::Made(message) => Taken::Told(message),
+                Stage::Away | Stage::Begun | Stage::Done(_) | Stage::Over => Taken::Abandoned,
+            },
+            Err(slot) => {
+                let mut state = slot.state.lock();
+                if !matches!(state.stage, Stage::Made(_)) {
+                    return Taken::Abandoned;
+                }
+                let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun) else {
+                    return Taken::Abandoned;
+                };
+                let above = Self::above(slot.up.as_ref(), state.wants);
+                drop(state);
+                Taken::Asked(message, slot, above)
+            }
+        }
+    }
+
+    fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
+        let mut state = self.state.lock();
+        if let Stage::Over | Stage::Done(_) = state.stage {
+            return;
+        }
+        let caller = state.caller.take();
+        let discarded = match state.wants {
+            Wants::Reply | Wants::Room => mem::replace(&mut state.stage, Stage::Done(result.map_err(Box::new))),
+            Wants::Nothing => {
+                state.stage = Stage::Over;
+                drop(state);
+                return drop(result);
+            }
+        };
+        drop(state);
+        drop(discarded);
+        if let Some(caller) = caller {
+            caller.wake();
+        }
+    }
+}
+
+impl<M: Method> Outcome<M> for Arc<Slot<M>> {
+    fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
+        Slot::finish(self, result);
+    }
+
+    fn poll_cancelled(&self, waker: &Waker) -> bool {
+        debug_assert!(M::CANCEL == OnCancel::Drop, "only these keep the cell's waker");
+        let mut state = self.state.lock();
+        if state.wants == Wants::Nothing {
+            return true;
+        }
+        if !state.cell.as_ref().is_some_and(|cell| cell.will_wake(waker)) {
+            state.cell = Some(Box::new(waker.clone()));
+        }
+        false
+    }
+
+    fn abandoned(&self) -> CallError {
+        let executed = Executed::Yes;
+        match self.local().and_then(|inbox| inbox.mailbox().reason()) {
+            Some(reason) => CallError::ActorDied { actor: self.id(), reason, executed },
+            None => CallError::Cancelled { executed },
+        }
+    }
+
+    fn serves(&self) -> Serves {
+        Slot::serves(self)
+    }
+}

@@ -1,0 +1,153 @@
+//! A call's slot while the call is with another node.
+
+use std::mem;
+
+use super::{Away, Slot, Stage};
+use crate::actor::dispatch::Method;
+use crate::actor::error::{CallError, Executed, Part, Waiting};
+use crate::actor::handle::Route;
+use crate::actor::job::Access;
+use crate::actor::mailbox::Entry;
+use crate::actor::remote::{self, Caller, Envelope, RemoteActor, Sent};
+use crate::actor::reply::{Arriving, Asked, Reply};
+use crate::wire::bytes::List;
+use crate::wire::codec;
+use crate::wire::packet::{self, Flags, Ref};
+
+/// The group whose stream a call is part of.
+pub(super) const fn group_of<M: Method>() -> u8 {
+    match Access::of::<M>() {
+        Access::Exclusive => 0,
+        Access::Shared(group) => group,
+    }
+}
+
+impl<M: Method> Slot<M> {
+    /// Encodes the message for another node and gives it to `send`; what was not sent is as it was.
+    pub(super) fn encode(
+        &self,
+        actor: &RemoteActor,
+        flags: Flags,
+        send: impl FnOnce(&mut [u8]) -> Result<Option<Sent>, CallError>,
+    ) -> Result<Option<Sent>, CallError> {
+        let mut state = self.state.lock();
+        let message = match mem::replace(&mut state.stage, Stage::Away) {
+            Stage::Made(message) => message,
+            other => {
+                state.stage = other;
+                return Ok(None);
+            }
+        };
+        state.away = Some(Box::new(Away { arriving: Default::default(), ticket: None }));
+        drop(state);
+        let envelope = Envelope {
+            flags: flags.and(<M::Reply as Reply>::Arriving::FLAGS),
+            actor: actor.id,
+            placement: actor.placement,
+            method: M::KEY,
+            // Nobody waits for what a tell runs.
+            up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
+        };
+        let sent = remote::encode_request(&envelope, &message, |packet| {
+            // Held while it is sent: an answer that comes at once finds the ticket.
+            let mut state = self.state.lock();
+            let sent = send(packet)?;
+            if let (Some(Sent::Asked(ticket) | Sent::Waiting(ticket)), Some(away)) = (sent, &mut state.away) {
+                away.ticket = Some(ticket);
+            }
+            Ok(sent)
+        });
+        match sent {
+            Ok(Some(_)) => {}
+            Ok(None) => self.state.lock().stage = Stage::Made(message),
+            Err(_) => self.state.lock().stage = Stage::Over,
+        }
+        sent
+    }
+
+    pub(super) fn cancel_remote(&self, ticket: Option<u64>) -> (Waiting, Executed) {
+        match (self.route(), ticket) {
+            (Some(Route::Remote(actor)), Some(ticket)) => match actor.peer.cancel(ticket) {
+                Executed::No => (Waiting::ForCredit, Executed::No),
+                executed => (Waiting::OnTheWay, executed),
+            },
+            _ => (Waiting::OnTheWay, Executed::Maybe),
+        }
+    }
+
+    /// What an answer needs to be decoded.
+    fn asked(&self, away: &Away<M>) -> Option<Asked> {
+        match self.route() {
+            Some(Route::Remote(actor)) => Some(Asked { peer: actor.peer.clone(), ticket: away.ticket? }),
+            Some(Route::Local(_) | Route::Gone(_)) | None => None,
+        }
+    }
+
+    /// Takes what a call over a link keeps, while user code decodes.
+    fn take_away(&self) -> Option<Box<Away<M>>> {
+        self.state.lock().away.take()
+    }
+
+    fn app_error(from: &Asked, refs: Vec<Ref>, body: &[u8]) -> CallError<M::Error> {
+        codec::decode_message(body, refs, from.here()).map_or_else(
+            |error| {
+                let (what, message) = (Part::Error, error.to_string());
+                CallError::Decode { what, message, executed: Executed::Yes }
+            },
+            CallError::App,
+        )
+    }
+
+    /// The result that an answer brings; none if a stream that began ends with it.
+    fn result(
+        &self,
+        from: &Asked,
+        away: &mut Away<M>,
+        outcome: packet::Outcome<'_>,
+    ) -> Option<Result<M::Reply, CallError<M::Error>>> {
+        match outcome {
+            packet::Outcome::Value { refs, body } => match away.arriving.value(from, refs.iter().collect(), body) {
+                Ok(reply) => reply.map(Ok),
+                Err(error) => {
+                    let (what, message) = (Part::Reply, error.to_string());
+                    Some(Err(CallError::Decode { what, message, executed: Executed::Yes }))
+                }
+            },
+            packet::Outcome::App { refs, body } => Some(Err(Self::app_error(from, refs.iter().collect(), body))),
+            packet::Outcome::Error { executed, fault } => {
+                let method = (M::NAME, M::SIGNATURE);
+                let error = remote::fault_to_error(fault, executed, self.id(), from.peer.node(), method);
+                away.arriving.failed(error).map(|error| Err(error.widen()))
+            }
+        }
+    }
+}
+
+impl<M: Method> Caller for Slot<M> {
+    fn told(&self) {
+        self.admitted();
+    }
+
+    fn item(&self, refs: List<'_, Ref>, body: &[u8], length: usize) {
+        let Some(mut away) = self.take_away() else { return };
+        let reply = self.asked(&away).and_then(|from| away.arriving.item(&from, refs.iter().collect(), body, length));
+        self.state.lock().away = Some(away);
+        if let Some(reply) = reply {
+            self.finish(Ok(reply));
+        }
+    }
+
+    fn answered(&self, outcome: packet::Outcome<'_>) {
+        let Some(mut away) = self.take_away() else { return };
+        if let Some(result) = self.asked(&away).and_then(|from| self.result(&from, &mut away, outcome)) {
+            self.finish(result);
+        }
+    }
+
+    fn failed(&self, error: CallError) {
+        let Some(mut away) = self.take_away() else { return };
+        if let Some(error) = away.arriving.failed(error) {
+            self.finish(Err(error.widen()));
+        }
+    }
+}

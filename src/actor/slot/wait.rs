@@ -1,0 +1,149 @@
+//! A call as something that its caller's frame waits for (PROTOCOLS §5).
+
+use parking_lot::MutexGuard;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Slot, Stage, State, Wants};
+use crate::actor::dispatch::Method;
+use crate::actor::error::{CallError, Executed, Waiting};
+use crate::actor::frame::{Above, Chain, Held, Place, Serves, Wait};
+use crate::actor::handle::Route;
+use crate::actor::job::Access;
+use crate::id::ActorId;
+use crate::wire::packet::{Flags, ProbeTo};
+
+impl<M: Method> Slot<M> {
+    /// Asks inside of a frame. It is known to wait before anyone can begin the call and ask back.
+    pub(super) fn ask_in(self: &Arc<Self>, frame: &Arc<Chain>, limit: Option<Duration>) -> Result<(), CallError> {
+        self.begin_wait(frame);
+        let cycle = self.to.as_ref().map_or(Ok(()), |to| to.check_cycle(frame, Access::of::<M>()));
+        let asked = cycle.and_then(|()| self.push(Flags::ASK, limit));
+        if asked.is_err() {
+            self.end_wait();
+        }
+        asked.map(drop)
+    }
+
+    pub(super) fn begin_wait(self: &Arc<Self>, frame: &Arc<Chain>) {
+        let at = frame.wait(self.clone());
+        self.state.lock().wait = Some(at);
+    }
+
+    pub(super) fn end_wait(&self) {
+        let Some(frame) = &self.up else { return };
+        let at = self.state.lock().wait.take();
+        if let Some(at) = at {
+            frame.over(at);
+        }
+    }
+
+    /// Who waits for the call when it begins: the caller of a tell goes on.
+    pub(super) fn above(up: Option<&Arc<Chain>>, wants: Wants) -> Above {
+        match up {
+            Some(frame) if wants == Wants::Reply => Above::Here(frame.clone()),
+            _ => Above::Nobody,
+        }
+    }
+
+    /// Its caller waits no more. Says how far it had come.
+    pub(super) fn withdraw(&self, mut state: MutexGuard<'_, State<M>>) -> (Waiting, Executed) {
+        state.wants = Wants::Nothing;
+        state.caller = None;
+        match &state.stage {
+            Stage::Made(_) => {
+                let message = mem::replace(&mut state.stage, Stage::Over);
+                drop(state);
+                drop(message);
+                if let Some(inbox) = self.local() {
+                    inbox.mailbox().abandoned();
+                }
+                (Waiting::InMailbox, Executed::No)
+            }
+            Stage::Away => {
+                let ticket = state.away.take().and_then(|away| away.ticket);
+                state.stage = Stage::Over;
+                drop(state);
+                self.cancel_remote(ticket)
+            }
+            Stage::Begun => {
+                let cell = state.cell.take();
+                drop(state);
+                if let Some(cell) = cell {
+                    cell.wake();
+                }
+                (Waiting::Running, Executed::Yes)
+            }
+            Stage::Done(_) | Stage::Over => {
+                let reply = mem::replace(&mut state.stage, Stage::Over);
+                drop(state);
+                drop(reply);
+                (Waiting::Running, Executed::Yes)
+            }
+        }
+    }
+
+    /// The call by its place in memory, which it keeps while it waits.
+    pub(super) fn serves(&self) -> Serves {
+        Serves::Here(std::ptr::from_ref(self).addr())
+    }
+}
+
+impl<M: Method> Wait for Slot<M> {
+    fn actor(&self) -> ActorId {
+        self.id()
+    }
+
+    fn place(&self) -> Place {
+        let state = self.state.lock();
+        match (&state.stage, self.route(), &state.away) {
+            _ if state.wants == Wants::Room && state.admitted => Place::Over,
+            (Stage::Done(_) | Stage::Over, ..) => Place::Over,
+            (Stage::Away, Some(Route::Remote(to)), Some(away)) => {
+                let standing = away.ticket.and_then(|ticket| to.peer.standing(ticket));
+                let to_wire = |call| ProbeTo { actor: to.id, method: M::KEY, call };
+                standing.map_or(Place::Over, |call| Place::There(to.peer.life(), to_wire(call)))
+            }
+            // It is being sent, or its answer is being read.
+            (Stage::Away, ..) => Place::Over,
+            (Stage::Made(_) | Stage::Begun, ..) => Place::Here,
+        }
+    }
+
+    fn held(&self) -> Held {
+        let Some(inbox) = self.local() else { return Held::Not };
+        let begun = match self.state.lock().stage {
+            Stage::Made(_) => false,
+            Stage::Begun => true,
+            Stage::Away | Stage::Done(_) | Stage::Over => return Held::Not,
+        };
+        match begun {
+            true => inbox.running(self.serves()),
+            false => Held::Queued(inbox.blockers(Access::of::<M>())),
+        }
+    }
+
+    fn deadlock(&self, cycle: Vec<ActorId>) {
+        let mut state = self.state.lock();
+        let over = match state.stage {
+            Stage::Made(_) | Stage::Begun => state.wants == Wants::Room && state.admitted,
+            Stage::Away => state.away.is_none(),
+            Stage::Done(_) | Stage::Over => true,
+        };
+        if over || state.wants == Wants::Nothing {
+            return;
+        }
+        let caller = state.caller.take();
+        let (_, executed) = self.withdraw(state);
+        let mut state = self.state.lock();
+        let error = Box::new(CallError::Deadlock { cycle, executed });
+        let former = mem::replace(&mut state.stage, Stage::Done(Err(error)));
+        let caller = state.caller.take().or(caller);
+        drop(state);
+        drop(former);
+        if let Some(caller) = caller {
+            caller.wake();
+        }
+    }
+}

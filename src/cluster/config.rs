@@ -1,0 +1,293 @@
+//! How a cluster is started or joined.
+
+use std::future::IntoFuture;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::client::Cluster;
+use super::start;
+use crate::actor::dispatch::Methods;
+use crate::actor::registry::{RegisterError, Registration};
+use crate::directory::request::JoinError;
+use crate::limits;
+use crate::net::{AddressError, ClusterKey, DialError, Identity, KeyError, NetError};
+use crate::node::worker::WorkerError;
+
+/// Options of a cluster, or of a node that joins one. Await it.
+///
+/// ```
+/// # use mobula::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = Cluster::builder().cpus(2.0).namespace("shop").await?;
+/// # cluster.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing starts until this is awaited"]
+#[derive(Debug, Clone)]
+pub struct ClusterBuilder {
+    pub(super) kind: Kind,
+    pub(super) workers: usize,
+    pub(super) listen: Vec<String>,
+    pub(super) advertise: Vec<String>,
+    pub(super) key: Option<Key>,
+    pub(super) identity: Option<Identity>,
+    pub(super) cpus: Option<f64>,
+    pub(super) resources: Vec<(String, f64)>,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) namespace: String,
+    pub(super) lease: Duration,
+    pub(super) suspect_after: Duration,
+    pub(super) head_wait: Duration,
+    pub(super) registrations: Vec<Registration>,
+}
+
+/// What is started.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    /// A head and a node in this process.
+    Local,
+    /// A head alone.
+    Head,
+    /// A driver of a running cluster.
+    Driver(String),
+    /// A worker of a running cluster.
+    Worker(String),
+}
+
+/// Where the cluster key comes from.
+#[derive(Debug, Clone)]
+pub(super) enum Key {
+    File(PathBuf),
+    Given(ClusterKey),
+}
+
+impl ClusterBuilder {
+    pub(super) fn new(kind: Kind) -> Self {
+        ClusterBuilder {
+            kind,
+            workers: 0,
+            listen: Vec::new(),
+            advertise: Vec::new(),
+            key: None,
+            identity: None,
+            cpus: None,
+            resources: Vec::new(),
+            labels: Vec::new(),
+            namespace: "default".into(),
+            lease: limits::LEASE,
+            suspect_after: limits::SUSPECT_AFTER,
+            head_wait: limits::HEAD_WAIT,
+            registrations: Vec::new(),
+        }
+    }
+
+    /// Starts this many worker processes, by running this executable again. Actors then go to them.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Joins the cluster whose head is at `address` as a driver: a node that hosts nothing.
+    pub fn connect(mut self, address: impl Into<String>) -> Self {
+        self.kind = Kind::Driver(address.into());
+        self
+    }
+
+    /// Joins the cluster whose head is at `address` as a worker.
+    pub fn worker_of(mut self, address: impl Into<String>) -> Self {
+        self.kind = Kind::Worker(address.into());
+        self
+    }
+
+    /// Starts a head, and hosts nothing.
+    pub fn head(mut self) -> Self {
+        self.kind = Kind::Head;
+        self
+    }
+
+    /// Listens at `address`: `tcp://host:port` (port 0: any), or `ipc:///folder`.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Tells peers to dial this address, where it differs from the one listened on.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise.push(address.into());
+        self
+    }
+
+    /// The cluster key's file, as `mobula key new` wrote it.
+    pub fn key(mut self, file: impl Into<PathBuf>) -> Self {
+        self.key = Some(Key::File(file.into()));
+        self
+    }
+
+    /// The cluster key itself.
+    pub fn cluster_key(mut self, key: ClusterKey) -> Self {
+        self.key = Some(Key::Given(key));
+        self
+    }
+
+    /// The node's key pair; without, it makes one. A head needs the one that the cluster key pins.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// How many CPUs this node offers to actors (each worker, where there are any). By default those of the machine,
+    /// divided among the workers.
+    pub fn cpus(mut self, cpus: f64) -> Self {
+        self.cpus = Some(cpus);
+        self
+    }
+
+    /// How much of a resource this node offers (each worker, where there are any).
+    pub fn resource(mut self, name: impl Into<String>, amount: f64) -> Self {
+        self.resources.push((name.into(), amount));
+        self
+    }
+
+    /// What this node says about itself (each worker, where there are any).
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// Where the names of actors belong that are spawned through this cluster. `default` if nothing is said.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long a node lives on without being heard (30 s). Of a head.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Silence after which nothing new is placed on a node (5 s). Of a head.
+    pub fn suspect_after(mut self, silence: Duration) -> Self {
+        self.suspect_after = silence;
+        self
+    }
+
+    /// How long what needs the head waits for it (10 s).
+    pub fn head_wait(mut self, wait: Duration) -> Self {
+        self.head_wait = wait;
+        self
+    }
+
+    /// Registers an actor type that its macro did not: one whose crate the linker might drop.
+    pub fn register<A: Methods>(mut self) -> Self {
+        self.registrations.push(Registration::of::<A>());
+        self
+    }
+}
+
+impl IntoFuture for ClusterBuilder {
+    type Output = Result<Cluster, StartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(start::start(self))
+    }
+}
+
+/// Why a cluster does not start, or a node does not join one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A member of a running cluster needs its key.
+    #[error(
+        "no cluster key is given: `.key(FILE)`, or the environment's MOBULA_KEY, names the file that `mobula key new` wrote"
+    )]
+    NoKey,
+    /// A head that others are to reach needs the identity that they pin.
+    #[error(
+        "a head needs the identity that `mobula key new` wrote beside the cluster key: `.identity(Identity::load(FILE)?)`"
+    )]
+    NoIdentity,
+    /// The environment asks for a member of a cluster, and does not say which.
+    #[error(
+        "MOBULA_ROLE asks for a member of a running cluster: set MOBULA_ADDRESS to its head, such as tcp://head:7400"
+    )]
+    NoAddress,
+    /// The environment asks for something that there is not.
+    #[error("MOBULA_ROLE is `{0}`: set it to `worker` or `driver`, or leave it out")]
+    Role(String),
+    /// The node cannot listen.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The head cannot be reached.
+    #[error("the head cannot be reached: {0}")]
+    Head(DialError),
+    /// The head refuses the node.
+    #[error("the head refuses this node: {0}")]
+    Refused(JoinError),
+    /// The head did not answer the node's join.
+    #[error("the head was reached, but did not let this node join within {0:?}")]
+    NoAnswer(Duration),
+    /// The node is out of its cluster for good.
+    #[error(transparent)]
+    Departed(#[from] super::depart::Departed),
+    /// Resources or labels are not allowed.
+    #[error(transparent)]
+    Resources(#[from] crate::schedule::resources::ResourcesError),
+    /// An amount is not allowed.
+    #[error(transparent)]
+    Amount(#[from] crate::schedule::resources::AmountError),
+    /// A label is not allowed.
+    #[error(transparent)]
+    Labels(#[from] crate::schedule::labels::LabelError),
+    /// Types clash.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// A worker process does not start.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// Too many workers.
+    #[error("{asked} worker processes are too many: at most {} are started", limits::WORKERS)]
+    TooManyWorkers {
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// A worker process ended before it joined.
+    #[error("a worker process ended before it joined ({status}): its standard error says why")]
+    WorkerEnded {
+        /// How.
+        status: std::process::ExitStatus,
+    },
+    /// Workers did not join.
+    #[error("{joined} of {asked} worker processes joined within {after:?}")]
+    WorkersMissing {
+        /// How many joined.
+        joined: usize,
+        /// How many were started.
+        asked: usize,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The system refuses the program a runtime, or word of its signals.
+    #[error("no tokio runtime could be started: {0}")]
+    Runtime(std::io::Error),
+    /// No runtime.
+    #[error("a cluster starts inside a tokio runtime: none is running here")]
+    NoRuntime,
+}
+
+/// By hand: a source's text would be told twice, here and in the chain of sources.
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        StartError::Runtime(error)
+    }
+}

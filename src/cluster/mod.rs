@@ -1,0 +1,13 @@
+//! What users hold: the cluster, and the builders of its actors.
+
+pub mod client;
+pub mod config;
+mod context;
+pub mod depart;
+pub mod lookup;
+pub mod main;
+mod placing;
+pub mod spawn;
+mod start;
+pub mod status;
+mod workers;

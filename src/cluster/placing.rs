@@ -1,0 +1,233 @@
+//! Where a spawn's actor goes: this process, a node of the head's choice, or under the head's own care.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use super::client::Cluster;
+use super::spawn::{Options, SpawnError, Spawning};
+use crate::actor::dispatch::{Actor, Constructor};
+use crate::actor::ending::End;
+use crate::actor::error::{CallError, EndReason, Part};
+use crate::actor::handle::{ActorRef, Handle};
+use crate::actor::inbox::{Host, Inbox, Resolved};
+use crate::actor::remote::ask::{self, NodeAsk, Plain};
+use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, encode_part, encode_spawn};
+use crate::actor::spawn::{Planted, construct, failed};
+use crate::directory::request::{self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Spawned};
+use crate::id::{ActorId, Placement};
+use crate::node::core::link::Party;
+use crate::node::runtime::Node;
+use crate::node::spawn::{Seed, Seeds, join_arguments};
+use crate::schedule::Resources;
+use crate::wire::codec;
+use crate::wire::packet::{Executed, Lifetime, Ref};
+
+type HandleOf<C> = <<C as Constructor>::Actor as Actor>::Handle;
+type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>>;
+
+/// An ephemeral actor has one placement: where its spawner put it.
+const FIRST: Placement = Placement(1);
+
+pub(super) fn spawn<C: Constructor>(cluster: Cluster, options: Options, message: C) -> Spawning<HandleOf<C>, C::Error> {
+    let node = cluster.node().clone();
+    if options.is_plain() && node.is_alone() {
+        return Box::pin(async move { here(&node, message).await });
+    }
+    Box::pin(async move {
+        if let Some(invalid) = options.invalid {
+            return Err(SpawnError::Invalid(invalid));
+        }
+        match options.name.is_some() || options.detached {
+            true => by_the_head(&cluster, options, message).await,
+            false => chosen(&node, options.needs, message).await,
+        }
+    })
+}
+
+/// In this process.
+async fn here<C: Constructor>(node: &Arc<Node>, message: C) -> Result<HandleOf<C>, C> {
+    make(node, node.next_actor(), FIRST, message).await
+}
+
+async fn make<C: Constructor>(
+    node: &Arc<Node>,
+    id: ActorId,
+    placement: Placement,
+    message: C,
+) -> Result<HandleOf<C>, C> {
+    let inbox = Inbox::<C::Actor>::new(id, placement, node.clone());
+    node.host(inbox.clone(), Some(Host::life(&**node))).map_err(SpawnError::Node)?;
+    let actor = construct(inbox, message).await.map_err(SpawnError::from_constructor)?;
+    Ok(HandleOf::<C>::from_ref(actor))
+}
+
+fn kind_of<C: Constructor>() -> ActorType {
+    let name = C::Actor::NAME;
+    ActorType { key: name.key(), name: name.to_string().into() }
+}
+
+/// On a node that the head names.
+async fn chosen<C: Constructor>(node: &Arc<Node>, needs: Needs, message: C) -> Result<HandleOf<C>, C> {
+    let actor = node.next_actor();
+    let choose = Choose { actor, kind: kind_of::<C>(), constructor: C::KEY, needs };
+    let resources = choose.needs.resources.clone();
+    let chosen = node.client().choose(choose).await.map_err(SpawnError::Head)?;
+    let candidate = chosen.map_err(SpawnError::NotPlaced)?;
+    let reserved = Reserved { node, actor, kept: resources.is_empty() };
+    if candidate.life == Host::life(&**node) {
+        return reserved.keep_if(make(node, actor, FIRST, message).await);
+    }
+    reserved.keep_if(make_there(node, candidate, actor, &resources, message).await)
+}
+
+/// Resources that the head reserved for an actor: given back if it does not come to be.
+struct Reserved<'a> {
+    node: &'a Arc<Node>,
+    actor: ActorId,
+    kept: bool,
+}
+
+impl Reserved<'_> {
+    fn keep_if<T, E>(mut self, made: std::result::Result<T, E>) -> std::result::Result<T, E> {
+        self.kept |= made.is_ok();
+        made
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (actor, placement, why) = (self.actor, Placement(0), request::Gone::Killed);
+            self.node.client().report(request::Ended { actor, placement, why });
+        }
+    }
+}
+
+async fn make_there<C: Constructor>(
+    node: &Arc<Node>,
+    at: Candidate,
+    actor: ActorId,
+    resources: &Resources,
+    message: C,
+) -> Result<HandleOf<C>, C> {
+    let gone = || SpawnError::Node(CallError::NodeDied { node: at.node, executed: Executed::No });
+    let link = node.link(Party { node: at.node, life: at.life }).ok_or_else(gone)?;
+    let remote = node.reach(actor, C::Actor::NAME.key(), FIRST, link.clone());
+    let ask = NodeAsk::new(actor, at.node, (C::NAME, C::SIGNATURE));
+    let caller: Arc<dyn Caller> = ask.clone();
+    let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
+    let spawn = (actor, FIRST, C::KEY, C::Actor::NAME.key(), Lifetime::Owned, &*resources);
+    encode_spawn(spawn, &message, |packet| {
+        link.request(remote.stream(0), Outgoing { packet, deadline: None }, &caller)
+    })
+    .map_err(SpawnError::Node)?;
+    drop(message);
+    let mut wanted = Wanted(Some(remote));
+    let answer = poll_fn(|cx| ask.poll(cx)).await;
+    let remote = wanted.0.take().ok_or_else(gone)?;
+    match answer {
+        Ok(Plain::Value(_)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
+        Ok(Plain::App(refs, body)) => Err(app_error::<C>(node, refs, &body)),
+        Err(error) => Err(SpawnError::from_constructor(error.widen())),
+    }
+}
+
+/// An actor that is being made elsewhere: ended again if its spawner no longer waits.
+struct Wanted(Option<Arc<RemoteActor>>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        if let Some(actor) = &self.0 {
+            // Sent before this returns; nobody waits for the answer.
+            drop(ask::end(actor, End::Kill, None));
+        }
+    }
+}
+
+fn app_error<C: Constructor>(node: &Node, refs: Vec<Ref>, body: &[u8]) -> SpawnError<C::Error> {
+    codec::decode_message(body, refs, node.here()).map_or_else(
+        |error| {
+            let (what, message) = (Part::Error, error.to_string());
+            SpawnError::Node(CallError::Decode { what, message, executed: Executed::Yes })
+        },
+        SpawnError::App,
+    )
+}
+
+/// Placed, named and known by the head.
+async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, message: C) -> Result<HandleOf<C>, C> {
+    let node = cluster.node();
+    let actor = node.next_actor();
+    let name = options.full_name(cluster);
+    let owner = (!options.detached).then(|| Host::life(&**node));
+    // Alone, the constructor stays here as it is; else any node may be the one to run it.
+    let (arguments, kept) = if node.is_alone() {
+        (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, message))))
+    } else {
+        let mut body = Vec::new();
+        let refs = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
+        (Arguments::Encoded(join_arguments(&refs, &body)), None)
+    };
+    let spawn = request::Spawn {
+        actor,
+        kind: kind_of::<C>(),
+        constructor: C::KEY,
+        name,
+        needs: options.needs,
+        restarts: 0,
+        detached: options.detached,
+        arguments,
+    };
+    let answer = match options.get {
+        true => node.client().ask(GetOrSpawn(spawn)).await,
+        false => node.client().ask(spawn).await,
+    };
+    drop(kept);
+    match answer.map_err(SpawnError::Head)? {
+        Ok(spawned) => handle(node, &spawned).map_err(SpawnError::Node),
+        Err(request::SpawnError::Unmade(Failure::Error { error, text })) => Err(match codec::decode(&error) {
+            Ok(error) => SpawnError::App(error),
+            Err(_) => SpawnError::NotPlaced(request::SpawnError::Unmade(Failure::Error { error, text })),
+        }),
+        Err(request::SpawnError::Unmade(Failure::Panicked(message))) => {
+            Err(SpawnError::Panicked { message: message.to_string() })
+        }
+        Err(error) => Err(SpawnError::NotPlaced(error)),
+    }
+}
+
+/// A constructor that waits here for the head's order.
+fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, message: C) -> Seed {
+    Box::new(move |sowing| {
+        let node = sowing.node.clone();
+        let inbox = Inbox::<C::Actor>::new(actor, sowing.placement, node.clone());
+        let done = sowing.done;
+        if let Err(error) = node.host_placed(inbox.clone(), owner) {
+            return done(Planted::Failed(error));
+        }
+        Host::spawn(
+            &*node,
+            Box::pin(async move {
+                done(match construct(inbox, message).await {
+                    Ok(_) => Planted::Alive,
+                    Err(error) => failed(error),
+                });
+            }),
+        );
+    })
+}
+
+/// The handle of an actor that the head has told of.
+pub(super) fn handle<H: Handle>(node: &Arc<Node>, spawned: &Spawned) -> std::result::Result<H, CallError> {
+    let Spawned { actor, placement, life, .. } = *spawned;
+    let resolved = match life == Host::life(&**node) {
+        true => node.hosted(actor),
+        false => node.remote_actor(actor, H::Actor::NAME.key(), life, placement),
+    };
+    if let Resolved::Gone(reason) = resolved {
+        return Err(CallError::ActorDied { actor, reason, executed: Executed::No });
+    }
+    let found = ActorRef::resolved(actor, resolved);
+    let reason = EndReason::Unknown;
+    found.map(H::from_ref).map_err(|_| CallError::ActorDied { actor, reason, executed: Executed::No })
+}

@@ -1,0 +1,235 @@
+//! Spawning: options first, then `.await`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::client::Cluster;
+use super::placing;
+use crate::actor::dispatch::{Actor, Constructor};
+use crate::actor::error::{CallError, Never, WireError};
+use crate::actor::handle::Handle;
+use crate::directory::client::AskError;
+use crate::directory::request::{self, FullName, Needs};
+use crate::id::NodeId;
+use crate::schedule::labels::LabelError;
+use crate::schedule::resources::{AmountError, ResourcesError};
+use crate::schedule::{Amount, Condition, Strategy};
+
+pub(super) type Spawning<H, E> = Pin<Box<dyn Future<Output = Result<H, SpawnError<E>>> + Send>>;
+type Make<H, E> = Box<dyn FnOnce(Cluster, Options) -> Spawning<H, E> + Send>;
+
+/// An actor that is not spawned yet: options, then `.await`, which gives its handle once its constructor has returned.
+///
+/// Without options the actor is *ephemeral*: this node owns it, and it ends with this node. A name, or
+/// [`detached`](Spawn::detached), puts it under the head's care.
+///
+/// # Cancel safety
+/// Dropped before it is ready, the actor is ended again, or never comes to be.
+#[must_use = "nothing is spawned until this is awaited"]
+pub struct Spawn<H, E = Never> {
+    state: State<H, E>,
+}
+
+enum State<H, E> {
+    New { cluster: Cluster, options: Options, make: Make<H, E> },
+    Spawning(Spawning<H, E>),
+    Over,
+}
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) detached: bool,
+    pub(super) get: bool,
+    pub(super) needs: Needs,
+    /// The first option that is not allowed.
+    pub(super) invalid: Option<InvalidOption>,
+}
+
+impl Options {
+    /// Whether any node will do, and the head need not know.
+    pub(super) fn is_plain(&self) -> bool {
+        self.name.is_none() && !self.detached && self.invalid.is_none() && self.needs == Needs::default()
+    }
+
+    pub(super) fn full_name(&self, cluster: &Cluster) -> Option<FullName> {
+        let name = self.name.as_deref()?.into();
+        let namespace = self.namespace.as_deref().map_or_else(|| cluster.namespace().clone(), Arc::from);
+        Some(FullName { namespace, name })
+    }
+}
+
+/// An option that is not allowed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidOption {
+    /// An amount.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// A resource.
+    #[error(transparent)]
+    Resource(#[from] ResourcesError),
+    /// A label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+}
+
+impl<H: Handle, E: WireError> Spawn<H, E> {
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        if let State::New { options, .. } = &mut self.state {
+            change(options);
+        }
+        self
+    }
+
+    fn try_with<X: Into<InvalidOption>>(self, change: impl FnOnce(&mut Needs) -> Result<(), X>) -> Self {
+        self.with(|options| {
+            if let Err(error) = change(&mut options.needs) {
+                options.invalid.get_or_insert(error.into());
+            }
+        })
+    }
+
+    /// Gives the actor a name, by which [`lookup`](Cluster::lookup) finds it from every node.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.with(|options| options.name = Some(name.into()))
+    }
+
+    /// The namespace of its name; the cluster's own if nothing is said.
+    pub fn namespace(self, namespace: impl Into<String>) -> Self {
+        self.with(|options| options.namespace = Some(namespace.into()))
+    }
+
+    /// Lets it outlive the node that spawns it: it ends when it is stopped or killed.
+    pub fn detached(self) -> Self {
+        self.with(|options| options.detached = true)
+    }
+
+    /// Takes so many CPUs of its node, in steps of 1/10,000, until it ends. By default an actor takes none.
+    pub fn cpus(self, cpus: f64) -> Self {
+        self.resource("cpu", cpus)
+    }
+
+    /// Takes so many GPUs of its node.
+    pub fn gpus(self, gpus: f64) -> Self {
+        self.resource("gpu", gpus)
+    }
+
+    /// Takes so much memory of its node, in bytes. A reservation: nothing stops the actor from using more.
+    pub fn memory(self, bytes: u64) -> Self {
+        self.resource("memory", bytes as f64)
+    }
+
+    /// Takes so much of a named resource of its node.
+    pub fn resource(self, name: impl AsRef<str>, amount: f64) -> Self {
+        self.try_with(|needs| {
+            let amount = Amount::new(amount)?;
+            needs.resources = std::mem::take(&mut needs.resources).with(name.as_ref(), amount)?;
+            Ok::<_, InvalidOption>(())
+        })
+    }
+
+    /// Only on nodes whose label `key` is `value`.
+    pub fn label(self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        let value: Arc<str> = value.into().into();
+        self.try_with(|needs| {
+            let condition = Condition::In([value].into());
+            needs.labels = std::mem::take(&mut needs.labels).with(key.as_ref(), condition)?;
+            Ok::<_, LabelError>(())
+        })
+    }
+
+    /// Only on this node.
+    pub fn on(self, node: NodeId) -> Self {
+        self.with(|options| options.needs.strategy = Strategy::Node(node))
+    }
+
+    /// The actor that holds the name, whoever spawned it, or a new one: one atomic step at the head.
+    ///
+    /// Without a name it is the same as awaiting the spawn.
+    pub fn get_or_spawn(self) -> Self {
+        self.with(|options| options.get = true)
+    }
+}
+
+impl<H: Handle, E: WireError> Future for Spawn<H, E> {
+    type Output = Result<H, SpawnError<E>>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Over) {
+                State::New { cluster, options, make } => self.state = State::Spawning(make(cluster, options)),
+                State::Spawning(mut spawning) => {
+                    let polled = spawning.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        self.state = State::Spawning(spawning);
+                    }
+                    return polled;
+                }
+                State::Over => panic!("a spawn is not polled again after it was ready"),
+            }
+        }
+    }
+}
+
+impl<H, E> Unpin for Spawn<H, E> {}
+
+impl<H, E> fmt::Debug for Spawn<H, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state {
+            State::New { options, .. } => f.debug_tuple("Spawn").field(options).finish(),
+            State::Spawning(_) => f.write_str("Spawn(under way)"),
+            State::Over => f.write_str("Spawn(over)"),
+        }
+    }
+}
+
+/// What the generated `spawn` calls.
+pub fn constructed<C: Constructor>(cluster: &Cluster, message: C) -> Spawn<<C::Actor as Actor>::Handle, C::Error> {
+    let make: Make<_, _> = Box::new(|cluster, options| placing::spawn(cluster, options, message));
+    Spawn { state: State::New { cluster: cluster.clone(), options: Options::default(), make } }
+}
+
+/// Why an actor was not spawned.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError<E = Never> {
+    /// The constructor returned this error.
+    #[error("{0}")]
+    App(E),
+    /// The constructor panicked.
+    #[error("the constructor panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// An option is not allowed.
+    #[error(transparent)]
+    Invalid(#[from] InvalidOption),
+    /// The head found no place for it, or its name is taken.
+    #[error("{0}")]
+    NotPlaced(request::SpawnError),
+    /// The head could not be asked.
+    #[error("{0}")]
+    Head(AskError),
+    /// The node that was to make it could not be reached, or ended.
+    #[error("the node that was to make the actor: {0}")]
+    Node(CallError),
+}
+
+impl<E> SpawnError<E> {
+    /// What the constructor's own run ended in.
+    pub(super) fn from_constructor(error: CallError<E>) -> Self {
+        match error.into_app() {
+            Ok(error) => SpawnError::App(error),
+            Err(CallError::Panicked { message, .. }) => SpawnError::Panicked { message },
+            Err(other) => SpawnError::Node(other),
+        }
+    }
+}

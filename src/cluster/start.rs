@@ -1,0 +1,270 @@
+//! Starting the processes, sockets and tasks of a node, and of the head where it is in this process.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Cluster, Inner};
+use super::config::{ClusterBuilder, Key, Kind, StartError};
+use super::workers;
+use crate::actor::registry::Registry;
+use crate::clock;
+use crate::directory::request::{Boot, Join};
+use crate::directory::serve::{Head, Over};
+use crate::directory::{Config, Reign};
+use crate::id::{Epoch, Life, NodeId};
+use crate::net::{Address, ClusterKey, Identity, Limits, Medium, Net, NetConfig, Role};
+use crate::node::control::{self, HeadAt, Sessions, Tasks};
+use crate::node::core::life::Stuck;
+use crate::node::machine;
+use crate::node::runtime::{Node, Settings, StandingNow, random_number};
+use crate::schedule::{Amount, Labels, Resources};
+
+/// How long the head may take to let a node join that it has a session with.
+const JOIN_WAIT: Duration = Duration::from_secs(10);
+
+pub(super) async fn start(builder: ClusterBuilder) -> Result<Cluster, StartError> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(StartError::NoRuntime);
+    }
+    if builder.workers > crate::limits::WORKERS {
+        return Err(StartError::TooManyWorkers { asked: builder.workers });
+    }
+    match builder.kind.clone() {
+        Kind::Local if builder.workers == 0 && builder.listen.is_empty() => local(&builder),
+        Kind::Local | Kind::Head => with_head(builder).await,
+        Kind::Driver(address) => member(builder, &address, Stuck::Stay, false).await,
+        Kind::Worker(address) => member(builder, &address, Stuck::Exit, true).await,
+    }
+}
+
+/// Head and node in this process, without sockets or keys.
+fn local(builder: &ClusterBuilder) -> Result<Cluster, StartError> {
+    let mut id = [0; 32];
+    id.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random_number().to_le_bytes()));
+    let settings = settings(builder, NodeId(id), NodeId(id), Vec::new(), true, Stuck::Stay)?;
+    let node = Node::new(settings);
+    let head = start_head(builder, Beginning::First);
+    control::open_here(&node, &head);
+    let tasks = Tasks::default();
+    tasks.keep(tokio::spawn(keep_head(head.clone(), node.clone())));
+    Ok(Cluster::new(Inner::new(node, Some(head), None, tasks)))
+}
+
+/// Whether a cluster may have had heads before this one.
+#[derive(Clone, Copy)]
+enum Beginning {
+    /// Its keys were made just now, or need not be.
+    First,
+    /// Its keys were given: nodes of an earlier start may still be there.
+    Again,
+}
+
+fn start_head(builder: &ClusterBuilder, beginning: Beginning) -> Arc<Head> {
+    // Without a journal, microseconds since 1970 are above every epoch and life that an earlier start gave: no head starts
+    // twice in one, nor lets a node join in each.
+    let above = match beginning {
+        Beginning::First => 0,
+        Beginning::Again => u64::try_from(clock::since_1970().as_micros()).unwrap_or(0),
+    };
+    let reign = Reign { epoch: Epoch(above + 1), instance: random_number() };
+    Head::start_after(Config { reign, lease: builder.lease, suspect_after: builder.suspect_after }, Life(above))
+}
+
+async fn keep_head(head: Arc<Head>, node: Arc<Node>) {
+    match head.keep_time().await {
+        Over::Abdicated(epoch) => node.head_replaced(epoch),
+        over => tracing::debug!(%over, "the head has stopped"),
+    }
+}
+
+/// A head that others reach over sockets, and its own node.
+async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
+    let (key, identity, beginning) = match (&builder.key, builder.identity.clone()) {
+        (Some(key), Some(identity)) => (load(key)?, identity, Beginning::Again),
+        (Some(_), None) => return Err(StartError::NoIdentity),
+        // Nobody but its own workers is to find this head: its keys live and end with it.
+        (None, _) => {
+            let (key, identity) = ClusterKey::generate()?;
+            (key, identity, Beginning::First)
+        }
+    };
+    let listen = match builder.listen.is_empty() {
+        true => vec![private_address()],
+        false => parse(&builder.listen)?,
+    };
+    let head = start_head(&builder, beginning);
+    let sessions = Sessions::new(Some(head.clone()));
+    let net = start_net(identity.clone(), &key, Role::Head, listen, sessions.clone()).await?;
+    let addresses = advertised(&builder, &net, None).await?;
+    let hosts = matches!(builder.kind, Kind::Local) && builder.workers == 0;
+    let node = Node::new(settings(&builder, identity.node_id(), key.head(), addresses.clone(), hosts, Stuck::Stay)?);
+    node.set_net(net.clone());
+    sessions.set_node(node.clone());
+    let tasks = Tasks::default();
+    tasks.keep(net.control().spawn(keep_head(head.clone(), node.clone())));
+    tasks.keep(net.control().spawn(node.clone().keep_time()));
+    control::open_here(&node, &head);
+    let at = addresses.first().cloned().unwrap_or_default();
+    let workers = workers::start(&builder, &key, &at, &node, &net).await;
+    let inner = Inner::new(node, Some(head), Some(net), tasks);
+    let cluster = Cluster::new(inner);
+    match workers {
+        Ok(workers) => {
+            cluster.inner().set_workers(workers);
+            Ok(cluster)
+        }
+        Err(error) => {
+            cluster.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+/// A node of a running cluster.
+async fn member(builder: ClusterBuilder, head: &str, stuck: Stuck, hosts: bool) -> Result<Cluster, StartError> {
+    let address: Address = head.parse()?;
+    let key = match &builder.key {
+        Some(key) => load(key)?,
+        None => match std::env::var_os("MOBULA_KEY") {
+            Some(file) => ClusterKey::load(file.as_ref())?,
+            None => return Err(StartError::NoKey),
+        },
+    };
+    let identity = match &builder.identity {
+        Some(identity) => identity.clone(),
+        None => Identity::generate()?,
+    };
+    let role = if hosts { Role::Worker } else { Role::Driver };
+    let listen = match (hosts, builder.listen.is_empty(), &address) {
+        (true, true, Address::Ipc { .. }) => vec![private_address()],
+        (true, true, Address::Tcp { .. }) => vec![any_port()],
+        _ => parse(&builder.listen)?,
+    };
+    let sessions = Sessions::new(None);
+    let net = start_net(identity.clone(), &key, role, listen, sessions.clone()).await?;
+    let addresses = advertised(&builder, &net, Some(&address)).await?;
+    let node = Node::new(settings(&builder, identity.node_id(), key.head(), addresses, hosts, stuck)?);
+    node.set_net(net.clone());
+    sessions.set_node(node.clone());
+    let tasks = Tasks::default();
+    tasks.keep(net.control().spawn(node.clone().keep_time()));
+    let at = HeadAt { id: key.head(), address };
+    let inner = Inner::new(node.clone(), None, Some(net.clone()), tasks);
+    let cluster = Cluster::new(inner);
+    let joined = match control::first_dial(&net, &at, builder.head_wait).await {
+        Ok(()) => joined(&node).await,
+        Err(error) => Err(StartError::Head(error)),
+    };
+    if let Err(error) = joined {
+        cluster.shutdown().await;
+        return Err(error);
+    }
+    let redial = sessions.redial.clone();
+    cluster.inner().keep(net.control().spawn(control::keep_dialled(net.clone(), at, redial)));
+    Ok(cluster)
+}
+
+/// Waits until the head has let the node join.
+async fn joined(node: &Arc<Node>) -> Result<(), StartError> {
+    let mut standing = node.standing();
+    let decided = standing.wait_for(|now| *now != StandingNow::Joining);
+    match tokio::time::timeout(JOIN_WAIT, decided).await {
+        Ok(Ok(now)) => match &*now {
+            StandingNow::Refused(why) => Err(StartError::Refused(why.clone())),
+            _ => Ok(()),
+        },
+        _ => Err(StartError::NoAnswer(JOIN_WAIT)),
+    }
+}
+
+async fn start_net(
+    identity: Identity,
+    key: &ClusterKey,
+    role: Role,
+    listen: Vec<Address>,
+    sessions: Arc<Sessions>,
+) -> Result<Arc<Net>, StartError> {
+    let (cluster, medium, limits) = (key.clone(), Medium::Sockets, Limits::default());
+    let config = NetConfig { identity, cluster, role, listen, limits, medium };
+    Ok(Arc::new(Net::start(config, sessions).await?))
+}
+
+fn load(key: &Key) -> Result<ClusterKey, StartError> {
+    Ok(match key {
+        Key::File(path) => ClusterKey::load(path)?,
+        Key::Given(key) => key.clone(),
+    })
+}
+
+fn parse(addresses: &[String]) -> Result<Vec<Address>, StartError> {
+    addresses.iter().map(|address| Ok(address.parse()?)).collect()
+}
+
+fn private_address() -> Address {
+    Address::private()
+}
+
+fn any_port() -> Address {
+    Address::Tcp { host: "0.0.0.0".into(), port: 0 }
+}
+
+/// Where peers find this node. Who listens on every interface is found at the one that leads to the head.
+async fn advertised(builder: &ClusterBuilder, net: &Net, head: Option<&Address>) -> Result<Vec<String>, StartError> {
+    if !builder.advertise.is_empty() {
+        return Ok(parse(&builder.advertise)?.iter().map(Address::to_string).collect());
+    }
+    let every = |bound: &Address| match bound {
+        Address::Tcp { host, port } => Some((host.parse().ok().filter(IpAddr::is_unspecified)?, *port)),
+        Address::Ipc { .. } | Address::Memory { .. } => None,
+    };
+    let heads: Vec<SocketAddr> = match head.and_then(Address::host_port) {
+        // A name that is not found is told of when it is dialled.
+        Some(head) if net.addresses().iter().any(|bound| every(bound).is_some()) => {
+            tokio::net::lookup_host(head).await.map(Iterator::collect).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    let dialable = |bound: &Address| match every(bound) {
+        Some((any, port)) => Address::Tcp { host: machine::address_towards(any, &heads).to_string(), port },
+        None => bound.clone(),
+    };
+    Ok(net.addresses().iter().map(|bound| dialable(bound).to_string()).collect())
+}
+
+fn settings(
+    builder: &ClusterBuilder,
+    node: NodeId,
+    head: NodeId,
+    addresses: Vec<String>,
+    hosts: bool,
+    stuck: Stuck,
+) -> Result<Settings, StartError> {
+    let registry = Registry::new(&builder.registrations)?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut resources = Resources::default();
+    let mut labels = Labels::default();
+    if hosts {
+        resources = resources.with("cpu", Amount::new(builder.cpus.unwrap_or(cpus as f64))?)?;
+        for (name, amount) in &builder.resources {
+            resources = resources.with(name, Amount::new(*amount)?)?;
+        }
+        for (key, value) in &builder.labels {
+            labels = labels.with(key, value)?;
+        }
+    }
+    let join = Join {
+        attempt: random_number(),
+        node,
+        boot: Boot(machine::boot()),
+        process: std::process::id(),
+        host_name: machine::host_name().into(),
+        hosts,
+        addresses: addresses.into_iter().map(Into::into).collect(),
+        resources,
+        labels,
+        advertised: Arc::new(Node::advertised(&registry)),
+    };
+    let namespace = builder.namespace.as_str().into();
+    Ok(Settings { head, join, registry, stuck, head_wait: builder.head_wait, cpus, namespace })
+}

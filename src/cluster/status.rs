@@ -1,0 +1,166 @@
+//! A look at the whole cluster, as its head knows it.
+
+use std::collections::BTreeMap;
+
+use super::client::Cluster;
+use crate::directory::AskError;
+use crate::directory::request::{ActorLine, ActorState, NodeLine, Page, Query};
+use crate::id::{ActorId, Epoch, Life, NodeId};
+
+/// What [`Cluster::status`] gives: the cluster as its head sees it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ClusterStatus {
+    /// The head's identity.
+    pub head: NodeId,
+    /// The head's epoch: it rises whenever the head starts anew.
+    pub epoch: Epoch,
+    /// The living nodes, in the order in which they joined.
+    pub nodes: Vec<NodeStatus>,
+    /// The named and detached actors. Others are known to their spawners alone; [`NodeStatus::actors`] counts them.
+    pub actors: Vec<ActorStatus>,
+    /// How many actors wait until a node has room for them.
+    pub waiting: usize,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its life.
+    pub life: Life,
+    /// Its machine's name.
+    pub host_name: String,
+    /// Its process id there.
+    pub process: u32,
+    /// Whether actors may be placed on it.
+    pub hosts_actors: bool,
+    /// Whether it has been silent for a while.
+    pub suspect: bool,
+    /// Where it may be dialled.
+    pub addresses: Vec<String>,
+    /// How many actors run there, by its last word.
+    pub actors: u64,
+    /// What it offers, in the order of the names.
+    pub resources: Vec<ResourceStatus>,
+}
+
+/// How much of a resource a node has.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ResourceStatus {
+    /// `cpu`, `gpu`, `memory`, or another name.
+    pub name: String,
+    /// All of it.
+    pub total: f64,
+    /// What no actor has taken.
+    pub free: f64,
+}
+
+/// One actor that the head knows.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ActorStatus {
+    /// Its identity.
+    pub id: ActorId,
+    /// Its type, as `crate_name::Type`.
+    pub type_name: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The namespace of its name.
+    pub namespace: Option<String>,
+    /// How it stands.
+    pub state: ActorState,
+    /// The node that it runs on, once it is placed.
+    pub node: Option<NodeId>,
+    /// Whether it outlives its spawner.
+    pub detached: bool,
+}
+
+impl Cluster {
+    /// Looks at the cluster through its head: nodes, what they have, and the actors that the head knows.
+    ///
+    /// Large clusters are shown in pages, one after another, so what joins or ends meanwhile may be missing.
+    ///
+    /// # Errors
+    /// The head could not be asked within [`head_wait`](super::config::ClusterBuilder::head_wait), or this node has left.
+    ///
+    /// ```
+    /// # use mobula::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = Cluster::local().cpus(2.0).await?;
+    /// let status = cluster.status().await?;
+    /// assert_eq!(status.nodes[0].id, cluster.node_id());
+    /// assert_eq!(status.nodes[0].resources[0].total, 2.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn status(&self) -> Result<ClusterStatus, AskError> {
+        let Page::Summary(summary) = self.look(Query::Summary).await? else { return Err(AskError::Nonsense) };
+        let mut nodes: Vec<NodeLine> = Vec::new();
+        loop {
+            let after = nodes.last().map_or(Life::default(), |line| line.life);
+            match self.look(Query::Nodes { after }).await? {
+                Page::Nodes(page) if page.is_empty() => break,
+                Page::Nodes(page) => nodes.extend(page),
+                _ => return Err(AskError::Nonsense),
+            }
+        }
+        let mut actors: Vec<ActorLine> = Vec::new();
+        loop {
+            let after = actors.last().map(|line| line.actor);
+            match self.look(Query::Actors { after }).await? {
+                Page::Actors(page) if page.is_empty() => break,
+                Page::Actors(page) => actors.extend(page),
+                _ => return Err(AskError::Nonsense),
+            }
+        }
+        let node_of: BTreeMap<Life, NodeId> = nodes.iter().map(|line| (line.life, line.node)).collect();
+        Ok(ClusterStatus {
+            head: self.head_id(),
+            epoch: summary.reign.epoch,
+            nodes: nodes.into_iter().map(node_status).collect(),
+            actors: actors.into_iter().map(|line| actor_status(line, &node_of)).collect(),
+            waiting: summary.waiting,
+        })
+    }
+
+    async fn look(&self, query: Query) -> Result<Page, AskError> {
+        self.node().look(query).await
+    }
+}
+
+fn node_status(line: NodeLine) -> NodeStatus {
+    let resource = |(name, total): (&std::sync::Arc<str>, crate::schedule::Amount)| ResourceStatus {
+        name: name.to_string(),
+        total: total.quantity(),
+        free: line.free.get(name).quantity(),
+    };
+    NodeStatus {
+        id: line.node,
+        life: line.life,
+        host_name: line.host_name.to_string(),
+        process: line.process,
+        hosts_actors: line.hosts,
+        suspect: line.suspect,
+        resources: line.total.iter().map(resource).collect(),
+        addresses: line.addresses.iter().map(ToString::to_string).collect(),
+        actors: line.actors,
+    }
+}
+
+fn actor_status(line: ActorLine, node_of: &BTreeMap<Life, NodeId>) -> ActorStatus {
+    let (namespace, name) = line.name.map(|full| (full.namespace.to_string(), full.name.to_string())).unzip();
+    ActorStatus {
+        id: line.actor,
+        type_name: line.type_name.to_string(),
+        name,
+        namespace,
+        state: line.state,
+        node: line.host.and_then(|host| node_of.get(&host).copied()),
+        detached: line.detached,
+    }
+}

@@ -1,0 +1,151 @@
+//! The worker processes that a cluster started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{ClusterBuilder, StartError};
+use crate::directory::request::Died;
+use crate::id::NodeId;
+use crate::net::{Address, ClusterKey, Identity, Net};
+use crate::node::runtime::Node;
+use crate::node::worker::{self, Orders, Worker};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long worker processes may take to join.
+const JOIN_WAIT: Duration = Duration::from_secs(30);
+
+/// Worker processes, each watched by a task on the control lane's thread.
+pub(crate) struct Workers(Vec<Watched>);
+
+struct Watched {
+    node: NodeId,
+    process: Option<u32>,
+    end: Option<oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Workers {
+    pub(crate) fn none() -> Self {
+        Workers(Vec::new())
+    }
+
+    /// Their process ids.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.0.iter().filter_map(|worker| worker.process).collect()
+    }
+
+    /// Ends them, and waits until they are gone.
+    pub(crate) async fn end(mut self) {
+        for worker in &mut self.0 {
+            worker.end = None;
+        }
+        for worker in &mut self.0 {
+            let _ = (&mut worker.task).await;
+        }
+        self.0.clear();
+    }
+}
+
+impl Drop for Workers {
+    /// Children are killed as their tasks are dropped.
+    fn drop(&mut self) {
+        self.0.iter().for_each(|worker| worker.task.abort());
+    }
+}
+
+/// Starts as many as were asked for, and waits until they have joined.
+pub(super) async fn start(
+    builder: &ClusterBuilder,
+    key: &ClusterKey,
+    head: &str,
+    node: &Arc<Node>,
+    net: &Arc<Net>,
+) -> Result<Workers, StartError> {
+    let count = builder.workers;
+    let mut workers = Workers::none();
+    let (died, mut deaths) = mpsc::unbounded_channel();
+    for _ in 0..count {
+        let identity = Identity::generate()?;
+        let id = identity.node_id();
+        let listen = match head.starts_with("tcp:") {
+            true => "tcp://127.0.0.1:0".to_owned(),
+            false => Address::private().to_string(),
+        };
+        let mut orders = Orders::new(key, &identity, head.to_owned(), listen);
+        let machine = std::thread::available_parallelism().map_or(1, usize::from);
+        orders.cpus = builder.cpus.unwrap_or(machine as f64 / count as f64);
+        orders.resources.clone_from(&builder.resources);
+        orders.labels.clone_from(&builder.labels);
+        orders.namespace.clone_from(&builder.namespace);
+        orders.head_wait = builder.head_wait;
+        let (end, ended) = oneshot::channel();
+        // Children are watched where their parent's own work does not delay it.
+        let (process, task) = watch(net, orders, ended, node.clone(), id, died.clone()).await?;
+        workers.0.push(Watched { node: id, process, end: Some(end), task });
+    }
+    drop(died);
+    let start = tokio::time::Instant::now();
+    loop {
+        let joined = workers.0.iter().filter(|worker| node.known(|known| known.of_node(worker.node).is_some())).count();
+        if joined == count {
+            return Ok(workers);
+        }
+        tokio::select! {
+            () = node.members_changed() => {}
+            status = deaths.recv() => {
+                if let Some(status) = status {
+                    return Err(StartError::WorkerEnded { status });
+                }
+            }
+            () = tokio::time::sleep_until(start + JOIN_WAIT) => {
+                return Err(StartError::WorkersMissing { joined, asked: count, after: JOIN_WAIT });
+            }
+        }
+    }
+}
+
+async fn watch(
+    net: &Arc<Net>,
+    orders: Orders,
+    ended: oneshot::Receiver<()>,
+    node: Arc<Node>,
+    id: NodeId,
+    died: mpsc::UnboundedSender<std::process::ExitStatus>,
+) -> Result<(Option<u32>, tokio::task::JoinHandle<()>), StartError> {
+    let (started, start) = oneshot::channel();
+    let task = net.control().spawn(async move {
+        let mut worker = match worker::start(&orders) {
+            Ok(worker) => worker,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        drop(orders);
+        let _ = started.send(Ok(worker.process()));
+        watch_child(&mut worker, ended, &node, id, &died).await;
+    });
+    match start.await {
+        Ok(Ok(process)) => Ok((process, task)),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(StartError::NoRuntime),
+    }
+}
+
+/// Until the child ends, or is told to. Its end is proof of its node's death (PROTOCOLS §2.4).
+async fn watch_child(
+    worker: &mut Worker,
+    ended: oneshot::Receiver<()>,
+    node: &Arc<Node>,
+    id: NodeId,
+    died: &mpsc::UnboundedSender<std::process::ExitStatus>,
+) {
+    let status = tokio::select! {
+        status = worker.ended() => status,
+        _ = ended => return worker.end().await,
+    };
+    if let Ok(status) = status {
+        tracing::warn!(node = %id, %status, "a worker process has ended");
+        let _ = died.send(status);
+    }
+    let _ = node.client().ask(Died { node: id, life: None }).await;
+    // One that was killed could not remove its sockets.
+    let _ = tokio::task::spawn_blocking(crate::net::sweep_dead).await;
+}

@@ -1,0 +1,150 @@
+//! Actors that the head knows, the names they hold, reservations for those it does not know, and the lines of what waits
+//! for room.
+
+use crate::directory::message::{How, RequestId};
+use crate::directory::request::{FullName, Gone, Spawn};
+use crate::id::{ActorId, Life, Placement};
+use crate::limits::TOMBSTONES;
+use crate::schedule::{Fit, Offer, Requirement};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A request that waits for something to happen to an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asker {
+    pub(super) life: Life,
+    pub(super) request: RequestId,
+    pub(super) want: Want,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    Spawned,
+    Found,
+    Located { after: Placement },
+    Chosen,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waits in the line of its requirement, at this ticket.
+    Unplaced(u64),
+    /// Its host was ordered to make it.
+    Placing(Life),
+    Running(Life),
+}
+
+#[derive(Debug)]
+pub(super) struct Actor {
+    pub(super) spawn: Arc<Spawn>,
+    pub(super) need: Arc<Requirement>,
+    pub(super) phase: Phase,
+    pub(super) placement: Placement,
+    pub(super) restarts_left: u32,
+    pub(super) ending: Option<(How, Gone)>,
+    pub(super) askers: Vec<Asker>,
+}
+
+impl Actor {
+    pub(super) fn host(&self) -> Option<Life> {
+        match self.phase {
+            Phase::Unplaced(_) => None,
+            Phase::Placing(life) | Phase::Running(life) => Some(life),
+        }
+    }
+}
+
+/// Resources held for an actor that only its spawner knows.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pub(super) need: Arc<Requirement>,
+    /// Where; or the ticket at which it waits.
+    pub(super) place: Result<Life, u64>,
+    pub(super) asker: Option<Asker>,
+}
+
+/// Which of the two waits in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Actor(ActorId),
+    Reservation(ActorId),
+}
+
+/// What waits for room: a line for each requirement, first come first served. Whoever heads a line stands for all in it.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    lines: BTreeMap<Arc<Requirement>, BTreeMap<u64, Waiting>>,
+    last: u64,
+}
+
+impl Lines {
+    pub(super) fn enter(&mut self, need: &Arc<Requirement>, what: Waiting) -> u64 {
+        self.last += 1;
+        self.lines.entry(need.clone()).or_default().insert(self.last, what);
+        self.last
+    }
+
+    pub(super) fn leave(&mut self, need: &Arc<Requirement>, ticket: u64) {
+        if let Some(line) = self.lines.get_mut(need) {
+            line.remove(&ticket);
+            if line.is_empty() {
+                self.lines.remove(need);
+            }
+        }
+    }
+
+    /// Takes out who came first of those that `offer` will do for. `makes` says whether that node has the type.
+    pub(super) fn first(&mut self, offer: &Offer<'_>, makes: impl Fn(&Requirement) -> bool) -> Option<Waiting> {
+        let will_do = |need: &Requirement| makes(need) && matches!(need.fit(offer), Fit::Now(_));
+        let heads = self.lines.iter().filter(|(need, _)| will_do(need));
+        let (ticket, need) = heads.filter_map(|(need, line)| Some((*line.keys().next()?, need.clone()))).min()?;
+        let what = self.lines.get(&need)?.get(&ticket).copied();
+        self.leave(&need, ticket);
+        what
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lines.values().map(BTreeMap::len).sum()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Actors {
+    pub(super) all: BTreeMap<ActorId, Actor>,
+    pub(super) names: BTreeMap<FullName, ActorId>,
+    pub(super) reservations: BTreeMap<ActorId, Reservation>,
+    pub(super) lines: Lines,
+    /// Bytes of constructors' arguments held.
+    pub(super) arguments: usize,
+    ended: BTreeMap<ActorId, Gone>,
+    ended_in_order: VecDeque<ActorId>,
+}
+
+impl Actors {
+    pub(super) fn bury(&mut self, actor: ActorId, why: Gone) {
+        if self.ended.insert(actor, why).is_none() {
+            self.ended_in_order.push_back(actor);
+        }
+        if self.ended_in_order.len() > TOMBSTONES
+            && let Some(oldest) = self.ended_in_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+
+    /// Why an actor ended, while that is remembered.
+    pub(super) fn ended(&self, actor: ActorId) -> Option<&Gone> {
+        self.ended.get(&actor)
+    }
+
+    /// The ids of what `life` spawned, among `map`'s keys.
+    pub(super) fn of_spawner<V>(map: &BTreeMap<ActorId, V>, life: Life) -> Vec<ActorId> {
+        let (first, last) = (ActorId { life, serial: 0 }, ActorId { life, serial: u64::MAX });
+        map.range(first..=last).map(|(actor, _)| *actor).collect()
+    }
+}

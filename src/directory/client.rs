@@ -1,0 +1,498 @@
+//! A node's side of its requests to the head: asked again at each new door until answered, bounded, and ended by
+//! [`AskError::HeadAway`] when the head stays away.
+//!
+//! ```text
+//! ask ─▶ open ──said at the door──▶ answered ─▶ done: told with the next request, so that the head forgets it
+//! ```
+//!
+//! A door is a function: for a head in this process it applies the request and gives the answer before it returns.
+
+use crate::clock::{self, Moment};
+use crate::directory::candidates::Candidates;
+use crate::directory::message::{Ask, How, Question, Reply, Request, RequestId, Settled, ToHead};
+use crate::directory::request::{Candidate, Choose, ChooseError, End, Ended, Gone};
+use crate::id::{ActorId, Life, Placement};
+use crate::limits::{HEAD_WAIT, REQUESTS};
+use crate::schedule::Why;
+use crate::wire::packet::Executed;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+/// Answers told done in a message of their own, when no request comes to carry them.
+const DONE_ALONE: usize = 64;
+
+/// Says something to the head; must not wait.
+pub type Say = Arc<dyn Fn(ToHead) + Send + Sync>;
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The head has been away for too long.
+    #[error(
+        "the head has been away for {waited:?}{}: look whether it runs and can be reached; \
+         calls to actors whose place is known go on meanwhile",
+        perhaps(*.executed)
+    )]
+    HeadAway {
+        /// For how long the request waited for it.
+        waited: Duration,
+        /// Whether the head may have carried it out.
+        executed: Executed,
+    },
+    /// The answer is to another question.
+    #[error("the head answered something else than was asked: run the same version of mobula on head and node")]
+    Nonsense,
+    /// The asking node's life is over.
+    #[error("this node's life in the cluster is over{}", perhaps(*.executed))]
+    LifeOver {
+        /// Whether the head may have carried it out.
+        executed: Executed,
+    },
+}
+
+impl AskError {
+    /// Whether the head may have carried the request out.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        match self {
+            AskError::HeadAway { executed, .. } | AskError::LifeOver { executed } => *executed,
+            AskError::Nonsense => Executed::Maybe,
+        }
+    }
+}
+
+fn perhaps(executed: Executed) -> &'static str {
+    match executed {
+        Executed::No => "; the request was not carried out",
+        Executed::Maybe | Executed::Yes => "; the request may have been carried out",
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// Someone waits for the answer.
+    Asked,
+    /// Nobody does: it only has to arrive.
+    Report,
+}
+
+#[derive(Debug)]
+struct Open {
+    what: Request,
+    kept: Kept,
+    asked: Moment,
+    /// At some door, so that the head may have carried it out.
+    said: bool,
+    /// At this door, and not answered.
+    under_way: bool,
+    reply: Option<Reply>,
+    why: Option<Why>,
+    waker: Option<Waker>,
+    /// Dropped with this: tells whoever waits for a report to arrive.
+    _told: Option<oneshot::Sender<Never>>,
+}
+
+impl Open {
+    fn new(what: Request, kept: Kept, told: Option<oneshot::Sender<Never>>) -> Open {
+        let asked = clock::now();
+        let (said, under_way, reply, why, waker) = (false, false, None, None, None);
+        Open { what, kept, asked, said, under_way, reply, why, waker, _told: told }
+    }
+}
+
+/// Nothing is ever sent: the end of the channel is the message.
+#[derive(Debug)]
+enum Never {}
+
+/// A report under way. Ready once the head has it, or the life that reported is over.
+#[derive(Debug)]
+pub struct Arrives(oneshot::Receiver<Never>);
+
+impl Arrives {
+    /// Whether there is nothing to wait for.
+    pub fn is_done(&mut self) -> bool {
+        !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+}
+
+impl Future for Arrives {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(context).map(drop)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    door: Option<(Life, Say)>,
+    away_since: Moment,
+    /// The life is over: what is asked fails until the next one attaches.
+    over: bool,
+    last: RequestId,
+    open: BTreeMap<RequestId, Open>,
+    /// Open ones not yet said at this door, in their order.
+    unsaid: VecDeque<RequestId>,
+    /// How many were said at this door and not answered.
+    under_way: usize,
+    /// Counts doors opened and closed, so that opening one notices what came in between.
+    doors: u64,
+    done: Vec<RequestId>,
+    candidates: Candidates,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    head_wait: Duration,
+}
+
+/// A node's requests to the head. Clones are the same.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("open", &self.0.state.lock().open.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client::new(HEAD_WAIT)
+    }
+}
+
+impl Client {
+    /// A client whose requests wait this long for a head that is away.
+    #[must_use]
+    pub fn new(head_wait: Duration) -> Client {
+        let state = State { away_since: clock::now(), ..State::default() };
+        Client(Arc::new(Shared { state: Mutex::new(state), head_wait }))
+    }
+
+    /// How long its requests wait for a head that is away.
+    #[must_use]
+    pub fn head_wait(&self) -> Duration {
+        self.0.head_wait
+    }
+
+    /// `life` can speak to the head: its `Join`, `Rejoin` or `Beat` was said at this door. What is open is asked (again).
+    pub fn attached(&self, life: Life, say: Say) {
+        let (settled, door) = {
+            let mut state = self.0.state.lock();
+            state.close_door();
+            state.over = false;
+            state.unsaid = state.open.iter().filter(|(_, open)| open.reply.is_none()).map(|(id, _)| *id).collect();
+            let waiting = state.open.iter().filter(|(_, open)| open.said && open.reply.is_none());
+            (Settled::AllBut(waiting.map(|(id, _)| *id).collect()), state.doors)
+        };
+        // First word at the door: nothing is asked there before.
+        say(ToHead::Settle(life, settled));
+        {
+            let mut state = self.0.state.lock();
+            if state.doors != door {
+                return;
+            }
+            state.door = Some((life, say));
+        }
+        self.say_what_may_be_said();
+    }
+
+    /// The door has closed.
+    pub fn detached(&self) {
+        let mut state = self.0.state.lock();
+        state.close_door();
+        // Who waits looks at the clock from now on.
+        state.open.values_mut().filter_map(|open| open.waker.take()).for_each(Waker::wake);
+    }
+
+    /// The life is over, and with it all that it asked.
+    pub fn life_over(&self) {
+        let mut state = self.0.state.lock();
+        state.close_door();
+        state.over = true;
+        state.unsaid.clear();
+        state.candidates.forget();
+        state.open.retain(|_, open| open.kept == Kept::Asked);
+        state.open.values_mut().filter_map(|open| open.waker.take()).for_each(Waker::wake);
+    }
+
+    /// Membership has this version now: kept answers to `Choose` of earlier ones hold no longer.
+    pub fn members(&self, version: u64) {
+        self.0.state.lock().candidates.members(version);
+    }
+
+    /// The head answered.
+    pub fn answered(&self, request: RequestId, reply: Reply) {
+        let settle = {
+            let mut state = self.0.state.lock();
+            state.done.push(request);
+            match state.open.get_mut(&request) {
+                Some(open) if open.reply.is_none() => {
+                    let (kept, waker) = (open.kept, open.waker.take());
+                    open.reply = Some(reply);
+                    let was_under_way = usize::from(std::mem::take(&mut open.under_way));
+                    state.under_way -= was_under_way;
+                    if kept == Kept::Report {
+                        state.open.remove(&request);
+                    }
+                    waker.into_iter().for_each(Waker::wake);
+                }
+                _ => {}
+            }
+            let alone = state.done.len() >= DONE_ALONE && state.unsaid.is_empty();
+            let done = alone.then(|| std::mem::take(&mut state.done));
+            done.and_then(|done| state.door.clone().map(|(life, say)| (life, say, done)))
+        };
+        if let Some((life, say, done)) = settle {
+            say(ToHead::Settle(life, Settled::These(done)));
+        }
+        self.say_what_may_be_said();
+    }
+
+    /// A request waits at the head, for this.
+    pub fn waits(&self, request: RequestId, why: Why) {
+        if let Some(open) = self.0.state.lock().open.get_mut(&request) {
+            open.why = Some(why);
+        }
+    }
+
+    /// Asks. A request that is dropped unanswered is undone as far as it can be: what it spawned is killed, what it reserved
+    /// is given back.
+    pub fn ask<Q: Question>(&self, question: Q) -> Asking<Q> {
+        let id = self.open(question.into(), Kept::Asked, None);
+        Asking { client: self.clone(), id, timer: None, question: PhantomData }
+    }
+
+    /// Says what nobody waits for and what must arrive while the life lasts.
+    pub fn report(&self, report: impl Into<Request>) {
+        self.open(report.into(), Kept::Report, None);
+    }
+
+    /// Reports, and tells when the head has it.
+    pub fn report_until_known(&self, report: impl Into<Request>) -> Arrives {
+        let (told, arrives) = oneshot::channel();
+        self.open(report.into(), Kept::Report, Some(told));
+        Arrives(arrives)
+    }
+
+    /// A node for an ephemeral actor: by the head's last answer while that holds, else by the head.
+    ///
+    /// # Errors
+    /// The head has no answer, or refuses.
+    pub async fn choose(&self, choose: Choose) -> Result<Result<Candidate, ChooseError>, AskError> {
+        if let Some(candidate) = self.chosen(&choose) {
+            return Ok(Ok(candidate));
+        }
+        let spawner = choose.actor.life;
+        let chosen = match self.ask(choose.clone()).await? {
+            Ok(chosen) => chosen,
+            Err(error) => return Ok(Err(error)),
+        };
+        let first = chosen.candidates.first().copied().ok_or(ChooseError::Full);
+        if choose.needs.resources.is_empty() && chosen.candidates.len() > 1 {
+            let mut state = self.0.state.lock();
+            state.candidates.keep(&choose, chosen, spawner);
+            return Ok(state.candidates.next(&choose).map_or(first, Ok));
+        }
+        if choose.needs.resources.is_empty() && first.is_ok() {
+            self.0.state.lock().candidates.keep(&choose, chosen, spawner);
+        }
+        Ok(first)
+    }
+
+    /// The node for an ephemeral actor without resources, if the head's last answer still holds.
+    #[must_use]
+    pub fn chosen(&self, choose: &Choose) -> Option<Candidate> {
+        if !choose.needs.resources.is_empty() {
+            return None;
+        }
+        self.0.state.lock().candidates.next(choose)
+    }
+
+    fn open(&self, what: Request, kept: Kept, told: Option<oneshot::Sender<Never>>) -> RequestId {
+        let id = {
+            let mut state = self.0.state.lock();
+            state.last = RequestId(state.last.0 + 1);
+            let id = state.last;
+            if kept == Kept::Asked || !state.over {
+                let open = Open::new(what, kept, told);
+                state.open.insert(id, open);
+                state.unsaid.push_back(id);
+            }
+            id
+        };
+        self.say_what_may_be_said();
+        id
+    }
+
+    fn say_what_may_be_said(&self) {
+        loop {
+            let (say, ask) = {
+                let mut state = self.0.state.lock();
+                let Some(next) = state.next_to_say() else { return };
+                next
+            };
+            say(ToHead::Ask(ask));
+        }
+    }
+
+    /// Nobody waits any more.
+    fn give_up(&self, id: RequestId) {
+        let undo = {
+            let mut state = self.0.state.lock();
+            let Some(open) = state.open.remove(&id) else { return };
+            if open.under_way {
+                state.under_way -= 1;
+                state.done.push(id);
+            }
+            undo(&open)
+        };
+        if let Some(undo) = undo {
+            self.report(undo);
+        }
+        self.say_what_may_be_said();
+    }
+}
+
+/// What undoes a request whose answer nobody takes.
+fn undo(open: &Open) -> Option<Request> {
+    if !open.said {
+        return None;
+    }
+    let kill = |actor: ActorId| End { actor, how: How::Kill }.into();
+    match &open.what {
+        Request::Spawn(spawn) => Some(kill(spawn.actor)),
+        Request::GetOrSpawn(request) => Some(kill(request.0.actor)),
+        Request::Choose(choose) if !choose.needs.resources.is_empty() => {
+            Some(Ended { actor: choose.actor, placement: Placement(0), why: Gone::Killed }.into())
+        }
+        _ => None,
+    }
+}
+
+impl State {
+    fn close_door(&mut self) {
+        self.doors += 1;
+        if self.door.take().is_some() {
+            self.away_since = clock::now();
+        }
+        self.done.clear();
+        self.under_way = 0;
+        self.open.values_mut().for_each(|open| open.under_way = false);
+    }
+
+    fn next_to_say(&mut self) -> Option<(Say, Ask)> {
+        let (life, say) = self.door.clone()?;
+        while self.under_way < REQUESTS {
+            let request = self.unsaid.pop_front()?;
+            let Some(open) = self.open.get_mut(&request) else { continue };
+            if open.reply.is_some() {
+                continue;
+            }
+            (open.said, open.under_way) = (true, true);
+            self.under_way += 1;
+            let (settled, what) = (std::mem::take(&mut self.done), open.what.clone());
+            return Some((say, Ask { life, request, settled, what }));
+        }
+        None
+    }
+
+    /// Why a request that waits fails, or until when it may wait for the head.
+    fn failure(&self, open: &Open, head_wait: Duration) -> Result<Option<Moment>, AskError> {
+        let executed = if open.said { Executed::Maybe } else { Executed::No };
+        if self.over {
+            return Err(AskError::LifeOver { executed });
+        }
+        if self.door.is_some() {
+            return Ok(None);
+        }
+        let from = self.away_since.max(open.asked);
+        let waited = clock::now().since(from);
+        if waited >= head_wait { Err(AskError::HeadAway { waited, executed }) } else { Ok(Some(from + head_wait)) }
+    }
+}
+
+/// A request under way.
+#[must_use = "a request that is dropped is given up"]
+pub struct Asking<Q> {
+    client: Client,
+    id: RequestId,
+    timer: Option<Pin<Box<Sleep>>>,
+    question: PhantomData<fn() -> Q>,
+}
+
+impl<Q> fmt::Debug for Asking<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asking").field(&self.id).finish()
+    }
+}
+
+impl<Q> Asking<Q> {
+    /// What it waits for at the head, if it does.
+    #[must_use]
+    pub fn why(&self) -> Option<Why> {
+        self.client.0.state.lock().open.get(&self.id).and_then(|open| open.why.clone())
+    }
+}
+
+impl<Q: Question> Future for Asking<Q> {
+    type Output = Result<Q::Answer, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = self.client.0.clone();
+        let until = {
+            let mut state = shared.state.lock();
+            let Some(open) = state.open.get_mut(&self.id) else {
+                return Poll::Ready(Err(AskError::LifeOver { executed: Executed::Maybe }));
+            };
+            if let Some(reply) = open.reply.take() {
+                state.open.remove(&self.id);
+                return Poll::Ready(Q::answer(reply).ok_or(AskError::Nonsense));
+            }
+            open.waker = Some(context.waker().clone());
+            match state.open.get(&self.id).map(|open| state.failure(open, shared.head_wait)) {
+                Some(Ok(until)) => until,
+                Some(Err(error)) => {
+                    drop(state);
+                    self.client.give_up(self.id);
+                    return Poll::Ready(Err(error));
+                }
+                None => None,
+            }
+        };
+        let Some(until) = until else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(until.since(clock::now()))));
+        if timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        let executed = shared.state.lock().open.get(&self.id).map_or(Executed::Maybe, |open| match open.said {
+            true => Executed::Maybe,
+            false => Executed::No,
+        });
+        self.client.give_up(self.id);
+        Poll::Ready(Err(AskError::HeadAway { waited: shared.head_wait, executed }))
+    }
+}
+
+impl<Q> Drop for Asking<Q> {
+    fn drop(&mut self) {
+        self.client.give_up(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use super::*;
+use crate::directory::message::{Command, FromHead, News};
+use crate::directory::request::{Hosted, Query, Spawn, SpawnError, Summary};
+use crate::directory::testing::{choose, join, name, node, spawn};
+use crate::directory::{Config, Door, Head, Keeps, Reign, Word};
+use crate::id::Epoch;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A node of the head's own process that makes at once whatever it is ordered to.
+struct Local {
+    head: Arc<Head>,
+    client: Client,
+    door: Door,
+    life: Life,
+}
+
+impl Local {
+    fn start() -> Local {
+        let head = Head::start(Config::new(Reign { epoch: Epoch(1), instance: 7 }));
+        let client = Client::new(Duration::from_millis(20));
+        let life = Arc::new(AtomicU64::new(0));
+        let (to, joined) = (client.clone(), life.clone());
+        let door = head.open(node(1), Keeps::Pace, Arc::new(move |word| heard(&to, &joined, word)));
+        head.hear(door, ToHead::Join(Arc::new(join(1, 5))));
+        let local = Local { head, client, door, life: Life(life.load(Ordering::Relaxed)) };
+        local.attach();
+        local
+    }
+
+    fn attach(&self) {
+        let (head, door) = (self.head.clone(), self.door);
+        self.client.attached(self.life, Arc::new(move |message| head.hear(door, message)));
+    }
+
+    fn summary(&self) -> Summary {
+        match self.head.status(Query::Summary) {
+            crate::directory::request::Page::Summary(summary) => summary,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn heard(client: &Client, life: &AtomicU64, word: Word) {
+    let Word::Said(FromHead { news, .. }) = word else { panic!("closed") };
+    match news {
+        News::Joined(joined) => life.store(joined.life.0, Ordering::Relaxed),
+        News::Answer { request, reply } => client.answered(request, reply),
+        News::Waits { request, why } => client.waits(request, why),
+        News::Order(order) => match order.what {
+            Command::Host(host) => {
+                client.report(Hosted { actor: host.spawn.actor, placement: host.placement, made: Ok(()) });
+            }
+            Command::End { actor, placement, why, .. } => client.report(Ended { actor, placement, why }),
+        },
+        _ => {}
+    }
+}
+
+/// The answer, which must be there without waiting.
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("not answered at once"),
+    }
+}
+
+#[test]
+fn a_head_in_this_process_spawns_finds_and_ends_before_the_request_returns() {
+    let local = Local::start();
+    let life = local.life;
+    let made = now(local.client.ask(Spawn { name: Some(name("a")), ..spawn(life, 1) })).unwrap().unwrap();
+    assert_eq!((made.life, made.placement), (life, Placement(1)));
+    let taken = now(local.client.ask(Spawn { name: Some(name("a")), ..spawn(life, 2) })).unwrap().unwrap_err();
+    assert!(matches!(taken, SpawnError::NameTaken { holder, .. } if holder == made.actor));
+    let ended = now(local.client.ask(End { actor: made.actor, how: How::Kill })).unwrap();
+    assert_eq!(ended, Ok(Gone::Killed));
+    assert_eq!((local.summary().actors, local.summary().names), (0, 0));
+    assert!(local.summary().requests <= DONE_ALONE, "the head forgets what is done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_outlives_its_door_and_a_head_that_stays_away_fails_it() {
+    let local = Local::start();
+    local.client.detached();
+    let asking = local.client.ask(spawn(local.life, 1));
+    local.attach();
+    assert!(asking.await.unwrap().is_ok(), "asked again at the next door");
+    local.client.detached();
+    let error = local.client.ask(spawn(local.life, 2)).await.unwrap_err();
+    assert!(matches!(error, AskError::HeadAway { executed: Executed::No, .. }), "{error}");
+    assert!(error.to_string().contains("not carried out"), "{error}");
+    local.attach();
+    assert_eq!(local.summary().actors, 1, "what was given up is not asked later");
+}
+
+#[test]
+fn what_nobody_waits_for_is_undone() {
+    let local = Local::start();
+    drop(local.client.ask(spawn(local.life, 1)));
+    assert_eq!(local.summary().actors, 0, "a spawn that is dropped leaves no actor");
+    let full = now(local.client.choose(choose(local.life, 2, 2.0))).unwrap();
+    assert_eq!(full.unwrap().life, local.life);
+    let mut waits = Box::pin(local.client.choose(choose(local.life, 3, 1.0)));
+    assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(local.summary().waiting, 1);
+    drop(waits);
+    assert_eq!(local.summary().waiting, 0);
+}
+
+#[test]
+fn what_waits_says_why_and_a_life_that_is_over_fails_it() {
+    let local = Local::start();
+    let asking = local.client.ask(choose(local.life, 1, 64.0));
+    assert_eq!(asking.why().unwrap().to_string(), "no node has cpu ≥ 64: lower it, or start a node with more");
+    local.client.life_over();
+    assert!(matches!(now(asking), Err(AskError::LifeOver { executed: Executed::Maybe })));
+}
+
+#[test]
+fn actors_without_resources_cost_no_request_each() {
+    let local = Local::start();
+    let asked = local.client.0.state.lock().last;
+    for serial in 1..=1_000 {
+        assert_eq!(now(local.client.choose(choose(local.life, serial, 0.0))).unwrap().unwrap().life, local.life);
+    }
+    assert_eq!(local.client.0.state.lock().last.0, asked.0 + 1);
+    local.client.members(99);
+    assert_eq!(local.client.chosen(&choose(local.life, 1, 0.0)), None, "membership has changed");
+}
+
+#[test]
+fn more_reports_than_the_head_takes_at_once_wait_their_turn() {
+    let (client, said) = (Client::default(), Arc::new(Mutex::new(Vec::new())));
+    let keep = said.clone();
+    client.attached(Life(1), Arc::new(move |message| keep.lock().push(message)));
+    let report =
+        |serial| Ended { actor: ActorId { life: Life(1), serial }, placement: Placement(1), why: Gone::Stopped };
+    (0..REQUESTS as u64 + 10).for_each(|serial| client.report(report(serial)));
+    assert_eq!(said.lock().len(), 1 + REQUESTS);
+    client.answered(RequestId(1), Reply::Reported(Ok(())));
+    let last = said.lock().last().cloned();
+    assert!(
+        matches!(last, Some(ToHead::Ask(Ask { request, settled, .. })) if request == RequestId(REQUESTS as u64 + 1) && settled == [RequestId(1)])
+    );
+}

@@ -1,0 +1,219 @@
+//! What a node knows of the others: its copy of the membership, and the fence of lives (PROTOCOLS §2): a peer whose life has
+//! ended, or whose node has begun a later one, is refused.
+
+use crate::directory::message::Members;
+use crate::directory::request::{Change, LifeEnd, Member, Snapshot};
+use crate::id::{Life, NodeId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The living, at a version of one reign.
+#[derive(Clone, Debug, Default)]
+pub struct KnownLives {
+    version: u64,
+    last: Life,
+    living: BTreeMap<Life, Arc<Member>>,
+    by_node: BTreeMap<NodeId, Life>,
+}
+
+/// A life that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// Which.
+    pub life: Life,
+    /// Of which node.
+    pub node: NodeId,
+    /// Why.
+    pub why: LifeEnd,
+}
+
+/// Changes are missing between what is known and what was told: the session with the head must be opened anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the head told of changes after version {told}, but only version {known} is known")]
+pub struct Gap {
+    /// What is known.
+    pub known: u64,
+    /// After which version the changes come.
+    pub told: u64,
+}
+
+/// Why a peer's session is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The life has ended.
+    #[error("life {0} has ended")]
+    Ended(Life),
+    /// Its node lives a later one.
+    #[error("life {life} is over: its node now lives {now}")]
+    Superseded {
+        /// The life it claims.
+        life: Life,
+        /// The later one.
+        now: Life,
+    },
+}
+
+impl KnownLives {
+    /// The version known.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A member by its life.
+    #[must_use]
+    pub fn get(&self, life: Life) -> Option<&Arc<Member>> {
+        self.living.get(&life)
+    }
+
+    /// The life that a node lives.
+    #[must_use]
+    pub fn of_node(&self, node: NodeId) -> Option<Life> {
+        self.by_node.get(&node).copied()
+    }
+
+    /// Everyone, in the order of their lives.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.living.values()
+    }
+
+    /// Whether a life has ended, as far as is known.
+    #[must_use]
+    pub fn has_ended(&self, life: Life) -> bool {
+        life <= self.last && !self.living.contains_key(&life)
+    }
+
+    /// Whether a peer that proved to be `node` may speak as `life`. A life above all that are known is let in: its node
+    /// joined a moment ago.
+    ///
+    /// # Errors
+    /// The life has ended, or is lower than another of that node.
+    pub fn admit(&self, node: NodeId, life: Life) -> Result<(), Unfit> {
+        match self.by_node.get(&node) {
+            Some(now) if *now > life => Err(Unfit::Superseded { life, now: *now }),
+            _ if self.has_ended(life) => Err(Unfit::Ended(life)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The versions of an earlier reign mean nothing in a new one: its head tells everyone anew.
+    pub fn new_reign(&mut self) {
+        self.version = 0;
+    }
+
+    /// Takes over what the head told, and gives the lives that ended with it.
+    ///
+    /// # Errors
+    /// Changes are missing in between; nothing is taken over.
+    pub fn learn(&mut self, members: Members) -> Result<Vec<Departed>, Gap> {
+        match members {
+            Members::All(snapshot) => Ok(self.replace(snapshot)),
+            Members::Changes { after, changes } => {
+                let known = self.version;
+                let skip = known.checked_sub(after).ok_or(Gap { known, told: after })?;
+                let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+                let departed = changes.into_iter().skip(skip).filter_map(|change| self.change(change)).collect();
+                Ok(departed)
+            }
+        }
+    }
+
+    fn replace(&mut self, snapshot: Snapshot) -> Vec<Departed> {
+        let before = std::mem::take(&mut self.living);
+        self.by_node.clear();
+        for member in snapshot.members {
+            self.by_node.insert(member.node, member.life);
+            self.living.insert(member.life, member);
+        }
+        (self.version, self.last) = (snapshot.version, self.last.max(snapshot.last));
+        let gone = before.into_values().filter(|member| !self.living.contains_key(&member.life));
+        gone.map(|member| Departed { life: member.life, node: member.node, why: LifeEnd::Forgotten }).collect()
+    }
+
+    fn change(&mut self, change: Change) -> Option<Departed> {
+        self.version += 1;
+        match change {
+            Change::Joined(member) => {
+                self.last = self.last.max(member.life);
+                self.by_node.insert(member.node, member.life);
+                self.living.insert(member.life, member);
+            }
+            Change::Suspect(life) => self.set_suspect(life, true),
+            Change::Back(life) => self.set_suspect(life, false),
+            Change::Ended { life, node, why } => {
+                self.living.remove(&life)?;
+                if self.by_node.get(&node) == Some(&life) {
+                    self.by_node.remove(&node);
+                }
+                return Some(Departed { life, node, why });
+            }
+        }
+        None
+    }
+
+    fn set_suspect(&mut self, life: Life, suspect: bool) {
+        if let Some(member) = self.living.get_mut(&life) {
+            Arc::make_mut(member).suspect = suspect;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::request::Boot;
+
+    fn member(life: u64, node: u8) -> Arc<Member> {
+        Arc::new(Member {
+            life: Life(life),
+            node: NodeId([node; 32]),
+            boot: Boot::default(),
+            process: 1,
+            host_name: "host".into(),
+            hosts: true,
+            addresses: Vec::new(),
+            suspect: false,
+        })
+    }
+
+    fn all(version: u64, members: Vec<Arc<Member>>, last: u64) -> Members {
+        Members::All(Snapshot { version, members, last: Life(last) })
+    }
+
+    #[test]
+    fn a_life_that_ended_or_was_superseded_is_refused_and_a_newer_one_let_in() {
+        let mut known = KnownLives::default();
+        assert_eq!(known.learn(all(7, vec![member(2, 1), member(5, 2)], 5)), Ok(vec![]));
+        assert_eq!(known.admit(NodeId([1; 32]), Life(2)), Ok(()));
+        assert_eq!(known.admit(NodeId([1; 32]), Life(1)), Err(Unfit::Superseded { life: Life(1), now: Life(2) }));
+        assert_eq!(known.admit(NodeId([3; 32]), Life(3)), Err(Unfit::Ended(Life(3))));
+        assert_eq!(known.admit(NodeId([3; 32]), Life(6)), Ok(()));
+        let (life, node, why) = (Life(2), NodeId([1; 32]), LifeEnd::Left);
+        let changes = vec![Change::Suspect(Life(5)), Change::Ended { life, node, why }];
+        assert_eq!(known.learn(Members::Changes { after: 7, changes }), Ok(vec![Departed { life, node, why }]));
+        assert_eq!(known.admit(node, life), Err(Unfit::Ended(life)));
+        assert!(known.get(Life(5)).unwrap().suspect);
+        assert_eq!(known.version(), 9);
+    }
+
+    #[test]
+    fn changes_told_twice_count_once_and_missing_ones_are_noticed() {
+        let mut known = KnownLives::default();
+        known.learn(all(7, vec![member(2, 1)], 2)).unwrap();
+        let changes = vec![Change::Suspect(Life(2)), Change::Back(Life(2)), Change::Joined(member(3, 2))];
+        known.learn(Members::Changes { after: 7, changes: changes[..2].to_vec() }).unwrap();
+        known.learn(Members::Changes { after: 7, changes: changes.clone() }).unwrap();
+        assert_eq!((known.version(), known.of_node(NodeId([2; 32]))), (10, Some(Life(3))));
+        assert_eq!(known.learn(Members::Changes { after: 12, changes }), Err(Gap { known: 10, told: 12 }));
+    }
+
+    #[test]
+    fn a_new_reigns_list_ends_what_is_not_in_it() {
+        let mut known = KnownLives::default();
+        known.learn(all(90, vec![member(2, 1), member(3, 2)], 3)).unwrap();
+        known.new_reign();
+        let departed = known.learn(all(1, vec![member(3, 2), member(4, 4)], 4)).unwrap();
+        assert_eq!(departed, [Departed { life: Life(2), node: NodeId([1; 32]), why: LifeEnd::Forgotten }]);
+    }
+}

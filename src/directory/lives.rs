@@ -1,0 +1,236 @@
+//! The lives of nodes as the head keeps them: door, standing, room, orders not yet acknowledged.
+
+use crate::directory::answers::Answers;
+use crate::directory::message::{Command, Order};
+use crate::directory::request::{Advertised, Join, Member};
+use crate::directory::state::Keeps;
+use crate::id::{ActorId, Life, NodeId};
+use crate::schedule::{Offer, Requirement, Resources};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Living {
+    pub(super) join: Arc<Join>,
+    /// The session it spoke on last; none once that closed.
+    pub(super) door: Option<u64>,
+    pub(super) keeps: Keeps,
+    /// It has told this head what runs there.
+    pub(super) known: bool,
+    pub(super) free: Resources,
+    /// Its CPUs, in ten-thousandths, at least one.
+    cpus: u64,
+    /// Actors placed there, and those for which resources are reserved there.
+    pub(super) hosted: BTreeSet<ActorId>,
+    pub(super) reserved: BTreeSet<ActorId>,
+    /// Actors that run there, by its own count.
+    pub(super) load: u64,
+    pub(super) orders: Orders,
+    pub(super) answers: Answers,
+    /// The version of membership that its door was told.
+    pub(super) told: u64,
+    member: Arc<Member>,
+}
+
+impl Living {
+    fn new(life: Life, join: Arc<Join>, keeps: Keeps) -> Living {
+        let Join { node, boot, process, hosts, .. } = *join;
+        let (host_name, addresses) = (join.host_name.clone(), join.addresses.clone());
+        let member = Arc::new(Member { life, node, boot, process, host_name, hosts, addresses, suspect: false });
+        Living {
+            free: join.resources.clone(),
+            cpus: join.resources.get("cpu").as_ten_thousandths().max(1),
+            join,
+            door: None,
+            keeps,
+            known: false,
+            hosted: BTreeSet::new(),
+            reserved: BTreeSet::new(),
+            load: 0,
+            orders: Orders::default(),
+            answers: Answers::default(),
+            told: 0,
+            member,
+        }
+    }
+
+    /// As the others know it.
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Whether it is silent.
+    pub(super) fn suspect(&self) -> bool {
+        self.member.suspect
+    }
+
+    /// Sets that, and says whether it was so before.
+    pub(super) fn set_suspect(&mut self, suspect: bool) -> bool {
+        let was = self.member.suspect;
+        if was != suspect {
+            Arc::make_mut(&mut self.member).suspect = suspect;
+        }
+        was
+    }
+
+    /// Whether something new may be placed there.
+    pub(super) fn open(&self) -> bool {
+        self.join.hosts && self.known && !self.suspect() && self.door.is_some()
+    }
+
+    pub(super) fn offer(&self, life: Life) -> Offer<'_> {
+        let placed = (self.hosted.len() + self.reserved.len()) as u64;
+        Offer {
+            life,
+            node: self.join.node,
+            total: &self.join.resources,
+            free: &self.free,
+            labels: &self.join.labels,
+            cpus: self.cpus,
+            actors: self.load.max(placed),
+        }
+    }
+}
+
+/// Orders of one life in one reign, kept until a beat acknowledges them. At most two an actor.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    last: u64,
+    unacknowledged: VecDeque<Order>,
+}
+
+impl Orders {
+    pub(super) fn give(&mut self, life: Life, what: Command) -> Order {
+        self.last += 1;
+        let order = Order { life, number: self.last, what };
+        self.unacknowledged.push_back(order.clone());
+        order
+    }
+
+    pub(super) fn acknowledged(&mut self, number: u64) {
+        while self.unacknowledged.front().is_some_and(|order| order.number <= number) {
+            self.unacknowledged.pop_front();
+        }
+    }
+
+    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = &Order> {
+        self.unacknowledged.iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.unacknowledged.len()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    all: BTreeMap<Life, Living>,
+    by_node: BTreeMap<NodeId, Life>,
+    by_door: BTreeMap<u64, Life>,
+    last: Life,
+    /// Nodes of one binary advertise the same: it is kept once.
+    advertised: BTreeSet<Arc<Advertised>>,
+}
+
+impl Lives {
+    pub(super) fn next(&self) -> Life {
+        self.last.next()
+    }
+
+    pub(super) fn last(&self) -> Life {
+        self.last
+    }
+
+    /// The next life comes after this one.
+    pub(super) fn begin_after(&mut self, life: Life) {
+        self.last = self.last.max(life);
+    }
+
+    pub(super) fn insert(&mut self, life: Life, join: &Arc<Join>, keeps: Keeps) {
+        let mut join = Join::clone(join);
+        match self.advertised.get(&join.advertised) {
+            Some(same) => join.advertised = same.clone(),
+            None => drop(self.advertised.insert(join.advertised.clone())),
+        }
+        self.last = self.last.max(life);
+        self.by_node.insert(join.node, life);
+        self.all.insert(life, Living::new(life, Arc::new(join), keeps));
+    }
+
+    pub(super) fn remove(&mut self, life: Life) -> Option<Living> {
+        let gone = self.all.remove(&life)?;
+        self.by_node.remove(&gone.join.node);
+        gone.door.map(|door| self.by_door.remove(&door));
+        // Held here, by the life that goes and by its joining record: nobody else advertises it.
+        if Arc::strong_count(&gone.join.advertised) == 2 {
+            self.advertised.remove(&gone.join.advertised);
+        }
+        Some(gone)
+    }
+
+    pub(super) fn get(&self, life: Life) -> Option<&Living> {
+        self.all.get(&life)
+    }
+
+    pub(super) fn get_mut(&mut self, life: Life) -> Option<&mut Living> {
+        self.all.get_mut(&life)
+    }
+
+    pub(super) fn of_node(&self, node: NodeId) -> Option<Life> {
+        self.by_node.get(&node).copied()
+    }
+
+    pub(super) fn at_door(&self, door: u64) -> Option<Life> {
+        self.by_door.get(&door).copied()
+    }
+
+    /// `life` speaks on `door` from now on. False if it has a newer one already.
+    pub(super) fn attach(&mut self, life: Life, door: u64) -> bool {
+        let Some(living) = self.all.get_mut(&life) else { return false };
+        match living.door {
+            Some(newer) if newer > door => return false,
+            Some(older) if older != door => drop(self.by_door.remove(&older)),
+            _ => {}
+        }
+        living.door = Some(door);
+        self.by_door.insert(door, life);
+        true
+    }
+
+    pub(super) fn detach(&mut self, door: u64) -> Option<Life> {
+        let life = self.by_door.remove(&door)?;
+        if let Some(living) = self.all.get_mut(&life) {
+            living.door = None;
+        }
+        Some(life)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Life, &Living)> {
+        self.all.iter().map(|(life, living)| (*life, living))
+    }
+
+    pub(super) fn after(&self, life: Life) -> impl Iterator<Item = (Life, &Living)> {
+        self.all.range(life.next()..).map(|(life, living)| (*life, living))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The nodes on which `need` may be placed now.
+    pub(super) fn offers<'a>(&'a self, need: &'a Requirement) -> impl Iterator<Item = Offer<'a>> {
+        // Most nodes share what they advertise: it is looked through once.
+        let mut last: Option<(&'a Arc<Advertised>, bool)> = None;
+        let mut makes = move |advertised: &'a Arc<Advertised>| match last {
+            Some((same, makes)) if Arc::ptr_eq(same, advertised) => makes,
+            _ => last.insert((advertised, advertised.makes(need))).1,
+        };
+        let open = self.iter().filter(move |(_, living)| living.open() && makes(&living.join.advertised));
+        open.map(|(life, living)| living.offer(life))
+    }
+
+    /// Whether any member could make it, were it reachable and empty.
+    pub(super) fn anyone_makes(&self, need: &Requirement) -> bool {
+        self.all.values().any(|living| living.join.hosts && living.join.advertised.makes(need))
+    }
+}

@@ -1,0 +1,62 @@
+//! What the head must not forget, in the order in which it happened. A head that starts applies the records of its journal
+//! to an empty state; a record is written before anything that follows from it is said (L3).
+
+use crate::directory::message::How;
+use crate::directory::request::{Gone, Join, LifeEnd, Spawn};
+use crate::id::{ActorId, Life, Placement};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One change of the head's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A life began.
+    Began {
+        /// Its number, above all earlier ones.
+        life: Life,
+        /// Who joined, and with what.
+        join: Arc<Join>,
+    },
+    /// A life ended.
+    NodeEnded {
+        /// Its number.
+        life: Life,
+        /// Why.
+        why: LifeEnd,
+    },
+    /// An actor was asked for; its name is taken.
+    Spawned {
+        /// All about it.
+        spawn: Arc<Spawn>,
+    },
+    /// An actor was put somewhere.
+    Placed {
+        /// Which.
+        actor: ActorId,
+        /// Above its earlier ones.
+        placement: Placement,
+        /// Where.
+        host: Life,
+    },
+    /// Its constructor has returned there.
+    Hosted {
+        /// Which.
+        actor: ActorId,
+    },
+    /// It is to end, and is not placed again.
+    Ending {
+        /// Which.
+        actor: ActorId,
+        /// How.
+        how: How,
+        /// What is said of it.
+        why: Gone,
+    },
+    /// It has ended; its name is free.
+    Gone {
+        /// Which.
+        actor: ActorId,
+        /// Why.
+        why: Gone,
+    },
+}

@@ -1,0 +1,221 @@
+//! `Leave`: a life ends by its own will. Also how every life ends: journal, tell the members, only then place again what
+//! restarts and free names and resources (§2.4, §2.5, L3).
+
+use crate::clock::Moment;
+use crate::directory::actors::{Actor, Actors, Phase, Waiting};
+use crate::directory::message::{How, News};
+use crate::directory::record::Record;
+use crate::directory::request::{Arguments, Change, Gone};
+use crate::directory::state::{Directory, Door, Effects};
+use crate::id::{ActorId, Life};
+use serde::{Deserialize, Serialize};
+
+/// A node ends its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// Which.
+    pub life: Life,
+}
+
+/// Why a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum LifeEnd {
+    /// It left.
+    #[error("it left the cluster")]
+    Left,
+    /// A process of its machine saw it dead.
+    #[error("its process died, as node life {by} saw")]
+    Proved {
+        /// Who saw it.
+        by: Life,
+    },
+    /// Its lease ran out.
+    #[error("it was silent for its whole lease")]
+    Silence,
+    /// Its node began a later one.
+    #[error("its node joined anew")]
+    JoinedAnew,
+    /// It ended longer ago than is remembered.
+    #[error("it ended before this head remembers")]
+    Forgotten,
+}
+
+impl Actor {
+    pub(super) fn may_be_placed_again(&self) -> bool {
+        self.ending.is_none() && self.restarts_left > 0 && self.spawn.arguments != Arguments::Held
+    }
+}
+
+impl Directory {
+    pub(in crate::directory) fn leave(&mut self, now: Moment, door: Door, leave: Leave, effects: &mut Effects) {
+        if self.lives.of_node(door.node) == Some(leave.life) {
+            self.lives.attach(leave.life, door.id);
+            self.end_life(now, leave.life, LifeEnd::Left, effects);
+        } else {
+            self.say(door.id, News::Ended { life: leave.life, why: LifeEnd::Left }, effects);
+        }
+    }
+
+    pub(in crate::directory) fn end_life(&mut self, now: Moment, life: Life, why: LifeEnd, effects: &mut Effects) {
+        let Some(ended) = self.lives.get(life) else { return };
+        let node = ended.join.node;
+        effects.journal(Record::NodeEnded { life, why });
+        self.tell(life, News::Ended { life, why }, effects);
+        self.leases.forget(life);
+        let Some(ended) = self.lives.remove(life) else { return };
+        self.members.log(Change::Ended { life, node, why });
+        self.push_members_now(now, effects);
+        for actor in ended.answers.waited_for() {
+            self.forget_asker(actor, life);
+        }
+        for actor in &ended.reserved {
+            self.actors.reservations.remove(actor);
+        }
+        for actor in Actors::of_spawner(&self.actors.reservations, life) {
+            self.release(actor, effects);
+        }
+        for actor in Actors::of_spawner(&self.actors.all, life) {
+            self.end_owned(actor, effects);
+        }
+        for actor in ended.hosted {
+            self.host_ended(actor, Gone::NodeEnded { life, why }, effects);
+        }
+    }
+
+    /// Its spawner's life ended: so does the actor, unless it is detached.
+    fn end_owned(&mut self, id: ActorId, effects: &mut Effects) {
+        if self.actors.all.get(&id).is_some_and(|actor| !actor.spawn.detached) {
+            self.end_actor(id, How::Kill, Gone::OwnerEnded { life: id.life }, effects);
+        }
+    }
+
+    /// Its host's life ended, or no longer has it: it is placed again if it may be, else it is gone.
+    pub(in crate::directory) fn host_ended(&mut self, id: ActorId, why: Gone, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        if !actor.may_be_placed_again() {
+            self.gone(id, why, effects);
+            return;
+        }
+        actor.restarts_left -= 1;
+        let need = actor.need.clone();
+        if let Some(host) = actor.host() {
+            self.vacate(host, id, &need);
+            if let Some(actor) = self.actors.all.get_mut(&id) {
+                actor.phase = Phase::Unplaced(0);
+            }
+            self.put(id, effects);
+            self.fill(host, effects);
+        }
+    }
+
+    fn forget_asker(&mut self, id: ActorId, life: Life) {
+        if let Some(actor) = self.actors.all.get_mut(&id) {
+            actor.askers.retain(|asker| asker.life != life);
+        }
+    }
+
+    /// Gives back what was reserved for an ephemeral actor, or takes it out of its line.
+    pub(in crate::directory) fn release(&mut self, id: ActorId, effects: &mut Effects) {
+        let Some(reservation) = self.actors.reservations.remove(&id) else { return };
+        match reservation.place {
+            Err(ticket) => self.actors.lines.leave(&reservation.need, ticket),
+            Ok(host) => {
+                self.vacate(host, id, &reservation.need);
+                self.fill(host, effects);
+            }
+        }
+    }
+
+    /// Places what waits and fits on `life`, which has new room.
+    pub(in crate::directory) fn fill(&mut self, life: Life, effects: &mut Effects) {
+        while !self.actors.lines.is_empty() {
+            let Some(living) = self.lives.get(life).filter(|living| living.open()) else { return };
+            let advertised = living.join.advertised.clone();
+            match self.actors.lines.first(&living.offer(life), |need| advertised.makes(need)) {
+                Some(Waiting::Actor(actor)) => self.place_on(actor, life, effects),
+                Some(Waiting::Reservation(actor)) => self.reserve_on(actor, life, effects),
+                None => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::message::Members;
+    use crate::directory::request::{Ended, Locate, LocateError, Located, Spawn};
+    use crate::directory::state::{Effect, Event};
+    use crate::directory::testing::{Head, choose, name, spawn};
+    use crate::directory::{FromHead, ToHead};
+    use crate::id::Placement;
+
+    fn leaves(head: &mut Head, life: Life) -> Vec<Effect> {
+        let door = head.doors[&life];
+        head.apply(Event::Said(door, ToHead::Leave(Leave { life })))
+    }
+
+    #[test]
+    fn l3_nothing_is_placed_again_before_the_end_is_journaled_and_told() {
+        let mut head = Head::new();
+        let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(3));
+        let (actor, host, placement) = head.spawned(Spawn { restarts: 1, ..spawn(driver, 1) });
+        assert_eq!(host, first);
+        let effects = leaves(&mut head, first);
+        let at = |wanted: &dyn Fn(&Effect) -> bool| effects.iter().position(wanted).expect("an effect");
+        let ended = at(&|effect| *effect == Effect::Journal(Record::NodeEnded { life: first, why: LifeEnd::Left }));
+        let told = at(&|effect| {
+            matches!(effect, Effect::Send(_, FromHead { news: News::Members(Members::Changes { .. }), .. }))
+        });
+        let placed = at(&|effect| matches!(effect, Effect::Journal(Record::Placed { host, .. }) if *host == second));
+        let ordered = at(&|effect| matches!(effect, Effect::Send(_, FromHead { news: News::Order(_), .. })));
+        assert!(ended < told && told < placed && placed < ordered, "{effects:?}");
+        let located = head.asks(driver, Locate { actor, after: placement });
+        assert_eq!(head.reply(located), None, "answered once it is made");
+        head.obeys(actor);
+        let node = crate::directory::testing::node(2);
+        assert_eq!(
+            head.answer::<Locate>(located),
+            Some(Ok(Located { placement: placement.next(), life: second, node }))
+        );
+    }
+
+    #[test]
+    fn an_actor_ends_with_its_spawner_unless_detached() {
+        let mut head = Head::new();
+        let (_, driver) = (head.worker(1), head.driver(3));
+        let (owned, host, placement) = head.spawned(Spawn { name: Some(name("owned")), ..spawn(driver, 1) });
+        let (detached, ..) = head.spawned(Spawn { detached: true, ..spawn(driver, 2) });
+        leaves(&mut head, driver);
+        head.obeys(owned);
+        assert_eq!(head.gone(owned), Some(Gone::OwnerEnded { life: driver }));
+        assert_eq!((head.gone(detached), head.summary().names), (None, 0));
+        assert!(head.asked(host, Ended { actor: owned, placement, why: Gone::Stopped }).is_err());
+    }
+
+    #[test]
+    fn without_restarts_left_the_actor_ends_with_its_node_and_the_name_is_free() {
+        let mut head = Head::new();
+        let (first, _second, driver) = (head.worker(1), head.worker(2), head.driver(3));
+        let (actor, host, _) = head.spawned(Spawn { name: Some(name("a")), ..spawn(driver, 1) });
+        assert_eq!(host, first);
+        leaves(&mut head, first);
+        let gone = Gone::NodeEnded { life: first, why: LifeEnd::Left };
+        assert_eq!(head.asked(driver, Locate { actor, after: Placement(0) }), Err(LocateError::Ended(gone)));
+        head.spawned(Spawn { name: Some(name("a")), ..spawn(driver, 2) });
+    }
+
+    #[test]
+    fn what_a_life_reserved_or_hosted_is_free_when_it_ends() {
+        let mut head = Head::new();
+        let (worker, one, other) = (head.worker(1), head.driver(2), head.driver(3));
+        assert!(head.asked(one, choose(one, 1, 2.0)).is_ok());
+        let waits = head.asks(other, choose(other, 1, 2.0));
+        assert_eq!(head.reply(waits), None);
+        leaves(&mut head, one);
+        assert!(head.reply(waits).is_some(), "the room goes to who waits");
+        leaves(&mut head, worker);
+        assert_eq!((head.summary().reservations, head.summary().waiting), (0, 0));
+    }
+}

@@ -1,0 +1,152 @@
+//! Placing: an actor is put on the best node or in line, its host makes it, those who wait for it are told; and the end of
+//! all that.
+
+use crate::directory::actors::{Actor, Asker, Phase, Waiting, Want};
+use crate::directory::message::{Command, How, News, Reply};
+use crate::directory::record::Record;
+use crate::directory::request::{FullName, Gone, Host, LocateError, Located, LookupError, Spawned};
+use crate::directory::state::{Directory, Effects};
+use crate::id::{ActorId, Life};
+use crate::schedule::Requirement;
+use std::sync::Arc;
+
+impl Directory {
+    /// Puts an unplaced actor on the best node, or in line.
+    pub(in crate::directory) fn put(&mut self, id: ActorId, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get(&id) else { return };
+        let need = actor.need.clone();
+        match need.best(self.lives.offers(&need)) {
+            Ok(life) => self.place_on(id, life, effects),
+            Err(why) => {
+                let ticket = self.actors.lines.enter(&need, Waiting::Actor(id));
+                let Some(actor) = self.actors.all.get_mut(&id) else { return };
+                actor.phase = Phase::Unplaced(ticket);
+                let askers = actor.askers.clone();
+                for asker in askers {
+                    self.tell(asker.life, News::Waits { request: asker.request, why: why.clone() }, effects);
+                }
+            }
+        }
+    }
+
+    pub(in crate::directory) fn place_on(&mut self, id: ActorId, life: Life, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        actor.placement = actor.placement.next();
+        actor.phase = Phase::Placing(life);
+        let (placement, need) = (actor.placement, actor.need.clone());
+        let host = Host { placement, restarts: actor.restarts_left, spawn: actor.spawn.clone() };
+        effects.journal(Record::Placed { actor: id, placement, host: life });
+        self.occupy(life, id, &need);
+        self.order(life, Command::Host(host), effects);
+    }
+
+    pub(in crate::directory) fn occupy(&mut self, life: Life, id: ActorId, need: &Requirement) {
+        if let Some(living) = self.lives.get_mut(life)
+            && living.hosted.insert(id)
+        {
+            living.free.take(&need.resources);
+        }
+    }
+
+    pub(in crate::directory) fn vacate(&mut self, life: Life, id: ActorId, need: &Requirement) {
+        if let Some(living) = self.lives.get_mut(life)
+            && (living.hosted.remove(&id) || living.reserved.remove(&id))
+        {
+            living.free.give(&need.resources);
+        }
+    }
+
+    /// The reply to one who waits for this actor to be made, or none until it is.
+    pub(in crate::directory) fn await_actor(&mut self, id: ActorId, asker: Asker) -> Option<Reply> {
+        let actor = self.actors.all.get(&id)?;
+        if let Some(reply) = self.arrived(id, actor, asker.want) {
+            return Some(reply);
+        }
+        if let Some(actor) = self.actors.all.get_mut(&id) {
+            actor.askers.push(asker);
+        }
+        if let Some(living) = self.lives.get_mut(asker.life) {
+            living.answers.waits_for(asker.request, id);
+        }
+        None
+    }
+
+    fn arrived(&self, id: ActorId, actor: &Actor, want: Want) -> Option<Reply> {
+        let Phase::Running(life) = actor.phase else { return None };
+        let (placement, node) = (actor.placement, self.lives.get(life)?.join.node);
+        match want {
+            Want::Spawned => Some(Reply::Spawned(Ok(Spawned { actor: id, placement, life, node }))),
+            Want::Found => Some(Reply::Found(Ok(Spawned { actor: id, placement, life, node }))),
+            Want::Located { after } if placement > after => Some(Reply::Located(Ok(Located { placement, life, node }))),
+            Want::Located { .. } | Want::Ended | Want::Chosen => None,
+        }
+    }
+
+    /// The host has made it: who waited for that is told.
+    pub(in crate::directory) fn made(&mut self, id: ActorId, life: Life, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        actor.phase = Phase::Running(life);
+        effects.journal(Record::Hosted { actor: id });
+        let askers = std::mem::take(&mut actor.askers);
+        let mut waiting = Vec::new();
+        for asker in askers {
+            let reply = self.actors.all.get(&id).and_then(|actor| self.arrived(id, actor, asker.want));
+            match reply {
+                Some(reply) => self.answer(asker.life, asker.request, reply, effects),
+                None => waiting.push(asker),
+            }
+        }
+        if let Some(actor) = self.actors.all.get_mut(&id) {
+            actor.askers = waiting;
+        }
+    }
+
+    /// Ends an actor: at once where nothing was made yet, else by its host, which reports it.
+    pub(in crate::directory) fn end_actor(&mut self, id: ActorId, how: How, why: Gone, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        let Some(host) = actor.host() else { return self.gone(id, why, effects) };
+        if actor.ending.as_ref().is_some_and(|(under_way, _)| *under_way >= how) {
+            return;
+        }
+        actor.ending = Some((how, why.clone()));
+        let placement = actor.placement;
+        effects.journal(Record::Ending { actor: id, how, why: why.clone() });
+        self.order(host, Command::End { actor: id, placement, how, why }, effects);
+    }
+
+    /// It has ended: name and resources are free, who waited is told.
+    pub(in crate::directory) fn gone(&mut self, id: ActorId, why: Gone, effects: &mut Effects) {
+        effects.journal(Record::Gone { actor: id, why: why.clone() });
+        let Some(actor) = self.forget_actor(id, &why) else { return };
+        for asker in actor.askers {
+            self.answer(asker.life, asker.request, farewell(asker.want, &actor.spawn.name, &why), effects);
+        }
+        if let Phase::Placing(host) | Phase::Running(host) = actor.phase {
+            self.fill(host, effects);
+        }
+    }
+
+    pub(in crate::directory) fn forget_actor(&mut self, id: ActorId, why: &Gone) -> Option<Actor> {
+        let actor = self.actors.all.remove(&id)?;
+        self.actors.arguments -= actor.spawn.arguments.len();
+        if let Some(name) = &actor.spawn.name {
+            self.actors.names.remove(name);
+        }
+        match actor.phase {
+            Phase::Unplaced(ticket) => self.actors.lines.leave(&actor.need, ticket),
+            Phase::Placing(host) | Phase::Running(host) => self.vacate(host, id, &actor.need),
+        }
+        self.actors.bury(id, why.clone());
+        Some(actor)
+    }
+}
+
+fn farewell(want: Want, name: &Option<FullName>, why: &Gone) -> Reply {
+    let name = || name.as_ref().map_or_else(|| Arc::from(""), |name| name.name.clone());
+    match want {
+        Want::Spawned | Want::Chosen => Reply::Spawned(Err(why.clone().into_spawn_error())),
+        Want::Found => Reply::Found(Err(LookupError::NotFound(name()))),
+        Want::Located { .. } => Reply::Located(Err(LocateError::Ended(why.clone()))),
+        Want::Ended => Reply::Ended(Ok(why.clone())),
+    }
+}

@@ -1,0 +1,77 @@
+//! What a head that starts makes of its journal's records.
+
+use crate::clock::Moment;
+use crate::directory::actors::{Actors, Phase, Waiting};
+use crate::directory::message::How;
+use crate::directory::record::Record;
+use crate::directory::request::Gone;
+use crate::directory::state::{Directory, Keeps};
+use crate::id::Life;
+
+impl Directory {
+    pub(in crate::directory) fn replay(&mut self, record: Record) {
+        match record {
+            Record::Began { life, join } => self.lives.insert(life, &join, Keeps::Lease),
+            Record::NodeEnded { life, .. } => self.replay_end(life),
+            Record::Spawned { spawn } => {
+                let need = spawn.needs.of(&spawn.kind, Some(spawn.constructor));
+                self.insert_actor(spawn, need);
+            }
+            Record::Placed { actor: id, placement, host } => {
+                let Some(actor) = self.actors.all.get_mut(&id) else { return };
+                actor.placement = placement;
+                actor.phase = Phase::Placing(host);
+                let need = actor.need.clone();
+                self.occupy(host, id, &need);
+            }
+            Record::Hosted { actor } => {
+                let Some(actor) = self.actors.all.get_mut(&actor) else { return };
+                if let Phase::Placing(host) = actor.phase {
+                    actor.phase = Phase::Running(host);
+                }
+            }
+            Record::Ending { actor, how, why } => {
+                if let Some(actor) = self.actors.all.get_mut(&actor) {
+                    actor.ending = Some((how, why));
+                }
+            }
+            Record::Gone { actor, why } => drop(self.forget_actor(actor, &why)),
+        }
+    }
+
+    /// What follows from a life's end is journaled after it, but perhaps no longer was: so it is done here too, and the
+    /// records of it then find it done.
+    fn replay_end(&mut self, life: Life) {
+        let Some(ended) = self.lives.remove(life) else { return };
+        let why = Gone::OwnerEnded { life };
+        for id in Actors::of_spawner(&self.actors.all, life) {
+            let Some(actor) = self.actors.all.get_mut(&id).filter(|actor| !actor.spawn.detached) else { continue };
+            if actor.host().is_none() {
+                self.forget_actor(id, &why);
+            } else if actor.ending.is_none() {
+                actor.ending = Some((How::Kill, why.clone()));
+            }
+        }
+        for id in ended.hosted {
+            let Some(actor) = self.actors.all.get_mut(&id) else { continue };
+            if actor.may_be_placed_again() {
+                actor.phase = Phase::Unplaced(0);
+                actor.restarts_left -= 1;
+            } else {
+                self.forget_actor(id, &why);
+            }
+        }
+    }
+
+    /// All records are read: every life counts as heard now, none is known, and what is unplaced waits in line.
+    pub(in crate::directory) fn replayed(&mut self, now: Moment) {
+        for (life, _) in self.lives.iter() {
+            self.leases.heard(now, life);
+        }
+        for (id, actor) in &mut self.actors.all {
+            if matches!(actor.phase, Phase::Unplaced(_)) {
+                actor.phase = Phase::Unplaced(self.actors.lines.enter(&actor.need, Waiting::Actor(*id)));
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A head under test: nodes that join, ask and report by hand; every record and every word is kept.
+
+use crate::clock::Moment;
+use crate::directory::message::{Ask, Command, How, News, Order, Question, Reply, RequestId, ToHead};
+use crate::directory::record::Record;
+use crate::directory::request::{
+    ActorType, Advertised, AdvertisedType, Arguments, Beat, Boot, Choose, End, Ended, FullName, Gone, Hosted, Hosting,
+    Join, Needs, Page, Query, Rejoin, Spawn, Standing, Summary,
+};
+use crate::directory::{Config, Directory, Door, Effect, Effects, Event, FromHead, Keeps, Reign};
+use crate::id::{ActorId, Epoch, Key, Life, NodeId, Placement};
+use crate::schedule::{Amount, Labels, Resources};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const COUNTER: Key = Key(11);
+pub(crate) const MAKE: Key = Key(12);
+
+pub(crate) fn node(n: u8) -> NodeId {
+    NodeId([n; 32])
+}
+
+pub(crate) fn cpus(n: f64) -> Resources {
+    Resources::none().with("cpu", Amount::new(n).unwrap()).unwrap()
+}
+
+pub(crate) fn kind() -> ActorType {
+    ActorType { key: COUNTER, name: "tests::Counter".into() }
+}
+
+pub(crate) fn name(name: &str) -> FullName {
+    FullName { namespace: "default".into(), name: name.into() }
+}
+
+/// A worker's join: host `n / 10`, two CPUs.
+pub(crate) fn join(n: u8, attempt: u64) -> Join {
+    Join {
+        attempt,
+        node: node(n),
+        boot: Boot([n / 10; 16]),
+        process: u32::from(n),
+        host_name: format!("host-{}", n / 10).into(),
+        hosts: true,
+        addresses: vec![format!("tcp://10.0.0.{n}:7400").into()],
+        resources: cpus(2.0),
+        labels: Labels::default(),
+        advertised: Arc::new(Advertised::new([AdvertisedType {
+            key: COUNTER,
+            name: "tests::Counter".into(),
+            constructors: vec![MAKE],
+        }])),
+    }
+}
+
+pub(crate) fn spawn(life: Life, serial: u64) -> Spawn {
+    Spawn {
+        actor: ActorId { life, serial },
+        kind: kind(),
+        constructor: MAKE,
+        name: None,
+        needs: Needs::default(),
+        restarts: 0,
+        detached: false,
+        arguments: Arguments::Encoded(bytes::Bytes::from_static(b"args")),
+    }
+}
+
+pub(crate) fn choose(life: Life, serial: u64, cpu: f64) -> Choose {
+    let needs = Needs { resources: cpus(cpu), ..Needs::default() };
+    Choose { actor: ActorId { life, serial }, kind: kind(), constructor: MAKE, needs }
+}
+
+pub(crate) struct Head {
+    pub(crate) directory: Directory,
+    pub(crate) now: Moment,
+    pub(crate) journal: Vec<Record>,
+    /// Every effect, in order.
+    pub(crate) log: Vec<Effect>,
+    pub(crate) doors: BTreeMap<Life, Door>,
+    next: u64,
+}
+
+impl Head {
+    pub(crate) fn new() -> Head {
+        Head::with(Vec::new(), 1, Moment(1_000))
+    }
+
+    /// The head of a later epoch, with this journal.
+    pub(crate) fn with(journal: Vec<Record>, epoch: u64, now: Moment) -> Head {
+        let config = Config::new(Reign { epoch: Epoch(epoch), instance: epoch * 7 });
+        let directory = Directory::start(now, config, journal.clone());
+        Head { directory, now, journal, log: Vec::new(), doors: BTreeMap::new(), next: epoch * 1_000 }
+    }
+
+    pub(crate) fn restarted(self) -> Head {
+        Head::with(self.journal, self.directory.reign().epoch.0 + 1, self.now)
+    }
+
+    pub(crate) fn apply(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Effects::new();
+        self.directory.apply(self.now, event, &mut effects);
+        let mut these = Vec::new();
+        while let Some(effect) = effects.pop() {
+            if let Effect::Journal(record) = &effect {
+                self.journal.push(record.clone());
+            }
+            these.push(effect);
+        }
+        self.log.extend(these.iter().cloned());
+        these
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) -> Vec<Effect> {
+        self.now = self.now + time;
+        self.apply(Event::Tick)
+    }
+
+    pub(crate) fn door(&mut self, n: u8) -> Door {
+        self.next += 1;
+        Door { id: self.next, node: node(n), keeps: Keeps::Lease }
+    }
+
+    pub(crate) fn joins(&mut self, join: Join) -> Life {
+        let Join { node: id, attempt, .. } = join;
+        let door = Door { node: id, ..self.door(0) };
+        let effects = self.apply(Event::Said(door, ToHead::Join(Arc::new(join))));
+        let life = effects.iter().find_map(|effect| match effect {
+            Effect::Send(_, FromHead { news: News::Joined(joined), .. }) if joined.attempt == attempt => {
+                Some(joined.life)
+            }
+            _ => None,
+        });
+        let life = life.unwrap_or_else(|| panic!("joined: {effects:?}"));
+        self.doors.insert(life, door);
+        life
+    }
+
+    pub(crate) fn worker(&mut self, n: u8) -> Life {
+        let attempt = self.now.0 + u64::from(n);
+        self.joins(join(n, attempt))
+    }
+
+    pub(crate) fn driver(&mut self, n: u8) -> Life {
+        self.joins(Join { hosts: false, addresses: Vec::new(), resources: Resources::none(), ..join(n, 1) })
+    }
+
+    pub(crate) fn beats(&mut self, life: Life) -> Vec<Effect> {
+        let door = self.doors[&life];
+        self.beats_at(life, door, 0)
+    }
+
+    pub(crate) fn beats_at(&mut self, life: Life, door: Door, orders: u64) -> Vec<Effect> {
+        self.next += 1;
+        let epoch = self.directory.reign().epoch;
+        let beat = Beat { life, epoch, number: self.next, orders, members: 0, actors: 0 };
+        self.doors.insert(life, door);
+        self.apply(Event::Said(door, ToHead::Beat(beat)))
+    }
+
+    /// Rejoins with all that the journal has there, running.
+    pub(crate) fn rejoins(&mut self, life: Life, n: u8) -> Vec<Effect> {
+        let door = self.door(n);
+        self.beats_at(life, door, 0);
+        let epoch = self.directory.reign().epoch;
+        let beat = Beat { life, epoch, number: self.next, orders: 0, members: 0, actors: 0 };
+        let placed = self.journal.iter().filter_map(|record| match record {
+            Record::Placed { actor, placement, host } if *host == life => Some((*actor, *placement)),
+            _ => None,
+        });
+        let hosted =
+            placed.map(|(actor, placement)| Hosting { actor, placement, standing: Standing::Running }).collect();
+        self.apply(Event::Said(door, ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new() })))
+    }
+
+    /// Asks, and gives the request's number.
+    pub(crate) fn asks<Q: Question>(&mut self, life: Life, question: Q) -> RequestId {
+        self.next += 1;
+        let request = RequestId(self.next);
+        self.asks_again(life, request, question);
+        request
+    }
+
+    pub(crate) fn asks_again<Q: Question>(&mut self, life: Life, request: RequestId, question: Q) -> Vec<Effect> {
+        let door = self.doors[&life];
+        let ask = Ask { life, request, settled: Vec::new(), what: question.into() };
+        self.apply(Event::Said(door, ToHead::Ask(ask)))
+    }
+
+    /// What was answered to a request, as of now.
+    pub(crate) fn reply(&self, request: RequestId) -> Option<Reply> {
+        self.log.iter().rev().find_map(|effect| match effect {
+            Effect::Send(_, FromHead { news: News::Answer { request: of, reply }, .. }) if *of == request => {
+                Some(reply.clone())
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn answer<Q: Question>(&self, request: RequestId) -> Option<Q::Answer> {
+        self.reply(request).map(|reply| Q::answer(reply).expect("an answer of the request's own type"))
+    }
+
+    /// Asks what must be answered at once.
+    pub(crate) fn asked<Q: Question>(&mut self, life: Life, question: Q) -> Q::Answer {
+        let request = self.asks(life, question);
+        self.answer::<Q>(request).expect("an answer at once")
+    }
+
+    /// The last order for this actor.
+    pub(crate) fn ordered(&self, id: ActorId) -> Option<Order> {
+        self.log.iter().rev().find_map(|effect| match effect {
+            Effect::Send(_, FromHead { news: News::Order(order), .. }) => match &order.what {
+                Command::Host(host) if host.spawn.actor == id => Some(order.clone()),
+                Command::End { actor, .. } if *actor == id => Some(order.clone()),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Carries out the last order for this actor as its host would.
+    pub(crate) fn obeys(&mut self, id: ActorId) {
+        let order = self.ordered(id).expect("an order");
+        match order.what {
+            Command::Host(host) => {
+                let report = Hosted { actor: id, placement: host.placement, made: Ok(()) };
+                assert_eq!(self.asked(order.life, report), Ok(()));
+            }
+            Command::End { placement, why, .. } => {
+                assert_eq!(self.asked(order.life, Ended { actor: id, placement, why }), Ok(()));
+            }
+        }
+    }
+
+    /// Spawns and makes an actor.
+    pub(crate) fn spawned(&mut self, spawn: Spawn) -> (ActorId, Life, Placement) {
+        let (id, life) = (spawn.actor, spawn.actor.life);
+        let request = self.asks(life, spawn);
+        self.obeys(id);
+        let made = self.answer::<Spawn>(request).expect("an answer").expect("made");
+        (made.actor, made.life, made.placement)
+    }
+
+    pub(crate) fn ends(&mut self, life: Life, actor: ActorId, how: How) -> RequestId {
+        self.asks(life, End { actor, how })
+    }
+
+    pub(crate) fn gone(&self, id: ActorId) -> Option<Gone> {
+        self.journal.iter().find_map(|record| match record {
+            Record::Gone { actor, why } if *actor == id => Some(why.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        match self.directory.status(Query::Summary) {
+            Page::Summary(summary) => summary,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn news_to(&self, life: Life) -> Vec<News> {
+        let door = self.doors[&life].id;
+        let to = |effect: &Effect| match effect {
+            Effect::Send(to, message) if *to == door => Some(message.news.clone()),
+            _ => None,
+        };
+        self.log.iter().filter_map(to).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! The actors that a node hosts, of whatever type.
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::actor::error::EndReason;
+use crate::actor::inbox::Hosted;
+use crate::id::{ActorId, Life, Placement};
+use crate::limits::HOSTED_ACTORS;
+
+/// How many locks the table has: spawns and ends of different actors seldom meet.
+const SHARDS: usize = 16;
+
+/// What a node keeps of an actor.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) actor: Arc<dyn Hosted>,
+    /// The node life whose end ends it; none if it is detached.
+    pub(super) owner: Option<Life>,
+    /// Whether the head knows of it, and is told of its end.
+    pub(super) known: Known,
+}
+
+/// Who is told of an actor's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nobody.
+    ToItsSpawner,
+    /// The head, which reserved resources for it.
+    Reserved,
+    /// The head, which placed it.
+    Placed,
+}
+
+/// Why an actor was not taken into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotHosted {
+    /// There is one of this id.
+    Twice,
+    /// The node hosts as many as it may.
+    Full,
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Actors {
+    shards: [Mutex<FxHashMap<ActorId, Entry>>; SHARDS],
+    count: AtomicUsize,
+}
+
+impl Actors {
+    pub(super) fn insert(&self, entry: Entry) -> Result<(), NotHosted> {
+        if self.len() >= HOSTED_ACTORS {
+            return Err(NotHosted::Full);
+        }
+        let id = entry.actor.id();
+        let mut shard = self.shard(id).lock();
+        if shard.contains_key(&id) {
+            return Err(NotHosted::Twice);
+        }
+        shard.insert(id, entry);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, id: ActorId) -> Option<Arc<dyn Hosted>> {
+        self.shard(id).lock().get(&id).map(|entry| entry.actor.clone())
+    }
+
+    /// Forgets the actor of this id and placement.
+    pub(super) fn remove(&self, id: ActorId, placement: Placement) -> Option<Entry> {
+        let mut shard = self.shard(id).lock();
+        let entry = shard.get(&id).filter(|entry| entry.actor.placement() == placement)?.clone();
+        shard.remove(&id);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        Some(entry)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Asks all to stop.
+    pub(super) fn stop(&self) {
+        for shard in &self.shards {
+            let all: Vec<_> = shard.lock().values().map(|entry| entry.actor.clone()).collect();
+            all.iter().for_each(|actor| actor.stop());
+        }
+    }
+
+    /// Ends those of which `which` says so.
+    pub(super) fn close(&self, reason: &EndReason, which: impl Fn(&Entry) -> bool) {
+        for shard in &self.shards {
+            let chosen: Vec<_> = shard.lock().values().filter(|entry| which(entry)).cloned().collect();
+            chosen.iter().for_each(|entry| entry.actor.close(reason.clone()));
+        }
+    }
+
+    /// The actors that the head placed here.
+    pub(super) fn known(&self) -> Vec<(ActorId, Placement)> {
+        let known = |entry: &&Entry| entry.known == Known::Placed;
+        let each = |entry: &Entry| (entry.actor.id(), entry.actor.placement());
+        let of_shard = |shard: &Mutex<FxHashMap<ActorId, Entry>>| -> Vec<_> {
+            shard.lock().values().filter(known).map(each).collect()
+        };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
+    fn shard(&self, actor: ActorId) -> &Mutex<FxHashMap<ActorId, Entry>> {
+        let hash = rustc_hash::FxBuildHasher.hash_one(actor);
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+}

@@ -1,0 +1,88 @@
+//! The compute pool: threads for blocking methods and synchronous tasks, as many as the node has CPUs, started when
+//! they are first needed and ended when they have been idle for a while.
+
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Work for the pool.
+pub(crate) type Work = Box<dyn FnOnce() + Send>;
+
+/// How long a thread waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Each blocking call of an actor occupies one of that actor's places, so the queue holds at most those.
+pub(crate) struct Compute {
+    queue: Sender<Work>,
+    work: Receiver<Work>,
+    threads: Arc<Mutex<Threads>>,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Threads {
+    running: usize,
+    idle: usize,
+}
+
+impl Compute {
+    /// A pool of at most `most` threads; none runs yet.
+    pub(crate) fn new(most: usize) -> Self {
+        let (queue, work) = channel::unbounded();
+        Compute { queue, work, threads: Arc::default(), most: most.max(1) }
+    }
+
+    /// Runs `work` on the next free thread. A panic ends the work, not the thread.
+    pub(crate) fn run(&self, work: Work) {
+        let mut threads = self.threads.lock();
+        // The queue's receiver lives in this pool, so it takes everything.
+        let _ = self.queue.send(work);
+        if self.queue.len() <= threads.idle || threads.running >= self.most {
+            return;
+        }
+        threads.running += 1;
+        drop(threads);
+        let (work, threads) = (self.work.clone(), self.threads.clone());
+        let started = std::thread::Builder::new().name("mobula-compute".into()).spawn(move || serve(&work, &threads));
+        if let Err(error) = started {
+            // What is queued waits for a thread that runs; without any, it runs here rather than never.
+            tracing::warn!(%error, "no thread for the compute pool could be started");
+            let mut threads = self.threads.lock();
+            threads.running -= 1;
+            let alone = threads.running == 0;
+            drop(threads);
+            if alone {
+                self.work.try_iter().for_each(run_caught);
+            }
+        }
+    }
+}
+
+fn serve(work: &Receiver<Work>, threads: &Mutex<Threads>) {
+    loop {
+        threads.lock().idle += 1;
+        let next = work.recv_timeout(IDLE);
+        let mut state = threads.lock();
+        state.idle -= 1;
+        match next {
+            Ok(work) => {
+                drop(state);
+                run_caught(work);
+            }
+            // Work that came between the time-out and the lock found this thread counted as idle: take it.
+            Err(RecvTimeoutError::Timeout) if !work.is_empty() => {}
+            Err(_) => {
+                state.running -= 1;
+                return;
+            }
+        }
+    }
+}
+
+fn run_caught(work: Work) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("work of the compute pool panicked outside of a method");
+    }
+}

@@ -1,0 +1,185 @@
+//! What arrives: one batch is checked, counted and turned into deliveries.
+
+use super::{Acks, Arrival, Breach, Delivery, Link, Served, Span};
+use crate::clock::Moment;
+use crate::limits::{ACK_DELAY, STREAMS, WINDOW_PACKETS, WORK_WINDOW, WORK_WINDOW_MAX};
+use crate::node::core::stream::Incoming;
+use crate::wire::frame::{Batch, Header, Section};
+use crate::wire::packet::{Answer, Work};
+use crate::wire::packet::{Arrived, CallFault, Executed, Outcome, Settle};
+
+impl<T: Clone> Link<T> {
+    /// Applies one batch of the session that the shell calls `id`; one of an earlier session is ignored. The shell
+    /// applies the deliveries, in their order, before it receives again. After a [`Breach`] those that there are still
+    /// count; then the link is to be ended.
+    pub fn receive(
+        &mut self,
+        now: Moment,
+        id: u64,
+        batch: &[u8],
+        deliveries: &mut Vec<Delivery<T>>,
+    ) -> Result<(), Breach> {
+        let Some(session) = self.session.filter(|session| session.id == id && !self.ended) else { return Ok(()) };
+        let (header, settle, work) = match Batch::decode(batch)? {
+            Batch::Hello(hello) => {
+                return self.hello(now, id, &hello, deliveries).map(drop).map_err(|refused| refused.as_breach());
+            }
+            Batch::Packets { header, settle, work } => (header, settle, work),
+        };
+        if !session.heard_hello || !session.said_hello || header.session != session.number {
+            return Err(Breach::Hello);
+        }
+        (self.heard, self.unreachable) = (now, false);
+        self.acknowledged(&header)?;
+        self.receive_settle(batch, settle, deliveries)?;
+        self.receive_work(now, batch, work, deliveries)?;
+        self.pump(now, deliveries);
+        if header.echo {
+            self.ack_now = true;
+        }
+        if self.owes_ack() {
+            self.ack_at.get_or_insert(now + ACK_DELAY);
+        }
+        self.expect(now);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, header: &Header) -> Result<(), Breach> {
+        self.work.acknowledge(header.ack_work).map_err(|_| Breach::Broken(header.ack_work))?;
+        self.settle.acknowledge(header.ack_settle).map_err(|_| Breach::Broken(header.ack_settle))?;
+        self.window = usize::try_from(header.room_work).unwrap_or(WORK_WINDOW).max(WORK_WINDOW);
+        Ok(())
+    }
+
+    fn receive_settle(
+        &mut self,
+        batch: &[u8],
+        section: Section<'_>,
+        deliveries: &mut Vec<Delivery<T>>,
+    ) -> Result<(), Breach> {
+        self.settle_in.unacked_bytes += section.packets.len();
+        for packet in section.packets() {
+            let (number, packet) = packet?;
+            let Some(expected) = due(self.settle_in.received, number)? else { continue };
+            self.apply_settle(packet, Span::within(batch, packet), deliveries)?;
+            self.settle_in.received = expected;
+        }
+        Ok(())
+    }
+
+    fn apply_settle(&mut self, packet: &[u8], at: Span, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Breach> {
+        match Settle::decode(packet)? {
+            Settle::Answer(Answer { call, .. }) => {
+                let ask = self.settled(call).ok_or(Breach::Answer(call))?;
+                let (stream, order) = (ask.stream, ask.order);
+                deliveries.extend(ask.token.map(|token| Delivery::Answer { token, order, at }));
+                self.asked_less(stream, deliveries);
+            }
+            Settle::Item { call, index, .. } => {
+                let slot = self.pending.get_mut(call).copied().ok_or(Breach::Item(call))?;
+                let ask = self.asks.get_mut(slot).ok_or(Breach::Item(call))?;
+                let consumer = ask.consumer.as_mut().ok_or(Breach::Item(call))?;
+                if !consumer.arrive(index) {
+                    return Err(Breach::Item(call));
+                }
+                deliveries.extend(ask.token.clone().map(|token| Delivery::Item { token, at }));
+            }
+            Settle::Room { call, count } => {
+                // None: the reply ended while this was on its way.
+                if let Some(producer) = self.producers.get_mut(&call)
+                    && producer.room(count).ok_or(Breach::Room(call))?
+                {
+                    deliveries.push(Delivery::Room { call });
+                }
+            }
+            Settle::Credit { stream, count } => {
+                self.credit(stream, count).ok_or(Breach::CreditReturned(stream))?;
+            }
+            Settle::Cancel { call } => {
+                if call > self.work_in.received + WINDOW_PACKETS {
+                    return Err(Breach::Cancel(call));
+                }
+                if self.cancelled(call) {
+                    deliveries.push(Delivery::Cancel { call });
+                }
+            }
+            Settle::Claim(_) | Settle::Claimed(_) | Settle::Release(_) | Settle::Landed(_) | Settle::Probe(_) => {
+                deliveries.push(Delivery::Settle { at });
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_work(
+        &mut self,
+        now: Moment,
+        batch: &[u8],
+        section: Section<'_>,
+        deliveries: &mut Vec<Delivery<T>>,
+    ) -> Result<(), Breach> {
+        self.work_in.unacked_bytes += section.packets.len();
+        if self.work_in.unacked_bytes > WORK_WINDOW_MAX {
+            return Err(Breach::Window);
+        }
+        for packet in section.packets() {
+            let (number, packet) = packet?;
+            let Some(expected) = due(self.work_in.received, number)? else { continue };
+            self.apply_work(now, number, packet, Span::within(batch, packet), deliveries)?;
+            self.work_in.received = expected;
+        }
+        self.widen(section.packets.len());
+        Ok(())
+    }
+
+    /// A peer whose work was never held back for a whole window may have twice as much on the way: what that costs is
+    /// bounded by its credit, and a long way needs it.
+    fn widen(&mut self, bytes: usize) {
+        self.room_used += bytes;
+        if self.acks == Acks::Given && self.room_used >= self.room && self.room < WORK_WINDOW_MAX {
+            (self.room, self.room_used) = ((self.room * 2).min(WORK_WINDOW_MAX), 0);
+        }
+    }
+
+    fn apply_work(
+        &mut self,
+        now: Moment,
+        call: u64,
+        packet: &[u8],
+        at: Span,
+        deliveries: &mut Vec<Delivery<T>>,
+    ) -> Result<(), Breach> {
+        let Some(Arrived { stream, tell, .. }) = Arrived::of(packet)? else {
+            Work::decode(packet)?;
+            deliveries.push(Delivery::Work { at });
+            return Ok(());
+        };
+        if stream as usize == self.incoming.len() && stream < STREAMS {
+            self.incoming.push(Incoming::NEW);
+        }
+        let state = self.incoming.get_mut(stream as usize).ok_or(Breach::Credit(stream))?;
+        let opens = state.queued == 0;
+        if !state.arrive() {
+            return Err(Breach::Credit(stream));
+        }
+        if !self.cancelled_early.is_empty() && self.cancelled_early.remove(&call) && !tell {
+            self.left_mailbox(now, stream, u32::MAX);
+            let outcome = Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled };
+            self.push_settle(&Settle::Answer(Answer { call, outcome }));
+            return Ok(());
+        }
+        if !tell {
+            self.serving.insert(call, Served { stream, begun: false });
+        }
+        deliveries.push(Delivery::Request { arrival: Arrival { call, stream, tell, opens }, at });
+        Ok(())
+    }
+}
+
+/// The number to count if the packet is the next one; none if it was applied before.
+const fn due(received: u64, found: u64) -> Result<Option<u64>, Breach> {
+    let expected = received + 1;
+    if found > expected {
+        return Err(Breach::Gap { expected, found });
+    }
+    Ok(if found == expected { Some(expected) } else { None })
+}

@@ -1,0 +1,374 @@
+//! The shell of one link: the pure core in a lock, the task that sends its batches, and what takes those that arrive.
+//!
+//! Lock order: `apply`, then `core`. User code (a `Deserialize`, a waker, a token's drop) runs under `apply` at most,
+//! which only the receiving side takes; whoever sends takes `core` alone.
+
+use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+use super::core::link::{self, Acks, Called, Delivery, Failure, Link, Party};
+use crate::actor::error::CallError;
+use crate::actor::remote::host::{Incoming, Served, refuse};
+use crate::actor::remote::{Arrival, Caller, NodeRef, Peer};
+use crate::clock::{self, Moment};
+use crate::limits::{BATCH_BYTES, HELD_BYTES, UNREACHABLE_AFTER};
+use crate::net::{Closed, Session};
+use crate::wire::bytes::List;
+use crate::wire::frame::Hello;
+use crate::wire::packet::{CallFault, Executed, Probe, Ref, Settle, Work};
+
+mod peer;
+
+type Token = Arc<dyn Caller>;
+
+/// What a link needs of the node that it belongs to.
+pub(super) trait Surroundings: Send + Sync {
+    /// Takes a request of the peer.
+    fn request(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
+    /// Sees to a session with the peer.
+    fn connect(&self, link: &Arc<PeerLink>);
+    /// Runs a task.
+    fn run(&self, task: BoxFuture<'static, ()>);
+    /// The node, as handles attach to it.
+    fn here(&self) -> &NodeRef;
+    /// Takes a probe of the peer.
+    fn probed(&self, link: &PeerLink, probe: &Probe<'_>);
+}
+
+/// One link to one life of a peer.
+pub(crate) struct PeerLink {
+    peer: Party,
+    around: Arc<dyn Surroundings>,
+    core: Mutex<Core>,
+    /// Held while what arrived is applied, so that batches are applied one after the other.
+    apply: Mutex<Vec<Delivery<Token>>>,
+    /// Calls of the peer that can be cancelled, or stream their reply.
+    served: Mutex<FxHashMap<u64, Arc<dyn Served>>>,
+    sender: Notify,
+    /// When the sender task looks again by itself; zero while it is awake, or about to be.
+    armed: AtomicU64,
+    /// The time as of the last batch or request: near enough for what happens within milliseconds.
+    recent: AtomicU64,
+    /// Someone sees to a session.
+    connecting: AtomicBool,
+    /// Bytes of the peer's requests that wait in mailboxes here.
+    held: AtomicUsize,
+}
+
+struct Core {
+    link: Link<Token>,
+    session: Option<Session>,
+}
+
+impl PeerLink {
+    /// The link between two lives, and its sender task.
+    pub(super) fn start(own: Party, peer: Party, around: Arc<dyn Surroundings>) -> Arc<Self> {
+        let core = Core { link: Link::new(clock::now(), own, peer), session: None };
+        let link = Arc::new(PeerLink {
+            peer,
+            around,
+            core: Mutex::new(core),
+            apply: Mutex::default(),
+            served: Mutex::default(),
+            sender: Notify::new(),
+            armed: AtomicU64::new(0),
+            recent: AtomicU64::new(clock::now().0),
+            connecting: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+        });
+        link.around.run(Box::pin(send_batches(link.clone())));
+        link
+    }
+
+    pub(crate) fn party(&self) -> Party {
+        self.peer
+    }
+
+    /// Whether the other one is to see to a session; `false` while someone does.
+    pub(super) fn begin_connecting(&self) -> bool {
+        !self.connecting.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_connecting(&self) {
+        self.connecting.store(false, Ordering::Release);
+    }
+
+    /// Whether there is reason to see to a session.
+    pub(super) fn wants_session(&self) -> bool {
+        self.core.lock().link.wants_session()
+    }
+
+    /// Whether the peer has acknowledged all that was sent to it.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        let load = self.core.lock().link.load();
+        (load.work.0, load.settle.0) == (0, 0)
+    }
+
+    /// This node has dialled.
+    pub(super) fn dialled(&self, session: &Session) -> Result<(), link::SessionRefused> {
+        let mut core = self.core.lock();
+        let now = self.now();
+        core.link.dialled(now, session.id())?;
+        let old = core.session.replace(session.clone());
+        self.changed(core, now);
+        if let Some(old) = old {
+            old.close(Closed::Superseded);
+        }
+        Ok(())
+    }
+
+    /// The peer has dialled, and said hello.
+    pub(super) fn accepted(self: &Arc<Self>, session: &Session, hello: &Hello) -> Result<(), link::SessionRefused> {
+        let peer: Arc<dyn Peer> = self.clone();
+        let mut deliveries = self.apply.lock();
+        let mut core = self.core.lock();
+        let now = self.now();
+        core.link.hello(now, session.id(), hello, &mut deliveries)?;
+        let old = core.session.replace(session.clone());
+        self.changed(core, now);
+        if let Some(old) = old {
+            old.close(Closed::Superseded);
+        }
+        self.deliver(&peer, &[], &mut deliveries);
+        Ok(())
+    }
+
+    /// A batch of a session.
+    pub(super) fn receive(&self, peer: &Arc<dyn Peer>, session: &Session, batch: &[u8]) {
+        let mut deliveries = self.apply.lock();
+        let mut core = self.core.lock();
+        let now = self.now();
+        let received = core.link.receive(now, session.id(), batch, &mut deliveries);
+        self.changed(core, now);
+        self.deliver(peer, batch, &mut deliveries);
+        drop(deliveries);
+        if let Err(breach) = received {
+            tracing::warn!(node = %self.peer.node, %breach, "the link is broken: its peer breaks the protocol");
+            session.close(Closed::Protocol);
+            self.end(Failure::Ended);
+        }
+    }
+
+    /// A session is over; the link goes on with another.
+    pub(super) fn closed(self: &Arc<Self>, session: &Session) {
+        let mut core = self.core.lock();
+        let now = self.now();
+        core.link.closed(now, session.id());
+        if core.session.as_ref().is_some_and(|current| current.id() == session.id()) {
+            core.session = None;
+        }
+        let wants = core.link.wants_session();
+        self.changed(core, now);
+        if wants {
+            self.around.connect(self);
+        }
+    }
+
+    /// The peer's life has ended, or it cannot be reached for good: what waits fails.
+    pub(super) fn end(&self, why: Failure) {
+        let mut deliveries = Vec::new();
+        let mut core = self.core.lock();
+        let (called, _) = core.link.end(&mut deliveries);
+        let session = core.session.take();
+        drop(core);
+        self.sender.notify_one();
+        if let Some(session) = session {
+            session.close(Closed::Ended);
+        }
+        for Called { token, .. } in called {
+            token.failed(self.failed(why, Executed::No));
+        }
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Failed { token, executed, why, .. } => token.failed(self.failed(why, executed)),
+                Delivery::Cancel { call } => self.with_served(call, |served| served.cancel()),
+                _ => {}
+            }
+        }
+        self.served.lock().clear();
+    }
+
+    /// Sends a probe.
+    pub(super) fn send_probe(&self, probe: &Probe<'_>) {
+        let mut packet = Vec::new();
+        Settle::Probe(*probe).encode(&mut packet);
+        let mut core = self.core.lock();
+        core.link.send_probe(&packet);
+        self.changed(core, self.recent());
+    }
+
+    /// Whether an ask of the peer has begun; nothing if it was answered, or is not here.
+    pub(super) fn has_begun(&self, call: u64) -> Option<bool> {
+        self.core.lock().link.has_begun(call)
+    }
+
+    /// After the core has changed: the sender task is told what it does not know.
+    fn changed(&self, mut core: MutexGuard<'_, Core>, now: Moment) {
+        let armed = self.armed.load(Ordering::Relaxed);
+        let wake = core.link.wake_sender(now) || (armed != 0 && core.link.deadline().is_some_and(|at| at.0 < armed));
+        drop(core);
+        if wake {
+            self.armed.store(0, Ordering::Relaxed);
+            self.sender.notify_one();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        let now = clock::now();
+        self.recent.store(now.0, Ordering::Relaxed);
+        now
+    }
+
+    fn recent(&self) -> Moment {
+        Moment(self.recent.load(Ordering::Relaxed))
+    }
+
+    fn deliver(&self, peer: &Arc<dyn Peer>, batch: &[u8], deliveries: &mut Vec<Delivery<Token>>) {
+        let now = self.recent();
+        for delivery in deliveries.drain(..) {
+            match delivery {
+                Delivery::Request { arrival, at } => self.arrived(peer, now, arrival, at.of(batch)),
+                Delivery::Answer { token, at, .. } => {
+                    if let Ok(Settle::Answer(answer)) = Settle::decode(at.of(batch)) {
+                        token.answered(answer.outcome);
+                    }
+                }
+                Delivery::Item { token, at } => {
+                    if let Ok(Settle::Item { refs, body, .. }) = Settle::decode(at.of(batch)) {
+                        let refs: List<'_, Ref> = refs;
+                        token.item(refs, body, at.of(batch).len());
+                    }
+                }
+                Delivery::Told { token } => token.told(),
+                Delivery::Room { call } => self.with_served(call, |served| served.room()),
+                Delivery::Cancel { call } => self.with_served(call, |served| served.cancel()),
+                Delivery::Failed { token, executed, why, .. } => token.failed(self.failed(why, executed)),
+                Delivery::Settle { at } => {
+                    if let Ok(Settle::Probe(probe)) = Settle::decode(at.of(batch)) {
+                        self.around.probed(self, &probe);
+                    }
+                }
+                // Tasks, counts and bound streams are not in use between nodes of this version.
+                Delivery::Work { .. } | Delivery::Drained { .. } => {}
+            }
+        }
+    }
+
+    fn arrived(&self, peer: &Arc<dyn Peer>, now: Moment, arrival: link::Arrival, packet: &[u8]) {
+        let arrival = from_core(arrival, packet.len());
+        self.hold(packet.len());
+        let Ok(Work::Request(request)) = Work::decode(packet) else {
+            // The link has read its front, the rest is malformed: it is answered, and the link goes on.
+            return refuse(&**peer, arrival, CallFault::Decode { message: "the request is malformed" });
+        };
+        let incoming = Incoming { request, arrival, now, peer };
+        if let Some(served) = self.around.request(&incoming) {
+            self.served.lock().insert(arrival.call, served);
+        }
+    }
+
+    /// A request waits in a mailbox: beyond a bound, the peer's further work is not acknowledged (PROTOCOLS §1.3).
+    fn hold(&self, bytes: usize) {
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        if before <= HELD_BYTES && before + bytes > HELD_BYTES {
+            self.core.lock().link.set_acks(Acks::Withheld);
+        }
+    }
+
+    /// It waits no longer.
+    fn release(&self, core: &mut Core, bytes: usize) {
+        let before = self.held.fetch_sub(bytes, Ordering::Relaxed);
+        if before > HELD_BYTES && before - bytes <= HELD_BYTES {
+            core.link.set_acks(Acks::Given);
+        }
+    }
+
+    fn with_served(&self, call: u64, tell: impl FnOnce(&dyn Served)) {
+        let served = self.served.lock().get(&call).cloned();
+        if let Some(served) = served {
+            tell(&*served);
+        }
+    }
+
+    fn failed(&self, why: Failure, executed: Executed) -> CallError {
+        let node = self.peer.node;
+        match why {
+            Failure::Unreachable => CallError::Unreachable { node, silent: UNREACHABLE_AFTER, executed },
+            Failure::Ended => CallError::NodeDied { node, executed },
+        }
+    }
+}
+
+/// Takes what the core has and sends it; waits for more, or for the next thing that is due.
+async fn send_batches(link: Arc<PeerLink>) {
+    let mut batch = Vec::with_capacity(BATCH_BYTES / 4);
+    loop {
+        let next = {
+            let mut core = link.core.lock();
+            if core.link.is_ended() {
+                return;
+            }
+            let taken = core.link.take_batch(link.now(), &mut batch);
+            taken.map(|id| core.session.clone().filter(|session| session.id() == id))
+        };
+        match next {
+            Some(Some(session)) => {
+                if session.send(&batch).await.is_err() {
+                    link.closed(&session);
+                }
+            }
+            // The session went in between: its successor is said hello.
+            Some(None) => {}
+            None => idle(&link).await,
+        }
+    }
+}
+
+/// Waits until there is something to send, and does what is due meanwhile.
+async fn idle(link: &Arc<PeerLink>) {
+    let (deadline, wants) = {
+        let core = link.core.lock();
+        let deadline = core.link.deadline();
+        // Under the lock: a change after this one finds it.
+        link.armed.store(deadline.map_or(u64::MAX, |at| at.0), Ordering::Relaxed);
+        (deadline, core.link.wants_session())
+    };
+    if wants {
+        link.around.connect(link);
+    }
+    let now = clock::now();
+    match deadline {
+        Some(at) if at > now => {
+            tokio::select! {
+                () = link.sender.notified() => return link.armed.store(0, Ordering::Relaxed),
+                () = tokio::time::sleep(at.since(now)) => {}
+            }
+        }
+        Some(_) => {}
+        None => {
+            link.sender.notified().await;
+            return link.armed.store(0, Ordering::Relaxed);
+        }
+    }
+    link.armed.store(0, Ordering::Relaxed);
+    let peer: Arc<dyn Peer> = link.clone();
+    let mut deliveries = link.apply.lock();
+    let mut core = link.core.lock();
+    let mute = core.link.tick(clock::now(), &mut deliveries);
+    let mute = mute.and_then(|id| core.session.take_if(|session| session.id() == id));
+    drop(core);
+    link.deliver(&peer, &[], &mut deliveries);
+    drop(deliveries);
+    if let Some(session) = mute {
+        session.close(Closed::Peer);
+    }
+}
+
+const fn from_core(arrival: link::Arrival, bytes: usize) -> Arrival {
+    let link::Arrival { call, stream, tell, opens } = arrival;
+    Arrival { call, stream, tell, opens, bytes }
+}

@@ -1,0 +1,144 @@
+//! The link as the actor layer knows it: what its calls and answers go through.
+
+use futures_util::future::BoxFuture;
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+
+use super::{Core, PeerLink};
+use crate::actor::error::CallError;
+use crate::actor::remote::{Arrival, Begun, Caller, ItemSent, NodeRef, Outgoing, Peer, Sent};
+use crate::id::{Life, NodeId};
+use crate::node::core::link::{self, Answered, Begin, Called, Demand, Failure, Patience, StreamId, Taken, Ticket};
+use crate::wire::packet::Executed;
+
+const fn to_core(arrival: Arrival) -> link::Arrival {
+    let Arrival { call, stream, tell, opens, .. } = arrival;
+    link::Arrival { call, stream, tell, opens }
+}
+
+impl Peer for PeerLink {
+    fn node(&self) -> NodeId {
+        self.peer.node
+    }
+
+    fn life(&self) -> Life {
+        self.peer.life
+    }
+
+    fn here(&self) -> &NodeRef {
+        self.around.here()
+    }
+
+    fn open_stream(&self) -> u64 {
+        self.core.lock().link.open_stream().bits()
+    }
+
+    fn close_stream(&self, stream: u64) {
+        let left = self.core.lock().link.close_stream(StreamId::from_bits(stream));
+        for Called { token, .. } in left {
+            token.failed(CallError::Cancelled { executed: Executed::No });
+        }
+    }
+
+    fn request(&self, stream: u64, request: Outgoing<'_>, caller: &Arc<dyn Caller>) -> Result<Sent, CallError> {
+        let core = self.core.lock();
+        self.send(core, stream, request, caller)
+    }
+
+    fn try_request(
+        &self,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+    ) -> Result<Option<Sent>, CallError> {
+        let core = self.core.lock();
+        if !core.link.is_ended() && !core.link.would_send(StreamId::from_bits(stream), request.packet.len()) {
+            return Ok(None);
+        }
+        self.send(core, stream, request, caller).map(Some)
+    }
+
+    fn standing(&self, ticket: u64) -> Option<Option<u64>> {
+        self.core.lock().link.standing(Ticket::from_bits(ticket))
+    }
+
+    fn cancel(&self, ticket: u64) -> Executed {
+        let mut core = self.core.lock();
+        let taken = core.link.cancel(Ticket::from_bits(ticket));
+        self.changed(core, self.recent());
+        match taken {
+            Taken::Unsent(_) => Executed::No,
+            Taken::Cancelled(_) | Taken::Gone => Executed::Maybe,
+        }
+    }
+
+    fn took_item(&self, ticket: u64, length: usize) {
+        let mut core = self.core.lock();
+        core.link.took_item(Ticket::from_bits(ticket), length);
+        self.changed(core, self.recent());
+    }
+
+    fn begin(&self, arrival: Arrival, share: u32) -> Begun {
+        let mut core = self.core.lock();
+        let begun = core.link.begin(self.recent(), to_core(arrival), share);
+        self.release(&mut core, arrival.bytes);
+        self.changed(core, self.recent());
+        Begun { runs: begun.begin == Begin::Run, closes: begun.closes }
+    }
+
+    fn refused(&self, arrival: Arrival) {
+        let mut core = self.core.lock();
+        self.release(&mut core, arrival.bytes);
+        self.changed(core, self.recent());
+    }
+
+    fn answer(&self, call: u64, packet: &[u8]) -> bool {
+        let mut core = self.core.lock();
+        let answered = core.link.answer(self.recent(), call, packet);
+        self.changed(core, self.recent());
+        let mut served = self.served.lock();
+        if answered == Answered::Sent && !served.is_empty() {
+            let over = served.remove(&call);
+            drop(served);
+            drop(over);
+        }
+        answered == Answered::Sent
+    }
+
+    fn item(&self, call: u64, packet: &[u8]) -> ItemSent {
+        let mut core = self.core.lock();
+        let sent = core.link.send_item(call, packet);
+        self.changed(core, self.recent());
+        match sent {
+            link::ItemSent::Sent => ItemSent::Sent,
+            link::ItemSent::Full => ItemSent::Full,
+            link::ItemSent::Gone => ItemSent::Gone,
+        }
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.around.run(task);
+    }
+}
+
+impl PeerLink {
+    fn send(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+    ) -> Result<Sent, CallError> {
+        let demand = Demand { token: caller.clone(), deadline: request.deadline, patience: Patience::Fails };
+        let now = self.now();
+        let sent = core.link.send(now, StreamId::from_bits(stream), request.packet, demand);
+        self.changed(core, now);
+        match sent {
+            link::Sent::Asked { ticket, .. } => Ok(Sent::Asked(ticket.bits())),
+            link::Sent::Told(_) => Ok(Sent::Told),
+            link::Sent::Waiting(ticket) => Ok(Sent::Waiting(ticket.bits())),
+            link::Sent::Unreachable(_) => Err(self.failed(Failure::Unreachable, Executed::No)),
+            link::Sent::Ended(_) => Err(self.failed(Failure::Ended, Executed::No)),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A node's links, one for each life of a peer, and the sessions that they live on.
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::core::link::{Failure, Party};
+use super::link::{PeerLink, Surroundings};
+use super::runtime::Node;
+use crate::actor::error::EndReason;
+use crate::actor::inbox::{Host, Resolved};
+use crate::actor::remote::host::{Incoming, Served};
+use crate::actor::remote::{NodeRef, Peer, RemoteActor};
+use crate::directory::request::DialMe;
+use crate::id::{ActorId, Key, Life, NodeId, Placement};
+use crate::limits::{HANDSHAKE_TIME, REDIAL_FIRST, REDIAL_LAST};
+use crate::net::{Address, Closed, Inlet, Lane, Refused, Session};
+use crate::wire::frame::Batch;
+use crate::wire::packet::Probe;
+
+/// The table of links, and of the actors reached over them.
+#[derive(Default)]
+pub(crate) struct Links {
+    by_life: Mutex<FxHashMap<Life, Arc<PeerLink>>>,
+    actors: Mutex<FxHashMap<ActorId, Weak<RemoteActor>>>,
+}
+
+impl Links {
+    /// The link to this life.
+    pub(super) fn get(&self, life: Life) -> Option<Arc<PeerLink>> {
+        self.by_life.lock().get(&life).cloned()
+    }
+
+    /// A life has ended: so does its link.
+    pub(super) fn ended(&self, life: Life) {
+        let link = self.by_life.lock().remove(&life);
+        if let Some(link) = link {
+            link.end(Failure::Ended);
+        }
+    }
+
+    /// This node's life has ended, and all its links with it.
+    pub(super) fn end_all(&self) {
+        let links: Vec<_> = self.by_life.lock().drain().map(|(_, link)| link).collect();
+        links.iter().for_each(|link| link.end(Failure::Ended));
+        self.actors.lock().clear();
+    }
+
+    /// Whether every peer has acknowledged all that was sent to it.
+    pub(super) fn all_acknowledged(&self) -> bool {
+        self.by_life.lock().values().all(|link| link.is_acknowledged())
+    }
+
+    fn of_node(&self, node: NodeId) -> Option<Arc<PeerLink>> {
+        let by_life = self.by_life.lock();
+        by_life.values().filter(|link| link.party().node == node).max_by_key(|link| link.party().life).cloned()
+    }
+}
+
+impl Node {
+    /// The link to a peer's life, made if there is none; none if that life has ended.
+    pub(crate) fn link(&self, peer: Party) -> Option<Arc<PeerLink>> {
+        if let Some(link) = self.links().by_life.lock().get(&peer.life) {
+            return Some(link.clone());
+        }
+        if self.known(|known| known.admit(peer.node, peer.life)).is_err() {
+            return None;
+        }
+        let own = Party { node: self.id(), life: Host::life(self) };
+        let mut by_life = self.links().by_life.lock();
+        let around = || -> Arc<dyn Surroundings> { self.shared() };
+        Some(by_life.entry(peer.life).or_insert_with(|| PeerLink::start(own, peer, around())).clone())
+    }
+
+    /// Where calls to an actor on another node go.
+    pub(crate) fn remote_actor(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {
+        let Some(node) = self.known(|known| known.get(host).map(|member| member.node)) else {
+            return Resolved::Gone(EndReason::NodeDied);
+        };
+        match self.link(Party { node, life: host }) {
+            Some(link) => Resolved::There(self.reach(actor, type_key, placement, link)),
+            None => Resolved::Gone(EndReason::NodeDied),
+        }
+    }
+
+    /// The one address of an actor beyond a link, so that all its handles here share a stream.
+    pub(crate) fn reach(
+        &self,
+        actor: ActorId,
+        type_key: Key,
+        placement: Placement,
+        link: Arc<PeerLink>,
+    ) -> Arc<RemoteActor> {
+        let mut actors = self.links().actors.lock();
+        if let Some(known) = actors.get(&actor).and_then(Weak::upgrade)
+            && known.placement >= placement
+        {
+            return known;
+        }
+        let remote = RemoteActor::new(actor, type_key, placement, link);
+        actors.insert(actor, Arc::downgrade(&remote));
+        // Addresses that nobody holds are forgotten when they are half of what is kept.
+        if actors.len() > 64 && actors.len() == actors.capacity() {
+            actors.retain(|_, remote| remote.strong_count() > 0);
+        }
+        remote
+    }
+
+    /// A peer that this node can dial asks to be.
+    pub(super) fn dial_caller(&self, life: Life, node: NodeId) {
+        if let Some(link) = self.link(Party { node, life }) {
+            self.connect(&link);
+        }
+    }
+
+    /// A session of the calls lane: who receives what comes over it.
+    pub(crate) fn calls_session(&self, session: Session) -> Result<Box<dyn Inlet>, Refused> {
+        let node = self.shared();
+        if !session.dialled() {
+            let greeted = Arc::new(AtomicBool::new(false));
+            self.runtime().spawn(close_mute(session.clone(), greeted.clone()));
+            return Ok(Box::new(CallsInlet { node, session, link: None, greeted }));
+        }
+        let link = self.links().of_node(session.peer()).ok_or(Refused::Unknown)?;
+        link.dialled(&session).map_err(|_| Refused::Duplicate)?;
+        let peer: Arc<dyn Peer> = link.clone();
+        Ok(Box::new(CallsInlet { node, session, link: Some((link, peer)), greeted: Arc::default() }))
+    }
+
+    /// Dials a link's peer until there is a session, or its life has ended.
+    async fn dial(self: Arc<Self>, link: Arc<PeerLink>) {
+        let mut pause = REDIAL_FIRST;
+        while link.wants_session() {
+            let peer = link.party();
+            match self.addresses(peer.life) {
+                None => {
+                    link.end(Failure::Ended);
+                    break;
+                }
+                Some(addresses) if addresses.is_empty() => {
+                    // It listens nowhere: it is asked to dial, and does or does not.
+                    if let Ok(Err(error)) = self.client().ask(DialMe { peer: peer.life }).await {
+                        tracing::debug!(node = %peer.node, %error, "the peer cannot be asked to dial");
+                    }
+                }
+                Some(addresses) => self.dial_any(peer.node, &addresses).await,
+            }
+            if !link.wants_session() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(REDIAL_LAST);
+        }
+        link.end_connecting();
+    }
+
+    async fn dial_any(&self, node: NodeId, addresses: &[Address]) {
+        let Some(net) = self.net() else { return };
+        for address in addresses {
+            match net.dial(node, address, Lane::Calls).await {
+                Ok(_) => return,
+                Err(error) => tracing::debug!(%node, %address, %error, "a peer could not be dialled"),
+            }
+        }
+    }
+
+    /// Where a life may be dialled; none if it has ended.
+    fn addresses(&self, life: Life) -> Option<Vec<Address>> {
+        self.known(|known| {
+            let member = known.get(life);
+            match member {
+                Some(member) => Some(member.addresses.iter().filter_map(|address| address.parse().ok()).collect()),
+                None if known.has_ended(life) => None,
+                None => Some(Vec::new()),
+            }
+        })
+    }
+}
+
+impl Surroundings for Node {
+    fn request(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        self.serve(incoming)
+    }
+
+    fn connect(&self, link: &Arc<PeerLink>) {
+        if link.begin_connecting() {
+            self.runtime().spawn(self.shared().dial(link.clone()));
+        }
+    }
+
+    fn run(&self, task: BoxFuture<'static, ()>) {
+        self.runtime().spawn(task);
+    }
+
+    fn here(&self) -> &NodeRef {
+        Node::here(self)
+    }
+
+    fn probed(&self, link: &PeerLink, probe: &Probe<'_>) {
+        self.follow(link, probe);
+    }
+}
+
+/// Takes what arrives over a session of the calls lane. One that the peer dialled has no link before its hello.
+struct CallsInlet {
+    node: Arc<Node>,
+    session: Session,
+    link: Option<(Arc<PeerLink>, Arc<dyn Peer>)>,
+    /// Whether the peer has said hello, or is gone.
+    greeted: Arc<AtomicBool>,
+}
+
+/// Closes a session whose dialer does not say hello: no link is there yet to see to that.
+async fn close_mute(session: Session, greeted: Arc<AtomicBool>) {
+    tokio::time::sleep(HANDSHAKE_TIME).await;
+    if !greeted.load(Ordering::Acquire) {
+        session.close(Closed::Protocol);
+    }
+}
+
+impl Inlet for CallsInlet {
+    fn receive(&mut self, plaintext: &[u8]) {
+        match &self.link {
+            Some((link, peer)) => link.receive(peer, &self.session, plaintext),
+            None => self.hello(plaintext),
+        }
+    }
+
+    fn closed(&mut self, why: Closed) {
+        tracing::debug!(peer = %self.session.peer(), %why, "a session has ended");
+        self.greeted.store(true, Ordering::Release);
+        if let Some((link, _)) = self.link.take() {
+            link.closed(&self.session);
+        }
+    }
+}
+
+impl CallsInlet {
+    fn hello(&mut self, plaintext: &[u8]) {
+        self.greeted.store(true, Ordering::Release);
+        let Ok(Batch::Hello(hello)) = Batch::decode(plaintext) else {
+            return self.session.close(Closed::Protocol);
+        };
+        let peer = Party { node: self.session.peer(), life: hello.life };
+        let Some(link) = self.node.link(peer) else {
+            return self.session.close(Closed::Ended);
+        };
+        match link.accepted(&self.session, &hello) {
+            Ok(()) => self.link = Some((link.clone(), link)),
+            Err(refused) => {
+                tracing::debug!(node = %peer.node, %refused, "a session is refused");
+                self.session.close(Closed::Superseded);
+            }
+        }
+    }
+}

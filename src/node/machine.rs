@@ -1,0 +1,52 @@
+//! The machine that this process runs on, as other nodes of it recognise it.
+
+use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// The boot of this machine, the same in all its containers; random where the system does not tell, which is to say
+/// that no other node counts as of this machine.
+pub(crate) fn boot() -> [u8; 16] {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let text = read.unwrap_or_else(|| super::runtime::random_number().to_string());
+    let mut boot = [0; 16];
+    boot.copy_from_slice(&Sha256::digest(text.trim().as_bytes())[..16]);
+    boot
+}
+
+/// The machine's name, for people.
+pub(crate) fn host_name() -> String {
+    let mut name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.truncate(name.floor_char_boundary(crate::limits::NAME_BYTES));
+    name
+}
+
+/// Addresses of the documentation's ranges (RFC 5737, RFC 3849): routed as any far one is, and never sent to.
+const FAR: [&str; 2] = ["192.0.2.1:9", "[2001:db8::1]:9"];
+
+/// The address of this machine on the interface that leads to one of `peers`, or else out of it, of the family of `any`,
+/// which stands for every interface. Nothing is sent: connecting a datagram socket only looks the route up.
+pub(crate) fn address_towards(any: IpAddr, peers: &[SocketAddr]) -> IpAddr {
+    let far = FAR.iter().filter_map(|far| far.parse().ok());
+    let mut found = peers.iter().copied().chain(far).filter(|to| to.is_ipv4() == any.is_ipv4()).filter_map(|to| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_unspecified())
+    });
+    found.next().unwrap_or(match any {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_on_this_machine_finds_it_at_its_loopback_address() {
+        let (any, peer) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)));
+        assert_eq!(address_towards(any, &[peer]), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(!address_towards(any, &[]).is_unspecified());
+        assert!(address_towards(Ipv6Addr::UNSPECIFIED.into(), &[peer]).is_ipv6(), "of the family that is listened on");
+    }
+}

@@ -1,0 +1,499 @@
+//! One node: what it hosts, whom it is linked to, and its life in the cluster.
+//!
+//! ```text
+//! Cluster ── Node ── actors: what it hosts            life: beats, fence, members (pure)
+//!             │      links:  one a peer's life         client: its requests to the head
+//!             └────  door to the head: in this process, or a session of the control lane
+//! ```
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use tokio::sync::Notify;
+
+use super::actors::{Actors, Entry, Known};
+use super::compute::Compute;
+use super::core::life::{Effect, Fenced, NodeLife, Stuck, Vitals};
+use super::links::Links;
+use super::look::Looks;
+use super::prober::Prober;
+use super::spawn::Seeds;
+use crate::actor::error::EndReason;
+use crate::actor::frame::Blockers;
+use crate::actor::inbox::{Host, Hosted, Resolved};
+use crate::actor::registry::Registry;
+use crate::actor::remote::{Here, NodeRef};
+use crate::clock;
+use crate::directory::client::{Client, Say};
+use crate::directory::message::{Caller, Command, FromHead, News, ToHead};
+use crate::directory::request::{Advertised, AdvertisedType, Beat, Ended, Gone, Hosting, Join, JoinError, Standing};
+use crate::id::{ActorId, Epoch, Life, NodeId, Placement};
+use crate::net::Net;
+use crate::wire::packet::{Frame, Ref};
+
+/// What a node is started with.
+pub(crate) struct Settings {
+    /// The head's node id.
+    pub(crate) head: NodeId,
+    pub(crate) join: Join,
+    pub(crate) registry: Registry,
+    pub(crate) stuck: Stuck,
+    pub(crate) head_wait: std::time::Duration,
+    pub(crate) cpus: usize,
+    pub(crate) namespace: Arc<str>,
+}
+
+/// One node of a cluster.
+pub(crate) struct Node {
+    me: Weak<Node>,
+    here: OnceLock<NodeRef>,
+    id: NodeId,
+    head: NodeId,
+    hosts: bool,
+    namespace: Arc<str>,
+    runtime: tokio::runtime::Handle,
+    compute: Compute,
+    registry: Registry,
+    life: AtomicU64,
+    serial: AtomicU64,
+    machine: Mutex<Machine>,
+    /// Told when the machine's deadline may have moved.
+    sooner: Notify,
+    /// Told when the node's standing in the cluster changes.
+    standing: tokio::sync::watch::Sender<StandingNow>,
+    client: Client,
+    looks: Looks,
+    actors: Actors,
+    links: Links,
+    prober: Prober,
+    seeds: Seeds,
+    /// Whether it was ever given sockets.
+    connected: AtomicBool,
+    net: Mutex<Option<Arc<Net>>>,
+    members: Notify,
+    /// Told when the head knows that this life is over, or can no longer say so.
+    farewell: Notify,
+}
+
+/// A node's standing in its cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StandingNow {
+    Joining,
+    Member(Life),
+    Refused(JoinError),
+    /// The head was in this process, and a later one has taken over.
+    Replaced(Epoch),
+    Left,
+}
+
+struct Machine {
+    life: NodeLife,
+    /// The open door to the head.
+    say: Option<Say>,
+    /// Closes that door, so that another is opened.
+    hang_up: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Node {
+    /// A node that has not joined yet. Called on the runtime that its actors will run on.
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        let Settings { head, join, registry, stuck, head_wait, cpus, namespace } = settings;
+        let (id, hosts) = (join.node, join.hosts);
+        let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
+        let node = Arc::new_cyclic(|me| Node {
+            me: me.clone(),
+            here: OnceLock::new(),
+            id,
+            head,
+            hosts,
+            namespace,
+            runtime: tokio::runtime::Handle::current(),
+            compute: Compute::new(cpus),
+            registry,
+            life: AtomicU64::new(0),
+            serial: AtomicU64::new(0),
+            machine: Mutex::new(machine),
+            sooner: Notify::new(),
+            standing: tokio::sync::watch::Sender::new(StandingNow::Joining),
+            client: Client::new(head_wait),
+            looks: Looks::default(),
+            actors: Actors::default(),
+            links: Links::default(),
+            prober: Prober::default(),
+            seeds: Seeds::default(),
+            connected: AtomicBool::new(false),
+            net: Mutex::new(None),
+            members: Notify::new(),
+            farewell: Notify::new(),
+        });
+        let host: Arc<dyn Host> = node.clone();
+        let here: NodeRef = Arc::new(Here(Arc::downgrade(&host)));
+        let _ = node.here.set(here);
+        node
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The head's node id.
+    pub(crate) fn head(&self) -> NodeId {
+        self.head
+    }
+
+    /// Whether actors may be placed on it.
+    pub(crate) fn hosts_actors(&self) -> bool {
+        self.hosts
+    }
+
+    /// Where names belong that are given on this node.
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        &self.namespace
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn looks(&self) -> &Looks {
+        &self.looks
+    }
+
+    pub(super) fn actors(&self) -> &Actors {
+        &self.actors
+    }
+
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    pub(super) fn prober(&self) -> &Prober {
+        &self.prober
+    }
+
+    pub(super) fn seeds(&self) -> &Seeds {
+        &self.seeds
+    }
+
+    pub(crate) fn net(&self) -> Option<Arc<Net>> {
+        self.net.lock().clone()
+    }
+
+    pub(crate) fn set_net(&self, net: Arc<Net>) {
+        self.connected.store(true, Ordering::Release);
+        *self.net.lock() = Some(net);
+    }
+
+    /// Whether it is a cluster by itself: actors are made in this process, and nothing is encoded.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.connected.load(Ordering::Relaxed)
+    }
+
+    /// The actor of this identity, if it is here.
+    pub(crate) fn hosted(&self, actor: ActorId) -> Resolved {
+        match self.actors.get(actor) {
+            Some(hosted) => Resolved::Here(hosted.as_any()),
+            None => Resolved::Gone(EndReason::Unknown),
+        }
+    }
+
+    /// Waits for the next change of membership.
+    pub(crate) fn members_changed(&self) -> impl Future<Output = ()> {
+        self.members.notified()
+    }
+
+    pub(crate) fn here(&self) -> &NodeRef {
+        self.here.get().expect("set when the node was made")
+    }
+
+    pub(super) fn shared(&self) -> Arc<Node> {
+        self.me.upgrade().expect("a method runs on a living node")
+    }
+
+    /// The identity of the next actor that this node spawns.
+    pub(crate) fn next_actor(&self) -> ActorId {
+        ActorId { life: Host::life(self), serial: 1 + self.serial.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// What this process was compiled with, for its `Join`.
+    pub(crate) fn advertised(registry: &Registry) -> Advertised {
+        Advertised::new(registry.types().map(|(key, registered)| AdvertisedType {
+            key,
+            name: registered.name.to_string().into(),
+            constructors: registered.constructors.iter().map(|each| each.message.key).collect(),
+        }))
+    }
+
+    /// Where the node stands, and changes of that.
+    pub(crate) fn standing(&self) -> tokio::sync::watch::Receiver<StandingNow> {
+        self.standing.subscribe()
+    }
+
+    /// What is known of the other members.
+    pub(crate) fn known<R>(&self, look: impl FnOnce(&crate::directory::KnownLives) -> R) -> R {
+        look(self.machine.lock().life.known())
+    }
+
+    /// A door to the head has opened. `hang_up` closes it.
+    pub(crate) fn attached(&self, say: Say, hang_up: Arc<dyn Fn() + Send + Sync>) {
+        self.step(|machine, effects| {
+            machine.say = Some(say);
+            machine.hang_up = Some(hang_up);
+            machine.life.attached(clock::now(), effects);
+        });
+        if let Some(life) = self.is_member() {
+            self.attach_client(life);
+        }
+        self.looks.attached();
+    }
+
+    /// That door has closed.
+    pub(crate) fn detached(&self) {
+        let mut machine = self.machine.lock();
+        machine.life.detached();
+        machine.say = None;
+        machine.hang_up = None;
+        drop(machine);
+        self.client.detached();
+        self.looks.detached();
+        self.farewell.notify_one();
+    }
+
+    /// The head has spoken.
+    pub(crate) fn heard(&self, message: FromHead) {
+        if matches!(message.news, News::Ended { life, .. } if life == Host::life(self)) {
+            self.farewell.notify_one();
+        }
+        self.step(|machine, effects| machine.life.said(clock::now(), message, effects));
+    }
+
+    /// Leaves the cluster: the head is told, actors end, links close. Whether a head will answer with its
+    /// [`farewell`](Self::farewell).
+    pub(crate) fn leave(&self) -> bool {
+        // An earlier door that closed is no farewell.
+        let _ = self.farewell.notified().now_or_never();
+        let mut told = false;
+        self.step(|machine, effects| {
+            machine.life.leave(clock::now(), effects);
+            told = machine.say.is_some() && effects.iter().any(|effect| matches!(effect, Effect::Send(_)));
+        });
+        self.standing.send_replace(StandingNow::Left);
+        self.actors.close(&EndReason::ShutDown, |_| true);
+        self.links.end_all();
+        // Whoever dials is told that the sockets are closed; the node and they must not keep each other alive.
+        self.net.lock().take();
+        told
+    }
+
+    /// Waits until the head knows that this node has left, or its door closes.
+    pub(crate) async fn farewell(&self) {
+        self.farewell.notified().await;
+    }
+
+    /// The head was in this process, and a later one has taken over: nothing here can go on.
+    pub(crate) fn head_replaced(&self, by: Epoch) {
+        tracing::error!(epoch = %by, "another head has taken over: this one has stopped");
+        self.standing.send_replace(StandingNow::Replaced(by));
+    }
+
+    fn is_member(&self) -> Option<Life> {
+        self.machine.lock().life.life()
+    }
+
+    fn attach_client(&self, life: Life) {
+        if let Some(say) = self.machine.lock().say.clone() {
+            self.client.attached(life, say);
+        }
+    }
+
+    /// Lets time pass for the life: beats, fence, exit. Runs on the control lane's thread.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let deadline = {
+                let mut machine = self.machine.lock();
+                machine.life.set_vitals(Vitals { actors: self.actors.len() as u64 });
+                machine.life.deadline()
+            };
+            let now = clock::now();
+            match deadline {
+                Some(at) if at <= now => self.step(|machine, effects| machine.life.tick(clock::now(), effects)),
+                Some(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(at.since(now)) => {}
+                        () = self.sooner.notified() => {}
+                    }
+                }
+                None => self.sooner.notified().await,
+            }
+        }
+    }
+
+    fn step(&self, change: impl FnOnce(&mut Machine, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        change(&mut self.machine.lock(), &mut effects);
+        self.sooner.notify_one();
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        let version = self.machine.lock().life.known().version();
+        self.client.members(version);
+        self.members.notify_waiters();
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::Send(message) => self.say(message),
+            Effect::Rejoin(beat) => self.rejoin(beat),
+            Effect::Begun(life, _) => self.begun(life),
+            Effect::Fence(life, why) => self.fence(life, &why),
+            Effect::Exit => {
+                tracing::error!("this node's lease ran out and a handler still runs: the process exits");
+                std::process::exit(75);
+            }
+            Effect::Refused(why) => {
+                tracing::error!(%why, "the head refuses this node");
+                self.standing.send_replace(StandingNow::Refused(why));
+            }
+            Effect::Redial => self.hang_up(),
+            Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
+            Effect::Obey(Command::Host(host)) => self.shared().make(&host),
+            Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
+            Effect::Departed(departed) => {
+                for gone in departed {
+                    self.links.ended(gone.life);
+                    self.actors.close(&EndReason::OwnerDied, |entry| entry.owner == Some(gone.life));
+                }
+            }
+            Effect::Answer(request, reply) => self.client.answered(request, reply),
+            Effect::Waits(request, why) => self.client.waits(request, why),
+            Effect::Dial(Caller { life, node, .. }) => self.shared().dial_caller(life, node),
+            Effect::Status(number, page) => self.looks.shown(number, page),
+        }
+    }
+
+    pub(super) fn say(&self, message: ToHead) {
+        let say = self.machine.lock().say.clone();
+        if let Some(say) = say {
+            say(message);
+        }
+    }
+
+    fn hang_up(&self) {
+        let hang_up = self.machine.lock().hang_up.clone();
+        if let Some(hang_up) = hang_up {
+            hang_up();
+        }
+    }
+
+    fn begun(&self, life: Life) {
+        self.life.store(life.0, Ordering::Release);
+        self.attach_client(life);
+        self.standing.send_replace(StandingNow::Member(life));
+    }
+
+    /// The life is over: nothing of it goes on (PROTOCOLS §2.3). Then it joins anew, with no actors.
+    fn fence(&self, life: Life, why: &Fenced) {
+        if *why != Fenced::Left {
+            tracing::error!(%life, %why, "this node's life is over: its actors end, then it joins anew");
+        }
+        self.client.life_over();
+        self.links.end_all();
+        self.actors.close(&EndReason::NodeDied, |_| true);
+        if *why == Fenced::Left {
+            return;
+        }
+        self.standing.send_replace(StandingNow::Joining);
+        let node = self.shared();
+        self.runtime.spawn(async move {
+            while node.actors.len() > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            node.step(|machine, effects| machine.life.emptied(clock::now(), random_number(), effects));
+        });
+    }
+
+    fn rejoin(&self, beat: Beat) {
+        let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
+        let hosted = self.actors.known().into_iter().map(hosting).collect();
+        self.say(ToHead::Rejoin(crate::directory::request::Rejoin { beat, hosted, reserved: Vec::new() }));
+        if let Some(life) = self.is_member() {
+            self.attach_client(life);
+        }
+    }
+}
+
+/// A random number: of an attempt to join, of a head's start.
+pub(crate) fn random_number() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // Seeded by the system for each value; needs to be unlikely to repeat, not secret.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+impl Host for Node {
+    fn life(&self) -> Life {
+        Life(self.life.load(Ordering::Acquire))
+    }
+
+    fn resolve(&self, reference: Ref) -> Resolved {
+        let Ref::Actor { actor, type_key, host, placement, .. } = reference;
+        if host != Host::life(self) {
+            return self.shared().remote_actor(actor, type_key, host, placement);
+        }
+        self.hosted(actor)
+    }
+
+    fn spawn(&self, cell: BoxFuture<'static, ()>) {
+        self.runtime.spawn(cell);
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) {
+        self.compute.run(work);
+    }
+
+    fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>> {
+        tracing::debug!(%actor, %reason, "actor ended");
+        let Entry { known, .. } = self.actors.remove(actor, placement)?;
+        let placement = match known {
+            Known::ToItsSpawner => return None,
+            Known::Reserved => Placement(0),
+            Known::Placed => placement,
+        };
+        let mut known = self.client.report_until_known(Ended { actor, placement, why: gone(reason) });
+        if known.is_done() {
+            return None;
+        }
+        // A head that stays away hears of it later.
+        let wait = self.client.head_wait();
+        Some(Box::pin(async move { tokio::time::timeout(wait, known).await.unwrap_or_default() }))
+    }
+
+    fn waits(&self, actor: Arc<dyn Hosted>) {
+        self.watch(&actor);
+    }
+
+    fn reentrant(&self, chain: &[Frame], blockers: &Blockers) -> Option<Vec<ActorId>> {
+        Node::find_reentrance(chain, blockers)
+    }
+}
+
+/// Why an actor ended, as the head keeps it.
+fn gone(reason: &EndReason) -> Gone {
+    match reason {
+        EndReason::Stopped => Gone::Stopped,
+        EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
+        EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
+        EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
+            Gone::Killed
+        }
+    }
+}

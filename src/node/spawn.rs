@@ -1,0 +1,293 @@
+//! Making actors on this node: for a peer that chose it, for the head that placed one here, and for this process itself.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+use super::actors::{Entry, Known, NotHosted};
+use super::runtime::Node;
+use crate::actor::error::{CallError, EndReason};
+use crate::actor::inbox::Hosted;
+use crate::actor::remote::NodeRef;
+use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
+use crate::actor::remote::{ask, with_scratch};
+use crate::actor::reply::Answering;
+use crate::actor::spawn::{Planted, Planting};
+use crate::directory::message::How;
+use crate::directory::request::{self, Arguments, Gone, Hosted as HostedReport};
+use crate::id::{ActorId, Key, Life, Placement};
+use crate::limits::MESSAGE_REFS;
+use crate::wire::bytes::{List, Reader};
+use crate::wire::codec::DecodeError;
+use crate::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Ref, Spawn};
+
+/// Makes an actor out of a constructor that never left this process.
+pub(crate) type Seed = Box<dyn FnOnce(Sowing) + Send>;
+
+/// What a seed needs.
+pub(crate) struct Sowing {
+    pub(crate) node: Arc<Node>,
+    pub(crate) placement: Placement,
+    pub(crate) done: Box<dyn FnOnce(Planted) + Send>,
+}
+
+/// Constructors whose spawner waits for the head to place them here.
+#[derive(Default)]
+pub(crate) struct Seeds(Mutex<FxHashMap<ActorId, Seed>>);
+
+impl Seeds {
+    /// Keeps a constructor until the head orders its actor, or the guard is dropped.
+    pub(crate) fn keep(node: &Arc<Node>, actor: ActorId, seed: Seed) -> Kept {
+        node.seeds().0.lock().insert(actor, seed);
+        Kept { node: node.clone(), actor }
+    }
+}
+
+/// Forgets a constructor that was not needed.
+pub(crate) struct Kept {
+    node: Arc<Node>,
+    actor: ActorId,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let seed = self.node.seeds().0.lock().remove(&self.actor);
+        drop(seed);
+    }
+}
+
+impl Node {
+    /// Takes an actor into the table.
+    pub(crate) fn host(&self, actor: Arc<dyn Hosted>, owner: Option<Life>) -> Result<(), CallError> {
+        self.admit(Entry { actor, owner, known: Known::ToItsSpawner })
+    }
+
+    fn admit(&self, entry: Entry) -> Result<(), CallError> {
+        let actor = entry.actor.id();
+        self.actors().insert(entry).map_err(|why| match why {
+            NotHosted::Twice => CallError::Cancelled { executed: Executed::No },
+            NotHosted::Full => {
+                tracing::error!("this node hosts as many actors as it may");
+                CallError::ActorDied { actor, reason: EndReason::NotConstructed, executed: Executed::No }
+            }
+        })
+    }
+
+    /// Takes a request that arrived over a link.
+    pub(super) fn serve(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        if incoming.request.flags.has(Flags::SPAWN) {
+            self.plant_for_peer(incoming);
+            return None;
+        }
+        let request = &incoming.request;
+        match self.actors().get(request.actor) {
+            Some(actor) if actor.placement() == request.placement => actor.deliver(incoming),
+            _ => {
+                incoming.refuse(CallFault::NotHere);
+                None
+            }
+        }
+    }
+
+    /// A peer chose this node for an actor of its own.
+    fn plant_for_peer(&self, incoming: &Incoming<'_>) {
+        let request = &incoming.request;
+        let spawn = match Spawn::decode(request.body) {
+            Ok(spawn) => spawn,
+            Err(error) => return incoming.refuse(CallFault::Decode { message: &error.to_string() }),
+        };
+        if !self.hosts_actors() {
+            return incoming.refuse(CallFault::NoResources);
+        }
+        let owner = match spawn.lifetime {
+            Lifetime::Owned => Some(incoming.peer.life()),
+            Lifetime::Detached => None,
+        };
+        let known = if spawn.resources.is_empty() { Known::ToItsSpawner } else { Known::Reserved };
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        let to = Answering { peer, call: arrival.call, consumer: None };
+        let done = {
+            let to = to.clone();
+            Box::new(move |planted| answer_spawn(&to, planted))
+        };
+        let made = self.plant(Plant {
+            id: request.actor,
+            placement: request.placement,
+            type_key: spawn.type_key,
+            constructor: request.method,
+            refs: incoming.refs(),
+            arguments: spawn.arguments,
+            owner,
+            known,
+            done,
+        });
+        let text;
+        let fault = match made {
+            Ok(()) => return,
+            Err(NotPlanted::UnknownType) => CallFault::UnknownType,
+            Err(NotPlanted::UnknownConstructor) => CallFault::UnknownMethod,
+            Err(NotPlanted::Arguments(error)) => {
+                text = error.to_string();
+                CallFault::Decode { message: &text }
+            }
+        };
+        answer_fault(&*to.peer, to.call, Executed::No, fault);
+    }
+
+    /// The head placed an actor here (an order).
+    pub(super) fn make(self: Arc<Self>, host: &request::Host) {
+        let (id, placement) = (host.spawn.actor, host.placement);
+        let report = {
+            let node = self.clone();
+            move |made: Result<(), request::Failure>| {
+                node.client().report(HostedReport { actor: id, placement, made });
+            }
+        };
+        let failed = report.clone();
+        let done = Box::new(move |planted| report(made(planted)));
+        let arguments = match &host.spawn.arguments {
+            Arguments::Encoded(bytes) => bytes.clone(),
+            Arguments::Held => {
+                let seed = self.seeds().0.lock().remove(&id);
+                return match seed {
+                    Some(seed) => seed(Sowing { node: self.clone(), placement, done }),
+                    // Its spawner gave up.
+                    None => failed(Err(request::Failure::Unknown)),
+                };
+            }
+        };
+        let owner = (!host.spawn.detached).then_some(id.life);
+        let planted = split_arguments(&arguments).map(|(refs, arguments)| Plant {
+            id,
+            placement,
+            type_key: host.spawn.kind.key,
+            constructor: host.spawn.constructor,
+            refs,
+            arguments,
+            owner,
+            known: Known::Placed,
+            done,
+        });
+        let made = planted.and_then(|plant| self.plant(plant));
+        match made {
+            Ok(()) => {}
+            Err(NotPlanted::Arguments(error)) => {
+                failed(Err(request::Failure::Arguments(error.to_string().into())));
+            }
+            Err(NotPlanted::UnknownType | NotPlanted::UnknownConstructor) => failed(Err(request::Failure::Unknown)),
+        }
+    }
+
+    /// Takes an actor that the head placed here and whose constructor never left this process.
+    pub(crate) fn host_placed(&self, actor: Arc<dyn Hosted>, owner: Option<Life>) -> Result<(), CallError> {
+        self.admit(Entry { actor, owner, known: Known::Placed })
+    }
+
+    /// The head ends an actor here.
+    pub(super) fn end_ordered(&self, actor: ActorId, placement: Placement, how: How, why: &Gone) {
+        let Some(hosted) = self.actors().get(actor).filter(|hosted| hosted.placement() == placement) else {
+            // It ended meanwhile, and said so; or never came to be.
+            return self.client().report(request::Ended { actor, placement, why: why.clone() });
+        };
+        match how {
+            How::Stop => hosted.stop(),
+            How::Kill => hosted.close(end_reason(why)),
+        }
+    }
+
+    fn plant(&self, plant: Plant<'_>) -> Result<(), NotPlanted> {
+        let registered = self.registry().get(plant.type_key).ok_or(NotPlanted::UnknownType)?;
+        let constructor = registered.constructors.iter().find(|each| each.message.key == plant.constructor);
+        let constructor = constructor.ok_or(NotPlanted::UnknownConstructor)?;
+        let (owner, known) = (plant.owner, plant.known);
+        let here: &NodeRef = self.here();
+        (constructor.spawn)(Planting {
+            id: plant.id,
+            placement: plant.placement,
+            host: self.shared(),
+            here,
+            refs: plant.refs,
+            arguments: plant.arguments,
+            register: &|actor| self.admit(Entry { actor, owner, known }),
+            done: plant.done,
+        })
+        .map_err(NotPlanted::Arguments)
+    }
+}
+
+/// An actor to make from encoded arguments.
+struct Plant<'a> {
+    id: ActorId,
+    placement: Placement,
+    type_key: Key,
+    constructor: Key,
+    refs: Vec<Ref>,
+    arguments: &'a [u8],
+    owner: Option<Life>,
+    known: Known,
+    done: Box<dyn FnOnce(Planted) + Send>,
+}
+
+/// Why an actor was not made, before its constructor ran.
+enum NotPlanted {
+    UnknownType,
+    UnknownConstructor,
+    Arguments(DecodeError),
+}
+
+/// How a constructor ended, as the head is told.
+fn made(planted: Planted) -> Result<(), request::Failure> {
+    match planted {
+        Planted::Alive => Ok(()),
+        Planted::App(error, refs, text) => {
+            let error = if refs.is_empty() { error.into() } else { Bytes::new() };
+            Err(request::Failure::Error { error, text: text.into() })
+        }
+        Planted::Failed(CallError::Panicked { message, .. }) => Err(request::Failure::Panicked(message.into())),
+        Planted::Failed(error) => Err(request::Failure::Error { error: Bytes::new(), text: error.to_string().into() }),
+    }
+}
+
+/// How a constructor ended, as the peer that asked for it is told.
+fn answer_spawn(to: &Answering, planted: Planted) {
+    match planted {
+        Planted::Alive => ask::answer_value(&*to.peer, to.call, &()),
+        Planted::Failed(error) => send_fault(to, &error),
+        Planted::App(body, refs, _) => with_scratch(|_, packet| {
+            let outcome = Outcome::App { refs: List::Items(&refs), body: &body };
+            Answer { call: to.call, outcome }.encode(packet);
+            to.peer.answer(to.call, packet);
+        }),
+    }
+}
+
+/// A constructor's arguments for the head to keep: their references, then their body.
+pub(crate) fn join_arguments(refs: &[Ref], body: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(body.len() + 1);
+    List::Items(refs).put(&mut bytes);
+    bytes.extend_from_slice(body);
+    bytes.into()
+}
+
+fn split_arguments(bytes: &[u8]) -> Result<(Vec<Ref>, &[u8]), NotPlanted> {
+    let mut reader = Reader::new(bytes);
+    let refs =
+        List::<Ref>::read(&mut reader, MESSAGE_REFS).map_err(|_| NotPlanted::Arguments(DecodeError::Truncated))?;
+    Ok((refs.iter().collect(), reader.rest()))
+}
+
+/// Why the head ended an actor, as its callers are told.
+pub(crate) fn end_reason(why: &Gone) -> EndReason {
+    match why {
+        Gone::Stopped => EndReason::Stopped,
+        Gone::Killed => EndReason::Killed,
+        Gone::Panicked(message) => EndReason::Panicked { message: message.to_string() },
+        Gone::Unmade(_) => EndReason::NotConstructed,
+        Gone::OwnerEnded { .. } => EndReason::OwnerDied,
+        Gone::NodeEnded { .. } | Gone::Lost => EndReason::NodeDied,
+    }
+}

@@ -1,0 +1,68 @@
+//! What must hold whatever happens: PROTOCOLS I1 to I6 and L1 to L5, each kept by a ledger of what was seen. The ledgers know
+//! nothing of the machines that are checked: they are told of packets, calls, records and begins, and compare.
+//!
+//! ```text
+//! packets  I1 I5   what was sent under each number, what was applied, what is on its way
+//! calls    I2 I3 I4 I6   first sends, begins, refusals, ends
+//! lives    L1 L2 L3 L4 L5   what is on disk, who hosts what, who accepted what
+//! ```
+
+use std::fmt;
+
+pub(super) mod calls;
+pub(super) mod lives;
+pub(super) mod packets;
+
+#[cfg(test)]
+mod tests;
+
+/// A numbered invariant of PROTOCOLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Each packet is applied at most once, in channel order.
+    I1,
+    /// A call begins at most once in an incarnation.
+    I2,
+    /// Calls of a stream begin in order of first send.
+    I3,
+    /// No is never said of a call that began.
+    I4,
+    /// A link holds no more than its windows, a mailbox no more than its capacity and the credit given.
+    I5,
+    /// Every ask ends, once.
+    I6,
+    /// Never two incarnations of an actor that both may begin calls.
+    L1,
+    /// Who accepted an incarnation, or a life, accepts no earlier one.
+    L2,
+    /// Nothing is said or placed again before it is on disk.
+    L3,
+    /// No life ends by time before a full lease.
+    L4,
+    /// Epochs only rise, and at most one head is obeyed.
+    L5,
+    /// When all is mended, head and nodes agree who lives, what runs where and what it takes.
+    Settled,
+}
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.what)
+    }
+}
+
+pub(super) type Checked<T = ()> = Result<T, Violation>;
+
+/// An error unless `holds`.
+pub(super) fn hold(holds: bool, rule: Rule, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Violation { rule, what: what() }) }
+}

@@ -1,0 +1,142 @@
+//! The simulation: a whole cluster in one thread, from one seed. It drives the real state machines of head, lives and links
+//! ([`Directory`](crate::directory::Directory), [`NodeLife`](crate::node::core::life::NodeLife),
+//! [`Link`](crate::node::core::link::Link)) on virtual clocks, a virtual network and a virtual disk; scripts stand for user
+//! code. PROTOCOLS I1 to I6 and L1 to L5 are checked at every step.
+//!
+//! ```text
+//! world     events by (time, serial); who is where            stage     what all of them share
+//! head      the head's process: doors, disk                    clock     a machine's CLOCK_BOOTTIME
+//! node      a node's process: its life    requests  to head    network   connections that delay, break, go dark
+//! links     sessions and batches          routes    callers    faults    what goes wrong
+//! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
+//! ```
+//!
+//! A seed replays exactly: no clock, no thread, no hash map; one stream of randomness a component; equal seeds give equal
+//! hashes of their traces.
+
+use std::fmt;
+use std::time::Duration;
+
+mod checks;
+mod clock;
+mod faults;
+mod handlers;
+mod head;
+mod hosting;
+mod links;
+mod load;
+mod network;
+mod node;
+mod random;
+mod requests;
+mod routes;
+mod script;
+mod stage;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use checks::{Rule, Violation};
+
+/// A bug to plant, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Requests are handed to mailboxes twice, now and then.
+    Redelivers,
+    /// A node counts its lease from when a beat was answered, not from when it was sent.
+    LeaseFromAnswer,
+    /// A caller is told of an answer twice, now and then.
+    RepeatsAnswers,
+    /// An actor that is killed says No of the calls that it had begun.
+    DeniesBegun,
+    /// The head answers before its records are on disk.
+    AnswersBeforeSync,
+    /// A host does not report that an actor has ended.
+    ForgetsEnd,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 6] = [
+        Bug::Redelivers,
+        Bug::LeaseFromAnswer,
+        Bug::RepeatsAnswers,
+        Bug::DeniesBegun,
+        Bug::AnswersBeforeSync,
+        Bug::ForgetsEnd,
+    ];
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bug::Redelivers => "redelivers",
+            Bug::LeaseFromAnswer => "lease-from-answer",
+            Bug::RepeatsAnswers => "repeats-answers",
+            Bug::DeniesBegun => "denies-begun",
+            Bug::AnswersBeforeSync => "answers-before-sync",
+            Bug::ForgetsEnd => "forgets-end",
+        })
+    }
+}
+
+/// How a seed is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The bug to plant.
+    pub bug: Option<Bug>,
+    /// Whether to keep a line for everything that happens.
+    pub verbose: bool,
+}
+
+/// What a seed came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Of all that happened, in its order.
+    pub hash: u64,
+    /// Events.
+    pub events: u64,
+    /// Calls made.
+    pub calls: u64,
+    /// How often one began.
+    pub begun: u64,
+    /// Lives of nodes.
+    pub lives: u64,
+    /// By the world's clock.
+    pub time: Duration,
+}
+
+/// A seed in which a rule did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub violation: Violation,
+    /// What happened until then, by the world's clock.
+    pub time: Duration,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {} at {:?}: {}", self.seed, self.time, self.violation)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Runs one seed.
+///
+/// # Errors
+/// A rule did not hold.
+pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
+    run_told(seed, options).0
+}
+
+/// Runs one seed and tells what happened, line by line, if the options say so.
+pub fn run_told(seed: u64, options: &Options) -> (Result<Report, Box<Failure>>, Vec<String>) {
+    let (report, violation, lines) = world::World::new(seed, options).run();
+    let failure = violation.map(|violation| Box::new(Failure { seed, violation, time: report.time }));
+    (failure.map_or(Ok(report), Err), lines)
+}

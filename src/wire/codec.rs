@@ -1,0 +1,195 @@
+//! User values as MessagePack with field names: the only file that names `rmp_serde`.
+//!
+//! Before a body is decoded it is walked once without allocating: its depth, every declared length and that it is one
+//! whole value are checked there, so that nothing a peer declares is believed by a `Deserialize` implementation.
+//!
+//! Handles and references inside a message do not travel in its body. While a message is encoded, [`scope::put`]
+//! collects them into the list beside it; while it is decoded, [`scope::take`] attaches them to the node that decodes.
+
+use super::packet::Ref;
+use crate::limits::{BODY_DEPTH, MESSAGE_REFS};
+use rmp_serde::decode::Error as ReadError;
+use rmp_serde::encode::Error as WriteError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::Any;
+use std::sync::Arc;
+
+mod skim;
+
+/// Why a value cannot be encoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// It nests deeper than [`BODY_DEPTH`].
+    #[error("the value nests deeper than {BODY_DEPTH} levels: flatten it, or send it as an object")]
+    TooDeep,
+    /// It holds more handles and references than [`MESSAGE_REFS`].
+    #[error("the message holds more than {MESSAGE_REFS} handles and references: put them into an object")]
+    TooManyRefs,
+    /// Its `Serialize` implementation says so.
+    #[error("the value does not serialize: {0}")]
+    Value(String),
+}
+
+/// Why a body does not decode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It nests deeper than [`BODY_DEPTH`].
+    #[error("the body nests deeper than {BODY_DEPTH} levels")]
+    TooDeep,
+    /// It ends early, or declares more than it holds.
+    #[error("the body ends in the middle of a value")]
+    Truncated,
+    /// It goes on after its value.
+    #[error("the body goes on after its value")]
+    Trailing,
+    /// A byte that MessagePack never uses.
+    #[error("the body is no MessagePack")]
+    Reserved,
+    /// It is not what the type expects.
+    #[error("the body is no such value: {0}")]
+    Value(String),
+}
+
+/// Appends `value`; on an error `out` is as it was.
+pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let start = out.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+    let encoded = value.serialize(&mut serializer).map_err(|error| match error {
+        WriteError::DepthLimitExceeded => EncodeError::TooDeep,
+        other => EncodeError::Value(other.to_string()),
+    });
+    let checked = encoded.and_then(|()| match skim::check(&out[start..]) {
+        Ok(()) => Ok(()),
+        Err(DecodeError::TooDeep) => Err(EncodeError::TooDeep),
+        // A `Serialize` that announces one length and writes another.
+        Err(other) => Err(EncodeError::Value(other.to_string())),
+    });
+    if checked.is_err() {
+        out.truncate(start);
+    }
+    checked
+}
+
+/// Decodes a whole body.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    skim::check(body)?;
+    T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(body)).map_err(|error| match error {
+        ReadError::DepthLimitExceeded => DecodeError::TooDeep,
+        other => DecodeError::Value(other.to_string()),
+    })
+}
+
+/// Appends a message's body and gives the references inside it; on an error `out` is as it was.
+pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Vec<Ref>, EncodeError> {
+    let (encoded, refs) = scope::collect(|| encode(value, out));
+    match (encoded, refs) {
+        (Ok(()), Some(refs)) => Ok(refs),
+        (Err(error), Some(_)) => Err(error),
+        (_, None) => Err(EncodeError::TooManyRefs),
+    }
+}
+
+/// Decodes a message's body, its handles attached to `node`.
+pub fn decode_message<T: DeserializeOwned>(
+    body: &[u8],
+    refs: Vec<Ref>,
+    node: &Arc<dyn Any + Send + Sync>,
+) -> Result<T, DecodeError> {
+    scope::attach(refs, node, || decode(body))
+}
+
+/// The scope of one encoding or decoding, for the `Serialize` and `Deserialize` of handles and references.
+pub mod scope {
+    use super::{Any, Arc, MESSAGE_REFS, Ref};
+    use std::cell::RefCell;
+
+    enum Scope {
+        Encoding { refs: Vec<Ref>, full: bool },
+        Decoding { refs: Vec<Ref>, node: Arc<dyn Any + Send + Sync> },
+    }
+
+    thread_local! {
+        static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+    }
+
+    /// Why a handle or reference cannot be encoded or decoded here.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+    #[non_exhaustive]
+    pub enum ScopeError {
+        /// No message is being encoded on this thread.
+        #[error("handles and references can only be serialized inside a message or an object; `to_token()` gives text")]
+        NotEncoding,
+        /// No message is being decoded on this thread.
+        #[error("handles and references can only be deserialized out of a message or an object that holds them")]
+        NotDecoding,
+        /// The message holds too many.
+        #[error("a message holds {MESSAGE_REFS} handles and references at most: put them into an object")]
+        TooMany,
+        /// The body names a reference that its list does not have.
+        #[error("the body names reference {0}, which its message does not hold")]
+        Missing(u32),
+    }
+
+    /// Puts the outer scope back, also when the inner one panics.
+    struct Restore(Option<Scope>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SCOPE.replace(self.0.take());
+        }
+    }
+
+    fn enter(scope: Scope) -> Restore {
+        Restore(SCOPE.replace(Some(scope)))
+    }
+
+    /// Runs `encoding` and gives what it put; none if that was too many.
+    pub(super) fn collect<R>(encoding: impl FnOnce() -> R) -> (R, Option<Vec<Ref>>) {
+        let outer = enter(Scope::Encoding { refs: Vec::new(), full: false });
+        let result = encoding();
+        let put = SCOPE.take();
+        drop(outer);
+        match put {
+            Some(Scope::Encoding { refs, full: false }) => (result, Some(refs)),
+            _ => (result, None),
+        }
+    }
+
+    /// Runs `decoding` with `refs` to take.
+    pub(super) fn attach<R>(refs: Vec<Ref>, node: &Arc<dyn Any + Send + Sync>, decoding: impl FnOnce() -> R) -> R {
+        let _outer = enter(Scope::Decoding { refs, node: Arc::clone(node) });
+        decoding()
+    }
+
+    /// Adds a reference to the message being encoded; the body holds its index.
+    pub fn put(reference: Ref) -> Result<u32, ScopeError> {
+        SCOPE.with_borrow_mut(|scope| match scope {
+            Some(Scope::Encoding { refs, full }) => {
+                *full |= refs.len() >= MESSAGE_REFS;
+                if *full {
+                    return Err(ScopeError::TooMany);
+                }
+                refs.push(reference);
+                u32::try_from(refs.len() - 1).map_err(|_| ScopeError::TooMany)
+            }
+            _ => Err(ScopeError::NotEncoding),
+        })
+    }
+
+    /// The reference at an index of the message being decoded, and the node that decodes it.
+    pub fn take(index: u32) -> Result<(Ref, Arc<dyn Any + Send + Sync>), ScopeError> {
+        SCOPE.with_borrow(|scope| match scope {
+            Some(Scope::Decoding { refs, node }) => {
+                let reference = refs.get(index as usize).ok_or(ScopeError::Missing(index))?;
+                Ok((*reference, Arc::clone(node)))
+            }
+            _ => Err(ScopeError::NotDecoding),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

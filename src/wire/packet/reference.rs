@@ -1,0 +1,111 @@
+//! References as they travel: the typed list beside a body, and the counts that owners and holders exchange.
+//!
+//! ```text
+//! ref      = 01 . actor . type u64 . host life varint . placement varint . detached u8
+//! count    = 01 . actor . run varint . n varint        the actors of one life from `serial` on, `run` of them, n each
+//! ```
+//!
+//! Tag 02 is kept for objects in both.
+
+use crate::id::{ActorId, Key, Life, Placement};
+use crate::wire::bytes::{Element, Reader, WireError, put_varint};
+
+const ACTOR: u8 = 1;
+
+/// A reference inside a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ref {
+    /// A handle of an actor.
+    Actor {
+        /// Which actor.
+        actor: ActorId,
+        /// The key of its type.
+        type_key: Key,
+        /// The life of the node that hosts it, as far as the sender knew.
+        host: Life,
+        /// Where it was put, as far as the sender knew.
+        placement: Placement,
+        /// Whether the head owns it.
+        detached: bool,
+    },
+}
+
+impl Element<'_> for Ref {
+    const WHAT: &'static str = "a list of references";
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match *self {
+            Ref::Actor { actor, type_key, host, placement, detached } => {
+                out.push(ACTOR);
+                actor.put(out);
+                out.extend_from_slice(&type_key.0.to_le_bytes());
+                put_varint(out, host.0);
+                put_varint(out, placement.0);
+                out.push(u8::from(detached));
+            }
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        match reader.u8("a reference")? {
+            ACTOR => Ok(Ref::Actor {
+                actor: ActorId::read(reader)?,
+                type_key: Key(reader.u64("a reference")?),
+                host: Life(reader.varint("a reference")?),
+                placement: Placement(reader.varint("a reference")?),
+                detached: match reader.u8("a reference")? {
+                    0 => false,
+                    1 => true,
+                    tag => return Err(WireError::Tag { what: "whether a reference is detached", tag }),
+                },
+            }),
+            tag => Err(WireError::Tag { what: "a reference", tag }),
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Counted {
+    /// An actor's lifetime.
+    Actor(ActorId),
+}
+
+/// So many references to each of a run of things with rising serials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The first of the run.
+    pub first: Counted,
+    /// How many things.
+    pub run: u32,
+    /// How many references to each.
+    pub n: u64,
+}
+
+impl Element<'_> for Count {
+    const WHAT: &'static str = "a list of counts";
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self.first {
+            Counted::Actor(actor) => {
+                out.push(ACTOR);
+                actor.put(out);
+            }
+        }
+        put_varint(out, u64::from(self.run));
+        put_varint(out, self.n);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        match reader.u8("a count")? {
+            ACTOR => Ok(Count {
+                first: Counted::Actor(ActorId::read(reader)?),
+                run: reader.varint32("a count's run")?,
+                n: reader.varint("a count")?,
+            }),
+            tag => Err(WireError::Tag { what: "a count", tag }),
+        }
+    }
+}

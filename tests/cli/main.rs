@@ -1,0 +1,5 @@
+//! The `mobula` command and the nodes that it serves, as real processes over TCP.
+
+mod cluster;
+mod messages;
+mod support;

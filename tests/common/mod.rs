@@ -1,0 +1,173 @@
+//! What tests of whole clusters share: bounded waits, other processes, and what must be gone afterwards.
+#![allow(dead_code, reason = "each test binary takes what it needs")]
+
+use mobula::Cluster;
+use mobula::id::NodeId;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long anything in a test may take.
+pub const BOUND: Duration = Duration::from_secs(20);
+/// Within this, a death that is proved is known to all that waited for the dead (PROTOCOLS §2.4).
+pub const DETECTION: Duration = Duration::from_secs(1);
+
+/// Fails a test that waits for what does not come.
+pub async fn bounded<F: IntoFuture>(work: F) -> F::Output {
+    tokio::time::timeout(BOUND, work.into_future()).await.expect("the test ends within its bound")
+}
+
+/// Polls a condition that others bring about; the pause only keeps the core free for them.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, waiting).await.unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
+/// Ends a process as no process can prevent.
+pub fn kill(process: u32) {
+    signal(process, rustix::process::Signal::KILL);
+}
+
+/// Sends a signal to a process that runs.
+pub fn signal(process: u32, signal: rustix::process::Signal) {
+    let process = rustix::process::Pid::from_raw(process.cast_signed()).expect("a process id");
+    rustix::process::kill_process(process, signal).expect("a process that runs");
+}
+
+/// Whether a process runs. One that has ended does not, though nobody may have taken its status yet.
+pub fn runs(process: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+    !matches!(state, None | Some(b'Z' | b'X'))
+}
+
+/// Bytes of memory that a process has resident.
+pub fn resident(process: u32) -> usize {
+    let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+}
+
+/// The nodes that host actors, in the order in which they joined, with their processes.
+pub fn workers(cluster: &Cluster) -> Vec<(NodeId, u32)> {
+    let hosts = cluster.nodes().into_iter().filter(|node| node.hosts_actors);
+    hosts.map(|node| (node.id, node.process)).collect()
+}
+
+/// What a cluster must not leave behind.
+pub struct Traces {
+    processes: Vec<u32>,
+    folders: Vec<PathBuf>,
+}
+
+impl Traces {
+    /// Those of a cluster that this process started.
+    pub fn of(cluster: &Cluster) -> Traces {
+        let addresses = cluster.nodes().into_iter().flat_map(|node| node.addresses);
+        let folder = |address: String| address.strip_prefix("ipc://").map(PathBuf::from);
+        let folders = addresses.chain(cluster.addresses()).filter_map(folder).collect();
+        Traces { processes: cluster.worker_processes(), folders }
+    }
+
+    /// Fails if anything is left.
+    pub fn are_gone(&self) {
+        for process in &self.processes {
+            assert!(!runs(*process), "worker process {process} was left behind");
+        }
+        for folder in &self.folders {
+            assert!(!folder.exists(), "{} was left behind", folder.display());
+        }
+    }
+}
+
+/// Ends a cluster, and looks whether it left anything.
+pub async fn ends_without_a_trace(cluster: Cluster) {
+    let traces = Traces::of(&cluster);
+    bounded(cluster.shutdown()).await;
+    traces.are_gone();
+}
+
+/// Says which part this process plays in a test of another process.
+const PART: &str = "MOBULA_TEST_PART";
+
+/// The part that another process of this test binary is to play, if this is one.
+pub fn part() -> Option<String> {
+    std::env::var(PART).ok()
+}
+
+/// Says something to the process that started this one.
+pub fn report(word: &str, more: impl std::fmt::Display) {
+    // The test harness may have begun a line.
+    println!("\n@{word} {more}");
+}
+
+/// A process that runs this test binary's test `plays` in a part. It is killed when dropped.
+pub struct Player {
+    child: Child,
+    said: mpsc::Receiver<String>,
+}
+
+impl Player {
+    pub fn start(part: &str, environment: &[(&str, &Path)]) -> Player {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "plays", "--nocapture"]).env(PART, part);
+        command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let (say, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = say.send(line); // the test may be over
+            }
+        });
+        Player { child, said }
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has reported `word`, and gives what it added.
+    pub async fn reported(&mut self, word: &str) -> String {
+        let start = format!("@{word} ");
+        let mut found = None;
+        until(word, || {
+            while let Ok(line) = self.said.try_recv() {
+                found = line.strip_prefix(&start).map(str::to_owned).or(found.take());
+            }
+            found.is_some()
+        })
+        .await;
+        found.unwrap_or_default()
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself, in success.
+    pub async fn ends(mut self) {
+        let mut status = None;
+        until("the other process to end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

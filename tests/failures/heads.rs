@@ -1,0 +1,154 @@
+//! Heads that die, and their nodes.
+
+use crate::actors::{Gate, Sloth};
+use crate::common::*;
+use mobula::net::{ClusterKey, Identity};
+use mobula::prelude::*;
+use mobula::{ClusterBuilder, LookupError, SpawnError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the nodes of these tests wait for a head.
+const HEAD_WAIT: Duration = Duration::from_millis(700);
+
+/// The keys of a cluster whose head is a process of its own, and its address; in files, for other processes.
+pub(crate) struct Keys {
+    pub(crate) key: ClusterKey,
+    pub(crate) head: Identity,
+    pub(crate) address: String,
+    folder: PathBuf,
+    _kept: Option<tempfile::TempDir>,
+}
+
+const FOLDER: &str = "MOBULA_TEST_FOLDER";
+
+impl Keys {
+    pub(crate) fn new() -> Keys {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, head) = ClusterKey::generate().unwrap();
+        key.save(&folder.path().join("key")).unwrap();
+        head.save(&folder.path().join("head")).unwrap();
+        let (address, path) = (address(folder.path()), folder.path().to_owned());
+        Keys { key, head, address, folder: path, _kept: Some(folder) }
+    }
+
+    /// Those that the process that started this one has made.
+    pub(crate) fn given() -> Keys {
+        let folder = PathBuf::from(std::env::var_os(FOLDER).expect("the folder of the keys"));
+        let key = ClusterKey::load(&folder.join("key")).unwrap();
+        let head = Identity::load(&folder.join("head")).unwrap();
+        Keys { key, head, address: address(&folder), folder, _kept: None }
+    }
+
+    pub(crate) fn environment(&self) -> [(&str, &Path); 1] {
+        [(FOLDER, &self.folder)]
+    }
+
+    pub(crate) fn driver(&self) -> ClusterBuilder {
+        Cluster::connect(&self.address).cluster_key(self.key.clone()).head_wait(HEAD_WAIT)
+    }
+
+    pub(crate) fn worker(&self) -> ClusterBuilder {
+        Cluster::builder().worker_of(&self.address).cluster_key(self.key.clone()).head_wait(HEAD_WAIT)
+    }
+
+    /// A head in a process of its own, ready.
+    pub(crate) async fn head(&self) -> Player {
+        let mut head = Player::start("head", &self.environment());
+        head.reported("ready").await;
+        head
+    }
+}
+
+fn address(folder: &Path) -> String {
+    format!("ipc://{}", folder.join("sockets").display())
+}
+
+/// Runs a head alone until it is killed.
+pub(crate) fn head() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let keys = Keys::given();
+        let head = Cluster::builder().head().listen(&keys.address).cluster_key(keys.key).identity(keys.head);
+        let head = bounded(head).await.unwrap();
+        report("ready", head.node_id());
+        std::future::pending::<()>().await;
+    });
+}
+
+/// Waits until this node knows just these as hosts of actors, none of them in doubt.
+async fn knows_worker(cluster: &Cluster, worker: &Cluster) {
+    let is_it = |node: &mobula::NodeInfo| node.id == worker.node_id() && !node.suspect;
+    until("the worker among the members", || {
+        let nodes = cluster.nodes();
+        nodes.iter().any(is_it) && nodes.iter().filter(|node| node.hosts_actors).count() == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_on_while_the_head_is_away_and_what_needs_it_says_so_in_time() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let worker = bounded(keys.worker()).await.unwrap();
+    let driver = bounded(keys.driver()).await.unwrap();
+    knows_worker(&driver, &worker).await;
+    let gate = bounded(Gate::spawn(&driver)).await.unwrap();
+    let sloth = bounded(Sloth::spawn(&driver, &gate).name("sloth")).await.unwrap();
+    bounded(sloth.note(1)).await.unwrap();
+
+    head.kill();
+    bounded(sloth.note(2)).await.unwrap();
+    let asked = Instant::now();
+    let found = bounded(Sloth::lookup(&driver, "sloth")).await.unwrap_err();
+    assert!(matches!(found, LookupError::Head(_)), "{found:?}");
+    assert!(found.to_string().contains("the head has been away"), "{found}");
+    let made = bounded(Sloth::spawn(&driver, &gate).name("other")).await.unwrap_err();
+    assert!(matches!(made, SpawnError::Head(_)), "{made:?}");
+    let waited = asked.elapsed();
+    assert!(waited >= HEAD_WAIT && waited < 2 * HEAD_WAIT + DETECTION, "{waited:?}");
+    // Where ephemeral actors of this type may go was said before.
+    let ephemeral = bounded(Gate::spawn(&driver)).await.unwrap();
+    bounded(ephemeral.arrive()).await.unwrap();
+    assert_eq!(bounded(sloth.noted()).await, Ok(vec![1, 2]));
+    bounded(driver.shutdown()).await;
+    bounded(worker.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_join_a_head_that_starts_anew_under_new_lives_and_without_their_actors() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let worker = bounded(keys.worker()).await.unwrap();
+    let driver = bounded(keys.driver()).await.unwrap();
+    knows_worker(&driver, &worker).await;
+    let life = |cluster: &Cluster, of: &Cluster| {
+        let nodes = cluster.nodes().into_iter();
+        nodes.filter(|node| node.id == of.node_id()).map(|node| node.life).max()
+    };
+    let before = life(&driver, &worker).unwrap().max(life(&driver, &driver).unwrap());
+    let gate = bounded(Gate::spawn(&driver)).await.unwrap();
+    let sloth = bounded(Sloth::spawn(&driver, &gate).name("sloth")).await.unwrap();
+    let held = tokio::spawn(sloth.hold());
+    bounded(gate.opens_at(1)).await.unwrap();
+
+    head.kill();
+    let head = keys.head().await;
+    assert!(bounded(held).await.unwrap().is_err());
+    until("both under new lives", || {
+        [&worker, &driver].iter().all(|of| life(&driver, of).is_some_and(|life| life > before))
+    })
+    .await;
+    knows_worker(&driver, &worker).await;
+    let lost = bounded(sloth.note(1)).await.unwrap_err();
+    assert_eq!(lost.executed(), mobula::Executed::No, "{lost}");
+    assert!(matches!(bounded(Sloth::lookup(&driver, "sloth")).await, Err(LookupError::NotFound(_))));
+    let gate = bounded(Gate::spawn(&driver)).await.unwrap();
+    let again = bounded(Sloth::spawn(&driver, &gate).name("sloth")).await.unwrap();
+    bounded(again.note(4)).await.unwrap();
+    assert_eq!(bounded(again.noted()).await, Ok(vec![4]));
+    assert_ne!(again.id(), sloth.id(), "no identity is given twice");
+    bounded(driver.shutdown()).await;
+    bounded(worker.shutdown()).await;
+    head.kill();
+}

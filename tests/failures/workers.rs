@@ -1,0 +1,73 @@
+//! Workers that die.
+
+use crate::actors::{Gate, Sloth};
+use crate::common::*;
+use futures::StreamExt;
+use mobula::prelude::*;
+use mobula::{EndReason, Executed, SpawnError, TryTellError};
+use std::time::Instant;
+
+#[track_caller]
+fn node_died<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallError<E>>) -> Executed {
+    match result {
+        Err(CallError::NodeDied { executed, .. }) => executed,
+        other => panic!("the node died: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_waits_for_a_killed_worker_ends_at_once_and_says_so() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let traces = Traces::of(&cluster);
+    let [(lives, _), (dies, victim)] = workers(&cluster)[..] else { panic!("two workers") };
+    let gate = bounded(Gate::spawn(&cluster).on(lives)).await.unwrap();
+    let busy = bounded(Sloth::spawn(&cluster, &gate).on(dies)).await.unwrap();
+    let talker = bounded(Sloth::spawn(&cluster, &gate).on(dies)).await.unwrap();
+    let asker = bounded(Sloth::spawn(&cluster, &gate).on(lives)).await.unwrap();
+    let target = bounded(Sloth::spawn(&cluster, &gate).on(dies).name("target")).await.unwrap();
+
+    let runs = tokio::spawn(busy.hold());
+    let across = tokio::spawn(asker.relay(&target));
+    let mut items = talker.stall();
+    for item in 0..3 {
+        assert_eq!(bounded(items.next()).await, Some(Ok(item)));
+    }
+    let made = tokio::spawn(Sloth::spawn_never(&cluster, &gate).on(dies).into_future());
+    let named = tokio::spawn(Sloth::spawn_never(&cluster, &gate).on(dies).name("never").into_future());
+    let watched = tokio::spawn(busy.ended());
+    bounded(gate.opens_at(5)).await.unwrap();
+    let mut waits = busy.note(0);
+    assert!(futures::poll!(&mut waits).is_pending());
+    while busy.note(1).try_tell().is_ok() {}
+    let (mut told, mut queued) = (busy.note(2).tell(), busy.note(3));
+    assert!(futures::poll!(&mut told).is_pending() && futures::poll!(&mut queued).is_pending());
+    let next = tokio::spawn(async move { items.next().await });
+
+    kill(victim);
+    let killed = Instant::now();
+    assert_eq!(node_died(bounded(runs).await.unwrap()), Executed::Maybe);
+    assert_eq!(
+        node_died(bounded(across).await.unwrap().map_err(|error| error.into_app::<mobula::Never>().unwrap())),
+        Executed::Maybe
+    );
+    assert_eq!(node_died(bounded(waits).await), Executed::Maybe);
+    assert_eq!(node_died(bounded(told).await), Executed::No);
+    assert_eq!(node_died(bounded(queued).await), Executed::No);
+    assert_eq!(node_died(bounded(next).await.unwrap().unwrap()), Executed::Maybe);
+    assert!(matches!(bounded(made).await.unwrap(), Err(SpawnError::Node(CallError::NodeDied { .. }))));
+    let named = bounded(named).await.unwrap();
+    assert!(matches!(named, Err(SpawnError::NotPlaced(_))), "{named:?}");
+    assert_eq!(bounded(watched).await.unwrap(), Ok(EndReason::NodeDied));
+    assert!(killed.elapsed() < DETECTION, "it took {:?}", killed.elapsed());
+
+    assert_eq!(node_died(bounded(busy.note(4)).await), Executed::No);
+    assert_eq!(node_died(bounded(busy.note(4).tell()).await), Executed::No);
+    assert!(matches!(busy.note(4).try_tell(), Err(TryTellError::Failed(CallError::NodeDied { .. }))));
+    assert!(bounded(Sloth::lookup(&cluster, "target")).await.is_err());
+    assert_eq!(workers(&cluster).len(), 1);
+    let again = bounded(Sloth::spawn(&cluster, &gate).name("target")).await.unwrap();
+    assert_eq!(bounded(again.noted()).await, Ok(vec![]));
+    assert_eq!(bounded(asker.noted()).await, Ok(vec![]));
+    bounded(cluster.shutdown()).await;
+    traces.are_gone();
+}

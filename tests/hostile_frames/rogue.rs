@@ -1,0 +1,279 @@
+//! A member with the right key that speaks the records, and breaks the rules above them. A call that cannot be served is
+//! answered with an error that says why, and the link goes on; a batch that no peer can have sent ends the session.
+
+use crate::common::bounded;
+use crate::node::{Event, Node};
+use crate::place::{At, Place};
+use mobula::Handle;
+use mobula::id::{ActorId, Key, Life, Placement};
+use mobula::net::{Lane, Session};
+use mobula::wire::bytes::{List, put_varint};
+use mobula::wire::codec;
+use mobula::wire::frame::{Batch, Header, Hello, Section};
+use mobula::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Request, Settle, Spawn, Work};
+use std::collections::BTreeMap;
+
+const FIRST: Placement = Placement(1);
+/// The session's number, by its dialer.
+const SESSION: u64 = 1;
+/// Lives that no head has given yet are taken for those of nodes that joined a moment ago.
+const SOME_LIFE: u64 = 1 << 60;
+
+/// The rogue's end of a link to the worker.
+struct Rogue {
+    node: Node,
+    session: Session,
+    sent: u64,
+    heard: u64,
+}
+
+/// What the rogue is answered.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Value(Vec<u8>),
+    Fault(Executed, String),
+}
+
+impl Rogue {
+    /// A member whose session with the worker has begun, hellos included.
+    async fn greeted(place: &Place, life: u64) -> Rogue {
+        let mut rogue = Rogue::silent(place).await;
+        let hello =
+            Hello { life: Life(life), to: place.worker.life, session: SESSION, received_work: 0, received_settle: 0 };
+        let mut batch = Vec::new();
+        hello.encode(&mut batch);
+        rogue.session.send(&batch).await.unwrap();
+        let (_, heard) = rogue.node.batch().await;
+        assert!(matches!(Batch::decode(&heard), Ok(Batch::Hello(_))), "{heard:?}");
+        rogue
+    }
+
+    /// A member with a session, over which it has said nothing.
+    async fn silent(place: &Place) -> Rogue {
+        let mut node = Node::start(place.member()).await;
+        let session = node.dial_at(place.worker.id, &place.address(At::Worker), Lane::Calls).await.unwrap();
+        node.session().await;
+        Rogue { node, session, sent: 0, heard: 0 }
+    }
+
+    fn header(&self) -> Header {
+        Header { session: SESSION, ack_work: 0, ack_settle: self.heard, room_work: 1 << 20, echo: false }
+    }
+
+    /// Sends work packets, whatever they hold.
+    async fn send(&mut self, packets: &[Vec<u8>]) {
+        let mut section = Vec::new();
+        for packet in packets {
+            put_varint(&mut section, packet.len() as u64);
+            section.extend_from_slice(packet);
+        }
+        let mut batch = Vec::new();
+        self.header().encode(false, true, &mut batch);
+        Section::begin(self.sent + 1, section.len(), &mut batch);
+        batch.extend_from_slice(&section);
+        self.sent += packets.len() as u64;
+        self.session.send(&batch).await.unwrap();
+    }
+
+    /// Waits for the answers of so many calls.
+    async fn answers(&mut self, count: usize) -> BTreeMap<u64, Said> {
+        let mut answers = BTreeMap::new();
+        while answers.len() < count {
+            let (_, heard) = self.node.batch().await;
+            let Ok(Batch::Packets { settle, .. }) = Batch::decode(&heard) else { panic!("packets, not {heard:?}") };
+            for packet in settle.packets() {
+                let (number, packet) = packet.unwrap();
+                assert_eq!(number, self.heard + 1, "settle packets come in their order");
+                self.heard = number;
+                if let Ok(Settle::Answer(Answer { call, outcome })) = Settle::decode(packet) {
+                    let said = match outcome {
+                        Outcome::Value { body, .. } => Said::Value(body.to_vec()),
+                        Outcome::Error { executed, fault } => Said::Fault(executed, name(&fault)),
+                        other => panic!("{other:?}"),
+                    };
+                    assert!(answers.insert(call, said).is_none(), "one answer a call");
+                }
+            }
+        }
+        answers
+    }
+
+    /// Sends these bytes as a batch; the session ends, and nobody else's.
+    async fn ends_for(mut self, place: &Place, what: &str, batch: &[u8]) {
+        // It may be closed while this is on its way.
+        let _ = self.session.send(batch).await;
+        loop {
+            match self.node.next().await {
+                Event::Closed(id, _) if id == self.session.id() => break,
+                Event::Closed(..) | Event::Session(_) => panic!("{what}: it has one session"),
+                Event::Batch(..) => {}
+            }
+        }
+        bounded(self.node.net.close()).await;
+        place.is_undisturbed().await;
+    }
+}
+
+fn name(fault: &CallFault<'_>) -> String {
+    format!("{fault:?}").split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+}
+
+fn encoded(work: Work<'_>) -> Vec<u8> {
+    let mut packet = Vec::new();
+    work.encode(&mut packet);
+    packet
+}
+
+/// A call of the witness's `echo`, as its handle would send it.
+fn echo<'a>(place: &Place, body: &'a [u8]) -> Request<'a> {
+    Request {
+        flags: Flags::ASK,
+        stream: 0,
+        time_left: None,
+        placement: FIRST,
+        actor: place.witness.id(),
+        method: Key::of("echo", "(u64) -> u64"),
+        retries: 0,
+        caller: None,
+        chain: List::Items(&[]),
+        refs: List::Items(&[]),
+        body,
+    }
+}
+
+fn arguments(number: u64) -> Vec<u8> {
+    let mut body = Vec::new();
+    codec::encode(&(number,), &mut body).unwrap();
+    body
+}
+
+/// A body that nests deeper than any may, and one that declares more than there is.
+fn too_deep() -> Vec<u8> {
+    [&[0x91; 10_000][..], &[0xc0]].concat()
+}
+
+fn too_long() -> Vec<u8> {
+    vec![0x91, 0xdd, 0xff, 0xff, 0xff, 0xff]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_cannot_be_served_is_answered_by_its_reason_and_the_link_goes_on() {
+    let place = Place::start().await;
+    let mut rogue = Rogue::greeted(&place, SOME_LIFE).await;
+    let good = arguments(7);
+    let call = echo(&place, &good);
+    let request = |request: Request<'_>| encoded(Work::Request(request));
+    let unmade = ActorId { life: Life(SOME_LIFE), serial: 1 };
+    let spawn = |type_key, arguments: &'static [u8]| {
+        let namespace = "default";
+        let (lifetime, resources) = (Lifetime::Owned, List::Items(&[]));
+        let mut body = Vec::new();
+        Spawn { type_key, lifetime, restarts: 0, namespace, name: None, resources, arguments }.encode(&mut body);
+        body
+    };
+    let witness = Key::of("hostile_frames", "Witness");
+    let (foreign, local) = (spawn(Key(99), b""), spawn(witness, b"\xc1"));
+    let construct = Request { flags: Flags::SPAWN, actor: unmade, method: Key(98), ..call };
+    let mut cut = request(call);
+    cut.truncate(24);
+    let cases = [
+        (request(Request { actor: unmade, ..call }), "NotHere"),
+        (request(Request { placement: Placement(2), ..call }), "NotHere"),
+        (request(Request { method: Key(97), ..call }), "UnknownMethod"),
+        (request(Request { body: b"", ..call }), "Decode"),
+        (request(Request { body: b"\xc1", ..call }), "Decode"),
+        (request(Request { body: &random(3_000), ..call }), "Decode"),
+        (request(Request { body: &too_deep(), ..call }), "Decode"),
+        (request(Request { body: &too_long(), ..call }), "Decode"),
+        (request(Request { body: &foreign, ..construct }), "UnknownType"),
+        (request(Request { body: &local, ..construct }), "UnknownMethod"),
+        (request(Request { body: b"", ..construct }), "Decode"),
+        (cut, "Decode"),
+    ];
+    let before = place.resident(At::Worker);
+    rogue.send(&cases.iter().map(|(packet, _)| packet.clone()).collect::<Vec<_>>()).await;
+    let mut expected = BTreeMap::new();
+    for (at, (_, fault)) in (1..).zip(&cases) {
+        expected.insert(at, Said::Fault(Executed::No, (*fault).to_owned()));
+    }
+    assert_eq!(rogue.answers(cases.len()).await, expected);
+    rogue.send(&[request(call)]).await;
+    assert_eq!(rogue.answers(1).await, BTreeMap::from([(rogue.sent, Said::Value(vec![7]))]));
+    let grown = place.resident(At::Worker).saturating_sub(before);
+    assert!(grown < 4 << 20, "what is declared is not reserved: {grown} bytes");
+    assert_eq!(bounded(place.witness.echoed()).await, Ok(1), "of all that, one call ran");
+    bounded(rogue.node.net.close()).await;
+    place.end().await;
+}
+
+fn random(length: usize) -> Vec<u8> {
+    // The first byte begins nothing, whatever follows.
+    [vec![0xc1], crate::stranger::random_bytes(104_729, length)].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_no_peer_can_have_sent_ends_the_session_and_no_other() {
+    let place = Place::start().await;
+    let body = arguments(7);
+    let packet = encoded(Work::Request(echo(&place, &body)));
+    let answer = Answer { call: 5, outcome: Outcome::Value { refs: List::Items(&[]), body: b"" } };
+    let header = Header { session: SESSION, ack_work: 0, ack_settle: 0, room_work: 1 << 20, echo: false };
+    let batch = |header: Header, settle: bool, first: u64, declared: usize, packets: &[u8]| {
+        let mut batch = Vec::new();
+        header.encode(settle, !settle, &mut batch);
+        Section::begin(first, declared, &mut batch);
+        batch.extend_from_slice(packets);
+        batch
+    };
+    let sized = |packet: &[u8]| {
+        let mut sized = Vec::new();
+        put_varint(&mut sized, packet.len() as u64);
+        sized.extend_from_slice(packet);
+        sized
+    };
+    let one = sized(&packet);
+    let settled = |settle: Settle<'_>| {
+        let mut packet = Vec::new();
+        settle.encode(&mut packet);
+        sized(&packet)
+    };
+    let answered = settled(Settle::Answer(answer));
+    let credited = settled(Settle::Credit { stream: 9, count: 3 });
+    let mut hello = Vec::new();
+    Hello { life: Life(1), to: Life(0), session: 2, received_work: 0, received_settle: 0 }.encode(&mut hello);
+    let cases = [
+        ("random bytes", random(2_000)),
+        ("nothing", Vec::new()),
+        ("a second hello, of another life", hello),
+        ("a packet whose predecessors are missing", batch(header, false, 9, one.len(), &one)),
+        ("a section longer than its batch", batch(header, false, 1, 1 << 30, &one)),
+        ("a packet longer than its section", batch(header, false, 1, 6, b"\xff\xff\xff\xff\x0f\x01")),
+        ("an empty packet", batch(header, false, 1, 1, &[0])),
+        ("a work packet of no kind", batch(header, false, 1, 2, &[1, 0x77])),
+        ("an answer to nothing that was asked", batch(header, true, 1, answered.len(), &answered)),
+        ("credit of a stream that is none", batch(header, true, 1, credited.len(), &credited)),
+        ("acknowledging what was not sent", batch(Header { ack_work: 4, ..header }, false, 1, one.len(), &one)),
+        ("another session's number", batch(Header { session: 7, ..header }, false, 1, one.len(), &one)),
+        ("more calls than it has credit for", batch(header, false, 1, 258 * one.len(), &one.repeat(258))),
+    ];
+    for (life, (what, batch)) in (SOME_LIFE..).zip(&cases) {
+        let rogue = Rogue::greeted(&place, life).await;
+        rogue.ends_for(&place, what, batch).await;
+    }
+    for (what, batch) in [("a call before the hello", &cases[3].1), ("random bytes before the hello", &random(500))] {
+        Rogue::silent(&place).await.ends_for(&place, what, batch).await;
+    }
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_talks_nonsense_to_the_head_is_cut_off() {
+    let place = Place::start().await;
+    for (what, piece) in [("random bytes", random(900)), ("nothing", Vec::new()), ("a short piece", vec![1])] {
+        let mut node = Node::start(place.member()).await;
+        let session = node.dial_at(place.head, &place.address(At::Head), Lane::Control).await.unwrap();
+        node.session().await;
+        Rogue { node, session, sent: 0, heard: 0 }.ends_for(&place, what, &piece).await;
+    }
+    place.end().await;
+}

@@ -1,0 +1,14 @@
+#![allow(unused)]
+use mobula::prelude::*;
+
+struct Counter;
+
+#[methods]
+impl Counter {
+    #[constructor]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+fn main() {}

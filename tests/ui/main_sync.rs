@@ -1,0 +1,5 @@
+#![allow(unused)]
+use mobula::Cluster;
+
+#[mobula::main]
+fn main(cluster: Cluster) {}
