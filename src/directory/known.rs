@@ -21,8 +21,6 @@ pub struct KnownLives {
 pub struct Departed {
     /// Which.
     pub life: Life,
-    /// Of which node.
-    pub node: NodeId,
     /// Why.
     pub why: LifeEnd,
 }
@@ -126,9 +124,12 @@ impl KnownLives {
             self.by_node.insert(member.node, member.life);
             self.living.insert(member.life, member);
         }
+        // A peer may have been met before the head told of it, and have ended before the head told all anew.
+        let told = if self.last == Life(0) { snapshot.last } else { self.last };
+        let untold = told.0 + 1..=snapshot.last.0;
         (self.version, self.last) = (snapshot.version, self.last.max(snapshot.last));
-        let gone = before.into_values().filter(|member| !self.living.contains_key(&member.life));
-        gone.map(|member| Departed { life: member.life, node: member.node, why: LifeEnd::Forgotten }).collect()
+        let gone = before.into_keys().chain(untold.map(Life)).filter(|life| !self.living.contains_key(life));
+        gone.map(|life| Departed { life, why: LifeEnd::Forgotten }).collect()
     }
 
     fn change(&mut self, change: Change) -> Option<Departed> {
@@ -146,7 +147,7 @@ impl KnownLives {
                 if self.by_node.get(&node) == Some(&life) {
                     self.by_node.remove(&node);
                 }
-                return Some(Departed { life, node, why });
+                return Some(Departed { life, why });
             }
         }
         None
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(known.admit(NodeId([3; 32]), Life(6)), Ok(()));
         let (life, node, why) = (Life(2), NodeId([1; 32]), LifeEnd::Left);
         let changes = vec![Change::Suspect(Life(5)), Change::Ended { life, node, why }];
-        assert_eq!(known.learn(Members::Changes { after: 7, changes }), Ok(vec![Departed { life, node, why }]));
+        assert_eq!(known.learn(Members::Changes { after: 7, changes }), Ok(vec![Departed { life, why }]));
         assert_eq!(known.admit(node, life), Err(Unfit::Ended(life)));
         assert!(known.get(Life(5)).unwrap().suspect);
         assert_eq!(known.version(), 9);
@@ -214,6 +215,20 @@ mod tests {
         known.learn(all(90, vec![member(2, 1), member(3, 2)], 3)).unwrap();
         known.new_reign();
         let departed = known.learn(all(1, vec![member(3, 2), member(4, 4)], 4)).unwrap();
-        assert_eq!(departed, [Departed { life: Life(2), node: NodeId([1; 32]), why: LifeEnd::Forgotten }]);
+        assert_eq!(departed, [Departed { life: Life(2), why: LifeEnd::Forgotten }]);
+    }
+
+    #[test]
+    fn a_life_that_began_and_ended_between_two_lists_is_told_as_ended() {
+        let mut known = KnownLives::default();
+        assert_eq!(
+            known.learn(all(7, vec![member(2, 1)], 2)),
+            Ok(vec![]),
+            "what ended before the first list met nobody"
+        );
+        assert_eq!(known.admit(NodeId([3; 32]), Life(3)), Ok(()), "met before the head told of it");
+        known.new_reign();
+        let departed = known.learn(all(1, vec![member(2, 1), member(4, 4)], 4)).unwrap();
+        assert_eq!(departed, [Departed { life: Life(3), why: LifeEnd::Forgotten }]);
     }
 }
