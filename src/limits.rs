@@ -12,6 +12,9 @@ pub const MAILBOX_CAPACITY: usize = 1_024;
 pub const MAILBOX_BATCH: usize = 64;
 /// Calls a cell runs before it lets other tasks of its thread go on.
 pub const CELL_BUDGET: usize = 128;
+/// Calls that an idle actor's mailbox keeps room for, 16 bytes each: what a task sends in one turn (128 calls, and one that
+/// waits for its next turn) fits, or else a busy actor would allocate anew in each of its turns.
+pub const MAILBOX_KEPT: usize = 256;
 
 /// Actors one node hosts: about 10 GB of idle ones.
 pub const HOSTED_ACTORS: usize = 10_000_000;

@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::coop::poll_proceed;
 use tokio::time::Sleep;
 
 use super::dispatch::Method;
 use super::error::{CallError, Never, WireError};
 use super::handle::ActorRef;
 use super::reply::{Reply, Streamed};
-use super::slot::{Pending, Slot, Wants};
+use super::slot::{Pending, Slot, Turn};
 use crate::id::ActorId;
 
 /// One call that was not sent yet. `.await` asks; see also [`tell`](Call::tell), [`try_tell`](Call::try_tell) and
@@ -39,6 +40,7 @@ const _: () = {
 impl<T: Reply, E: WireError> Call<T, E> {
     /// A call of a method. Only generated code makes one.
     #[doc(hidden)]
+    #[inline]
     pub fn new<M: Method<Reply = T, Error = E>>(to: &ActorRef<M::Actor>, message: M) -> Self {
         Call { slot: Some(Arc::new(Slot::new(to.clone(), message))), sent: false, limit: None, timer: None }
     }
@@ -54,6 +56,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the message leaves its place in line and never runs.
+    #[inline]
     pub fn tell(mut self) -> Tell<T, E> {
         Tell { slot: self.slot.take(), sent: false }
     }
@@ -63,10 +66,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
     /// # Errors
     /// [`TryTellError::Full`] gives the call back when the mailbox is full.
     pub fn try_tell(mut self) -> Result<(), TryTellError<T, E>> {
-        let Some(mut slot) = self.slot.take() else { return Ok(()) };
-        if let Some(slot) = Arc::get_mut(&mut slot) {
-            slot.prepare(Wants::Nothing, None);
-        }
+        let Some(slot) = self.slot.take() else { return Ok(()) };
         match slot.try_tell() {
             Ok(None) => Ok(()),
             Ok(full) => {
@@ -91,20 +91,18 @@ impl<T, E> Future for Call<T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let slot = this.slot.as_mut().expect("a call is not polled again after it was ready");
         if this.sent {
+            let slot = this.slot.as_ref().expect("a call is not polled again after it was ready");
             if let Poll::Ready(result) = slot.poll_reply(cx) {
                 this.slot = None;
                 return Poll::Ready(result);
             }
         } else {
             this.sent = true;
-            if let Some(slot) = Arc::get_mut(slot) {
-                slot.prepare(Wants::Reply, Some(cx.waker().clone()));
-            }
-            if let Err(error) = slot.clone().ask(this.limit) {
-                this.slot = None;
-                return Poll::Ready(Err(error.widen()));
+            let slot = this.slot.take().expect("a call keeps its message until it is sent");
+            match slot.ask(cx.waker(), this.limit) {
+                Ok(asked) => this.slot = Some(asked),
+                Err(error) => return Poll::Ready(Err(error.widen())),
             }
         }
         let Some(after) = this.limit else { return Poll::Pending };
@@ -157,15 +155,19 @@ impl<T, E> Future for Tell<T, E> {
         let this = &mut *self;
         let mut slot = this.slot.take().expect("a tell is not polled again after it was ready");
         if !this.sent {
-            if let Some(slot) = Arc::get_mut(&mut slot) {
-                slot.prepare(Wants::Room, None);
-            }
-            match slot.tell() {
+            // A loop of tells lets other tasks have their turn, the cell above all. The message enters the mailbox now all
+            // the same: calls run in the order of their first polls.
+            let turn = poll_proceed(cx).map(|progress| progress.made_progress());
+            match slot.tell(if turn.is_ready() { Turn::Lasts } else { Turn::IsOver }) {
                 Ok(None) => return Poll::Ready(Ok(())),
                 Ok(Some(in_line)) => slot = in_line,
                 Err(error) => return Poll::Ready(Err(error)),
             }
             this.sent = true;
+            if turn.is_pending() {
+                this.slot = Some(slot);
+                return Poll::Pending;
+            }
         }
         let polled = slot.poll_admitted(cx);
         if polled.is_pending() {

@@ -56,12 +56,19 @@ pub async fn drive_exclusive<A: Methods>(cell: Cell<A>) {
     let inbox = grave.inbox.clone();
     let mut budget = CELL_BUDGET;
     grave.reason = loop {
-        let job = match poll_fn(|cx| poll_job(&inbox, &mut grave.taken, &mut budget, cx)).await {
-            Next::Job(job) => job,
-            Next::Drained => break stop(&inbox, &mut actor, &mut ctx).await,
-            Next::Closed => break inbox.end_reason(),
+        let job = match next_taken(&inbox, &mut grave.taken, &mut budget) {
+            Some(job) => job,
+            None => match poll_fn(|cx| poll_job(&inbox, &mut grave.taken, &mut budget, cx)).await {
+                Next::Job(job) => job,
+                Next::Drained => break stop(&inbox, &mut actor, &mut ctx).await,
+                Next::Closed => break inbox.end_reason(),
+            },
         };
         let begun = job.begin(&mut actor, &mut ctx, &inbox);
+        // Most methods are over by now: what they left behind is looked at where it lies.
+        if let Begun::Over(Verdict::Continue) = begun {
+            continue;
+        }
         let verdict = match alone(&inbox, begun).await {
             Alone::Over(verdict) => verdict,
             Alone::Closed => break inbox.end_reason(),
@@ -74,7 +81,7 @@ pub async fn drive_exclusive<A: Methods>(cell: Cell<A>) {
             },
         };
         if let Verdict::Panicked(reason) = verdict {
-            break reason;
+            break *reason;
         }
     };
     inbox.mailbox().close(grave.reason.clone());
@@ -102,7 +109,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
         let step = poll_fn(|cx| groups.poll_step(&mut grave.taken, &mut budget, cx)).await;
         let job = match step {
             Step::Ended(Verdict::Continue) => continue,
-            Step::Ended(Verdict::Panicked(reason)) => break reason,
+            Step::Ended(Verdict::Panicked(reason)) => break *reason,
             Step::Closed => break inbox.end_reason(),
             Step::Begin(group, job) => {
                 groups.begin(group, job.begin_shared(actor.clone(), ctx.fork()), &actor, &mut ctx);
@@ -132,11 +139,21 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
             }
         };
         if let Verdict::Panicked(reason) = verdict {
-            break reason;
+            break *reason;
         }
     };
     inbox.mailbox().close(grave.reason.clone());
     drop((groups, actor));
+}
+
+/// A call that was taken from the mailbox earlier, unless others have their turn.
+fn next_taken<A: Methods>(
+    inbox: &Inbox<A>,
+    taken: &mut Taken<dyn Job<A>>,
+    budget: &mut usize,
+) -> Option<Arc<dyn Job<A>>> {
+    *budget = budget.checked_sub(1)?;
+    inbox.mailbox().next_taken(taken)
 }
 
 /// The next call; after `CELL_BUDGET` of them, other tasks of the thread have their turn.

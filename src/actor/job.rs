@@ -37,8 +37,8 @@ impl Access {
 pub(crate) enum Verdict {
     /// The actor goes on.
     Continue,
-    /// The method panicked: the actor ends.
-    Panicked(EndReason),
+    /// The method panicked: the actor ends. Boxed, so that what most calls leave behind fits into a register.
+    Panicked(Box<EndReason>),
 }
 
 /// A call that has begun and wants the actor for itself.
@@ -116,7 +116,7 @@ impl<M: Method, O: Outcome<M>> Owed<M, O> {
             Err(panic) => {
                 let (method, message) = (M::NAME.to_owned(), panic_message(&*panic));
                 self.to.finish(Err(CallError::Panicked { method: method.clone(), message: message.clone() }));
-                Verdict::Panicked(EndReason::Panicked { message: format!("`{method}`: {message}") })
+                Verdict::Panicked(Box::new(EndReason::Panicked { message: format!("`{method}`: {message}") }))
             }
         }
     }

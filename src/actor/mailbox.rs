@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
 use super::error::EndReason;
-use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY};
+use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY, MAILBOX_KEPT};
 
 /// What stands in a mailbox.
 pub(crate) trait Entry: Send + Sync {
@@ -125,7 +125,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         let mut inner = self.inner.lock();
         inner.open()?;
         if !inner.has_room() {
-            let admitted = inner.sweep();
+            let admitted = if inner.tombstones > 0 { inner.sweep() } else { Vec::new() };
             if !inner.has_room() {
                 drop(inner);
                 admitted.iter().for_each(|entry| entry.admitted());
@@ -136,11 +136,14 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         Ok(true)
     }
 
+    /// The next entry of those that the cell has taken, while it may begin any.
+    pub(crate) fn next_taken(&self, taken: &mut Taken<J>) -> Option<Arc<J>> {
+        if self.closed.load(Ordering::Relaxed) { None } else { taken.jobs.pop_front() }
+    }
+
     /// The next entry, for the cell.
     pub(crate) fn poll_next(&self, taken: &mut Taken<J>, cx: &mut Context<'_>) -> Poll<Next<J>> {
-        if !self.closed.load(Ordering::Relaxed)
-            && let Some(job) = taken.jobs.pop_front()
-        {
+        if let Some(job) = self.next_taken(taken) {
             return Poll::Ready(Next::Job(job));
         }
         let mut inner = self.inner.lock();
@@ -151,7 +154,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             if let Gate::Draining = inner.gate {
                 return Poll::Ready(Next::Drained);
             }
-            inner.rest(taken);
+            inner.rest();
             inner.taken = 0;
             inner.idle = true;
             inner.watch(cx);
@@ -286,12 +289,10 @@ impl<J: Entry + ?Sized> Inner<J> {
     /// Gives the cell the next batch. Who waits for room stands behind `MAILBOX_CAPACITY` others, so none of those
     /// is in it.
     fn hand_over(&mut self, taken: &mut Taken<J>) {
-        if self.line.len() <= MAILBOX_BATCH {
-            std::mem::swap(&mut self.line, &mut taken.jobs);
-        } else {
-            taken.jobs.extend(self.line.drain(..MAILBOX_BATCH));
+        self.taken = self.line.len().min(MAILBOX_BATCH);
+        if self.taken > 0 {
+            taken.jobs.extend(self.line.drain(..self.taken));
         }
-        self.taken = taken.jobs.len();
     }
 
     /// Admits those that have come within the capacity, and gives them.
@@ -318,12 +319,10 @@ impl<J: Entry + ?Sized> Inner<J> {
         self.admit()
     }
 
-    /// An idle actor keeps no memory for the crowds that it once had.
-    fn rest(&mut self, taken: &mut Taken<J>) {
-        for line in [&mut self.line, &mut taken.jobs] {
-            if line.capacity() > 8 {
-                *line = VecDeque::new();
-            }
+    /// An idle actor keeps little memory for the crowds that it once had.
+    fn rest(&mut self) {
+        if self.line.capacity() > MAILBOX_KEPT {
+            self.line = VecDeque::new();
         }
     }
 }

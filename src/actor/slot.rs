@@ -27,12 +27,10 @@ use away::group_of;
 
 /// A call as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
-    /// Notes at the first poll who asks, and whom to wake. Only ever called while no mailbox knows the call.
-    fn prepare(&mut self, wants: Wants, waker: Option<Waker>);
-    /// Asks; in line if there is no room. `limit` is how long its caller will wait.
-    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError>;
-    /// Sends it one way; gives it back if it stands in line.
-    fn tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
+    /// Asks; in line if there is no room. `caller` is woken by the reply, and will wait for `limit`.
+    fn ask(self: Arc<Self>, caller: &Waker, limit: Option<Duration>) -> Result<Arc<dyn Pending<T, E>>, CallError>;
+    /// Sends it one way; gives it back if it stands in line, or its caller's turn is over.
+    fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
     /// Sends it one way if there is room; gives it back if there is none.
     fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
     /// The reply, once.
@@ -52,8 +50,19 @@ pub(crate) enum Wants {
     Reply,
     /// A tell: room in the mailbox.
     Room,
+    /// Nothing more: it is a tell, and there was room.
+    Told,
     /// Nothing: it was dropped, or timed out.
     Nothing,
+}
+
+/// Whether the task of a caller may go on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It may.
+    Lasts,
+    /// It has done enough for one turn, and other tasks of its thread come first.
+    IsOver,
 }
 
 pub(crate) struct Slot<M: Method> {
@@ -72,7 +81,6 @@ struct State<M: Method> {
     cell: Option<Box<Waker>>,
     /// Of a call to another node, until its answer; of a streaming reply also after its first item.
     away: Option<Box<Away<M>>>,
-    admitted: bool,
     /// Its number among the waits of its caller's frame.
     wait: Option<NonZeroU32>,
 }
@@ -93,10 +101,11 @@ enum Stage<M: Method> {
 }
 
 impl<M: Method> Slot<M> {
+    #[inline]
     pub(crate) fn new(to: ActorRef<M::Actor>, message: M) -> Self {
         let stage = Stage::Made(message);
         let wants = Wants::Nothing;
-        let state = State { stage, wants, caller: None, cell: None, away: None, admitted: false, wait: None };
+        let state = State { stage, wants, caller: None, cell: None, away: None, wait: None };
         Slot { to: Some(to), up: None, state: Mutex::new(state) }
     }
 
@@ -132,6 +141,7 @@ impl<M: Method> Slot<M> {
 
     /// Tells an actor of this process if there is room, and lets go of the message; gives it back if it was not taken.
     fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
+        // No mailbox knows it yet.
         let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
         if slot.local().is_none() {
             return Ok(Some(self));
@@ -159,29 +169,39 @@ impl<M: Method> Slot<M> {
 }
 
 impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
-    fn prepare(&mut self, wants: Wants, waker: Option<Waker>) {
-        let state = self.state.get_mut();
-        state.wants = wants;
-        state.caller = waker;
-        if wants == Wants::Reply {
-            self.up = frame::current();
+    fn ask(
+        mut self: Arc<Self>,
+        caller: &Waker,
+        limit: Option<Duration>,
+    ) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
+        if let Some(slot) = Arc::get_mut(&mut self) {
+            let state = slot.state.get_mut();
+            (state.wants, state.caller) = (Wants::Reply, Some(caller.clone()));
+            slot.up = frame::current();
         }
-    }
-
-    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError> {
         match &self.up {
-            Some(frame) => self.ask_in(frame, limit),
-            None => self.push(Flags::ASK, limit).map(drop),
+            Some(frame) => self.ask_in(frame, limit)?,
+            None => _ = self.push(Flags::ASK, limit)?,
         }
+        Ok(self)
     }
 
-    fn tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
-        let Some(mut slot) = self.let_go()? else { return Ok(None) };
+    fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
+        let left = match turn {
+            Turn::Lasts => self.let_go()?,
+            Turn::IsOver => Some(self),
+        };
+        let Some(mut slot) = left else { return Ok(None) };
         if let Some(slot) = Arc::get_mut(&mut slot) {
+            slot.state.get_mut().wants = Wants::Room;
             slot.up = frame::current();
         }
         Ok(match slot.push(Flags::TELL, None)? {
-            Place::Admitted => None,
+            Place::Admitted if turn == Turn::Lasts => None,
+            Place::Admitted => {
+                slot.state.lock().wants = Wants::Told;
+                Some(slot)
+            }
             Place::InLine => {
                 if let Some(frame) = &slot.up {
                     slot.begin_wait(frame);
@@ -223,13 +243,13 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         let mut state = self.state.lock();
         if let Stage::Made(_) | Stage::Away = state.stage
-            && !state.admitted
+            && state.wants != Wants::Told
         {
             state.watch(cx);
             return Poll::Pending;
         }
         let failed = match &state.stage {
-            Stage::Done(Err(error)) if !state.admitted => error.executed() == Executed::No,
+            Stage::Done(Err(error)) if state.wants != Wants::Told => error.executed() == Executed::No,
             _ => false,
         };
         let stage = if failed { mem::replace(&mut state.stage, Stage::Over) } else { Stage::Over };
@@ -262,8 +282,11 @@ impl<M: Method> State<M> {
 impl<M: Method> Entry for Slot<M> {
     fn admitted(&self) {
         let mut state = self.state.lock();
-        state.admitted = true;
-        let waker = if state.wants == Wants::Room { state.caller.take() } else { None };
+        if state.wants != Wants::Room {
+            return;
+        }
+        state.wants = Wants::Told;
+        let waker = state.caller.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -353,7 +376,7 @@ impl<M: Method> Slot<M> {
         let caller = state.caller.take();
         let discarded = match state.wants {
             Wants::Reply | Wants::Room => mem::replace(&mut state.stage, Stage::Done(result.map_err(Box::new))),
-            Wants::Nothing => {
+            Wants::Told | Wants::Nothing => {
                 state.stage = Stage::Over;
                 drop(state);
                 return drop(result);

@@ -127,6 +127,7 @@ fn call(method: &Method, methods: &Methods) -> TokenStream {
         #(#cfgs)*
         #(#lints)*
         #(#deprecated)*
+        #[inline]
         #vis fn #ident(&self, #(#parameters),*) -> #output {
             #body
         }

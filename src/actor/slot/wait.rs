@@ -19,11 +19,11 @@ impl<M: Method> Slot<M> {
     pub(super) fn ask_in(self: &Arc<Self>, frame: &Arc<Chain>, limit: Option<Duration>) -> Result<(), CallError> {
         self.begin_wait(frame);
         let cycle = self.to.as_ref().map_or(Ok(()), |to| to.check_cycle(frame, Access::of::<M>()));
-        let asked = cycle.and_then(|()| self.push(Flags::ASK, limit));
+        let asked = cycle.and_then(|()| self.push(Flags::ASK, limit).map(drop));
         if asked.is_err() {
             self.end_wait();
         }
-        asked.map(drop)
+        asked
     }
 
     pub(super) fn begin_wait(self: &Arc<Self>, frame: &Arc<Chain>) {
@@ -98,7 +98,7 @@ impl<M: Method> Wait for Slot<M> {
     fn place(&self) -> Place {
         let state = self.state.lock();
         match (&state.stage, self.route(), &state.away) {
-            _ if state.wants == Wants::Room && state.admitted => Place::Over,
+            _ if state.wants == Wants::Told => Place::Over,
             (Stage::Done(_) | Stage::Over, ..) => Place::Over,
             (Stage::Away, Some(Route::Remote(to)), Some(away)) => {
                 let standing = away.ticket.and_then(|ticket| to.peer.standing(ticket));
@@ -127,7 +127,7 @@ impl<M: Method> Wait for Slot<M> {
     fn deadlock(&self, cycle: Vec<ActorId>) {
         let mut state = self.state.lock();
         let over = match state.stage {
-            Stage::Made(_) | Stage::Begun => state.wants == Wants::Room && state.admitted,
+            Stage::Made(_) | Stage::Begun => state.wants == Wants::Told,
             Stage::Away => state.away.is_none(),
             Stage::Done(_) | Stage::Over => true,
         };
