@@ -54,8 +54,8 @@ pub const WINDOW_PACKETS: u64 = 65_536;
 pub const ACK_BYTES: usize = 64 << 10;
 /// .. or this long after the first unacknowledged packet.
 pub const ACK_DELAY: Duration = Duration::from_millis(5);
-/// Requests a stream may send without a credit of the host.
-pub const STREAM_CREDIT: u32 = 256;
+/// Requests a stream may send without a credit of the host: as many as a caller of the same node may have waiting.
+pub const STREAM_CREDIT: u32 = MAILBOX_CAPACITY as u32;
 /// The least credit a host shrinks a stream to.
 pub const STREAM_CREDIT_MIN: u32 = 16;
 /// Streams one node may have open at another's actors; further ones wait for a number.

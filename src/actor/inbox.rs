@@ -96,11 +96,16 @@ impl<A: Actor> Inbox<A> {
         }
     }
 
-    /// A call of another node left the mailbox; whether it was the last of its stream.
+    /// A call of another node left the mailbox, or never came so far; whether it was the last of its stream.
     pub(crate) fn stream_left(&self, last: bool) {
         if last {
             let _ = self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streams| streams.checked_sub(1));
         }
+    }
+
+    /// Answers a call that arrived with a fault.
+    fn refuse(&self, incoming: &Incoming<'_>, fault: CallFault<'_>) {
+        self.stream_left(incoming.refuse(fault));
     }
 
     /// The frame that runs a call of this node, if it ever waited.
@@ -231,17 +236,18 @@ impl<A: Methods> Hosted for Inbox<A> {
     }
 
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        self.stream_came(incoming.arrival.opens);
         if ask::serve_end(&self, incoming) {
             return None;
         }
         let Some(method) = A::METHODS.iter().find(|method| method.key == incoming.request.method) else {
-            incoming.refuse(CallFault::UnknownMethod);
+            self.refuse(incoming, CallFault::UnknownMethod);
             return None;
         };
-        match (method.deliver)(self, incoming) {
+        match (method.deliver)(self.clone(), incoming) {
             Ok(served) => served,
             Err(error) => {
-                incoming.refuse(CallFault::Decode { message: &error.to_string() });
+                self.refuse(incoming, CallFault::Decode { message: &error.to_string() });
                 None
             }
         }
@@ -292,16 +298,14 @@ pub(crate) fn deliver<M: Method>(
         && let chain = incoming.request.chain.iter().collect::<Vec<_>>()
         && let Some(cycle) = inbox.reentrant(&chain, Access::of::<M>())
     {
-        incoming.refuse(CallFault::Deadlock { cycle: List::Items(&cycle) });
+        inbox.refuse(incoming, CallFault::Deadlock { cycle: List::Items(&cycle) });
         return Ok(None);
     }
     let job = RemoteJob::<M>::decode(inbox.clone(), incoming)?;
-    inbox.stream_came(incoming.arrival.opens);
     match inbox.mailbox.push(job.clone()) {
         Ok(_) => Ok(job.is_served().then_some(job as Arc<dyn Served>)),
         Err(reason) => {
-            inbox.stream_left(incoming.arrival.opens);
-            incoming.refuse(reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied));
+            inbox.refuse(incoming, reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied));
             Ok(None)
         }
     }

@@ -37,6 +37,7 @@ pub(super) fn spawn<C: Constructor>(cluster: Cluster, options: Options, message:
         if let Some(invalid) = options.invalid {
             return Err(SpawnError::Invalid(invalid));
         }
+        node.living().await.map_err(SpawnError::Head)?;
         match options.name.is_some() || options.detached {
             true => by_the_head(&cluster, options, message).await,
             false => chosen(&node, options.needs, message).await,

@@ -10,7 +10,7 @@
 use crate::clock::{self, Moment};
 use crate::directory::candidates::Candidates;
 use crate::directory::message::{Ask, How, Question, Reply, Request, RequestId, Settled, ToHead};
-use crate::directory::request::{Candidate, Choose, ChooseError, End, Ended, Gone};
+use crate::directory::request::{Candidate, Choose, ChooseError, End, Ended, GetOrSpawn, Gone};
 use crate::id::{ActorId, Life, Placement};
 use crate::limits::{HEAD_WAIT, REQUESTS};
 use crate::schedule::Why;
@@ -95,6 +95,8 @@ struct Open {
     said: bool,
     /// At this door, and not answered.
     under_way: bool,
+    /// It was of a life that is over.
+    over: bool,
     reply: Option<Reply>,
     why: Option<Why>,
     waker: Option<Waker>,
@@ -105,9 +107,36 @@ struct Open {
 impl Open {
     fn new(what: Request, kept: Kept, told: Option<oneshot::Sender<Never>>) -> Open {
         let asked = clock::now();
-        let (said, under_way, reply, why, waker) = (false, false, None, None, None);
-        Open { what, kept, asked, said, under_way, reply, why, waker, _told: told }
+        let (said, under_way, over, reply, why, waker) = (false, false, false, None, None, None);
+        Open { what, kept, asked, said, under_way, over, reply, why, waker, _told: told }
     }
+
+    /// The life that it makes an actor for.
+    fn life(&self) -> Option<Life> {
+        match &self.what {
+            Request::Spawn(spawn) => Some(spawn.actor.life),
+            Request::GetOrSpawn(GetOrSpawn(spawn)) => Some(spawn.actor.life),
+            Request::Choose(choose) => Some(choose.actor.life),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Whether the node has a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// It has, or will have.
+    #[default]
+    Living,
+    /// One is over, and the next one has not attached: requests wait for it.
+    Between,
+    /// There will be none.
+    Over,
 }
 
 /// Nothing is ever sent: the end of the channel is the message.
@@ -137,8 +166,7 @@ impl Future for Arrives {
 struct State {
     door: Option<(Life, Say)>,
     away_since: Moment,
-    /// The life is over: what is asked fails until the next one attaches.
-    over: bool,
+    phase: Phase,
     last: RequestId,
     open: BTreeMap<RequestId, Open>,
     /// Open ones not yet said at this door, in their order.
@@ -191,8 +219,13 @@ impl Client {
         let (settled, door) = {
             let mut state = self.0.state.lock();
             state.close_door();
-            state.over = false;
-            state.unsaid = state.open.iter().filter(|(_, open)| open.reply.is_none()).map(|(id, _)| *id).collect();
+            if state.phase == Phase::Over {
+                return;
+            }
+            state.phase = Phase::Living;
+            state.end_those(|open| open.life().is_some_and(|of| of != life));
+            let unsaid = state.open.iter().filter(|(_, open)| open.reply.is_none() && !open.over);
+            state.unsaid = unsaid.map(|(id, _)| *id).collect();
             let waiting = state.open.iter().filter(|(_, open)| open.said && open.reply.is_none());
             (Settled::AllBut(waiting.map(|(id, _)| *id).collect()), state.doors)
         };
@@ -216,15 +249,19 @@ impl Client {
         state.open.values_mut().filter_map(|open| open.waker.take()).for_each(Waker::wake);
     }
 
-    /// The life is over, and with it all that it asked.
+    /// The life is over, and with it what it asked and what it was to make. What was not said yet and any life may ask waits
+    /// for the next one.
     pub fn life_over(&self) {
         let mut state = self.0.state.lock();
-        state.close_door();
-        state.over = true;
-        state.unsaid.clear();
-        state.candidates.forget();
-        state.open.retain(|_, open| open.kept == Kept::Asked);
-        state.open.values_mut().filter_map(|open| open.waker.take()).for_each(Waker::wake);
+        state.end_life(Phase::Between);
+        state.end_those(|open| open.said || open.life().is_some());
+    }
+
+    /// There will be no other life: all that is asked fails.
+    pub fn close(&self) {
+        let mut state = self.0.state.lock();
+        state.end_life(Phase::Over);
+        state.end_those(|_| true);
     }
 
     /// Membership has this version now: kept answers to `Choose` of earlier ones hold no longer.
@@ -325,8 +362,9 @@ impl Client {
             let mut state = self.0.state.lock();
             state.last = RequestId(state.last.0 + 1);
             let id = state.last;
-            if kept == Kept::Asked || !state.over {
-                let open = Open::new(what, kept, told);
+            if kept == Kept::Asked || state.phase == Phase::Living {
+                let mut open = Open::new(what, kept, told);
+                open.over = state.phase == Phase::Over;
                 state.open.insert(id, open);
                 state.unsaid.push_back(id);
             }
@@ -382,6 +420,18 @@ fn undo(open: &Open) -> Option<Request> {
 }
 
 impl State {
+    fn end_life(&mut self, phase: Phase) {
+        self.close_door();
+        self.phase = phase;
+        self.unsaid.clear();
+        self.candidates.forget();
+        self.open.retain(|_, open| open.kept == Kept::Asked);
+    }
+
+    fn end_those(&mut self, which: impl Fn(&Open) -> bool) {
+        self.open.values_mut().filter(|open| open.reply.is_none() && which(open)).for_each(Open::end);
+    }
+
     fn close_door(&mut self) {
         self.doors += 1;
         if self.door.take().is_some() {
@@ -411,7 +461,7 @@ impl State {
     /// Why a request that waits fails, or until when it may wait for the head.
     fn failure(&self, open: &Open, head_wait: Duration) -> Result<Option<Moment>, AskError> {
         let executed = if open.said { Executed::Maybe } else { Executed::No };
-        if self.over {
+        if open.over {
             return Err(AskError::LifeOver { executed });
         }
         if self.door.is_some() {

@@ -2,7 +2,7 @@
 //! ended, or whose node has begun a later one, is refused.
 
 use crate::directory::message::Members;
-use crate::directory::request::{Change, LifeEnd, Member, Snapshot};
+use crate::directory::request::{Change, Member, Snapshot};
 use crate::id::{Life, NodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ pub struct KnownLives {
     by_node: BTreeMap<NodeId, Life>,
 }
 
-/// A life that has ended.
+/// Whether lives have ended that may be known here: [`KnownLives::has_ended`] says which. There is no list of them: many
+/// may have begun and ended unseen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Departed {
-    /// Which.
-    pub life: Life,
-    /// Why.
-    pub why: LifeEnd,
+pub enum Departures {
+    /// None has.
+    None,
+    /// Some have.
+    Some,
 }
 
 /// Changes are missing between what is known and what was told: the session with the head must be opened anew.
@@ -100,24 +101,24 @@ impl KnownLives {
         self.version = 0;
     }
 
-    /// Takes over what the head told, and gives the lives that ended with it.
+    /// Takes over what the head told.
     ///
     /// # Errors
     /// Changes are missing in between; nothing is taken over.
-    pub fn learn(&mut self, members: Members) -> Result<Vec<Departed>, Gap> {
+    pub fn learn(&mut self, members: Members) -> Result<Departures, Gap> {
         match members {
             Members::All(snapshot) => Ok(self.replace(snapshot)),
             Members::Changes { after, changes } => {
                 let known = self.version;
                 let skip = known.checked_sub(after).ok_or(Gap { known, told: after })?;
                 let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-                let departed = changes.into_iter().skip(skip).filter_map(|change| self.change(change)).collect();
-                Ok(departed)
+                let ended = changes.into_iter().skip(skip).filter(|change| self.change(change.clone())).count();
+                Ok(if ended > 0 { Departures::Some } else { Departures::None })
             }
         }
     }
 
-    fn replace(&mut self, snapshot: Snapshot) -> Vec<Departed> {
+    fn replace(&mut self, snapshot: Snapshot) -> Departures {
         let before = std::mem::take(&mut self.living);
         self.by_node.clear();
         for member in snapshot.members {
@@ -125,14 +126,14 @@ impl KnownLives {
             self.living.insert(member.life, member);
         }
         // A peer may have been met before the head told of it, and have ended before the head told all anew.
-        let told = if self.last == Life(0) { snapshot.last } else { self.last };
-        let untold = told.0 + 1..=snapshot.last.0;
+        let unseen = self.last != Life(0) && snapshot.last > self.last;
         (self.version, self.last) = (snapshot.version, self.last.max(snapshot.last));
-        let gone = before.into_keys().chain(untold.map(Life)).filter(|life| !self.living.contains_key(life));
-        gone.map(|life| Departed { life, why: LifeEnd::Forgotten }).collect()
+        let gone = before.keys().any(|life| !self.living.contains_key(life));
+        if gone || unseen { Departures::Some } else { Departures::None }
     }
 
-    fn change(&mut self, change: Change) -> Option<Departed> {
+    /// Whether a life has ended with it.
+    fn change(&mut self, change: Change) -> bool {
         self.version += 1;
         match change {
             Change::Joined(member) => {
@@ -142,15 +143,14 @@ impl KnownLives {
             }
             Change::Suspect(life) => self.set_suspect(life, true),
             Change::Back(life) => self.set_suspect(life, false),
-            Change::Ended { life, node, why } => {
-                self.living.remove(&life)?;
+            Change::Ended { life, node, .. } => {
                 if self.by_node.get(&node) == Some(&life) {
                     self.by_node.remove(&node);
                 }
-                return Some(Departed { life, why });
+                return self.living.remove(&life).is_some();
             }
         }
-        None
+        false
     }
 
     fn set_suspect(&mut self, life: Life, suspect: bool) {
@@ -163,7 +163,7 @@ impl KnownLives {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::request::Boot;
+    use crate::directory::request::{Boot, LifeEnd};
 
     fn member(life: u64, node: u8) -> Arc<Member> {
         Arc::new(Member {
@@ -185,14 +185,15 @@ mod tests {
     #[test]
     fn a_life_that_ended_or_was_superseded_is_refused_and_a_newer_one_let_in() {
         let mut known = KnownLives::default();
-        assert_eq!(known.learn(all(7, vec![member(2, 1), member(5, 2)], 5)), Ok(vec![]));
+        assert_eq!(known.learn(all(7, vec![member(2, 1), member(5, 2)], 5)), Ok(Departures::None));
         assert_eq!(known.admit(NodeId([1; 32]), Life(2)), Ok(()));
         assert_eq!(known.admit(NodeId([1; 32]), Life(1)), Err(Unfit::Superseded { life: Life(1), now: Life(2) }));
         assert_eq!(known.admit(NodeId([3; 32]), Life(3)), Err(Unfit::Ended(Life(3))));
         assert_eq!(known.admit(NodeId([3; 32]), Life(6)), Ok(()));
         let (life, node, why) = (Life(2), NodeId([1; 32]), LifeEnd::Left);
         let changes = vec![Change::Suspect(Life(5)), Change::Ended { life, node, why }];
-        assert_eq!(known.learn(Members::Changes { after: 7, changes }), Ok(vec![Departed { life, why }]));
+        assert_eq!(known.learn(Members::Changes { after: 7, changes }), Ok(Departures::Some));
+        assert!(known.has_ended(life) && !known.has_ended(Life(5)));
         assert_eq!(known.admit(node, life), Err(Unfit::Ended(life)));
         assert!(known.get(Life(5)).unwrap().suspect);
         assert_eq!(known.version(), 9);
@@ -214,8 +215,8 @@ mod tests {
         let mut known = KnownLives::default();
         known.learn(all(90, vec![member(2, 1), member(3, 2)], 3)).unwrap();
         known.new_reign();
-        let departed = known.learn(all(1, vec![member(3, 2), member(4, 4)], 4)).unwrap();
-        assert_eq!(departed, [Departed { life: Life(2), why: LifeEnd::Forgotten }]);
+        assert_eq!(known.learn(all(1, vec![member(3, 2), member(4, 4)], 4)), Ok(Departures::Some));
+        assert_eq!([2, 3, 4].map(|life| known.has_ended(Life(life))), [true, false, false]);
     }
 
     #[test]
@@ -223,12 +224,17 @@ mod tests {
         let mut known = KnownLives::default();
         assert_eq!(
             known.learn(all(7, vec![member(2, 1)], 2)),
-            Ok(vec![]),
+            Ok(Departures::None),
             "what ended before the first list met nobody"
         );
         assert_eq!(known.admit(NodeId([3; 32]), Life(3)), Ok(()), "met before the head told of it");
         known.new_reign();
-        let departed = known.learn(all(1, vec![member(2, 1), member(4, 4)], 4)).unwrap();
-        assert_eq!(departed, [Departed { life: Life(3), why: LifeEnd::Forgotten }]);
+        // A head without a journal numbers lives by its clock: there may be millions in between.
+        let later = 4 << 40;
+        assert_eq!(known.learn(all(1, vec![member(2, 1), member(later, 4)], later)), Ok(Departures::Some));
+        assert_eq!([2, 3, later].map(|life| known.has_ended(Life(life))), [false, true, false]);
+        known.new_reign();
+        let same = known.learn(all(1, vec![member(2, 1), member(later, 4)], later));
+        assert_eq!(same, Ok(Departures::None));
     }
 }

@@ -263,7 +263,8 @@ impl PeerLink {
         self.hold(packet.len());
         let Ok(Work::Request(request)) = Work::decode(packet) else {
             // The link has read its front, the rest is malformed: it is answered, and the link goes on.
-            return refuse(&**peer, arrival, CallFault::Decode { message: "the request is malformed" });
+            refuse(&**peer, arrival, CallFault::Decode { message: "the request is malformed" });
+            return;
         };
         let incoming = Incoming { request, arrival, now, peer };
         if let Some(served) = self.around.request(&incoming) {

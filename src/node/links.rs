@@ -10,7 +10,7 @@ use super::core::link::{Failure, Party};
 use super::link::{PeerLink, Surroundings};
 use super::runtime::Node;
 use crate::actor::error::EndReason;
-use crate::actor::inbox::{Host, Resolved};
+use crate::actor::inbox::Resolved;
 use crate::actor::remote::host::{Incoming, Served};
 use crate::actor::remote::{NodeRef, Peer, RemoteActor};
 use crate::directory::request::DialMe;
@@ -33,11 +33,14 @@ impl Links {
         self.by_life.lock().get(&life).cloned()
     }
 
-    /// A life has ended: so does its link.
-    pub(super) fn ended(&self, life: Life) {
-        let link = self.by_life.lock().remove(&life);
-        if let Some(link) = link {
-            link.end(Failure::Ended);
+    /// Lives have ended: so do their links.
+    pub(super) fn end(&self, ended: impl Fn(Life) -> bool) {
+        let lives: Vec<_> = self.by_life.lock().keys().copied().collect();
+        for life in lives.into_iter().filter(|life| ended(*life)) {
+            let link = self.by_life.lock().remove(&life);
+            if let Some(link) = link {
+                link.end(Failure::Ended);
+            }
         }
     }
 
@@ -65,10 +68,7 @@ impl Node {
         if let Some(link) = self.links().by_life.lock().get(&peer.life) {
             return Some(link.clone());
         }
-        if self.known(|known| known.admit(peer.node, peer.life)).is_err() {
-            return None;
-        }
-        let own = Party { node: self.id(), life: Host::life(self) };
+        let own = Party { node: self.id(), life: self.life_to_meet(peer)? };
         let mut by_life = self.links().by_life.lock();
         let around = || -> Arc<dyn Surroundings> { self.shared() };
         Some(by_life.entry(peer.life).or_insert_with(|| PeerLink::start(own, peer, around())).clone())

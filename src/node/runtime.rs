@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::actors::{Actors, Entry, Known};
 use super::compute::Compute;
 use super::core::life::{Effect, Fenced, NodeLife, Stuck, Vitals};
+use super::core::link::Party;
 use super::links::Links;
 use super::look::Looks;
 use super::prober::Prober;
@@ -26,12 +27,12 @@ use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::actor::registry::Registry;
 use crate::actor::remote::{Here, NodeRef};
 use crate::clock;
-use crate::directory::client::{Client, Say};
+use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{Caller, Command, FromHead, News, ToHead};
 use crate::directory::request::{Advertised, AdvertisedType, Beat, Ended, Gone, Hosting, Join, JoinError, Standing};
 use crate::id::{ActorId, Epoch, Life, NodeId, Placement};
 use crate::net::Net;
-use crate::wire::packet::{Frame, Ref};
+use crate::wire::packet::{Executed, Frame, Ref};
 
 /// What a node is started with.
 pub(crate) struct Settings {
@@ -239,6 +240,29 @@ impl Node {
         self.standing.subscribe()
     }
 
+    /// The life being lived; between two, waits for the next as long as requests wait for the head.
+    ///
+    /// # Errors
+    /// The head is away, or there will be no other life.
+    pub(crate) async fn living(&self) -> Result<Life, AskError> {
+        let (waited, executed) = (self.client.head_wait(), Executed::No);
+        let mut standing = self.standing.subscribe();
+        let settled = async {
+            match standing.wait_for(|standing| *standing != StandingNow::Joining).await.as_deref() {
+                Ok(StandingNow::Member(life)) => Ok(*life),
+                _ => Err(AskError::LifeOver { executed }),
+            }
+        };
+        tokio::time::timeout(waited, settled).await.unwrap_or(Err(AskError::HeadAway { waited, executed }))
+    }
+
+    /// The life being lived, if a peer that proved to be this party may be spoken to.
+    pub(super) fn life_to_meet(&self, peer: Party) -> Option<Life> {
+        let machine = self.machine.lock();
+        machine.life.known().admit(peer.node, peer.life).ok()?;
+        machine.life.life()
+    }
+
     /// What is known of the other members.
     pub(crate) fn known<R>(&self, look: impl FnOnce(&crate::directory::KnownLives) -> R) -> R {
         look(self.machine.lock().life.known())
@@ -287,6 +311,7 @@ impl Node {
             machine.life.leave(clock::now(), effects);
             told = machine.say.is_some() && effects.iter().any(|effect| matches!(effect, Effect::Send(_)));
         });
+        self.client.close();
         self.standing.send_replace(StandingNow::Left);
         self.actors.close(&EndReason::ShutDown, |_| true);
         self.links.end_all();
@@ -340,7 +365,14 @@ impl Node {
 
     fn step(&self, change: impl FnOnce(&mut Machine, &mut Vec<Effect>)) {
         let mut effects = Vec::new();
-        change(&mut self.machine.lock(), &mut effects);
+        {
+            let mut machine = self.machine.lock();
+            change(&mut machine, &mut effects);
+            // Whoever sees the members of a new life also sees that life.
+            if let Some(life) = machine.life.life() {
+                self.life.store(life.0, Ordering::Release);
+            }
+        }
         self.sooner.notify_one();
         for effect in effects {
             self.carry_out(effect);
@@ -362,17 +394,17 @@ impl Node {
             }
             Effect::Refused(why) => {
                 tracing::error!(%why, "the head refuses this node");
+                self.client.close();
                 self.standing.send_replace(StandingNow::Refused(why));
             }
             Effect::Redial => self.hang_up(),
             Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
             Effect::Obey(Command::Host(host)) => self.shared().make(&host),
             Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
-            Effect::Departed(departed) => {
-                for gone in departed {
-                    self.links.ended(gone.life);
-                    self.actors.close(&EndReason::OwnerDied, |entry| entry.owner == Some(gone.life));
-                }
+            Effect::Departed => {
+                let ended = |life| self.known(|known| known.has_ended(life));
+                self.links.end(ended);
+                self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
             }
             Effect::Answer(request, reply) => self.client.answered(request, reply),
             Effect::Waits(request, why) => self.client.waits(request, why),
@@ -396,7 +428,6 @@ impl Node {
     }
 
     fn begun(&self, life: Life) {
-        self.life.store(life.0, Ordering::Release);
         self.attach_client(life);
         self.standing.send_replace(StandingNow::Member(life));
     }

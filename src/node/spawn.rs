@@ -95,10 +95,14 @@ impl Node {
         let request = &incoming.request;
         let spawn = match Spawn::decode(request.body) {
             Ok(spawn) => spawn,
-            Err(error) => return incoming.refuse(CallFault::Decode { message: &error.to_string() }),
+            Err(error) => {
+                incoming.refuse(CallFault::Decode { message: &error.to_string() });
+                return;
+            }
         };
         if !self.hosts_actors() {
-            return incoming.refuse(CallFault::NoResources);
+            incoming.refuse(CallFault::NoResources);
+            return;
         }
         let owner = match spawn.lifetime {
             Lifetime::Owned => Some(incoming.peer.life()),

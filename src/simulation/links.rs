@@ -13,6 +13,7 @@ use crate::limits::{HANDSHAKE_TIME, SETTLE_BACKLOG, SETTLE_WINDOW, WINDOW_PACKET
 use crate::node::core::link::{Delivery, Link, Party, SessionRefused};
 use crate::wire::frame::{Batch, Hello};
 use crate::wire::packet::{Settle, StopMode, Work};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What a node does about a session with a peer.
@@ -289,8 +290,15 @@ impl Node {
         }
     }
 
-    /// A life has ended: its link does, and its ephemeral actors here.
-    pub(super) fn departed(&mut self, stage: &mut Stage, life: Life) {
+    /// Lives have ended: their links do, and their ephemeral actors here.
+    pub(super) fn departed(&mut self, stage: &mut Stage) {
+        let linked = self.links.iter().filter(|(_, peer)| !peer.link.is_ended()).map(|(life, _)| *life);
+        let owners = self.actors.iter().filter(|(_, here)| here.ephemeral).map(|(id, _)| id.life);
+        let lives: BTreeSet<Life> = linked.chain(owners).filter(|life| self.core.known().has_ended(*life)).collect();
+        lives.into_iter().for_each(|life| self.life_ended(stage, life));
+    }
+
+    fn life_ended(&mut self, stage: &mut Stage, life: Life) {
         stage.note(41, self.index as u64, life.0, || format!("node {} learns of the end of {life}", self.index));
         let orphans: Vec<_> = self.actors.iter().filter(|(id, here)| here.ephemeral && id.life == life).collect();
         let orphans: Vec<_> = orphans.into_iter().map(|(id, _)| *id).collect();

@@ -246,11 +246,7 @@ impl Node {
                     stage.check(only);
                 }
                 Effect::Obey(command) => self.obey(stage, command),
-                Effect::Departed(departed) => {
-                    for gone in departed {
-                        self.departed(stage, gone.life);
-                    }
-                }
+                Effect::Departed => self.departed(stage),
                 Effect::Answer(request, reply) => self.answered(stage, request, reply),
                 Effect::Waits(..) | Effect::Status(..) => {}
                 Effect::Dial(caller) => self.asked_to_dial(stage, caller.life, caller.node),

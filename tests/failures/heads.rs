@@ -142,7 +142,8 @@ async fn nodes_join_a_head_that_starts_anew_under_new_lives_and_without_their_ac
     knows_worker(&driver, &worker).await;
     let lost = bounded(sloth.note(1)).await.unwrap_err();
     assert_eq!(lost.executed(), mobula::Executed::No, "{lost}");
-    assert!(matches!(bounded(Sloth::lookup(&driver, "sloth")).await, Err(LookupError::NotFound(_))));
+    let found = bounded(Sloth::lookup(&driver, "sloth")).await;
+    assert!(matches!(found, Err(LookupError::NotFound(_))), "{found:?}");
     let gate = bounded(Gate::spawn(&driver)).await.unwrap();
     let again = bounded(Sloth::spawn(&driver, &gate).name("sloth")).await.unwrap();
     bounded(again.note(4)).await.unwrap();

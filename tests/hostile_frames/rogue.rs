@@ -254,7 +254,7 @@ async fn a_batch_that_no_peer_can_have_sent_ends_the_session_and_no_other() {
         ("credit of a stream that is none", batch(header, true, 1, credited.len(), &credited)),
         ("acknowledging what was not sent", batch(Header { ack_work: 4, ..header }, false, 1, one.len(), &one)),
         ("another session's number", batch(Header { session: 7, ..header }, false, 1, one.len(), &one)),
-        ("more calls than it has credit for", batch(header, false, 1, 258 * one.len(), &one.repeat(258))),
+        ("more calls than it has credit for", batch(header, false, 1, 1_026 * one.len(), &one.repeat(1_026))),
     ];
     for (life, (what, batch)) in (SOME_LIFE..).zip(&cases) {
         let rogue = Rogue::greeted(&place, life).await;

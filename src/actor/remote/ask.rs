@@ -168,8 +168,9 @@ pub(crate) fn serve_end<A: Actor>(inbox: &Arc<Inbox<A>>, incoming: &Incoming<'_>
         End::Watch => {}
     }
     let (inbox, peer, arrival) = (inbox.clone(), incoming.peer.clone(), incoming.arrival);
-    let runs = peer.begin(arrival, u32::MAX).runs;
-    if arrival.tell || !runs {
+    let begun = peer.begin(arrival, inbox.share());
+    inbox.stream_left(begun.closes);
+    if arrival.tell || !begun.runs {
         return true;
     }
     let chain: Vec<_> = incoming.request.chain.iter().collect();

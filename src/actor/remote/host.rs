@@ -36,19 +36,20 @@ impl Incoming<'_> {
         self.peer.here()
     }
 
-    /// Answers it with a fault instead of beginning it.
-    pub(crate) fn refuse(&self, fault: CallFault<'_>) {
-        refuse(&**self.peer, self.arrival, fault);
+    /// Answers it with a fault instead of running it. Whether no other request of its stream is waiting.
+    pub(crate) fn refuse(&self, fault: CallFault<'_>) -> bool {
+        refuse(&**self.peer, self.arrival, fault)
     }
 }
 
-/// Answers a request with a fault instead of beginning it: it leaves the mailbox, whichever way.
-pub(crate) fn refuse(peer: &dyn Peer, arrival: Arrival, fault: CallFault<'_>) {
-    if !arrival.tell && answer_fault(peer, arrival.call, Executed::No, fault) {
-        peer.refused(arrival);
-    } else {
-        peer.begin(arrival, u32::MAX);
+/// Answers a request with a fault instead of running it: it leaves the mailbox. Whether no other request of its stream is
+/// waiting.
+pub(crate) fn refuse(peer: &dyn Peer, arrival: Arrival, fault: CallFault<'_>) -> bool {
+    let begun = peer.begin(arrival, u32::MAX);
+    if begun.runs && !arrival.tell {
+        answer_fault(peer, arrival.call, Executed::No, fault);
     }
+    begun.closes
 }
 
 /// What the link keeps of a request that is not answered yet.
@@ -103,23 +104,19 @@ impl<M: Method> RemoteJob<M> {
     /// The message, once, if its caller still waits for it.
     fn take(&self) -> Option<M> {
         let late = self.deadline.is_some_and(|deadline| deadline <= clock::now());
+        let runs = !late && {
+            let begun = self.to.peer.begin(self.arrival, self.inbox.share());
+            self.inbox.stream_left(begun.closes);
+            begun.runs
+        };
         if late {
-            self.inbox.stream_left(self.arrival.opens);
-            refuse(&*self.to.peer, self.arrival, CallFault::TimeUp);
+            self.inbox.stream_left(refuse(&*self.to.peer, self.arrival, CallFault::TimeUp));
         }
-        let runs = !late && self.leave_mailbox();
         let next = if runs { State::Begun } else { State::Over };
         match mem::replace(&mut *self.state.lock(), next) {
             State::Waiting(message) if runs => Some(message),
             _ => None,
         }
-    }
-
-    /// Whether it runs.
-    fn leave_mailbox(&self) -> bool {
-        let begun = self.to.peer.begin(self.arrival, self.inbox.share());
-        self.inbox.stream_left(begun.closes);
-        begun.runs
     }
 }
 
@@ -235,9 +232,9 @@ pub(crate) fn send_fault<E>(to: &Answering, error: &CallError<E>) {
 }
 
 /// Answers a call with a fault.
-pub(crate) fn answer_fault(peer: &dyn Peer, call: u64, executed: Executed, fault: CallFault<'_>) -> bool {
+pub(crate) fn answer_fault(peer: &dyn Peer, call: u64, executed: Executed, fault: CallFault<'_>) {
     with_scratch(|_, packet| {
         Answer { call, outcome: packet::Outcome::Error { executed, fault } }.encode(packet);
-        peer.answer(call, packet)
-    })
+        peer.answer(call, packet);
+    });
 }

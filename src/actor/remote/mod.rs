@@ -61,12 +61,10 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn cancel(&self, ticket: u64) -> Executed;
     /// The consumer of a streaming reply took an item whose packet had this length.
     fn took_item(&self, ticket: u64, length: usize);
-    /// A request leaves its mailbox, of whose credit its stream should have this share.
+    /// A request leaves its mailbox, to run or to be refused. Its stream should have this share of the mailbox's credit.
     fn begin(&self, arrival: Arrival, share: u32) -> Begun;
-    /// A request leaves its mailbox without beginning: its answer said so.
-    fn refused(&self, arrival: Arrival);
-    /// Sends an encoded answer. That of a request which has not begun refuses it. `false` if it was answered before.
-    fn answer(&self, call: u64, packet: &[u8]) -> bool;
+    /// Sends an encoded answer of a request that has left its mailbox, unless it was answered before.
+    fn answer(&self, call: u64, packet: &[u8]);
     /// Sends an encoded item of a streaming reply.
     fn item(&self, call: u64, packet: &[u8]) -> ItemSent;
     /// Runs a task on this node.

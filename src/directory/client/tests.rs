@@ -1,6 +1,6 @@
 use super::*;
 use crate::directory::message::{Command, FromHead, News};
-use crate::directory::request::{Hosted, Query, Spawn, SpawnError, Summary};
+use crate::directory::request::{Hosted, Lookup, Query, Spawn, SpawnError, Summary};
 use crate::directory::testing::{choose, join, name, node, spawn};
 use crate::directory::{Config, Door, Head, Keeps, Reign, Word};
 use crate::id::Epoch;
@@ -115,6 +115,25 @@ fn what_waits_says_why_and_a_life_that_is_over_fails_it() {
     assert_eq!(asking.why().unwrap().to_string(), "no node has cpu ≥ 64: lower it, or start a node with more");
     local.client.life_over();
     assert!(matches!(now(asking), Err(AskError::LifeOver { executed: Executed::Maybe })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_two_lives_a_question_waits_for_the_next_and_what_was_to_be_made_fails() {
+    let local = Local::start();
+    local.client.life_over();
+    let mut waits = Box::pin(local.client.ask(Lookup { name: name("a"), kind: spawn(local.life, 1).kind }));
+    let late = local.client.ask(spawn(Life(local.life.0 + 1), 1));
+    assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    local.attach();
+    assert!(matches!(waits.await, Ok(Err(_))), "nobody has the name");
+    assert!(matches!(late.await, Err(AskError::LifeOver { executed: Executed::No })), "it is of another life");
+    local.client.life_over();
+    let waits = local.client.ask(Lookup { name: name("a"), kind: spawn(local.life, 1).kind });
+    assert!(matches!(waits.await, Err(AskError::HeadAway { executed: Executed::No, .. })), "but not for ever");
+    local.client.close();
+    local.attach();
+    let over = local.client.ask(Lookup { name: name("a"), kind: spawn(local.life, 1).kind });
+    assert!(matches!(now(over), Err(AskError::LifeOver { executed: Executed::No })));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 use crate::clock::Moment;
 use crate::directory::message::{Caller, Command, News, Order, Reply, RequestId, ToHead};
 use crate::directory::request::{Beat, Join, JoinError, Joined, Leave, LifeEnd, Page};
-use crate::directory::{Fence, FromHead, KnownLives, Reign, Stale, known::Departed};
+use crate::directory::{Fence, FromHead, KnownLives, Reign, Stale, known::Departures};
 use crate::id::Life;
 use crate::limits::{BEAT, BEATS, EXIT_AT, FENCE_AT, SUSPECT_AFTER};
 use crate::schedule::Why;
@@ -67,8 +67,8 @@ pub enum Effect {
     Distrust(Stale),
     /// Carry this out, and report it by a request.
     Obey(Command),
-    /// These lives have ended.
-    Departed(Vec<Departed>),
+    /// Lives have ended: [`KnownLives::has_ended`] says which.
+    Departed,
     /// A request's answer.
     Answer(RequestId, Reply),
     /// What a request waits for.
@@ -297,8 +297,8 @@ impl NodeLife {
             News::Answer { request, reply } => effects.push(Effect::Answer(request, reply)),
             News::Waits { request, why } => effects.push(Effect::Waits(request, why)),
             News::Members(members) => match self.known.learn(members) {
-                Ok(departed) if departed.is_empty() => {}
-                Ok(departed) => effects.push(Effect::Departed(departed)),
+                Ok(Departures::None) => {}
+                Ok(Departures::Some) => effects.push(Effect::Departed),
                 Err(_) => self.redial(effects),
             },
             News::DialMe(caller) => effects.push(Effect::Dial(caller)),
@@ -316,10 +316,8 @@ impl NodeLife {
         let living = Living { life, lease, counted_from, beats, last_beat: 0, next_beat: now + BEAT, orders: 0 };
         self.phase = Phase::Living(living);
         // A list of everyone has no gap.
-        if let Ok(departed) = self.known.learn(crate::directory::message::Members::All(joined.members))
-            && !departed.is_empty()
-        {
-            effects.push(Effect::Departed(departed));
+        if self.known.learn(crate::directory::message::Members::All(joined.members)) == Ok(Departures::Some) {
+            effects.push(Effect::Departed);
         }
         effects.push(Effect::Begun(life, self.fence.reign().unwrap_or_default()));
         self.tick(now, effects);

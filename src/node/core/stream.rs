@@ -1,7 +1,7 @@
 //! Streams and their credit (PROTOCOLS §1.6, §1.7), at the caller and at the host.
 //!
 //! ```text
-//! caller: credit + (requests on the way) + host: queued + owed + withheld + (credit on the way) = 256
+//! caller: credit + (requests on the way) + host: queued + owed + withheld + (credit on the way) = 1,024
 //! ```
 //!
 //! A stream has a number on the wire only while some of its credit is out: the caller gives the number with the first
@@ -72,7 +72,7 @@ impl Outgoing {
 /// The host's side of a stream; one that is forgotten is as if it had never been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Incoming {
-    /// The credit in circulation: 256 less what is withheld.
+    /// The credit in circulation: 1,024 less what is withheld.
     size: u32,
     /// Requests that have not begun.
     pub(super) queued: u32,
@@ -144,18 +144,18 @@ mod tests {
     #[test]
     fn credit_comes_back_by_quarters() {
         let mut stream = Incoming::NEW;
-        assert!((0..256).all(|_| stream.arrive()));
+        assert!((0..STREAM_CREDIT).all(|_| stream.arrive()));
         assert!(!stream.arrive(), "without credit nothing is taken in");
-        let due: Vec<_> = (0..64).map(|_| stream.begin(256)).collect();
-        assert_eq!((due[0], due[1], due[62], due[63]), (Due::Soon, Due::Listed, Due::Listed, Due::Now(64)));
+        let due: Vec<_> = (0..256).map(|_| stream.begin(STREAM_CREDIT)).collect();
+        assert_eq!((due[0], due[1], due[254], due[255]), (Due::Soon, Due::Listed, Due::Listed, Due::Now(256)));
     }
 
     #[test]
     fn a_stream_shrinks_to_its_share_and_is_whole_again_when_idle() {
         let mut stream = Incoming::NEW;
-        (0..256).for_each(|_| assert!(stream.arrive()));
+        (0..STREAM_CREDIT).for_each(|_| assert!(stream.arrive()));
         let mut returned = 0;
-        for _ in 0..250 {
+        for _ in 0..STREAM_CREDIT - 6 {
             if let Due::Now(credit) = stream.begin(1) {
                 returned += credit;
             }
@@ -167,7 +167,7 @@ mod tests {
                 returned += credit;
             }
         });
-        assert_eq!(returned + stream.settle(), 256);
+        assert_eq!(returned + stream.settle(), STREAM_CREDIT);
         assert_eq!(stream, Incoming::NEW);
     }
 
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn i5_credit_is_neither_lost_nor_made(steps in prop::collection::vec((0..4, 1_u32..300), 1..2_000)) {
+        fn i5_credit_is_neither_lost_nor_made(steps in prop::collection::vec((0..4, 1_u32..1_200), 1..4_000)) {
             let (mut caller, mut host) = (STREAM_CREDIT, Incoming::NEW);
             for (step, share) in steps {
                 match step {
@@ -203,7 +203,7 @@ mod tests {
                 prop_assert!(caller > 0 || host.queued > 0 || host.listed || host.owed > 0);
             }
             while host.queued > 0 {
-                if let Due::Now(credit) = host.begin(256) {
+                if let Due::Now(credit) = host.begin(STREAM_CREDIT) {
                     caller += credit;
                 }
             }

@@ -86,13 +86,7 @@ impl Peer for PeerLink {
         Begun { runs: begun.begin == Begin::Run, closes: begun.closes }
     }
 
-    fn refused(&self, arrival: Arrival) {
-        let mut core = self.core.lock();
-        self.release(&mut core, arrival.bytes);
-        self.changed(core, self.recent());
-    }
-
-    fn answer(&self, call: u64, packet: &[u8]) -> bool {
+    fn answer(&self, call: u64, packet: &[u8]) {
         let mut core = self.core.lock();
         let answered = core.link.answer(self.recent(), call, packet);
         self.changed(core, self.recent());
@@ -102,7 +96,6 @@ impl Peer for PeerLink {
             drop(served);
             drop(over);
         }
-        answered == Answered::Sent
     }
 
     fn item(&self, call: u64, packet: &[u8]) -> ItemSent {

@@ -268,7 +268,7 @@ impl World {
                     assert!(self.nodes[n].hosted.is_empty(), "{life} begins with no actors");
                     self.nodes[n].ask_again();
                 }
-                Effect::Fence(..) | Effect::Departed(_) | Effect::Dial(_) | Effect::Waits(..) | Effect::Status(..) => {}
+                Effect::Fence(..) | Effect::Departed | Effect::Dial(_) | Effect::Waits(..) | Effect::Status(..) => {}
                 Effect::Exit => {
                     self.nodes[n].dead = true;
                     self.cut(n);

@@ -201,7 +201,7 @@ fn rule_1_a_window_that_serves_well_grows_to_8_mib() {
         let mut large = request(Flags::TELL, 60_000);
         pair.links[0].send(pair.now, streams[round % 8], &mut large, demand(1));
         for arrival in arrivals(&pair.exchange()[1]) {
-            assert_eq!(pair.links[1].begin(pair.now, arrival, 256).begin, Begin::Run);
+            assert_eq!(pair.links[1].begin(pair.now, arrival, STREAM_CREDIT).begin, Begin::Run);
         }
         rooms.push(pair.links[0].window);
     }
@@ -283,23 +283,23 @@ fn rule_5_a_peer_that_lost_its_state_or_is_in_another_life_is_refused() {
 }
 
 #[test]
-fn rule_7_a_stream_has_256_requests_of_credit_and_waits_in_order() {
+fn rule_7_a_stream_has_1024_requests_of_credit_and_waits_in_order() {
     let mut pair = Pair::new();
     let stream = pair.links[0].open_stream();
-    let sent: Vec<_> = (0..300).map(|token| pair.send(stream, Flags::TELL, token)).collect();
+    let sent: Vec<_> = (0..1_100).map(|token| pair.send(stream, Flags::TELL, token)).collect();
     assert_eq!(sent.iter().position(|sent| matches!(sent, Sent::Waiting(_))), Some(STREAM_CREDIT as usize));
     assert!(!pair.links[0].would_send(stream, 10), "`try_tell` gives the message back");
     let arrived = arrivals(&pair.exchange()[1]);
-    assert_eq!(arrived.len(), 256);
+    assert_eq!(arrived.len(), 1_024);
     assert_eq!(arrived.iter().filter(|arrival| arrival.opens).count(), 1);
-    for arrival in &arrived[..64] {
-        pair.links[1].begin(pair.now, *arrival, 256);
+    for arrival in &arrived[..256] {
+        pair.links[1].begin(pair.now, *arrival, STREAM_CREDIT);
     }
     let [told, later] = pair.exchange();
-    let tokens: Vec<_> = told.iter().map(|told| *told == Delivery::Told { token: 256 }).collect();
-    assert_eq!((tokens.len(), tokens[0], arrivals(&later).len()), (44, true, 44));
-    for arrival in arrived[64..].iter().chain(&arrivals(&later)) {
-        pair.links[1].begin(pair.now, *arrival, 256);
+    let tokens: Vec<_> = told.iter().map(|told| *told == Delivery::Told { token: 1_024 }).collect();
+    assert_eq!((tokens.len(), tokens[0], arrivals(&later).len()), (76, true, 76));
+    for arrival in arrived[256..].iter().chain(&arrivals(&later)) {
+        pair.links[1].begin(pair.now, *arrival, STREAM_CREDIT);
     }
     pair.exchange();
     assert_eq!(pair.links[0].load().streams_out, 1);
@@ -337,13 +337,13 @@ fn rule_10_a_cancelled_call_never_runs_or_is_told_that_nobody_waits() {
         })
         .collect();
     let arrived = arrivals(&pair.exchange()[1]);
-    assert_eq!(pair.links[1].begin(pair.now, arrived[0], 256).begin, Begin::Run);
+    assert_eq!(pair.links[1].begin(pair.now, arrived[0], STREAM_CREDIT).begin, Begin::Run);
     assert_eq!(pair.links[0].cancel(tickets[0]), Taken::Cancelled(0));
     assert_eq!(pair.links[0].cancel(tickets[1]), Taken::Cancelled(1));
     assert_eq!(pair.links[0].cancel(tickets[1]), Taken::Gone);
     let [answers, flagged] = pair.exchange();
     assert_eq!((answers, flagged), (vec![], vec![Delivery::Cancel { call: 1 }]));
-    assert_eq!(pair.links[1].begin(pair.now, arrived[1], 256).begin, Begin::Gone);
+    assert_eq!(pair.links[1].begin(pair.now, arrived[1], STREAM_CREDIT).begin, Begin::Gone);
     assert_eq!(pair.links[0].load().asks, 1, "the one that runs");
     pair.links[1].answer(pair.now, 1, &answer(1));
     assert!(pair.exchange()[0].is_empty());
