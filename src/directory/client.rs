@@ -19,13 +19,14 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
+
+mod asking;
+pub use asking::Asking;
 
 /// Answers told done in a message of their own, when no request comes to carry them.
 const DONE_ALONE: usize = 64;
@@ -308,7 +309,7 @@ impl Client {
     /// is given back.
     pub fn ask<Q: Question>(&self, question: Q) -> Asking<Q> {
         let id = self.open(question.into(), Kept::Asked, None);
-        Asking { client: self.clone(), id, timer: None, question: PhantomData }
+        Asking::new(self.clone(), id)
     }
 
     /// Says what nobody waits for and what must arrive while the life lasts.
@@ -470,77 +471,6 @@ impl State {
         let from = self.away_since.max(open.asked);
         let waited = clock::now().since(from);
         if waited >= head_wait { Err(AskError::HeadAway { waited, executed }) } else { Ok(Some(from + head_wait)) }
-    }
-}
-
-/// A request under way.
-#[must_use = "a request that is dropped is given up"]
-pub struct Asking<Q> {
-    client: Client,
-    id: RequestId,
-    timer: Option<Pin<Box<Sleep>>>,
-    question: PhantomData<fn() -> Q>,
-}
-
-impl<Q> fmt::Debug for Asking<Q> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Asking").field(&self.id).finish()
-    }
-}
-
-impl<Q> Asking<Q> {
-    /// What it waits for at the head, if it does.
-    #[must_use]
-    pub fn why(&self) -> Option<Why> {
-        self.client.0.state.lock().open.get(&self.id).and_then(|open| open.why.clone())
-    }
-}
-
-impl<Q: Question> Future for Asking<Q> {
-    type Output = Result<Q::Answer, AskError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = self.client.0.clone();
-        let until = {
-            let mut state = shared.state.lock();
-            let Some(open) = state.open.get_mut(&self.id) else {
-                return Poll::Ready(Err(AskError::LifeOver { executed: Executed::Maybe }));
-            };
-            if let Some(reply) = open.reply.take() {
-                state.open.remove(&self.id);
-                return Poll::Ready(Q::answer(reply).ok_or(AskError::Nonsense));
-            }
-            open.waker = Some(context.waker().clone());
-            match state.open.get(&self.id).map(|open| state.failure(open, shared.head_wait)) {
-                Some(Ok(until)) => until,
-                Some(Err(error)) => {
-                    drop(state);
-                    self.client.give_up(self.id);
-                    return Poll::Ready(Err(error));
-                }
-                None => None,
-            }
-        };
-        let Some(until) = until else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(until.since(clock::now()))));
-        if timer.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        let executed = shared.state.lock().open.get(&self.id).map_or(Executed::Maybe, |open| match open.said {
-            true => Executed::Maybe,
-            false => Executed::No,
-        });
-        self.client.give_up(self.id);
-        Poll::Ready(Err(AskError::HeadAway { waited: shared.head_wait, executed }))
-    }
-}
-
-impl<Q> Drop for Asking<Q> {
-    fn drop(&mut self) {
-        self.client.give_up(self.id);
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod actors;
 pub(crate) mod compute;
 pub(crate) mod control;
 pub mod core;
+mod host;
 pub(crate) mod link;
 pub(crate) mod links;
 pub(crate) mod look;

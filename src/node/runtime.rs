@@ -7,13 +7,12 @@
 //! ```
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 
-use super::actors::{Actors, Entry, Known};
+use super::actors::Actors;
 use super::compute::Compute;
 use super::core::life::{Effect, Fenced, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
@@ -22,17 +21,16 @@ use super::look::Looks;
 use super::prober::Prober;
 use super::spawn::Seeds;
 use crate::actor::error::EndReason;
-use crate::actor::frame::Blockers;
-use crate::actor::inbox::{Host, Hosted, Resolved};
+use crate::actor::inbox::{Host, Resolved};
 use crate::actor::registry::Registry;
 use crate::actor::remote::{Here, NodeRef};
 use crate::clock;
 use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{Caller, Command, FromHead, News, ToHead};
-use crate::directory::request::{Advertised, AdvertisedType, Beat, Ended, Gone, Hosting, Join, JoinError, Standing};
-use crate::id::{ActorId, Epoch, Life, NodeId, Placement};
+use crate::directory::request::{Advertised, AdvertisedType, Beat, Hosting, Join, JoinError, Standing};
+use crate::id::{ActorId, Epoch, Life, NodeId};
 use crate::net::Net;
-use crate::wire::packet::{Executed, Frame, Ref};
+use crate::wire::packet::Executed;
 
 /// What a node is started with.
 pub(crate) struct Settings {
@@ -206,6 +204,15 @@ impl Node {
             Some(hosted) => Resolved::Here(hosted.as_any()),
             None => Resolved::Gone(EndReason::Unknown),
         }
+    }
+
+    /// The life that is lived, or was lived last.
+    pub(super) fn last_life(&self) -> Life {
+        Life(self.life.load(Ordering::Acquire))
+    }
+
+    pub(super) fn compute(&self) -> &Compute {
+        &self.compute
     }
 
     /// Waits for the next change of membership.
@@ -468,63 +475,4 @@ pub(crate) fn random_number() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // Seeded by the system for each value; needs to be unlikely to repeat, not secret.
     std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-impl Host for Node {
-    fn life(&self) -> Life {
-        Life(self.life.load(Ordering::Acquire))
-    }
-
-    fn resolve(&self, reference: Ref) -> Resolved {
-        let Ref::Actor { actor, type_key, host, placement, .. } = reference;
-        if host != Host::life(self) {
-            return self.shared().remote_actor(actor, type_key, host, placement);
-        }
-        self.hosted(actor)
-    }
-
-    fn spawn(&self, cell: BoxFuture<'static, ()>) {
-        self.runtime.spawn(cell);
-    }
-
-    fn compute(&self, work: Box<dyn FnOnce() + Send>) {
-        self.compute.run(work);
-    }
-
-    fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>> {
-        tracing::debug!(%actor, %reason, "actor ended");
-        let Entry { known, .. } = self.actors.remove(actor, placement)?;
-        let placement = match known {
-            Known::ToItsSpawner => return None,
-            Known::Reserved => Placement(0),
-            Known::Placed => placement,
-        };
-        let mut known = self.client.report_until_known(Ended { actor, placement, why: gone(reason) });
-        if known.is_done() {
-            return None;
-        }
-        // A head that stays away hears of it later.
-        let wait = self.client.head_wait();
-        Some(Box::pin(async move { tokio::time::timeout(wait, known).await.unwrap_or_default() }))
-    }
-
-    fn waits(&self, actor: Arc<dyn Hosted>) {
-        self.watch(&actor);
-    }
-
-    fn reentrant(&self, chain: &[Frame], blockers: &Blockers) -> Option<Vec<ActorId>> {
-        Node::find_reentrance(chain, blockers)
-    }
-}
-
-/// Why an actor ended, as the head keeps it.
-fn gone(reason: &EndReason) -> Gone {
-    match reason {
-        EndReason::Stopped => Gone::Stopped,
-        EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
-        EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
-        EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
-            Gone::Killed
-        }
-    }
 }

@@ -1,0 +1,72 @@
+//! The node as its actors know it.
+
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+use super::actors::{Entry, Known};
+use super::runtime::Node;
+use crate::actor::error::EndReason;
+use crate::actor::frame::Blockers;
+use crate::actor::inbox::{Host, Hosted, Resolved};
+use crate::directory::request::{Ended, Gone};
+use crate::id::{ActorId, Life, Placement};
+use crate::wire::packet::{Frame, Ref};
+
+impl Host for Node {
+    fn life(&self) -> Life {
+        self.last_life()
+    }
+
+    fn resolve(&self, reference: Ref) -> Resolved {
+        let Ref::Actor { actor, type_key, host, placement, .. } = reference;
+        if host != Host::life(self) {
+            return self.shared().remote_actor(actor, type_key, host, placement);
+        }
+        self.hosted(actor)
+    }
+
+    fn spawn(&self, cell: BoxFuture<'static, ()>) {
+        self.runtime().spawn(cell);
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) {
+        self.compute().run(work);
+    }
+
+    fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>> {
+        tracing::debug!(%actor, %reason, "actor ended");
+        let Entry { known, .. } = self.actors().remove(actor, placement)?;
+        let placement = match known {
+            Known::ToItsSpawner => return None,
+            Known::Reserved => Placement(0),
+            Known::Placed => placement,
+        };
+        let mut known = self.client().report_until_known(Ended { actor, placement, why: gone(reason) });
+        if known.is_done() {
+            return None;
+        }
+        // A head that stays away hears of it later.
+        let wait = self.client().head_wait();
+        Some(Box::pin(async move { tokio::time::timeout(wait, known).await.unwrap_or_default() }))
+    }
+
+    fn waits(&self, actor: Arc<dyn Hosted>) {
+        self.watch(&actor);
+    }
+
+    fn reentrant(&self, chain: &[Frame], blockers: &Blockers) -> Option<Vec<ActorId>> {
+        Node::find_reentrance(chain, blockers)
+    }
+}
+
+/// Why an actor ended, as the head keeps it.
+fn gone(reason: &EndReason) -> Gone {
+    match reason {
+        EndReason::Stopped => Gone::Stopped,
+        EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
+        EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
+        EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
+            Gone::Killed
+        }
+    }
+}
