@@ -91,18 +91,20 @@ impl<T, E> Future for Call<T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let slot = this.slot.as_mut().expect("a call is not polled again after it was ready");
         if this.sent {
-            let slot = this.slot.as_ref().expect("a call is not polled again after it was ready");
             if let Poll::Ready(result) = slot.poll_reply(cx) {
                 this.slot = None;
                 return Poll::Ready(result);
             }
         } else {
             this.sent = true;
-            let slot = this.slot.take().expect("a call keeps its message until it is sent");
-            match slot.ask(cx.waker(), this.limit) {
-                Ok(asked) => this.slot = Some(asked),
-                Err(error) => return Poll::Ready(Err(error.widen())),
+            if let Some(slot) = Arc::get_mut(slot) {
+                slot.prepare(cx.waker());
+            }
+            if let Err(error) = slot.clone().ask(this.limit) {
+                this.slot = None;
+                return Poll::Ready(Err(error.widen()));
             }
         }
         let Some(after) = this.limit else { return Poll::Pending };

@@ -27,8 +27,10 @@ use away::group_of;
 
 /// A call as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
-    /// Asks; in line if there is no room. `caller` is woken by the reply, and will wait for `limit`.
-    fn ask(self: Arc<Self>, caller: &Waker, limit: Option<Duration>) -> Result<Arc<dyn Pending<T, E>>, CallError>;
+    /// Notes whom the reply is to wake. Only ever called while no mailbox knows the call.
+    fn prepare(&mut self, caller: &Waker);
+    /// Asks; in line if there is no room. `limit` is how long its caller will wait.
+    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError>;
     /// Sends it one way; gives it back if it stands in line, or its caller's turn is over.
     fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
     /// Sends it one way if there is room; gives it back if there is none.
@@ -169,21 +171,17 @@ impl<M: Method> Slot<M> {
 }
 
 impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
-    fn ask(
-        mut self: Arc<Self>,
-        caller: &Waker,
-        limit: Option<Duration>,
-    ) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
-        if let Some(slot) = Arc::get_mut(&mut self) {
-            let state = slot.state.get_mut();
-            (state.wants, state.caller) = (Wants::Reply, Some(caller.clone()));
-            slot.up = frame::current();
-        }
+    fn prepare(&mut self, caller: &Waker) {
+        let state = self.state.get_mut();
+        (state.wants, state.caller) = (Wants::Reply, Some(caller.clone()));
+        self.up = frame::current();
+    }
+
+    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError> {
         match &self.up {
-            Some(frame) => self.ask_in(frame, limit)?,
-            None => _ = self.push(Flags::ASK, limit)?,
+            Some(frame) => self.ask_in(frame, limit),
+            None => self.push(Flags::ASK, limit).map(drop),
         }
-        Ok(self)
     }
 
     fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
