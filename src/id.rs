@@ -52,6 +52,11 @@ number! {
     Placement
 }
 
+number! {
+    /// The head's allowance of slots on one node to one owner; rises, and is never reused.
+    GrantId
+}
+
 macro_rules! bytes_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -93,6 +98,21 @@ pub struct ActorId {
 }
 
 impl fmt::Display for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.life, self.serial)
+    }
+}
+
+/// A placement group's identity, made by the life that asks for it: unique in the cluster without asking anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId {
+    /// The life that asked for it.
+    pub life: Life,
+    /// Counts the groups that this life asked for.
+    pub serial: u64,
+}
+
+impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.life, self.serial)
     }

@@ -159,6 +159,30 @@ pub const PROBE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between probes of one wait.
 pub const PROBE_LAST: Duration = Duration::from_millis(1_600);
 
+// ---- tasks ----
+/// Tasks one owner may have queued: a few hundred bytes each, beyond it `submit` fails.
+pub const QUEUED_TASKS: usize = 4 << 20;
+/// Kinds of task, by function and needs, that one owner may have: the head keeps a want for each.
+pub const TASK_CLASSES: usize = 4_096;
+/// Tasks are pushed so far ahead of a slot that its node stays busy over a round trip and a late owner ..
+pub const PUSH_AHEAD: Duration = Duration::from_millis(5);
+/// .. but at least so many a slot, or each would wait a round trip for the next ..
+pub const PUSH_DEPTH_MIN: u32 = 2;
+/// .. and at most so many: half a megabyte of the longest specs, however short the tasks.
+pub const PUSH_DEPTH_MAX: u32 = 1_024;
+/// Slots that stay unused so long are given back: within it a burst reuses them without the head.
+pub const GRANT_IDLE: Duration = Duration::from_millis(500);
+/// A lower want, and a little higher one, is told this late: a queue that empties and fills tells neither.
+pub const WANT_PAUSE: Duration = Duration::from_millis(100);
+/// A want that is not met is told again this often, so that its owner learns of a new reason.
+pub const WANT_AGAIN: Duration = Duration::from_secs(5);
+/// An owner wants no more slots than its known work keeps busy this long: more would idle before they are used.
+pub const WANT_WORK: Duration = Duration::from_millis(10);
+/// Unbegun tasks worth less time than this are not fetched back for an idle slot: the round trip costs as much.
+pub const RECALL_WORTH: Duration = Duration::from_millis(1);
+/// Tasks that may be taken out of line for being near their arguments before the oldest is.
+pub const OVERTAKES: u32 = 64;
+
 // ---- clusters ----
 /// Worker processes `Cluster::local().workers(n)` starts at most.
 pub const WORKERS: usize = 256;

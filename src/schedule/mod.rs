@@ -1,9 +1,12 @@
-//! Where an actor may run: pure rules over resources, labels and load. No clock, no I/O; the head asks and obeys.
+//! Where an actor or a task may run, and which task runs next: pure rules over resources, labels and load, and the queue
+//! of one owner's tasks. No clock, no I/O; the head and the owners ask and obey.
 
 pub mod labels;
 pub mod placement;
+pub mod queue;
 pub mod resources;
 
 pub use labels::{Condition, Labels, Selector};
 pub use placement::{Fit, Offer, Requirement, Strategy, Why};
+pub use queue::{Class, Queue, TaskNumber};
 pub use resources::{Amount, Resources};

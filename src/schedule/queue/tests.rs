@@ -1,0 +1,269 @@
+use super::*;
+use crate::limits::{GRANT_IDLE, OVERTAKES, WANT_AGAIN, WANT_PAUSE};
+
+type Tasks = Queue<&'static str, u32>;
+
+const MS: Duration = Duration::from_millis(1);
+const HERE: Life = Life(1);
+const THERE: Life = Life(2);
+
+fn queue() -> (Tasks, Class) {
+    let mut queue = Queue::new(Bounds::default());
+    let class = queue.class("class").unwrap();
+    (queue, class)
+}
+
+fn plain(class: Class, token: u32) -> Submission<'static, u32> {
+    Submission { class, priority: 0, bytes: 100, waits_for: 0, follows: &[], prefers: None, token }
+}
+
+fn submits(queue: &mut Tasks, class: Class, tokens: std::ops::Range<u32>) -> Vec<TaskNumber> {
+    tokens.map(|token| queue.submit(plain(class, token)).unwrap()).collect()
+}
+
+fn flush(queue: &mut Tasks, at: u64) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    queue.tick(Moment(0) + at as u32 * MS, &mut effects);
+    queue.flush(Moment(0) + at as u32 * MS, &mut effects);
+    effects
+}
+
+fn now(at: u64) -> Moment {
+    Moment(0) + at as u32 * MS
+}
+
+/// The tokens pushed, in order, with their grants.
+fn pushed(queue: &Tasks, effects: &[Effect]) -> Vec<(u64, u32)> {
+    let tasks = effects.iter().filter_map(|effect| match effect {
+        Effect::Push { grant, tasks } => Some(tasks.iter().map(|task| (grant.0, *queue.get(*task).unwrap()))),
+        _ => None,
+    });
+    tasks.flatten().collect()
+}
+
+#[test]
+fn tasks_leave_by_priority_then_age_two_a_slot_at_first() {
+    let (mut queue, class) = queue();
+    submits(&mut queue, class, 0..3);
+    queue.submit(Submission { priority: 5, ..plain(class, 9) }).unwrap();
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 4 }]);
+    queue.granted(now(1), GrantId(7), class, HERE, 1);
+    let effects = flush(&mut queue, 1);
+    assert_eq!(pushed(&queue, &effects), [(7, 9), (7, 0)]);
+    assert_eq!((queue.queued(), queue.bytes()), (2, 200));
+}
+
+#[test]
+fn a_slot_is_given_as_many_tasks_as_it_runs_in_five_milliseconds() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..1_000);
+    queue.granted(now(0), GrantId(7), class, HERE, 1);
+    flush(&mut queue, 0);
+    queue.finished(tasks[0], MS / 10);
+    let effects = flush(&mut queue, 1);
+    assert_eq!(pushed(&queue, &effects).len(), 49, "fifty in all");
+    queue.finished(tasks[1], MS / 10);
+    assert_eq!(flush(&mut queue, 1), [], "a push is a message: the next goes when a quarter has room");
+    (2..13).for_each(|n| assert!(queue.finished(tasks[n], MS / 10).is_some()));
+    let effects = flush(&mut queue, 1);
+    assert!(matches!(&effects[..], [Effect::Push { tasks, .. }] if tasks.len() == 12), "{effects:?}");
+}
+
+#[test]
+fn a_few_tasks_are_shared_among_the_slots() {
+    let (mut queue, class) = queue();
+    let first = submits(&mut queue, class, 0..1)[0];
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    flush(&mut queue, 0);
+    queue.finished(first, MS / 100);
+    queue.granted(now(0), GrantId(2), class, THERE, 1);
+    submits(&mut queue, class, 0..20);
+    let effects = flush(&mut queue, 1);
+    let under = |grant| pushed(&queue, &effects).iter().filter(|(under, _)| *under == grant).count();
+    assert_eq!((under(1), under(2)), (10, 10));
+}
+
+#[test]
+fn an_idle_slot_fetches_what_the_fullest_grant_has_not_begun() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..2);
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    flush(&mut queue, 0);
+    queue.granted(now(1), GrantId(2), class, THERE, 1);
+    assert_eq!(flush(&mut queue, 1), [Effect::Recall { grant: GrantId(1), count: 1 }]);
+    assert_eq!(flush(&mut queue, 2), [], "one at a time");
+    queue.recalled(GrantId(1), &tasks[1..]);
+    let effects = flush(&mut queue, 3);
+    assert_eq!(pushed(&queue, &effects), [(2, 1)]);
+}
+
+#[test]
+fn recalled_tasks_are_the_first_of_their_class_again() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..6);
+    queue.granted(now(0), GrantId(1), class, HERE, 2);
+    flush(&mut queue, 0);
+    queue.recall(GrantId(1), 0);
+    assert_eq!(flush(&mut queue, 1), [Effect::Recall { grant: GrantId(1), count: 4 }]);
+    queue.recalled(GrantId(1), &tasks[2..4]);
+    assert_eq!(flush(&mut queue, 2), [], "two of two slots may still run");
+    queue.finished(tasks[0], MS);
+    assert!(flush(&mut queue, 3).contains(&Effect::GiveBack { grant: GrantId(1), keep: 1 }));
+    queue.granted(now(4), GrantId(2), class, THERE, 3);
+    let effects = flush(&mut queue, 4);
+    assert_eq!(pushed(&queue, &effects).iter().map(|(_, token)| *token).collect::<Vec<_>>(), [2, 3, 4, 5]);
+    queue.finished(tasks[1], MS);
+    assert!(flush(&mut queue, 5).contains(&Effect::GiveBack { grant: GrantId(1), keep: 0 }));
+    assert_eq!(queue.held().map(|held| held.grant).collect::<Vec<_>>(), [GrantId(2)]);
+}
+
+#[test]
+fn slots_that_idle_are_given_back_and_a_burst_within_that_time_reuses_them() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..4);
+    queue.granted(now(0), GrantId(1), class, HERE, 4);
+    flush(&mut queue, 0);
+    tasks.iter().for_each(|task| assert!(queue.finished(*task, MS).is_some()));
+    assert!(flush(&mut queue, 400).iter().all(|effect| !matches!(effect, Effect::GiveBack { .. })));
+    let burst = submits(&mut queue, class, 0..2);
+    let effects = flush(&mut queue, 450);
+    assert_eq!(pushed(&queue, &effects).len(), 2);
+    let gives = |effects: Vec<Effect>| effects.iter().any(|effect| matches!(effect, Effect::GiveBack { .. }));
+    assert!(!gives(flush(&mut queue, 500)), "four were used in this time");
+    assert!(flush(&mut queue, 1_000).contains(&Effect::GiveBack { grant: GrantId(1), keep: 2 }), "two in this");
+    burst.iter().for_each(|task| assert!(queue.finished(*task, MS).is_some()));
+    flush(&mut queue, 1_001);
+    flush(&mut queue, 1_500);
+    assert!(flush(&mut queue, 2_000).contains(&Effect::GiveBack { grant: GrantId(1), keep: 0 }));
+    assert_eq!(queue.deadline(), None, "nothing is left to wait for");
+    assert_eq!(GRANT_IDLE, 500 * MS);
+}
+
+#[test]
+fn what_is_wanted_follows_the_work_and_goes_to_zero() {
+    let (mut queue, class) = queue();
+    let first = submits(&mut queue, class, 0..10);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 10 }]);
+    submits(&mut queue, class, 10..15);
+    assert_eq!(flush(&mut queue, 1), [], "a little more is told after a pause");
+    assert_eq!(queue.deadline(), Some(now(1) + WANT_PAUSE));
+    assert_eq!(flush(&mut queue, 101), [Effect::Want { class, slots: 15 }]);
+    assert_eq!(flush(&mut queue, 101 + WANT_AGAIN.as_millis() as u64), [Effect::Want { class, slots: 15 }], "unmet");
+    queue.granted(now(6_000), GrantId(1), class, HERE, 8);
+    flush(&mut queue, 6_000);
+    queue.finished(first[0], MS);
+    flush(&mut queue, 6_001);
+    let effects = flush(&mut queue, 6_101);
+    assert!(effects.contains(&Effect::Want { class, slots: 2 }), "14 ms of work: {effects:?}");
+    queue.lost(GrantId(1));
+    assert_eq!(queue.queued(), 0);
+    flush(&mut queue, 6_102);
+    assert_eq!(flush(&mut queue, 6_300), [Effect::Want { class, slots: 0 }]);
+    queue.new_head();
+    assert_eq!(flush(&mut queue, 6_301), []);
+}
+
+#[test]
+fn a_task_goes_to_the_node_it_prefers_and_waits_for_it_no_longer_than_it_must() {
+    let (mut queue, class) = queue();
+    let near = |life, token| Submission { prefers: Some(life), ..plain(class, token) };
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    queue.granted(now(0), GrantId(2), class, THERE, 1);
+    for token in 0..6 {
+        queue.submit(near(THERE, token)).unwrap();
+    }
+    queue.submit(plain(class, 6)).unwrap();
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects), [(2, 0), (2, 1), (1, 6)], "an idle slot takes first what prefers it");
+    assert_eq!(queue.queued(), 4, "what prefers another grant's node is not pushed ahead");
+    queue.submit(near(Life(9), 7)).unwrap();
+    let effects = flush(&mut queue, 1);
+    assert_eq!(pushed(&queue, &effects), [(1, 7)], "no grant is there: any will do");
+    let mut lone = Tasks::new(Bounds::default());
+    let class = lone.class("class").unwrap();
+    lone.submit(Submission { prefers: Some(THERE), ..plain(class, 0) }).unwrap();
+    lone.granted(now(0), GrantId(1), class, HERE, 1);
+    let effects = flush(&mut lone, 0);
+    assert_eq!(pushed(&lone, &effects), [(1, 0)], "an idle slot takes what prefers another node");
+}
+
+#[test]
+fn nobody_is_passed_for_ever() {
+    let (mut queue, class) = queue();
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    let mut before = 0;
+    let blocked = submits(&mut queue, class, 0..2);
+    flush(&mut queue, 0);
+    queue.submit(plain(class, 77)).unwrap();
+    let mut running = blocked[0];
+    for token in 1_000..2_000 {
+        queue.submit(Submission { prefers: Some(HERE), ..plain(class, token) }).unwrap();
+        queue.submit(Submission { prefers: Some(HERE), ..plain(class, token) }).unwrap();
+        queue.finished(running, 100 * MS);
+        let effects = flush(&mut queue, 1);
+        let Some(Effect::Push { tasks, .. }) = effects.iter().find(|effect| matches!(effect, Effect::Push { .. }))
+        else {
+            panic!("{effects:?}")
+        };
+        running = tasks[0];
+        if queue.get(running) == Some(&77) {
+            break;
+        }
+        before += 1;
+    }
+    assert!(before <= OVERTAKES, "{before}");
+}
+
+#[test]
+fn a_task_is_pushed_behind_those_whose_results_it_takes() {
+    let (mut queue, class) = queue();
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    let first = submits(&mut queue, class, 0..1)[0];
+    let second = queue.submit(Submission { waits_for: 1, follows: &[first], ..plain(class, 1) }).unwrap();
+    let third = queue.submit(Submission { waits_for: 2, follows: &[second], ..plain(class, 2) }).unwrap();
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects), [(1, 0), (1, 1)]);
+    assert_eq!(queue.why(third), Some(Why::Arguments(2)), "it misses another argument too");
+    queue.recalled(GrantId(1), &[second]);
+    assert_eq!(queue.why(second), Some(Why::Arguments(1)));
+    queue.finished(first, MS);
+    queue.ready(second);
+    let effects = flush(&mut queue, 1);
+    assert_eq!(pushed(&queue, &effects), [(1, 1)]);
+    queue.ready(third);
+    let effects = flush(&mut queue, 2);
+    assert_eq!(pushed(&queue, &effects), [(1, 2)], "now only its forerunner's result is missing");
+}
+
+#[test]
+fn a_cancelled_task_comes_back_or_says_where_it_is() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..3);
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    flush(&mut queue, 0);
+    assert_eq!(queue.cancel(tasks[2]), Cancelled::Queued(2));
+    assert_eq!(queue.cancel(tasks[2]), Cancelled::Unknown);
+    assert_eq!(queue.cancel(tasks[0]), Cancelled::Pushed { grant: GrantId(1), life: HERE });
+    assert_eq!(queue.finished(tasks[0], MS), Some(0));
+    assert_eq!(queue.finished(tasks[0], MS), None);
+    assert_eq!(queue.lost(GrantId(1)), [(tasks[1], 1)]);
+    assert_eq!(queue.held().count(), 0);
+}
+
+#[test]
+fn the_queue_and_its_classes_are_bounded_and_a_task_can_say_why_it_waits() {
+    let mut queue = Tasks::new(Bounds { queued: 2, slots: 1 });
+    let class = queue.class("class").unwrap();
+    let tasks = submits(&mut queue, class, 0..2);
+    assert!(matches!(queue.submit(plain(class, 2)), Err(QueueFull(2))));
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 1 }]);
+    queue.answered(class, Some("no node has gpu ≥ 1".into()));
+    assert_eq!(queue.why(tasks[0]).unwrap().to_string(), "it waits for a grant: no node has gpu ≥ 1");
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    flush(&mut queue, 0);
+    submits(&mut queue, class, 2..4).iter().for_each(|task| {
+        assert_eq!(queue.why(*task), Some(Why::Turn { slots: 1, ready: 2 }));
+    });
+    assert!(matches!(queue.why(tasks[0]), Some(Why::Pushed(_))));
+    assert_eq!(queue.drain(class).into_iter().map(|(_, token)| token).collect::<Vec<_>>(), [2, 3]);
+}

@@ -1,0 +1,127 @@
+//! What is told to the head, and what time brings: wants, and slots that were idle for too long.
+
+use crate::clock::Moment;
+use crate::id::GrantId;
+use crate::limits::{GRANT_IDLE, WANT_AGAIN, WANT_PAUSE, WANT_WORK};
+use crate::schedule::queue::{Class, ClassState, Effect, Queue};
+use std::sync::Arc;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A look whether slots of this grant idled.
+    Idle(GrantId),
+    /// A look at what a class wants.
+    Want(Class),
+}
+
+impl ClassState {
+    /// The slots that it could use.
+    fn needs(&self, most: u32) -> u32 {
+        let tasks = self.line.len().saturating_add(self.pushed);
+        if self.run_time == 0 {
+            return tasks.min(most);
+        }
+        let work = u128::from(tasks) * u128::from(self.run_time);
+        let slots = u32::try_from(work.div_ceil(WANT_WORK.as_nanos())).unwrap_or(u32::MAX);
+        slots.min(tasks).min(most)
+    }
+}
+
+impl<K: Ord, T> Queue<K, T> {
+    /// When [`Queue::tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Time has passed. What follows from it comes with the flush that must follow.
+    pub fn tick(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Idle(grant) => self.look_for_idle(now, grant, effects),
+                Timer::Want(class) => self.want_is_due(now, class, effects),
+            }
+        }
+    }
+
+    /// Slots that no task used since the last look are given back.
+    fn look_for_idle(&mut self, now: Moment, id: GrantId, effects: &mut Vec<Effect>) {
+        let Some(place) = self.by_id.get(&id).copied() else { return };
+        let Some(grant) = self.grant_mut(place) else { return };
+        let pushed = grant.pushed.len();
+        let (most, class, slots) = (std::mem::replace(&mut grant.most, pushed), grant.class, grant.keep);
+        let Some(state) = self.state(class) else { return };
+        let ready = !state.line.is_empty();
+        if !ready && state.deep > 0 && most < slots {
+            state.stuck = true;
+            self.touch(class);
+        } else if !ready {
+            self.change(place, |grant| grant.keep = grant.keep.min(most));
+            self.give_back(place, effects);
+            self.touch(class);
+        }
+        if self.by_id.contains_key(&id) {
+            self.timers.insert((now + GRANT_IDLE, Timer::Idle(id)));
+        }
+    }
+
+    /// Says what a class wants: more at once if it is much more, anything else after a pause.
+    pub(super) fn want(&mut self, now: Moment, class: Class, effects: &mut Vec<Effect>) {
+        let most = self.bounds.slots;
+        let Some(state) = self.state(class) else { return };
+        let needs = state.needs(most);
+        if needs > 0 && needs >= state.told.saturating_mul(2) {
+            self.tell(now, class, needs, effects);
+        } else if needs != state.told && state.due.is_none_or(|due| due > now + WANT_PAUSE) {
+            self.want_at(class, now + WANT_PAUSE);
+        } else if state.slots < state.told && state.due.is_none() {
+            self.want_at(class, now + WANT_AGAIN);
+        }
+    }
+
+    fn want_is_due(&mut self, now: Moment, class: Class, effects: &mut Vec<Effect>) {
+        let most = self.bounds.slots;
+        let Some(state) = self.state(class) else { return };
+        state.due = None;
+        let (needs, unmet) = (state.needs(most), state.slots < state.told && !state.line.is_empty());
+        if needs != state.told || unmet {
+            self.tell(now, class, needs, effects);
+        }
+    }
+
+    fn tell(&mut self, now: Moment, class: Class, slots: u32, effects: &mut Vec<Effect>) {
+        let Some(state) = self.state(class) else { return };
+        state.told = slots;
+        effects.push(Effect::Want { class, slots });
+        if slots > 0 {
+            self.want_at(class, now + WANT_AGAIN);
+        }
+    }
+
+    fn want_at(&mut self, class: Class, at: Moment) {
+        let Some(state) = self.state(class) else { return };
+        if let Some(earlier) = state.due.replace(at) {
+            self.timers.remove(&(earlier, Timer::Want(class)));
+        }
+        self.timers.insert((at, Timer::Want(class)));
+    }
+
+    /// A new head has begun, or this life has: it is told all wants anew.
+    pub fn new_head(&mut self) {
+        for at in 0..self.classes.len() as u32 {
+            if let Some(state) = self.state(Class(at)) {
+                state.told = 0;
+            }
+            self.touch(Class(at));
+        }
+    }
+
+    /// What the head answered to a want: why it is not met, if it is not.
+    pub fn answered(&mut self, class: Class, why: Option<Arc<str>>) {
+        if let Some(state) = self.state(class) {
+            state.reason = why;
+        }
+    }
+}
