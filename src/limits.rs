@@ -183,6 +183,27 @@ pub const RECALL_WORTH: Duration = Duration::from_millis(1);
 /// Tasks that may be taken out of line for being near their arguments before the oldest is.
 pub const OVERTAKES: u32 = 64;
 
+/// Tasks that declare no resources and may run on a node at once, for each of its CPUs: they are short or wait for others,
+/// so more than one keeps a CPU busy, and a node that took all would only queue them.
+pub const WEIGHTLESS_SLOTS: u32 = 4;
+/// Grants one owner may hold.
+pub const GRANTS: usize = 65_536;
+/// Orders about grants that one owner may have unacknowledged: beyond it, it gets no more until its next beat.
+pub const GRANT_ORDERS: usize = 4_096;
+/// Slots held for so long are asked back for a class that holds none at all, whatever the shares: where there are more
+/// classes than slots, each runs in turn, for a time that is long beside what a turn costs.
+pub const GRANT_TURN: Duration = Duration::from_millis(100);
+/// Slots that one look at the demand asks back at most: what is left comes with the next look.
+pub const RECALLS_AT_ONCE: u32 = 64;
+/// A look at demand that is not met is followed by so much rest for each room looked at: it takes half a core at most.
+pub const DEMAND_REST: Duration = Duration::from_nanos(500);
+/// Rooms a look may take without a rest: a small cluster answers at once.
+pub const DEMAND_FREE: u32 = 2_048;
+/// Bundles of one placement group: their best nodes are sought in one step.
+pub const GROUP_BUNDLES: usize = 256;
+/// Placement groups one head keeps.
+pub const GROUPS: usize = 16_384;
+
 // ---- clusters ----
 /// Worker processes `Cluster::local().workers(n)` starts at most.
 pub const WORKERS: usize = 256;
@@ -230,8 +251,8 @@ pub const CONTROL_PIECE: usize = 64 << 10;
 /// The longest control message: what a node advertises at most, or the list of all members.
 pub const CONTROL_MESSAGE: usize = 8 << 20;
 /// Control messages that wait for one session: beyond it the session is closed, and its successor is told what it missed,
-/// which fits: two orders for each actor and as many answers and beats as may be due.
-pub const CONTROL_QUEUE: usize = 2 * DIRECTORY_ACTORS + 2 * REQUESTS;
+/// which fits: two orders for each actor, those about grants, and as many answers and beats as may be due.
+pub const CONTROL_QUEUE: usize = 2 * DIRECTORY_ACTORS + 2 * REQUESTS + GRANTS + GRANT_ORDERS;
 
 const _: () = assert!(CONTROL_PIECE < BATCH_BYTES, "a piece of a control message fits into a batch");
 const _: () = assert!(RECORD_PLAINTEXT + 16 <= 65_535, "a record is at most Noise's largest message");

@@ -5,7 +5,7 @@ use crate::directory::message::{How, RequestId};
 use crate::directory::request::{FullName, Gone, Spawn};
 use crate::id::{ActorId, Life, Placement};
 use crate::limits::TOMBSTONES;
-use crate::schedule::{Fit, Offer, Requirement};
+use crate::schedule::Requirement;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ pub(super) enum Want {
     Located { after: Placement },
     Chosen,
     Ended,
+    Grouped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +95,26 @@ impl Lines {
         }
     }
 
-    /// Takes out who came first of those that `offer` will do for. `makes` says whether that node has the type.
-    pub(super) fn first(&mut self, offer: &Offer<'_>, makes: impl Fn(&Requirement) -> bool) -> Option<Waiting> {
-        let will_do = |need: &Requirement| makes(need) && matches!(need.fit(offer), Fit::Now(_));
-        let heads = self.lines.iter().filter(|(need, _)| will_do(need));
-        let (ticket, need) = heads.filter_map(|(need, line)| Some((*line.keys().next()?, need.clone()))).min()?;
-        let what = self.lines.get(&need)?.get(&ticket).copied();
-        self.leave(&need, ticket);
+    /// A place among all that wait, in whatever line.
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The heads of the lines, and their tickets.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (u64, &Arc<Requirement>)> {
+        self.lines.iter().filter_map(|(need, line)| Some((*line.keys().next()?, need)))
+    }
+
+    /// The ticket and need of who came first of those for whom a node will do.
+    pub(super) fn first(&self, will_do: impl Fn(&Requirement) -> bool) -> Option<(u64, Arc<Requirement>)> {
+        self.heads().filter(|(_, need)| will_do(need)).min().map(|(ticket, need)| (ticket, need.clone()))
+    }
+
+    /// Takes out whoever has this ticket.
+    pub(super) fn take(&mut self, need: &Arc<Requirement>, ticket: u64) -> Option<Waiting> {
+        let what = self.lines.get(need)?.get(&ticket).copied();
+        self.leave(need, ticket);
         what
     }
 

@@ -3,9 +3,10 @@
 use crate::directory::answers::Answers;
 use crate::directory::message::{Command, Order};
 use crate::directory::request::{Advertised, Join, Member};
+use crate::directory::room::{BundleId, Room};
 use crate::directory::state::Keeps;
-use crate::id::{ActorId, Life, NodeId};
-use crate::schedule::{Offer, Requirement, Resources};
+use crate::id::{ActorId, GrantId, Life, NodeId};
+use crate::schedule::{Fit, Offer, Requirement};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -17,9 +18,13 @@ pub(super) struct Living {
     pub(super) keeps: Keeps,
     /// It has told this head what runs there.
     pub(super) known: bool,
-    pub(super) free: Resources,
+    /// What of it is free, and what placement groups hold there.
+    pub(super) room: Room,
     /// Its CPUs, in ten-thousandths, at least one.
     cpus: u64,
+    /// Grants on it, and those that it owns.
+    pub(super) lent: BTreeSet<GrantId>,
+    pub(super) held: BTreeSet<GrantId>,
     /// Actors placed there, and those for which resources are reserved there.
     pub(super) hosted: BTreeSet<ActorId>,
     pub(super) reserved: BTreeSet<ActorId>,
@@ -38,7 +43,9 @@ impl Living {
         let (host_name, addresses) = (join.host_name.clone(), join.addresses.clone());
         let member = Arc::new(Member { life, node, boot, process, host_name, hosts, addresses, suspect: false });
         Living {
-            free: join.resources.clone(),
+            room: Room::new(&join.resources),
+            lent: BTreeSet::new(),
+            held: BTreeSet::new(),
             cpus: join.resources.get("cpu").as_ten_thousandths().max(1),
             join,
             door: None,
@@ -75,20 +82,41 @@ impl Living {
 
     /// Whether something new may be placed there.
     pub(super) fn open(&self) -> bool {
-        self.join.hosts && self.known && !self.suspect() && self.door.is_some()
+        self.join.hosts && self.is_heard()
     }
 
-    pub(super) fn offer(&self, life: Life) -> Offer<'_> {
+    /// Whether it is known, has a session and is not silent.
+    pub(super) fn is_heard(&self) -> bool {
+        self.known && !self.suspect() && self.door.is_some()
+    }
+
+    /// Whether an actor of this need can be put there now.
+    pub(super) fn will_do(&self, life: Life, need: &Requirement) -> bool {
+        let fits = |offer: &Offer<'_>| matches!(need.fit(offer), Fit::Now(_));
+        self.join.advertised.makes(need) && self.offers(life, need).any(|(offer, _)| fits(&offer))
+    }
+
+    pub(super) fn cpus(&self) -> u64 {
+        self.cpus
+    }
+
+    /// Actors there, and tasks that declare nothing.
+    pub(super) fn load(&self) -> u64 {
         let placed = (self.hosted.len() + self.reserved.len()) as u64;
-        Offer {
-            life,
-            node: self.join.node,
-            total: &self.join.resources,
-            free: &self.free,
-            labels: &self.join.labels,
-            cpus: self.cpus,
-            actors: self.load.max(placed),
-        }
+        self.load.max(placed) + u64::from(self.room.weightless_taken())
+    }
+
+    /// What it offers to `need`: the whole node, or those bundles that are asked for.
+    pub(super) fn offers<'a>(
+        &'a self,
+        life: Life,
+        need: &Requirement,
+    ) -> impl Iterator<Item = (Offer<'a>, Option<BundleId>)> {
+        let Join { node, labels, .. } = &*self.join;
+        let offer =
+            move |total, free| Offer { life, node: *node, total, free, labels, cpus: self.cpus, actors: self.load() };
+        let rooms = self.room.offered(&self.join.resources, need.strategy);
+        rooms.into_iter().map(move |(total, free, bundle)| (offer(total, free), bundle))
     }
 }
 
@@ -226,7 +254,7 @@ impl Lives {
             _ => last.insert((advertised, advertised.makes(need))).1,
         };
         let open = self.iter().filter(move |(_, living)| living.open() && makes(&living.join.advertised));
-        open.map(|(life, living)| living.offer(life))
+        open.flat_map(|(life, living)| living.offers(life, need).map(|(offer, _)| offer))
     }
 
     /// Whether any member could make it, were it reachable and empty.

@@ -12,11 +12,12 @@
 
 use crate::directory::fence::Reign;
 use crate::directory::request::{
-    Beat, Change, Choose, ChooseError, Chosen, DialMe, DialMeError, Died, DiedError, End, EndError, Ended, GetOrSpawn,
-    Gone, Host, Hosted, Join, JoinError, Joined, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError,
-    Page, Query, Rejoin, ReportError, Snapshot, Spawn, SpawnError, Spawned,
+    Beat, Change, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End, EndError, Ended,
+    GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Host, Hosted, Join, JoinError, Joined, Leave, LifeEnd,
+    Locate, LocateError, Located, Lookup, LookupError, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError,
+    Revoked, Snapshot, Spawn, SpawnError, Spawned, Want, WantError,
 };
-use crate::id::{ActorId, Life, NodeId, Placement};
+use crate::id::{ActorId, GrantId, Life, NodeId, Placement};
 use crate::schedule::Why;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -193,6 +194,22 @@ pub enum Command {
         /// What to tell those who still call it.
         why: Gone,
     },
+    /// Slots for tasks.
+    Grant(Granted),
+    /// Keep no more than these slots: give the others back as their tasks finish.
+    Recall {
+        /// Of which grant.
+        grant: GrantId,
+        /// Slots that may be kept.
+        keep: u32,
+    },
+    /// A grant is over at once.
+    Revoke {
+        /// Which.
+        grant: GrantId,
+        /// Why.
+        why: Revoked,
+    },
 }
 
 /// How an actor is ended.
@@ -255,6 +272,14 @@ questions! {
     Died => Died(Result<(), DiedError>),
     /// Ask a peer that cannot be dialled to dial.
     DialMe => Dialled(Result<(), DialMeError>),
+    /// Slots for tasks are wanted.
+    Want => Wanted(Result<Prospect, WantError>),
+    /// Slots are free again.
+    GiveBack => Reported(Result<(), ReportError>),
+    /// A placement group is to be made; answered when it is.
+    CreateGroup => Grouped(Result<Grouped, GroupError>),
+    /// A placement group ends.
+    RemoveGroup => Reported(Result<(), ReportError>),
 }
 
 /// The answer to a request.
@@ -270,10 +295,14 @@ pub enum Reply {
     Found(Result<Spawned, LookupError>),
     /// To `End`.
     Ended(Result<Gone, EndError>),
-    /// To `Hosted` and `Ended`.
+    /// To `Hosted`, `Ended`, `GiveBack` and `RemoveGroup`.
     Reported(Result<(), ReportError>),
     /// To `Died`.
     Died(Result<(), DiedError>),
     /// To `DialMe`.
     Dialled(Result<(), DialMeError>),
+    /// To `Want`.
+    Wanted(Result<Prospect, WantError>),
+    /// To `CreateGroup`.
+    Grouped(Result<Grouped, GroupError>),
 }

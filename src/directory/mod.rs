@@ -23,8 +23,11 @@ pub mod state;
 mod actors;
 mod answers;
 mod candidates;
+mod grants;
+mod groups;
 mod lease;
 mod lives;
+mod room;
 #[cfg(test)]
 pub(crate) mod testing;
 

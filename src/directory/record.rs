@@ -2,8 +2,8 @@
 //! to an empty state; a record is written before anything that follows from it is said (L3).
 
 use crate::directory::message::How;
-use crate::directory::request::{Gone, Join, LifeEnd, Spawn};
-use crate::id::{ActorId, Life, Placement};
+use crate::directory::request::{CreateGroup, Gone, Join, LifeEnd, Spawn};
+use crate::id::{ActorId, GroupId, Life, Placement};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -51,6 +51,23 @@ pub enum Record {
         how: How,
         /// What is said of it.
         why: Gone,
+    },
+    /// A placement group was asked for; its name is taken.
+    Grouped {
+        /// All about it.
+        create: Arc<CreateGroup>,
+    },
+    /// Its bundles were placed, all of them.
+    GroupPlaced {
+        /// Which.
+        group: GroupId,
+        /// Where each bundle is.
+        hosts: Vec<Life>,
+    },
+    /// It was removed, or ended with who asked for it.
+    GroupGone {
+        /// Which.
+        group: GroupId,
     },
     /// It has ended; its name is free.
     Gone {

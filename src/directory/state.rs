@@ -6,12 +6,14 @@ use crate::clock::Moment;
 use crate::directory::actors::Actors;
 use crate::directory::answers::Admitted;
 use crate::directory::fence::Reign;
+use crate::directory::grants::Grants;
+use crate::directory::groups::Groups;
 use crate::directory::lease::{Leases, Silence};
 use crate::directory::lives::Lives;
 use crate::directory::message::{Ask, Command, FromHead, News, Reply, Request, RequestId, Settled, ToHead};
 use crate::directory::record::Record;
 use crate::directory::request::{Change, DeadNodes, LifeEnd, MemberLog};
-use crate::id::{Epoch, Life, NodeId};
+use crate::id::{Epoch, GrantId, Life, NodeId};
 use crate::limits;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -118,6 +120,8 @@ pub struct Directory {
     pub(super) leases: Leases,
     pub(super) members: MemberLog,
     pub(super) actors: Actors,
+    pub(super) grants: Grants,
+    pub(super) groups: Groups,
     pub(super) dead: DeadNodes,
     abdicated: bool,
 }
@@ -132,6 +136,8 @@ impl Directory {
             leases: Leases::new(config.lease, config.suspect_after),
             members: MemberLog::default(),
             actors: Actors::default(),
+            grants: Grants::default(),
+            groups: Groups::default(),
             dead: DeadNodes::default(),
             abdicated: false,
         };
@@ -146,6 +152,8 @@ impl Directory {
     /// earlier start of it gave.
     pub fn begin_after(&mut self, last: Life) {
         self.lives.begin_after(last);
+        // More grants than lives begin in any time, but not so many more.
+        self.grants.last = GrantId(last.0.saturating_mul(256));
     }
 
     /// This start of the head.
@@ -157,7 +165,7 @@ impl Directory {
     /// When `Tick` is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        [self.leases.deadline(), self.members.push_due()].into_iter().flatten().min()
+        [self.leases.deadline(), self.members.push_due(), self.grants.deadline()].into_iter().flatten().min()
     }
 
     /// One event, and what follows from it.
@@ -165,6 +173,7 @@ impl Directory {
         if self.abdicated {
             return;
         }
+        self.grants.now = now;
         match event {
             Event::Said(door, message) => self.said(now, door, message, effects),
             Event::Closed(door) => self.closed(door),
@@ -176,6 +185,7 @@ impl Directory {
                 Silence::Over => self.end_life(now, life, LifeEnd::Silence, effects),
             }
         }
+        self.allot(now, effects);
         self.push_members(now, effects);
     }
 
@@ -242,6 +252,16 @@ impl Directory {
             Request::Hosted(hosted) => Some(Reply::Reported(self.hosted(life, hosted, effects))),
             Request::Ended(ended) => Some(Reply::Reported(self.ended(life, ended, effects))),
             Request::Died(died) => Some(Reply::Died(self.died(now, life, &died, effects))),
+            Request::Want(want) => Some(Reply::Wanted(self.want(life, id, want))),
+            Request::GiveBack(back) => {
+                self.give_back(life, back, effects);
+                Some(Reply::Reported(Ok(())))
+            }
+            Request::CreateGroup(create) => self.create_group(life, id, create, effects),
+            Request::RemoveGroup(remove) => {
+                self.remove_group(remove.group, effects);
+                Some(Reply::Reported(Ok(())))
+            }
             Request::DialMe(dial) => Some(Reply::Dialled(self.dial_me(life, &dial, effects))),
         }
     }

@@ -4,12 +4,13 @@ use crate::clock::Moment;
 use crate::directory::message::{Ask, Command, How, News, Order, Question, Reply, RequestId, ToHead};
 use crate::directory::record::Record;
 use crate::directory::request::{
-    ActorType, Advertised, AdvertisedType, Arguments, Beat, Boot, Choose, End, Ended, FullName, Gone, Hosted, Hosting,
-    Join, Needs, Page, Query, Rejoin, Spawn, Standing, Summary,
+    ActorType, Advertised, AdvertisedType, Arguments, Beat, Boot, Choose, End, Ended, FullName, GiveBack, Gone,
+    Granted, Holdings, Hosted, Hosting, Join, Leave, Needs, Page, Patience, Query, Rejoin, Spawn, Standing, Summary,
+    Want,
 };
 use crate::directory::{Config, Directory, Door, Effect, Effects, Event, FromHead, Keeps, Reign};
-use crate::id::{ActorId, Epoch, Key, Life, NodeId, Placement};
-use crate::schedule::{Amount, Labels, Resources};
+use crate::id::{ActorId, Epoch, GrantId, Key, Life, NodeId, Placement};
+use crate::schedule::{Amount, Class, Labels, Resources};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,12 @@ pub(crate) fn spawn(life: Life, serial: u64) -> Spawn {
 pub(crate) fn choose(life: Life, serial: u64, cpu: f64) -> Choose {
     let needs = Needs { resources: cpus(cpu), ..Needs::default() };
     Choose { actor: ActorId { life, serial }, kind: kind(), constructor: MAKE, needs }
+}
+
+/// So many slots of a task that takes this much.
+pub(crate) fn want(class: u32, cpu: f64, slots: u32) -> Want {
+    let needs = Needs { resources: cpus(cpu), ..Needs::default() };
+    Want { class: Class(class), kind: kind(), signature: MAKE, needs, slots, patience: Patience::Wait }
 }
 
 pub(crate) struct Head {
@@ -170,7 +177,10 @@ impl Head {
         });
         let hosted =
             placed.map(|(actor, placement)| Hosting { actor, placement, standing: Standing::Running }).collect();
-        self.apply(Event::Said(door, ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new() })))
+        self.apply(Event::Said(
+            door,
+            ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new(), holdings: Holdings::default() }),
+        ))
     }
 
     /// Asks, and gives the request's number.
@@ -230,6 +240,7 @@ impl Head {
             Command::End { placement, why, .. } => {
                 assert_eq!(self.asked(order.life, Ended { actor: id, placement, why }), Ok(()));
             }
+            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
         }
     }
 
@@ -244,6 +255,53 @@ impl Head {
 
     pub(crate) fn ends(&mut self, life: Life, actor: ActorId, how: How) -> RequestId {
         self.asks(life, End { actor, how })
+    }
+
+    /// What a life was ordered about grants, in order, each once.
+    pub(crate) fn grant_orders(&self, life: Life) -> Vec<Command> {
+        let mut last = 0;
+        let orders = self.log.iter().filter_map(|effect| match effect {
+            Effect::Send(_, FromHead { news: News::Order(order), .. }) if order.life == life && order.number > last => {
+                last = order.number;
+                Some(order.what.clone())
+            }
+            _ => None,
+        });
+        orders.filter(|what| !matches!(what, Command::Host(_) | Command::End { .. })).collect()
+    }
+
+    /// The grants that a life was given.
+    pub(crate) fn granted(&self, life: Life) -> Vec<Granted> {
+        let grants = self.grant_orders(life).into_iter().filter_map(|what| match what {
+            Command::Grant(granted) => Some(granted),
+            _ => None,
+        });
+        grants.collect()
+    }
+
+    pub(crate) fn gives_back(&mut self, life: Life, grant: GrantId, keep: u32) {
+        assert_eq!(self.asked(life, GiveBack { grant, keep }), Ok(()));
+    }
+
+    pub(crate) fn free(&self, life: Life) -> Resources {
+        self.directory.lives.get(life).expect("a life").room.free().clone()
+    }
+
+    pub(crate) fn leaves(&mut self, life: Life) -> Vec<Effect> {
+        let door = self.doors[&life];
+        self.apply(Event::Said(door, ToHead::Leave(Leave { life })))
+    }
+
+    /// Rejoins with nothing but these holdings.
+    pub(crate) fn rejoins_with(&mut self, life: Life, n: u8, holdings: Holdings) -> Vec<Effect> {
+        let door = self.door(n);
+        self.beats_at(life, door, 0);
+        let epoch = self.directory.reign().epoch;
+        let beat = Beat { life, epoch, number: self.next, orders: 0, members: 0, actors: 0 };
+        self.apply(Event::Said(
+            door,
+            ToHead::Rejoin(Rejoin { beat, hosted: Vec::new(), reserved: Vec::new(), holdings }),
+        ))
     }
 
     pub(crate) fn gone(&self, id: ActorId) -> Option<Gone> {

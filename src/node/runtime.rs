@@ -408,6 +408,7 @@ impl Node {
             Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
             Effect::Obey(Command::Host(host)) => self.shared().make(&host),
             Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
+            Effect::Obey(Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. }) => {}
             Effect::Departed => {
                 let ended = |life| self.known(|known| known.has_ended(life));
                 self.links.end(ended);
@@ -463,7 +464,12 @@ impl Node {
     fn rejoin(&self, beat: Beat) {
         let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
         let hosted = self.actors.known().into_iter().map(hosting).collect();
-        self.say(ToHead::Rejoin(crate::directory::request::Rejoin { beat, hosted, reserved: Vec::new() }));
+        self.say(ToHead::Rejoin(crate::directory::request::Rejoin {
+            beat,
+            hosted,
+            reserved: Vec::new(),
+            holdings: Default::default(),
+        }));
         if let Some(life) = self.is_member() {
             self.attach_client(life);
         }

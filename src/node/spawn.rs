@@ -288,7 +288,7 @@ fn split_arguments(bytes: &[u8]) -> Result<(Vec<Ref>, &[u8]), NotPlanted> {
 pub(crate) fn end_reason(why: &Gone) -> EndReason {
     match why {
         Gone::Stopped => EndReason::Stopped,
-        Gone::Killed => EndReason::Killed,
+        Gone::Killed | Gone::GroupRemoved { .. } => EndReason::Killed,
         Gone::Panicked(message) => EndReason::Panicked { message: message.to_string() },
         Gone::Unmade(_) => EndReason::NotConstructed,
         Gone::OwnerEnded { .. } => EndReason::OwnerDied,

@@ -4,7 +4,8 @@
 //! stays at most half full, else the one that stays emptiest. What declares none costs no capacity and is spread by load:
 //! the node with the fewest actors for its CPUs.
 
-use crate::id::{Key, Life, NodeId};
+use crate::id::{GroupId, Key, Life, NodeId};
+use crate::schedule::bundles::Packing;
 use crate::schedule::labels::{Labels, Selector};
 use crate::schedule::resources::{Amount, Resources};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,13 @@ pub enum Strategy {
     Node(NodeId),
     /// This node while it has room, else as by default.
     Prefer(NodeId),
+    /// Within what a placement group holds: in this bundle, or in any.
+    Bundle {
+        /// The group.
+        group: GroupId,
+        /// Which bundle of it; none for any.
+        index: Option<u32>,
+    },
 }
 
 /// One node, as the head sees it.
@@ -97,12 +105,25 @@ pub enum Why {
     /// The one node asked for is not there.
     #[error("the node {0} is not a member, or not reachable now")]
     NotThere(NodeId),
+    /// The bundle is on no node.
+    #[error("no node holds that bundle of placement group {0} now: the group waits for room, or has lost the node")]
+    NoBundle(GroupId),
+    /// The nodes could not hold a group's bundles, were they empty.
+    #[error("its bundles, {0}, would not fit if all nodes were empty: ask for less, or start nodes")]
+    BundlesNeverFit(Packing),
     /// No node that could host it is reachable now.
     #[error("no node that could host it is reachable now")]
     NoNode,
 }
 
 impl Requirement {
+    /// Resources of any node, and nothing else.
+    #[must_use]
+    pub fn of_resources(resources: &Resources) -> Requirement {
+        let (resources, labels, strategy) = (resources.clone(), Selector::default(), Strategy::Default);
+        Requirement { type_key: Key(0), constructor: None, resources, labels, strategy }
+    }
+
     /// Whether this node, which has the type, will do.
     #[must_use]
     pub fn fit(&self, offer: &Offer<'_>) -> Fit {
@@ -143,6 +164,7 @@ impl Requirement {
         let mut best: Option<Rank> = None;
         let mut why = match self.strategy {
             Strategy::Node(node) => Why::NotThere(node),
+            Strategy::Bundle { group, .. } => Why::NoBundle(group),
             _ => Why::NoNode,
         };
         for offer in offers {
@@ -180,7 +202,7 @@ fn nearer(one: Why, other: Why) -> Why {
         Why::Full => 0,
         Why::NeverFits(..) => 1,
         Why::Labels(_) => 2,
-        Why::NotThere(_) => 3,
+        Why::NotThere(_) | Why::NoBundle(_) | Why::BundlesNeverFit(_) => 3,
         Why::NoNode => 4,
     };
     if distance(&other) < distance(&one) { other } else { one }

@@ -170,6 +170,43 @@ impl Resources {
         self.each(back, Amount::plus);
     }
 
+    /// So many times these.
+    #[must_use]
+    pub fn times(&self, n: u32) -> Resources {
+        let times = |(name, amount): &(Arc<str>, Amount)| (name.clone(), Amount(amount.0.saturating_mul(u64::from(n))));
+        Resources(self.0.iter().map(times).collect())
+    }
+
+    /// Both together, whatever either names.
+    #[must_use]
+    pub fn and(&self, other: &Resources) -> Resources {
+        let mut sum = self.clone();
+        for (name, amount) in other.iter() {
+            match sum.0.binary_search_by(|(at, _)| at.cmp(name)) {
+                Ok(at) => sum.0[at].1 = sum.0[at].1.plus(amount),
+                Err(at) => sum.0.insert(at, (name.clone(), amount)),
+            }
+        }
+        sum
+    }
+
+    /// Of each resource the lesser amount.
+    #[must_use]
+    pub fn least(&self, other: &Resources) -> Resources {
+        let least = |(name, amount): &(Arc<str>, Amount)| (name.clone(), (*amount).min(other.get(name)));
+        Resources(self.0.iter().map(least).collect())
+    }
+
+    /// The largest part of `total` that this is of any resource, in parts of 2^32.
+    #[must_use]
+    pub fn dominant_share(&self, total: &Resources) -> u64 {
+        let share = |(name, amount): (&Arc<str>, Amount)| {
+            let of = u128::from(total.get(name).0.max(1));
+            u64::try_from((u128::from(amount.0) << 32) / of).unwrap_or(u64::MAX)
+        };
+        self.iter().map(share).max().unwrap_or(0)
+    }
+
     fn each(&mut self, by: &Resources, change: impl Fn(Amount, Amount) -> Amount) {
         for (name, amount) in by.iter() {
             if let Ok(at) = self.0.binary_search_by(|(at, _)| at.cmp(name)) {

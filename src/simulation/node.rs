@@ -223,7 +223,7 @@ impl Node {
                 Effect::Send(message) => self.say(stage, message),
                 Effect::Rejoin(beat) => {
                     let (hosted, reserved) = (self.standing(), self.reserved(stage));
-                    self.say(stage, ToHead::Rejoin(Rejoin { beat, hosted, reserved }));
+                    self.say(stage, ToHead::Rejoin(Rejoin { beat, hosted, reserved, holdings: Default::default() }));
                     self.ask_again(stage);
                 }
                 Effect::Begun(life, reign) => self.begun(stage, life, reign),

@@ -134,6 +134,7 @@ impl Node {
                     self.host(stage, id, placement);
                 }
             }
+            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
             Command::End { actor, placement, how, why } => {
                 if self.hosts(actor, placement) {
                     match how {

@@ -37,7 +37,7 @@ impl Directory {
             return self.say(door.id, News::Ended { life, why }, effects);
         }
         let moved = self.lives.get(life).is_some_and(|living| living.door != Some(door.id));
-        let was_open = self.lives.get(life).is_some_and(Living::open);
+        let was_heard = self.lives.get(life).is_some_and(Living::is_heard) && self.obeys(life);
         // A sign of life, also when it comes late over an older session, where nobody reads an answer.
         self.hear(now, life);
         if !self.lives.attach(life, door.id) {
@@ -58,7 +58,7 @@ impl Directory {
             self.say(door.id, News::Order(order), effects);
         }
         self.catch_up(life, effects);
-        if !was_open {
+        if !was_heard {
             self.fill(life, effects);
         }
     }

@@ -108,6 +108,7 @@ impl Directory {
             }
             Err(why) => {
                 let ticket = self.actors.lines.enter(&need, Waiting::Reservation(id));
+                self.grants.due = true;
                 self.actors.reservations.insert(id, Reservation { need, place: Err(ticket), asker: Some(asker) });
                 self.tell(asker.life, News::Waits { request: asker.request, why }, effects);
                 None
@@ -134,7 +135,7 @@ impl Directory {
         if let Some(living) = self.lives.get_mut(host)
             && living.reserved.insert(id)
         {
-            living.free.take(&need.resources);
+            living.room.take_for(id, need);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::directory::request::{Failure, LifeEnd, SpawnError};
 use crate::directory::state::{Directory, Effects};
-use crate::id::{ActorId, Life, Placement};
+use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::limits::FAILURE_TEXT;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -48,6 +48,12 @@ pub enum Gone {
         life: Life,
         /// Why that ended.
         why: LifeEnd,
+    },
+    /// The placement group that it was in was removed.
+    #[error("placement group {group}, which it was in, was removed")]
+    GroupRemoved {
+        /// The group.
+        group: GroupId,
     },
     /// Its host no longer had it when the head came back.
     #[error("the node it ran on no longer had it when the head came back")]

@@ -3,7 +3,7 @@
 use crate::clock::Moment;
 use crate::directory::message::News;
 use crate::directory::record::Record;
-use crate::directory::request::{Change, LifeEnd, Snapshot};
+use crate::directory::request::{Change, Holdings, LifeEnd, Snapshot};
 use crate::directory::state::{Directory, Door, Effects, Keeps};
 use crate::id::{Key, Life, NodeId};
 use crate::limits::{ADDRESSES, ADVERTISED, NAME_BYTES, NODES};
@@ -205,6 +205,7 @@ impl Directory {
             self.say(door.id, News::Order(order), effects);
         }
         if !known {
+            self.take_over(life, Holdings::default(), effects);
             self.compare(life, Vec::new(), effects);
         }
         self.fill(life, effects);

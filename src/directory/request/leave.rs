@@ -3,11 +3,14 @@
 
 use crate::clock::Moment;
 use crate::directory::actors::{Actor, Actors, Phase, Waiting};
+use crate::directory::grants::ClaimId;
 use crate::directory::message::{How, News};
 use crate::directory::record::Record;
 use crate::directory::request::{Arguments, Change, Gone};
+use crate::directory::room::BundleId;
 use crate::directory::state::{Directory, Door, Effects};
 use crate::id::{ActorId, Life};
+use crate::schedule::{Fit, Offer};
 use serde::{Deserialize, Serialize};
 
 /// A node ends its life.
@@ -72,6 +75,9 @@ impl Directory {
         for actor in &ended.reserved {
             self.actors.reservations.remove(actor);
         }
+        let grants = ended.lent.union(&ended.held).copied().collect();
+        self.end_grants_of(life, grants, effects);
+        self.end_groups_of(life, effects);
         for actor in Actors::of_spawner(&self.actors.reservations, life) {
             self.release(actor, effects);
         }
@@ -127,17 +133,37 @@ impl Directory {
         }
     }
 
-    /// Places what waits and fits on `life`, which has new room.
+    /// Places what waits and fits on `life`, which has new room: actors, and before them classes of tasks that hold
+    /// nothing and have waited for longer. What is left is for [`Directory::allot`] to give.
     pub(in crate::directory) fn fill(&mut self, life: Life, effects: &mut Effects) {
+        self.grants.due = true;
         while !self.actors.lines.is_empty() {
             let Some(living) = self.lives.get(life).filter(|living| living.open()) else { return };
-            let advertised = living.join.advertised.clone();
-            match self.actors.lines.first(&living.offer(life), |need| advertised.makes(need)) {
+            let Some((ticket, need)) = self.actors.lines.first(|need| living.will_do(life, need)) else { return };
+            if self.feed_older(life, ticket, effects) {
+                continue;
+            }
+            match self.actors.lines.take(&need, ticket) {
                 Some(Waiting::Actor(actor)) => self.place_on(actor, life, effects),
                 Some(Waiting::Reservation(actor)) => self.reserve_on(actor, life, effects),
                 None => return,
             }
         }
+    }
+
+    /// One slot for a class that holds nothing and has waited for longer than `ticket`.
+    fn feed_older(&mut self, life: Life, ticket: u64, effects: &mut Effects) -> bool {
+        let older: Vec<ClaimId> = self.grants.hungry.range(..ticket).map(|(_, claim)| *claim).collect();
+        older.into_iter().any(|id| {
+            let Some(need) = self.grants.claims.get(&id).map(|claim| claim.need.clone()) else { return false };
+            let Some(living) = self.lives.get(life).filter(|_| self.obeys(id.0)) else { return false };
+            let fitting = |(offer, bundle): (Offer<'_>, Option<BundleId>)| match need.fit(&offer) {
+                Fit::Now(_) if living.join.advertised.makes(&need) => Some(bundle),
+                _ => None,
+            };
+            let fits = living.offers(life, &need).find_map(fitting);
+            fits.is_some_and(|bundle| self.lend(id, life, bundle, 1, effects))
+        })
     }
 }
 

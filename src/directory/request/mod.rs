@@ -1,12 +1,17 @@
 //! One file a request: what it says, the head's rule for it, the reply, its limits.
 
+mod allot;
 mod beat;
 mod choose;
+mod demand;
 mod dial_me;
 mod died;
 mod end;
 mod ended;
 mod get_or_spawn;
+mod give_back;
+mod group;
+mod hold;
 mod hosted;
 mod join;
 mod leave;
@@ -14,18 +19,24 @@ mod locate;
 mod lookup;
 mod members;
 mod place;
+mod recall;
 mod rejoin;
 mod replay;
 mod spawn;
 mod status;
+mod want;
 
 pub use beat::Beat;
 pub use choose::{Candidate, Choose, ChooseError, Chosen};
+pub use demand::{DemandLine, GroupLine, GroupState};
 pub use dial_me::{DialMe, DialMeError};
 pub use died::{Died, DiedError};
 pub use end::{End, EndError};
 pub use ended::{Ended, Gone, ReportError};
 pub use get_or_spawn::GetOrSpawn;
+pub use give_back::{GiveBack, Revoked};
+pub use group::{CreateGroup, GroupError, Grouped, RemoveGroup};
+pub use hold::{Holding, Holdings, Lending};
 pub use hosted::{Failure, Host, Hosted};
 pub use join::{Advertised, AdvertisedType, Boot, Join, JoinError, Joined};
 pub use leave::{Leave, LifeEnd};
@@ -35,6 +46,7 @@ pub use members::{Change, Member, Snapshot};
 pub use rejoin::{Hosting, Rejoin, Standing};
 pub use spawn::{ActorType, Arguments, Asked, FullName, Invalid, Needs, Spawn, SpawnError, Spawned};
 pub use status::{ActorLine, ActorState, NodeLine, Page, Query, Summary};
+pub use want::{Granted, Patience, Prospect, TaskKind, Want, WantError};
 
 pub(super) use died::DeadNodes;
 pub(super) use members::MemberLog;

@@ -19,6 +19,7 @@ impl Directory {
             Ok(life) => self.place_on(id, life, effects),
             Err(why) => {
                 let ticket = self.actors.lines.enter(&need, Waiting::Actor(id));
+                self.grants.due = true;
                 let Some(actor) = self.actors.all.get_mut(&id) else { return };
                 actor.phase = Phase::Unplaced(ticket);
                 let askers = actor.askers.clone();
@@ -44,7 +45,7 @@ impl Directory {
         if let Some(living) = self.lives.get_mut(life)
             && living.hosted.insert(id)
         {
-            living.free.take(&need.resources);
+            living.room.take_for(id, need);
         }
     }
 
@@ -52,7 +53,7 @@ impl Directory {
         if let Some(living) = self.lives.get_mut(life)
             && (living.hosted.remove(&id) || living.reserved.remove(&id))
         {
-            living.free.give(&need.resources);
+            living.room.give_for(id, need);
         }
     }
 
@@ -78,7 +79,7 @@ impl Directory {
             Want::Spawned => Some(Reply::Spawned(Ok(Spawned { actor: id, placement, life, node }))),
             Want::Found => Some(Reply::Found(Ok(Spawned { actor: id, placement, life, node }))),
             Want::Located { after } if placement > after => Some(Reply::Located(Ok(Located { placement, life, node }))),
-            Want::Located { .. } | Want::Ended | Want::Chosen => None,
+            Want::Located { .. } | Want::Ended | Want::Chosen | Want::Grouped => None,
         }
     }
 
@@ -147,6 +148,6 @@ fn farewell(want: Want, name: &Option<FullName>, why: &Gone) -> Reply {
         Want::Spawned | Want::Chosen => Reply::Spawned(Err(why.clone().into_spawn_error())),
         Want::Found => Reply::Found(Err(LookupError::NotFound(name()))),
         Want::Located { .. } => Reply::Located(Err(LocateError::Ended(why.clone()))),
-        Want::Ended => Reply::Ended(Ok(why.clone())),
+        Want::Ended | Want::Grouped => Reply::Ended(Ok(why.clone())),
     }
 }

@@ -4,7 +4,7 @@
 use crate::clock::Moment;
 use crate::directory::actors::{Phase, Reservation};
 use crate::directory::message::{Command, How, News};
-use crate::directory::request::{ActorType, Beat, Ended, Gone, Host, LifeEnd, Needs};
+use crate::directory::request::{ActorType, Beat, Ended, Gone, Holdings, Host, LifeEnd, Needs};
 use crate::directory::state::{Directory, Door, Effects};
 use crate::id::{ActorId, Key, Life, Placement};
 use crate::schedule::Resources;
@@ -21,6 +21,8 @@ pub struct Rejoin {
     pub hosted: Vec<Hosting>,
     /// Ephemeral actors there for which resources are reserved.
     pub reserved: Vec<(ActorId, Resources)>,
+    /// Grants that it has or that are on it, and reservations that take of bundles.
+    pub holdings: Holdings,
 }
 
 /// One actor that a head put there.
@@ -65,16 +67,22 @@ impl Directory {
         self.say(door.id, News::Beaten { life, beat: rejoin.beat.number }, effects);
         self.catch_up(life, effects);
         for (actor, resources) in rejoin.reserved {
-            self.reserve_again(actor, resources, life);
+            let bundled = rejoin.holdings.bundled.iter().find(|(of, _)| *of == actor).map(|(_, strategy)| *strategy);
+            self.reserve_again(
+                actor,
+                Needs { resources, strategy: bundled.unwrap_or_default(), ..Needs::default() },
+                life,
+            );
         }
+        self.take_over(life, rejoin.holdings, effects);
         self.compare(life, rejoin.hosted, effects);
         self.fill(life, effects);
     }
 
     /// An ephemeral actor's type and constructor are its spawner's affair: only what it holds counts here.
-    fn reserve_again(&mut self, actor: ActorId, resources: Resources, host: Life) {
+    fn reserve_again(&mut self, actor: ActorId, needs: Needs, host: Life) {
         let nameless = ActorType { key: Key(0), name: "".into() };
-        let need = Arc::new(Needs { resources, ..Needs::default() }.of(&nameless, None));
+        let need = Arc::new(needs.of(&nameless, None));
         self.hold(actor, host, &need);
         self.actors.reservations.insert(actor, Reservation { need, place: Ok(host), asker: None });
     }
@@ -161,7 +169,8 @@ mod tests {
         let stranger = ActorId { life: driver, serial: 77 };
         let there = |actor| Hosting { actor, placement, standing: Standing::Running };
         let reserved = vec![(ActorId { life: driver, serial: 9 }, cpus(1.5))];
-        let rejoin = Rejoin { beat, hosted: vec![there(actor), there(stranger)], reserved };
+        let hosted = vec![there(actor), there(stranger)];
+        let rejoin = Rejoin { beat, hosted, reserved, holdings: Holdings::default() };
         head.apply(Event::Said(door, ToHead::Rejoin(rejoin)));
         assert_eq!(head.reply(waits), None, "of two CPUs 1.5 are held");
         assert_eq!((head.gone(actor), head.summary().reservations), (None, 2));

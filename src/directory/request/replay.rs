@@ -6,7 +6,8 @@ use crate::directory::message::How;
 use crate::directory::record::Record;
 use crate::directory::request::Gone;
 use crate::directory::state::{Directory, Keeps};
-use crate::id::Life;
+use crate::id::{GroupId, Life};
+use crate::schedule::Strategy;
 
 impl Directory {
     pub(in crate::directory) fn replay(&mut self, record: Record) {
@@ -36,6 +37,22 @@ impl Directory {
                 }
             }
             Record::Gone { actor, why } => drop(self.forget_actor(actor, &why)),
+            Record::Grouped { create } => self.insert_group(create),
+            Record::GroupPlaced { group, hosts } => self.settle_group(group, hosts),
+            Record::GroupGone { group: id } => {
+                if let Some(group) = self.forget_group(id) {
+                    self.remove_bundles(id, &group);
+                    self.replay_group_end(id);
+                }
+            }
+        }
+    }
+
+    fn replay_group_end(&mut self, id: GroupId) {
+        let within = |strategy| matches!(strategy, Strategy::Bundle { group, .. } if group == id);
+        for actor in self.actors.all.values_mut().filter(|actor| within(actor.need.strategy) && actor.ending.is_none())
+        {
+            actor.ending = Some((How::Kill, Gone::GroupRemoved { group: id }));
         }
     }
 
@@ -43,6 +60,13 @@ impl Directory {
     /// records of it then find it done.
     fn replay_end(&mut self, life: Life) {
         let Some(ended) = self.lives.remove(life) else { return };
+        self.groups.lose(life);
+        for id in self.groups.owned_by(life) {
+            if let Some(group) = self.forget_group(id) {
+                self.remove_bundles(id, &group);
+                self.replay_group_end(id);
+            }
+        }
         let why = Gone::OwnerEnded { life };
         for id in Actors::of_spawner(&self.actors.all, life) {
             let Some(actor) = self.actors.all.get_mut(&id).filter(|actor| !actor.spawn.detached) else { continue };

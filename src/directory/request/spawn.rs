@@ -6,7 +6,7 @@ use crate::directory::message::{Reply, RequestId};
 use crate::directory::record::Record;
 use crate::directory::request::{Failure, Gone};
 use crate::directory::state::{Directory, Effects};
-use crate::id::{ActorId, Key, Life, NodeId, Placement};
+use crate::id::{ActorId, GroupId, Key, Life, NodeId, Placement};
 use crate::limits::{BODY_INLINE, DIRECTORY_ACTORS, DIRECTORY_ARGUMENTS, NAME_BYTES, NAMED_NODES};
 use crate::schedule::resources::is_name;
 use crate::schedule::{Requirement, Resources, Selector, Strategy};
@@ -187,6 +187,9 @@ pub enum SpawnError {
     /// The node it was to be put on is no member.
     #[error("the node {0} is no member of the cluster")]
     NotThere(NodeId),
+    /// There is no such placement group, or no such bundle in it.
+    #[error("there is no placement group {0} with that bundle")]
+    NoGroup(GroupId),
     /// The head holds as much as it can.
     #[error(
         "the head holds as many named, detached and restartable actors, or as many bytes of their arguments, as it can: end some"
@@ -300,6 +303,12 @@ impl Directory {
             && self.lives.of_node(node).is_none()
         {
             return Err(SpawnError::NotThere(node));
+        }
+        if let Strategy::Bundle { group, index } = need.strategy {
+            let known = self.groups.all.get(&group).map_or(0, |group| group.create.bundles.len());
+            if known <= index.unwrap_or(0) as usize {
+                return Err(SpawnError::NoGroup(group));
+            }
         }
         if self.lives.anyone_makes(need) {
             return Ok(());

@@ -2,11 +2,11 @@
 
 use crate::directory::actors::Phase;
 use crate::directory::fence::Reign;
-use crate::directory::request::FullName;
+use crate::directory::request::{DemandLine, FullName, GroupLine};
 use crate::directory::state::Directory;
-use crate::id::{ActorId, Life, NodeId, Placement};
+use crate::id::{ActorId, GroupId, Life, NodeId, Placement};
 use crate::limits::STATUS_PAGE;
-use crate::schedule::Resources;
+use crate::schedule::{Class, Resources};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -25,6 +25,16 @@ pub enum Query {
         /// None for the first page.
         after: Option<ActorId>,
     },
+    /// What owners of tasks want, of owners and classes that come after this one.
+    Demand {
+        /// None for the first page.
+        after: Option<(Life, Class)>,
+    },
+    /// Placement groups whose ids come after this one.
+    Groups {
+        /// None for the first page.
+        after: Option<GroupId>,
+    },
 }
 
 /// A page.
@@ -36,6 +46,10 @@ pub enum Page {
     Nodes(Vec<NodeLine>),
     /// At most [`STATUS_PAGE`] actors; an empty page is the end.
     Actors(Vec<ActorLine>),
+    /// At most [`STATUS_PAGE`] classes; an empty page is the end.
+    Demand(Vec<DemandLine>),
+    /// At most [`STATUS_PAGE`] groups; an empty page is the end.
+    Groups(Vec<GroupLine>),
 }
 
 /// The cluster in numbers.
@@ -128,6 +142,8 @@ impl Directory {
             Query::Summary => Page::Summary(self.summary()),
             Query::Nodes { after } => Page::Nodes(self.node_lines(after)),
             Query::Actors { after } => Page::Actors(self.actor_lines(after)),
+            Query::Demand { after } => Page::Demand(self.demand_lines(after)),
+            Query::Groups { after } => Page::Groups(self.group_lines(after)),
         }
     }
 
@@ -156,7 +172,7 @@ impl Directory {
             suspect: living.suspect(),
             addresses: living.join.addresses.clone(),
             total: living.join.resources.clone(),
-            free: living.free.clone(),
+            free: living.room.free().clone(),
             actors: living.load,
         };
         self.lives.after(after).take(STATUS_PAGE).map(line).collect()

@@ -161,7 +161,7 @@ impl World {
             let host = self.hosts.remove(&grant).unwrap();
             let lost: Vec<TaskNumber> = self.queue.lost(grant).into_iter().map(|(task, _)| task).collect();
             assert_eq!(lost, Vec::from(host.line), "Q2: what was pushed is known");
-            lost.iter().for_each(|task| drop(self.tasks.remove(task)));
+            lost.iter().for_each(|task| assert!(self.tasks.remove(task).is_some()));
         }
     }
 

@@ -261,7 +261,12 @@ impl World {
                         standing: standing.clone(),
                     };
                     let hosted = self.nodes[n].hosted.iter().map(of).collect();
-                    self.nodes[n].say(ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new() }));
+                    self.nodes[n].say(ToHead::Rejoin(Rejoin {
+                        beat,
+                        hosted,
+                        reserved: Vec::new(),
+                        holdings: Default::default(),
+                    }));
                     self.nodes[n].ask_again();
                 }
                 Effect::Begun(life, _) => {
@@ -444,7 +449,7 @@ impl Node {
             Command::End { actor, placement, why, .. } if self.hosts(actor, placement) => {
                 self.end(actor, placement, why)
             }
-            Command::End { .. } => {}
+            Command::End { .. } | Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
         }
     }
 

@@ -1,0 +1,430 @@
+//! Who gets what is free. One look at all that waits, after each event that changed something:
+//!
+//! 1. Elders, by how long they wait: actors in line, placement groups, and classes of tasks that hold no slot at all.
+//! 2. Tasks, a slot at a time, to the owner with the least dominant share of the cluster, and there to the class with the
+//!    least; grants alone count for a share.
+//!
+//! Who finds no room now gets what is coming back, if that will do: it is set aside, so that nobody takes it bit by bit.
+//! Else slots are asked back ([`recall`](super::recall)): for elders of anyone, for tasks of owners (of classes of the same
+//! owner) whose share is still no less than its own would be after that. So each change makes shares more equal, and none
+//! is undone by the next. A class that holds no slot may also ask for slots that were held for [`GRANT_TURN`]: where there
+//! are more classes than slots, or one slot is more than a share, they take turns.
+//!
+//! Actors come first and hold what they have: room that falls free goes to them before it goes to tasks, and they have
+//! slots asked back. But a class that holds nothing gets its first slot in its turn among them, so a stream of actors does
+//! not keep a class from running. Nothing is killed: a slot comes back when its task has finished.
+
+use crate::clock::Moment;
+use crate::directory::grants::{ClaimId, Total, Used};
+use crate::directory::message::Command;
+use crate::directory::request::{Join, WantError};
+use crate::directory::room::BundleId;
+use crate::directory::state::{Directory, Effects};
+use crate::id::{GrantId, GroupId, Life};
+use crate::limits::{DEMAND_FREE, DEMAND_REST, GRANT_TURN, RECALLS_AT_ONCE};
+use crate::schedule::placement::Rank;
+use crate::schedule::{Fit, Offer, Requirement, Resources, Strategy, Why};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+
+/// A node or a bundle, as it is once what was decided so far is done.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) life: Life,
+    pub(super) join: Arc<Join>,
+    pub(super) bundle: Option<BundleId>,
+    total: Resources,
+    /// What is free now, and what is once all slots that were asked back have come, less what is set aside.
+    pub(super) free: Resources,
+    pub(super) soon: Resources,
+    slots: u32,
+    slots_soon: u32,
+    load: u64,
+    cpus: u64,
+}
+
+/// One look.
+pub(super) struct Look<'a> {
+    pub(super) head: &'a Directory,
+    pub(super) rooms: Vec<Room>,
+    pub(super) at: BTreeMap<(Life, Option<BundleId>), usize>,
+    pub(super) total: Total,
+    pub(super) owners: BTreeMap<Life, Used>,
+    pub(super) classes: BTreeMap<ClaimId, Used>,
+    best: BTreeMap<ClaimId, BinaryHeap<Reverse<(Rank, usize)>>>,
+    given: BTreeMap<(ClaimId, usize), u32>,
+    pub(super) recalled: BTreeMap<GrantId, u32>,
+    /// Slots that may yet be asked back in this look.
+    pub(super) budget: u32,
+    grouped: Vec<(GroupId, Vec<Life>)>,
+    blocked: Vec<ClaimId>,
+    /// Of these, one that holds nothing, and so may have its turn later.
+    hungry: bool,
+    pub(super) looked: u32,
+}
+
+/// What comes of a look.
+struct Decisions {
+    given: BTreeMap<(ClaimId, Life, Option<BundleId>), u32>,
+    recalled: BTreeMap<GrantId, u32>,
+    grouped: Vec<(GroupId, Vec<Life>)>,
+    blocked: Vec<ClaimId>,
+    /// More is to be asked back than one look may.
+    more: bool,
+    /// A class that holds nothing found no room.
+    hungry: bool,
+    looked: u32,
+}
+
+enum Elder<'a> {
+    Actor(&'a Arc<Requirement>),
+    Group(GroupId),
+    Claim(ClaimId),
+}
+
+impl Directory {
+    /// Looks at the demand, if that is due.
+    pub(in crate::directory) fn allot(&mut self, now: Moment, effects: &mut Effects) {
+        self.grants.due |= self.grants.turn.is_some_and(|at| at <= now);
+        if !self.grants.due || now < self.grants.rest {
+            return;
+        }
+        self.grants.turn = None;
+        self.grants.due = false;
+        let idle = self.grants.claims.values().all(|claim| claim.unmet() == 0);
+        if idle
+            && self.groups.waiting().next().is_none()
+            && (self.actors.lines.is_empty() || self.grants.all.is_empty())
+        {
+            return;
+        }
+        let decisions = Look::new(self).decide();
+        if decisions.looked > DEMAND_FREE {
+            self.grants.rest = now + DEMAND_REST * decisions.looked;
+        }
+        for (group, hosts) in decisions.grouped {
+            self.place_group(group, hosts, effects);
+        }
+        for ((claim, life, bundle), slots) in decisions.given {
+            self.lend(claim, life, bundle, slots, effects);
+        }
+        for (grant, slots) in decisions.recalled {
+            self.ask_back(grant, slots, effects);
+        }
+        for id in decisions.blocked {
+            self.explain(id);
+        }
+        self.grants.due |= decisions.more;
+        self.grants.turn = decisions.hungry.then(|| now + GRANT_TURN);
+    }
+
+    fn ask_back(&mut self, id: GrantId, slots: u32, effects: &mut Effects) {
+        let Some(grant) = self.grants.all.get_mut(&id) else { return };
+        let fewer = slots.min(grant.keep);
+        grant.keep -= fewer;
+        let (keep, grant) = (grant.keep, grant.clone());
+        self.count(&grant, fewer);
+        self.order(grant.owner, Command::Recall { grant: id, keep }, effects);
+    }
+
+    fn explain(&mut self, id: ClaimId) {
+        let Some(claim) = self.grants.claims.get(&id) else { return };
+        let Some(want) = &claim.want else { return };
+        let why = self.lack(&claim.need, &want.kind.name).unwrap_or(WantError::Unplaced(Why::Full));
+        if let Some(claim) = self.grants.claims.get_mut(&id) {
+            claim.why = Some(why);
+        }
+    }
+}
+
+impl<'a> Look<'a> {
+    fn new(head: &'a Directory) -> Look<'a> {
+        let mut look = Look {
+            head,
+            rooms: Vec::new(),
+            at: BTreeMap::new(),
+            total: Total::default(),
+            owners: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            best: BTreeMap::new(),
+            given: BTreeMap::new(),
+            recalled: BTreeMap::new(),
+            budget: RECALLS_AT_ONCE,
+            grouped: Vec::new(),
+            blocked: Vec::new(),
+            hungry: false,
+            looked: 0,
+        };
+        look.enter_rooms();
+        look.enter_grants();
+        look
+    }
+
+    fn enter_rooms(&mut self) {
+        let head = self.head;
+        for (life, living) in head.lives.iter().filter(|(_, living)| living.join.hosts) {
+            self.total.of = self.total.of.and(&living.join.resources);
+            self.total.weightless += u64::from(living.room.weightless_slots());
+            if !living.open() {
+                continue;
+            }
+            let slots = living.room.weightless_slots().saturating_sub(living.room.weightless_taken());
+            let node = (None, &living.join.resources, living.room.free());
+            let bundles = living.room.bundles().map(|(id, total, free)| (Some(id), total, free));
+            for (bundle, total, free) in std::iter::once(node).chain(bundles) {
+                self.at.insert((life, bundle), self.rooms.len());
+                let (join, cpus) = (living.join.clone(), living.cpus());
+                let (total, free, load) = (total.clone(), free.clone(), living.load());
+                let soon = free.clone();
+                self.rooms.push(Room { life, join, bundle, total, free, soon, slots, slots_soon: slots, load, cpus });
+            }
+        }
+    }
+
+    fn enter_grants(&mut self) {
+        for grant in self.head.grants.all.values() {
+            let coming = grant.slots - grant.keep;
+            if let Some(at) = self.at.get(&(grant.host, grant.bundle)).filter(|_| coming > 0) {
+                self.rooms[*at].come(&grant.size, coming);
+            }
+            self.use_more(grant.owner, (grant.owner, grant.class), &grant.size, grant.keep);
+        }
+    }
+
+    fn use_more(&mut self, owner: Life, class: ClaimId, size: &Resources, slots: u32) {
+        let used = self.owners.entry(owner).or_default();
+        *used = used.with(size, slots);
+        let used = self.classes.entry(class).or_default();
+        *used = used.with(size, slots);
+    }
+
+    fn decide(mut self) -> Decisions {
+        self.elders();
+        self.by_share();
+        let given = self.given.into_iter().filter(|(_, slots)| *slots > 0).map(|((claim, at), slots)| {
+            let room = &self.rooms[at];
+            ((claim, room.life, room.bundle), slots)
+        });
+        Decisions {
+            given: given.collect(),
+            recalled: self.recalled,
+            grouped: self.grouped,
+            blocked: self.blocked,
+            more: self.budget == 0,
+            hungry: self.hungry,
+            looked: self.looked,
+        }
+    }
+
+    fn elders(&mut self) {
+        let head = self.head;
+        let actors = head.actors.lines.heads().map(|(ticket, need)| (ticket, Elder::Actor(need)));
+        let groups = head.groups.waiting().map(|(ticket, group)| (ticket, Elder::Group(group)));
+        let hungry = head.grants.hungry.iter().map(|(ticket, claim)| (*ticket, Elder::Claim(*claim)));
+        let mut elders: Vec<(u64, Elder<'_>)> = actors.chain(groups).chain(hungry).collect();
+        elders.sort_by_key(|(ticket, _)| *ticket);
+        for (_, elder) in elders {
+            match elder {
+                Elder::Claim(id) if head.obeys(id.0) => drop(self.serve(id)),
+                Elder::Claim(_) => {}
+                Elder::Actor(need) => self.room_for_actor(need),
+                Elder::Group(group) => self.room_for_group(group),
+            }
+        }
+    }
+
+    fn by_share(&mut self) {
+        let head = self.head;
+        let mut left: BTreeMap<ClaimId, u32> = BTreeMap::new();
+        for (id, claim) in head.grants.claims.iter().filter(|(id, claim)| claim.unmet() > 0 && head.obeys(id.0)) {
+            let served: u32 = self.given.range((*id, 0)..=(*id, usize::MAX)).map(|(_, slots)| *slots).sum();
+            left.insert(*id, claim.unmet().saturating_sub(served));
+        }
+        let mut line: BTreeSet<_> = left.keys().map(|id| self.turn(*id)).collect();
+        while let Some(first) = line.pop_first() {
+            let id = first.3;
+            let Some(slots) = left.get_mut(&id).filter(|slots| **slots > 0) else { continue };
+            let turn = self.turn(id);
+            if turn > first {
+                line.insert(turn);
+            } else if self.serve(id) {
+                *slots -= 1;
+                line.insert(self.turn(id));
+            }
+        }
+    }
+
+    /// The place of a claim in the order of shares.
+    fn turn(&self, id: ClaimId) -> (u64, u64, u64, ClaimId) {
+        let share = |used: Option<&Used>| used.map_or(0, |used| used.share(&self.total));
+        let ticket = self.head.grants.claims.get(&id).map_or(0, |claim| claim.ticket);
+        (share(self.owners.get(&id.0)), share(self.classes.get(&id)), ticket, id)
+    }
+
+    /// One more slot for a claim: now, of what comes back, or of what is asked back.
+    fn serve(&mut self, id: ClaimId) -> bool {
+        let Some(need) = self.head.grants.claims.get(&id).map(|claim| claim.need.clone()) else { return false };
+        if let Some(at) = self.best(id, &need) {
+            self.rooms[at].take(&need.resources);
+            *self.given.entry((id, at)).or_default() += 1;
+        } else if let Some(at) = self.soonest(&need).or_else(|| self.ask_for(Some(id), &need)) {
+            self.rooms[at].set_aside(&need.resources);
+        } else {
+            self.hungry |= self.is_hungry(id) && (0..self.rooms.len()).any(|at| self.suits(&need, at));
+            self.blocked.push(id);
+            return false;
+        }
+        self.use_more(id.0, id, &need.resources, 1);
+        true
+    }
+
+    /// Whether a claim holds nothing, and gets nothing in this look so far.
+    pub(super) fn is_hungry(&self, id: ClaimId) -> bool {
+        let holds = self.head.grants.claims.get(&id).is_some_and(|claim| !claim.grants.is_empty());
+        !holds && self.classes.get(&id).is_none_or(Used::is_nothing)
+    }
+
+    fn room_for_actor(&mut self, need: &Requirement) {
+        if let Some(at) = self.soonest(need).or_else(|| self.ask_for(None, need)) {
+            self.rooms[at].set_aside(&need.resources);
+        }
+    }
+
+    /// The best room for one slot now. Room only shrinks in a look, so ranks only get worse, and each is looked at again
+    /// when it seems to be the best.
+    fn best(&mut self, id: ClaimId, need: &Requirement) -> Option<usize> {
+        let mut heap = match self.best.remove(&id) {
+            Some(heap) => heap,
+            None => {
+                self.looked += self.rooms.len() as u32;
+                let ranked = |at: usize| match self.fit(need, at) {
+                    Fit::Now(rank) => Some(Reverse((rank, at))),
+                    Fit::Later | Fit::Never(_) => None,
+                };
+                (0..self.rooms.len()).filter_map(ranked).collect()
+            }
+        };
+        let mut found = None;
+        while let Some(Reverse((ranked, at))) = heap.pop() {
+            self.looked += 1;
+            match self.fit(need, at) {
+                Fit::Now(rank) if rank <= ranked => {
+                    heap.push(Reverse((rank, at)));
+                    found = Some(at);
+                    break;
+                }
+                Fit::Now(rank) => heap.push(Reverse((rank, at))),
+                Fit::Later | Fit::Never(_) => {}
+            }
+        }
+        self.best.insert(id, heap);
+        found
+    }
+
+    /// A room that will do once what was asked back has come.
+    fn soonest(&mut self, need: &Requirement) -> Option<usize> {
+        self.looked += self.rooms.len() as u32;
+        (0..self.rooms.len()).find(|at| self.rooms[*at].will_have(&need.resources) && self.suits(need, *at))
+    }
+
+    fn fit(&self, need: &Requirement, at: usize) -> Fit {
+        let room = &self.rooms[at];
+        if !room.has(need) {
+            return Fit::Never(Why::NoNode);
+        }
+        match room.will_have(&need.resources) && room.has_slots(need) {
+            true => need.fit(&room.offer()),
+            false => Fit::Later,
+        }
+    }
+
+    /// Whether a room would do, were it empty.
+    pub(super) fn suits(&self, need: &Requirement, at: usize) -> bool {
+        let room = &self.rooms[at];
+        room.has(need) && !matches!(need.fit(&room.offer()), Fit::Never(_))
+    }
+
+    fn room_for_group(&mut self, id: GroupId) {
+        let Some(create) = self.head.groups.all.get(&id).map(|group| group.create.clone()) else { return };
+        self.looked += self.rooms.len() as u32;
+        let nodes: Vec<usize> = (0..self.rooms.len()).filter(|at| self.rooms[*at].bundle.is_none()).collect();
+        let place = |free: &dyn Fn(usize) -> Resources| {
+            let free: Vec<(Life, Resources)> = nodes.iter().map(|at| (self.rooms[*at].life, free(*at))).collect();
+            create.packing.place(&create.bundles, &free)
+        };
+        let now = place(&|at| self.rooms[at].free.least(&self.rooms[at].soon));
+        let soon = || place(&|at| self.rooms[at].soon.clone());
+        let recalled = || place(&|at| self.rooms[at].soon.and(&self.recallable(at)));
+        let hosts = now.clone().or_else(soon).or_else(recalled);
+        let taken: Vec<(usize, Resources)> = hosts
+            .iter()
+            .flatten()
+            .zip(&create.bundles)
+            .filter_map(|(life, bundle)| Some((*self.at.get(&(*life, None))?, bundle.clone())))
+            .collect();
+        for (at, bundle) in taken {
+            if now.is_some() {
+                self.rooms[at].take(&bundle);
+            } else {
+                self.ask_in(at, &bundle);
+                self.rooms[at].set_aside(&bundle);
+            }
+        }
+        self.grouped.extend(now.map(|hosts| (id, hosts)));
+    }
+}
+
+impl Room {
+    pub(super) fn come(&mut self, size: &Resources, slots: u32) {
+        self.soon.give(&size.times(slots));
+        self.slots_soon += if size.is_empty() { slots } else { 0 };
+    }
+
+    fn take(&mut self, size: &Resources) {
+        self.free.take(size);
+        if size.is_empty() {
+            self.slots = self.slots.saturating_sub(1);
+            self.load += 1;
+        }
+        self.set_aside(size);
+    }
+
+    fn set_aside(&mut self, size: &Resources) {
+        self.soon.take(size);
+        self.slots_soon = self.slots_soon.saturating_sub(u32::from(size.is_empty()));
+    }
+
+    pub(super) fn will_have(&self, size: &Resources) -> bool {
+        self.soon.lacks(size).is_none() && (!size.is_empty() || self.slots_soon > 0)
+    }
+
+    fn has_slots(&self, need: &Requirement) -> bool {
+        !need.resources.is_empty() || self.slots > 0
+    }
+
+    /// Whether it is of the kind that the strategy asks for, and its node has the function.
+    fn has(&self, need: &Requirement) -> bool {
+        let of_kind = match (need.strategy, self.bundle) {
+            (Strategy::Bundle { group, index }, Some((of, at))) => group == of && index.is_none_or(|index| index == at),
+            (Strategy::Bundle { .. }, None) => false,
+            (_, bundle) => bundle.is_none(),
+        };
+        of_kind && self.join.advertised.makes(need)
+    }
+
+    fn offer(&self) -> Offer<'_> {
+        Offer {
+            life: self.life,
+            node: self.join.node,
+            total: &self.total,
+            free: &self.free,
+            labels: &self.join.labels,
+            cpus: self.cpus,
+            actors: self.load,
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties;

@@ -1,0 +1,97 @@
+//! What owners want and do not have, and the placement groups: pages of `status`, for people and for who adds nodes.
+
+use crate::directory::groups::Standing;
+use crate::directory::request::{FullName, WantError};
+use crate::directory::state::Directory;
+use crate::id::{GroupId, Life};
+use crate::limits::STATUS_PAGE;
+use crate::schedule::{Class, Packing, Resources};
+use serde::{Deserialize, Serialize};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
+
+/// One class of tasks of one owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemandLine {
+    /// Whose.
+    pub owner: Life,
+    /// Its number for the class.
+    pub class: Class,
+    /// The task's function.
+    pub name: Arc<str>,
+    /// What one slot takes.
+    pub resources: Resources,
+    /// Slots wanted in all.
+    pub wanted: u32,
+    /// Slots granted and not asked back.
+    pub granted: u32,
+    /// Slots asked back that have not come yet.
+    pub recalled: u32,
+    /// Why it has less than it wants; none if it has not.
+    pub why: Option<WantError>,
+}
+
+/// One placement group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupLine {
+    /// Its id.
+    pub group: GroupId,
+    /// Its name.
+    pub name: Option<FullName>,
+    /// What its bundles hold.
+    pub bundles: Vec<Resources>,
+    /// How they are placed.
+    pub packing: Packing,
+    /// How it stands.
+    pub state: GroupState,
+    /// Whether it outlives the life that asked for it.
+    pub detached: bool,
+}
+
+/// How a group stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupState {
+    /// It waits for room.
+    Waiting,
+    /// Its bundles are on these lives.
+    Placed(Vec<Life>),
+    /// This life, which held a bundle, has ended.
+    Lost(Life),
+}
+
+impl Directory {
+    pub(super) fn demand_lines(&self, after: Option<(Life, Class)>) -> Vec<DemandLine> {
+        let from = after.map_or(Unbounded, Excluded);
+        let line = |(id, claim): (&(Life, Class), &crate::directory::grants::Claim)| {
+            let grants = claim.grants.iter().filter_map(|grant| self.grants.all.get(grant));
+            DemandLine {
+                owner: id.0,
+                class: id.1,
+                name: claim.want.as_ref().map_or_else(|| "".into(), |want| want.kind.name.clone()),
+                resources: claim.need.resources.clone(),
+                wanted: claim.wanted(),
+                granted: claim.kept,
+                recalled: grants.map(|grant| grant.slots - grant.keep).sum(),
+                why: claim.why.clone().filter(|_| claim.unmet() > 0),
+            }
+        };
+        self.grants.claims.range((from, Unbounded)).take(STATUS_PAGE).map(line).collect()
+    }
+
+    pub(super) fn group_lines(&self, after: Option<GroupId>) -> Vec<GroupLine> {
+        let from = after.map_or(Unbounded, Excluded);
+        let line = |(id, group): (&GroupId, &crate::directory::groups::Group)| GroupLine {
+            group: *id,
+            name: group.create.name.clone(),
+            bundles: group.create.bundles.clone(),
+            packing: group.create.packing,
+            state: match &group.standing {
+                Standing::Waiting(_) => GroupState::Waiting,
+                Standing::Placed(hosts) => GroupState::Placed(hosts.clone()),
+                Standing::Lost { life, .. } => GroupState::Lost(*life),
+            },
+            detached: group.create.detached,
+        };
+        self.groups.all.range((from, Unbounded)).take(STATUS_PAGE).map(line).collect()
+    }
+}

@@ -1,0 +1,245 @@
+//! `CreateGroup` and `RemoveGroup`: bundles of resources on nodes chosen together, all or none, into which actors and tasks
+//! are put by [`Strategy::Bundle`](crate::schedule::Strategy). A group that finds no room waits in line; one that no nodes
+//! could hold, were they empty, is refused.
+//!
+//! A group ends by `RemoveGroup`, or with the life that asked for it unless it is detached. As in Ray, that ends what is
+//! in it: actors that the head knows are killed, grants revoked. Ephemeral actors are their spawner's, who ends them.
+//!
+//! The end of a node that holds a bundle loses that bundle: the group says so, and what wants it waits.
+
+use crate::directory::actors::{Asker, Want};
+use crate::directory::groups::{Group, Standing};
+use crate::directory::message::{How, News, Reply, RequestId};
+use crate::directory::record::Record;
+use crate::directory::request::{FullName, Gone, Revoked};
+use crate::directory::state::{Directory, Effects};
+use crate::id::{ActorId, GrantId, GroupId, Life};
+use crate::limits::{GROUP_BUNDLES, GROUPS, NAME_BYTES};
+use crate::schedule::resources::is_name;
+use crate::schedule::{Packing, Resources, Strategy, Why};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A group to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateGroup {
+    /// Its id: of the asking life.
+    pub group: GroupId,
+    /// What each bundle holds; none is empty.
+    pub bundles: Vec<Resources>,
+    /// How they are placed.
+    pub packing: Packing,
+    /// The name it is to hold.
+    pub name: Option<FullName>,
+    /// Whether it outlives the life that asks.
+    pub detached: bool,
+}
+
+/// A group ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveGroup {
+    /// Which.
+    pub group: GroupId,
+}
+
+/// Where the bundles of a group are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grouped {
+    /// The node life of each bundle, in their order.
+    pub hosts: Vec<Life>,
+}
+
+/// Why there is no group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// Not allowed.
+    #[error(
+        "a placement group has 1 to {GROUP_BUNDLES} bundles, none of them empty, an id of the asking node's life, and a name of 1 to {NAME_BYTES} bytes"
+    )]
+    Invalid,
+    /// Another group holds the name.
+    #[error("the name {name} is taken by placement group {holder}")]
+    NameTaken {
+        /// The name.
+        name: FullName,
+        /// Who holds it.
+        holder: GroupId,
+    },
+    /// The head holds as many as it can.
+    #[error("the head holds {GROUPS} placement groups, as many as it can: remove some")]
+    Full,
+    /// No nodes could hold it.
+    #[error(transparent)]
+    Unplaced(#[from] Why),
+    /// A node that held one of its bundles has ended.
+    #[error("placement group {group} has lost node life {life}, which held a bundle of it: remove it and make it anew")]
+    Lost {
+        /// The group.
+        group: GroupId,
+        /// The life that ended.
+        life: Life,
+    },
+    /// It was removed, or never was.
+    #[error("there is no placement group {0}")]
+    NotKnown(GroupId),
+}
+
+impl CreateGroup {
+    fn is_valid(&self, life: Life) -> bool {
+        let named = |name: &FullName| is_name(&name.namespace) && is_name(&name.name);
+        self.group.life == life
+            && (1..=GROUP_BUNDLES).contains(&self.bundles.len())
+            && !self.bundles.iter().any(Resources::is_empty)
+            && self.name.as_ref().is_none_or(named)
+    }
+}
+
+impl Directory {
+    pub(in crate::directory) fn create_group(
+        &mut self,
+        life: Life,
+        request: RequestId,
+        create: CreateGroup,
+        effects: &mut Effects,
+    ) -> Option<Reply> {
+        let id = create.group;
+        let asker = Asker { life, request, want: Want::Grouped };
+        if let Some(group) = self.groups.all.get_mut(&id) {
+            group.asker = Some(asker);
+            return self.grouped(id);
+        }
+        if let Err(error) = self.may_create(life, &create) {
+            return Some(Reply::Grouped(Err(error)));
+        }
+        effects.journal(Record::Grouped { create: Arc::new(create.clone()) });
+        self.insert_group(Arc::new(create));
+        self.grants.due = true;
+        if let Some(group) = self.groups.all.get_mut(&id) {
+            group.asker = Some(asker);
+        }
+        let hosts = self.hosts_for(id);
+        match hosts {
+            Some(hosts) => self.place_group(id, hosts, effects),
+            None => self.tell(life, News::Waits { request, why: Why::Full }, effects),
+        }
+        None
+    }
+
+    fn may_create(&self, life: Life, create: &CreateGroup) -> Result<(), GroupError> {
+        if !create.is_valid(life) {
+            return Err(GroupError::Invalid);
+        }
+        if let Some(name) = &create.name
+            && let Some(holder) = self.groups.names.get(name)
+        {
+            return Err(GroupError::NameTaken { name: name.clone(), holder: *holder });
+        }
+        if self.groups.all.len() >= GROUPS {
+            return Err(GroupError::Full);
+        }
+        let hosts = self.lives.iter().filter(|(_, living)| living.join.hosts);
+        let empty: Vec<_> = hosts.map(|(life, living)| (life, living.join.resources.clone())).collect();
+        match create.packing.place(&create.bundles, &empty) {
+            Some(_) => Ok(()),
+            None => Err(Why::BundlesNeverFit(create.packing).into()),
+        }
+    }
+
+    fn hosts_for(&self, id: GroupId) -> Option<Vec<Life>> {
+        let create = &self.groups.all.get(&id)?.create;
+        let open = self.lives.iter().filter(|(_, living)| living.open());
+        let free: Vec<_> = open.map(|(life, living)| (life, living.room.free().clone())).collect();
+        create.packing.place(&create.bundles, &free)
+    }
+
+    pub(super) fn insert_group(&mut self, create: Arc<CreateGroup>) {
+        let (id, standing) = (create.group, Standing::Waiting(self.actors.lines.ticket()));
+        if let Some(name) = &create.name {
+            self.groups.names.insert(name.clone(), id);
+        }
+        self.groups.all.insert(id, Group { create, standing, asker: None });
+    }
+
+    /// All bundles at once.
+    pub(super) fn place_group(&mut self, id: GroupId, hosts: Vec<Life>, effects: &mut Effects) {
+        effects.journal(Record::GroupPlaced { group: id, hosts: hosts.clone() });
+        self.settle_group(id, hosts.clone());
+        let asker = self.groups.all.get_mut(&id).and_then(|group| group.asker.take());
+        if let (Some(asker), Some(reply)) = (asker, self.grouped(id)) {
+            self.answer(asker.life, asker.request, reply, effects);
+        }
+        for host in hosts {
+            self.fill(host, effects);
+        }
+    }
+
+    pub(super) fn settle_group(&mut self, id: GroupId, hosts: Vec<Life>) {
+        let Some(group) = self.groups.all.get_mut(&id) else { return };
+        for ((host, bundle), index) in hosts.iter().zip(&group.create.bundles).zip(0..) {
+            if let Some(living) = self.lives.get_mut(*host) {
+                living.room.add_bundle((id, index), bundle);
+            }
+        }
+        group.standing = Standing::Placed(hosts);
+    }
+
+    fn grouped(&self, id: GroupId) -> Option<Reply> {
+        match self.groups.all.get(&id).map(|group| &group.standing) {
+            None => Some(Reply::Grouped(Err(GroupError::NotKnown(id)))),
+            Some(Standing::Waiting(_)) => None,
+            Some(Standing::Placed(hosts)) => Some(Reply::Grouped(Ok(Grouped { hosts: hosts.clone() }))),
+            Some(Standing::Lost { life, .. }) => Some(Reply::Grouped(Err(GroupError::Lost { group: id, life: *life }))),
+        }
+    }
+
+    /// Removing again changes nothing.
+    pub(in crate::directory) fn remove_group(&mut self, id: GroupId, effects: &mut Effects) {
+        let Some(group) = self.forget_group(id) else { return };
+        effects.journal(Record::GroupGone { group: id });
+        if let Some(asker) = group.asker {
+            let reply = Reply::Grouped(Err(GroupError::NotKnown(id)));
+            self.answer(asker.life, asker.request, reply, effects);
+        }
+        let within = |strategy: Strategy| matches!(strategy, Strategy::Bundle { group, .. } if group == id);
+        let actors = self.actors.all.iter().filter(|(_, actor)| within(actor.need.strategy));
+        for actor in actors.map(|(id, _)| *id).collect::<Vec<ActorId>>() {
+            self.end_actor(actor, How::Kill, Gone::GroupRemoved { group: id }, effects);
+        }
+        let grants = self.grants.all.iter().filter(|(_, grant)| grant.bundle.is_some_and(|(of, _)| of == id));
+        for grant in grants.map(|(grant, _)| *grant).collect::<Vec<GrantId>>() {
+            self.revoke(grant, Revoked::GroupRemoved(id), effects);
+        }
+        self.remove_bundles(id, &group);
+        for host in group.hosts().to_vec() {
+            self.fill(host, effects);
+        }
+    }
+
+    pub(super) fn forget_group(&mut self, id: GroupId) -> Option<Group> {
+        let group = self.groups.all.remove(&id)?;
+        if let Some(name) = &group.create.name {
+            self.groups.names.remove(name);
+        }
+        Some(group)
+    }
+
+    pub(super) fn remove_bundles(&mut self, id: GroupId, group: &Group) {
+        for (host, index) in group.hosts().iter().zip(0..) {
+            if let Some(living) = self.lives.get_mut(*host) {
+                living.room.remove_bundle((id, index));
+            }
+        }
+    }
+
+    /// A life ended: its groups end with it, and those that had a bundle there have lost it.
+    pub(in crate::directory) fn end_groups_of(&mut self, life: Life, effects: &mut Effects) {
+        self.groups.lose(life);
+        for group in self.groups.owned_by(life) {
+            self.remove_group(group, effects);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use super::*;
+use crate::directory::message::Command;
+use crate::directory::request::{GroupLine, GroupState, Needs, Page, Prospect, Query, Spawn, SpawnError, WantError};
+use crate::directory::testing::{Head, choose, cpus, name, spawn, want};
+use crate::id::ActorId;
+
+fn create(life: Life, serial: u64, bundles: &[f64], packing: Packing) -> CreateGroup {
+    let bundles = bundles.iter().map(|n| cpus(*n)).collect();
+    CreateGroup { group: GroupId { life, serial }, bundles, packing, name: None, detached: false }
+}
+
+fn within(group: GroupId, index: Option<u32>, cpu: f64) -> Needs {
+    Needs { resources: cpus(cpu), strategy: Strategy::Bundle { group, index }, ..Needs::default() }
+}
+
+fn groups(head: &Head) -> Vec<GroupLine> {
+    match head.directory.status(Query::Groups { after: None }) {
+        Page::Groups(lines) => lines,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn all_bundles_are_placed_at_once_or_none_and_the_group_waits() {
+    let mut head = Head::new();
+    let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(11));
+    assert!(head.asked(driver, choose(driver, 1, 1.0)).is_ok());
+    let waits = head.asks(driver, create(driver, 1, &[2.0, 2.0], Packing::StrictSpread));
+    assert_eq!((head.reply(waits), head.free(second)), (None, cpus(2.0)), "nothing is taken meanwhile");
+    assert_eq!(groups(&head)[0].state, GroupState::Waiting);
+    let fits = head.asked(driver, create(driver, 2, &[1.0], Packing::Pack));
+    assert_eq!(fits, Ok(Grouped { hosts: vec![first] }));
+    head.asked(driver, RemoveGroup { group: GroupId { life: driver, serial: 2 } }).unwrap();
+    let actor = ActorId { life: driver, serial: 1 };
+    let ended = crate::directory::request::Ended { actor, placement: crate::id::Placement(0), why: Gone::Stopped };
+    head.asked(driver, ended).unwrap();
+    assert_eq!(head.answer::<CreateGroup>(waits), Some(Ok(Grouped { hosts: vec![first, second] })));
+    assert_eq!((head.free(first).get("cpu"), head.free(second).get("cpu")), Default::default());
+}
+
+#[test]
+fn what_can_never_be_placed_and_what_is_not_allowed_is_refused() {
+    let mut head = Head::new();
+    let (_, driver) = (head.worker(1), head.driver(11));
+    let error = head.asked(driver, create(driver, 1, &[1.0, 1.0], Packing::StrictSpread)).unwrap_err();
+    assert_eq!(error, GroupError::Unplaced(Why::BundlesNeverFit(Packing::StrictSpread)));
+    for wrong in [
+        create(Life(99), 1, &[1.0], Packing::Pack),
+        create(driver, 1, &[], Packing::Pack),
+        create(driver, 1, &[0.0], Packing::Pack),
+    ] {
+        assert_eq!(head.asked(driver, wrong), Err(GroupError::Invalid));
+    }
+    let named = |serial| CreateGroup { name: Some(name("g")), ..create(driver, serial, &[1.0], Packing::Pack) };
+    head.asked(driver, named(1)).unwrap();
+    assert!(matches!(head.asked(driver, named(2)), Err(GroupError::NameTaken { .. })));
+    assert!(head.asked(driver, named(1)).is_ok(), "asked again, it is the same group");
+}
+
+#[test]
+fn actors_and_tasks_take_of_their_bundle_and_end_with_the_group() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(11));
+    let group = GroupId { life: driver, serial: 1 };
+    head.asked(driver, create(driver, 1, &[1.0, 1.0], Packing::Pack)).unwrap();
+    let (actor, host, _) = head.spawned(Spawn { needs: within(group, Some(0), 1.0), ..spawn(driver, 1) });
+    assert_eq!(host, worker);
+    let full = head.asks(driver, Spawn { needs: within(group, Some(0), 1.0), ..spawn(driver, 2) });
+    assert_eq!(head.reply(full), None, "that bundle is full");
+    let error = head.asked(driver, Spawn { needs: within(group, Some(2), 1.0), ..spawn(driver, 3) });
+    assert_eq!(error, Err(SpawnError::NoGroup(group)));
+    head.asked(driver, crate::directory::request::Want { needs: within(group, None, 0.5), ..want(0, 0.0, 8) }).unwrap();
+    let grants = head.granted(driver);
+    assert_eq!(grants.iter().map(|grant| (grant.bundle, grant.slots)).collect::<Vec<_>>(), [(Some((group, 1)), 2)]);
+    head.asked(driver, RemoveGroup { group }).unwrap();
+    let why = Revoked::GroupRemoved(group);
+    assert!(head.grant_orders(driver).contains(&Command::Revoke { grant: grants[0].grant, why }));
+    assert_eq!(head.free(worker), cpus(1.0), "a bundle goes with the last actor in it");
+    head.obeys(actor);
+    assert_eq!(head.gone(actor), Some(Gone::GroupRemoved { group }));
+    assert_eq!(head.free(worker), cpus(2.0));
+    let gone = crate::directory::request::Want { needs: within(group, None, 0.5), ..want(1, 0.0, 1) };
+    assert_eq!(head.asked(driver, gone), Ok(Prospect::Waits(WantError::NoGroup(group))));
+}
+
+#[test]
+fn the_end_of_a_node_loses_the_bundle_and_the_groups_owner_ends_it() {
+    let mut head = Head::new();
+    let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(11));
+    head.asked(driver, create(driver, 1, &[2.0, 2.0], Packing::Spread)).unwrap();
+    let kept = CreateGroup { detached: true, ..create(driver, 2, &[2.0], Packing::Pack) };
+    let waits = head.asks(driver, kept.clone());
+    head.leaves(first);
+    assert_eq!(groups(&head)[0].state, GroupState::Lost(first));
+    let again = head.asked(driver, create(driver, 1, &[2.0, 2.0], Packing::Spread));
+    assert_eq!(again, Err(GroupError::Lost { group: GroupId { life: driver, serial: 1 }, life: first }));
+    assert_eq!(head.reply(waits), None);
+    head.leaves(driver);
+    assert_eq!(
+        groups(&head).iter().map(|line| line.state.clone()).collect::<Vec<_>>(),
+        [GroupState::Placed(vec![second])]
+    );
+}
+
+#[test]
+fn a_group_that_waits_has_slots_of_tasks_asked_back() {
+    let mut head = Head::new();
+    let (_, _, driver) = (head.worker(1), head.worker(2), head.driver(11));
+    head.asked(driver, want(0, 1.0, 100)).unwrap();
+    let waits = head.asks(driver, create(driver, 1, &[1.0, 2.0], Packing::StrictSpread));
+    for what in head.grant_orders(driver) {
+        if let Command::Recall { grant, keep } = what {
+            head.gives_back(driver, grant, keep);
+        }
+    }
+    assert!(matches!(head.answer::<CreateGroup>(waits), Some(Ok(_))), "{:?}", head.grant_orders(driver));
+}
+
+#[test]
+fn a_new_head_knows_the_groups_and_what_they_hold() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(11));
+    let group = GroupId { life: driver, serial: 1 };
+    head.asked(driver, create(driver, 1, &[1.5], Packing::Pack)).unwrap();
+    head.spawned(Spawn { needs: within(group, None, 1.0), ..spawn(driver, 1) });
+    let mut head = head.restarted();
+    assert_eq!(groups(&head)[0].state, GroupState::Placed(vec![worker]));
+    assert_eq!(head.free(worker), cpus(0.5));
+    head.rejoins(worker, 1);
+    head.rejoins(driver, 11);
+    let waits = head.asks(driver, Spawn { needs: within(group, Some(0), 1.0), ..spawn(driver, 2) });
+    assert_eq!(head.reply(waits), None, "half a CPU is left in it");
+}

@@ -1,0 +1,219 @@
+//! `Want`: an owner says how many slots it could use for one class of its tasks, those that it has included. It replaces
+//! what it said before of that class. Grants come as orders, which survive a change of session, when [`allot`] finds room.
+//!
+//! [`allot`]: super::allot
+
+use crate::directory::grants::{Claim, ClaimId};
+use crate::directory::message::{Command, RequestId};
+use crate::directory::request::{ActorType, Asked, Needs, SpawnError};
+use crate::directory::state::{Directory, Effects};
+use crate::id::{GrantId, GroupId, Key, Life, NodeId};
+use crate::limits::{GRANT_ORDERS, GRANTS, NAME_BYTES, TASK_CLASSES};
+use crate::schedule::resources::is_name;
+use crate::schedule::{Class, Requirement, Resources, Why};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A task's function: advertised as a type whose constructors are the keys of the signatures that it is called with.
+pub type TaskKind = ActorType;
+
+/// How many slots an owner could use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// The owner's number for tasks of this function and these needs.
+    pub class: Class,
+    /// The function.
+    pub kind: TaskKind,
+    /// The key of its signature.
+    pub signature: Key,
+    /// What one slot takes.
+    pub needs: Needs,
+    /// Slots in all; zero for no more.
+    pub slots: u32,
+    /// What if there is no node for it.
+    pub patience: Patience,
+}
+
+/// What becomes of demand that no node can meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Patience {
+    /// It waits for nodes to come.
+    Wait,
+    /// It is refused, and forgotten.
+    Fail,
+}
+
+/// What is to be expected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Prospect {
+    /// Grants come as soon as it is this owner's turn; or nothing is wanted.
+    Soon,
+    /// It waits, for this reason.
+    Waits(WantError),
+}
+
+/// Why less is granted than wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum WantError {
+    /// No node has the function.
+    #[error(
+        "no node was compiled with the task `{name}` ({asked}): add `use its_crate as _;` to a worker's program, or start a worker that has it"
+    )]
+    UnknownTask {
+        /// The function.
+        name: Arc<str>,
+        /// The nodes asked.
+        asked: Asked,
+    },
+    /// Nodes have it with another signature.
+    #[error(
+        "no node has the task `{name}` with this signature ({asked}): build workers and callers from the same sources"
+    )]
+    OtherSignature {
+        /// The function.
+        name: Arc<str>,
+        /// The nodes asked.
+        asked: Asked,
+    },
+    /// The node it was to run on is no member.
+    #[error("the node {0} is no member of the cluster")]
+    NotThere(NodeId),
+    /// There is no such placement group, or no such bundle in it.
+    #[error("there is no placement group {0} with that bundle")]
+    NoGroup(GroupId),
+    /// Nodes have it, and there is no room, or never will be.
+    #[error(transparent)]
+    Unplaced(#[from] Why),
+    /// Not allowed.
+    #[error("a task's name has 1 to {NAME_BYTES} bytes, and a node has at most {TASK_CLASSES} classes of tasks")]
+    Invalid,
+}
+
+impl WantError {
+    /// Whether only another node, or nothing, can change it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            WantError::Unplaced(Why::Full | Why::NoNode | Why::NoBundle(_)) => false,
+            WantError::Unplaced(_) | WantError::UnknownTask { .. } | WantError::OtherSignature { .. } => true,
+            WantError::NotThere(_) | WantError::NoGroup(_) | WantError::Invalid => true,
+        }
+    }
+}
+
+impl From<SpawnError> for WantError {
+    fn from(error: SpawnError) -> WantError {
+        match error {
+            SpawnError::UnknownType { type_name: name, asked } => WantError::UnknownTask { name, asked },
+            SpawnError::UnknownConstructor { type_name: name, asked } => WantError::OtherSignature { name, asked },
+            SpawnError::NotThere(node) => WantError::NotThere(node),
+            SpawnError::NoGroup(group) => WantError::NoGroup(group),
+            _ => WantError::Invalid,
+        }
+    }
+}
+
+/// The order by which an owner gets a grant. It ends with the life of either, or when its last slot is given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Its number: rises, and is never reused.
+    pub grant: GrantId,
+    /// For which class.
+    pub class: Class,
+    /// On which life ..
+    pub life: Life,
+    /// .. of which node.
+    pub node: NodeId,
+    /// How many tasks may run there at once.
+    pub slots: u32,
+    /// What one slot takes.
+    pub size: Resources,
+    /// Of which bundle it takes that.
+    pub bundle: Option<(GroupId, u32)>,
+}
+
+impl Directory {
+    pub(in crate::directory) fn want(
+        &mut self,
+        life: Life,
+        request: RequestId,
+        want: Want,
+    ) -> Result<Prospect, WantError> {
+        let id = (life, want.class);
+        if want.class.0 as usize >= TASK_CLASSES || !is_name(&want.kind.name) {
+            return Err(WantError::Invalid);
+        }
+        if self.grants.claims.get(&id).is_some_and(|claim| claim.asked > request) {
+            return Ok(Prospect::Soon);
+        }
+        self.grants.due = true;
+        let need = Arc::new(want.needs.of(&want.kind, Some(want.signature)));
+        let lack = if want.slots == 0 { None } else { self.lack(&need, &want.kind.name) };
+        let refused = lack.clone().filter(|lack| lack.is_final() && want.patience == Patience::Fail);
+        let wanted = (want.slots > 0 && refused.is_none()).then_some(want);
+        let claim = self.grants.claims.entry(id).or_insert_with(|| Claim::new(need.clone()));
+        (claim.asked, claim.want, claim.need, claim.why) = (request, wanted, need, lack.clone());
+        self.weigh(id);
+        match (refused, lack) {
+            (Some(refused), _) => Err(refused),
+            (None, Some(lack)) => Ok(Prospect::Waits(lack)),
+            (None, None) => Ok(Prospect::Soon),
+        }
+    }
+
+    /// Why nothing can be granted for this need now.
+    pub(super) fn lack(&self, need: &Requirement, name: &Arc<str>) -> Option<WantError> {
+        if let Err(error) = self.placeable(need, name) {
+            return Some(error.into());
+        }
+        need.best(self.lives.offers(need)).err().map(WantError::Unplaced)
+    }
+
+    pub(super) fn weigh(&mut self, id: ClaimId) {
+        let lines = &mut self.actors.lines;
+        self.grants.weigh(id, || lines.ticket());
+    }
+
+    /// Whether an owner may get orders about grants: it is heard, and obeys those that it got.
+    pub(super) fn obeys(&self, owner: Life) -> bool {
+        self.lives
+            .get(owner)
+            .is_some_and(|living| living.is_heard() && living.orders.len() < GRANT_ORDERS && living.held.len() < GRANTS)
+    }
+
+    /// Gives an owner slots on a node, if they are free there.
+    pub(super) fn lend(
+        &mut self,
+        id: ClaimId,
+        host: Life,
+        bundle: Option<(GroupId, u32)>,
+        slots: u32,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(size) = self.grants.claims.get(&id).map(|claim| claim.need.resources.clone()) else { return false };
+        let Some(living) = self.lives.get_mut(host) else { return false };
+        if !living.room.take_slots(&size, slots, bundle) {
+            return false;
+        }
+        let (node, grant, (owner, class)) = (living.join.node, self.grants.next(), id);
+        let (since, confirmed) = (self.grants.now, true);
+        let granted = Granted { grant, class, life: host, node, slots, size: size.clone(), bundle };
+        self.insert_grant(
+            grant,
+            crate::directory::grants::Grant { owner, class, host, bundle, size, slots, keep: slots, since, confirmed },
+        );
+        self.order(owner, Command::Grant(granted), effects);
+        true
+    }
+}
+
+impl Claim {
+    pub(super) fn new(need: Arc<Requirement>) -> Claim {
+        Claim { want: None, need, asked: RequestId(0), ticket: 0, grants: BTreeSet::new(), kept: 0, why: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

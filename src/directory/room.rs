@@ -1,0 +1,154 @@
+//! What of a node is free: the only place where resources are taken and given back, so that nothing is over-committed.
+//!
+//! ```text
+//! node ─┬─ actors and reservations        take by their id
+//!       ├─ slots of grants                take by number; those that declare nothing take one of a node's weightless slots
+//!       └─ bundles of placement groups ── actors, reservations and slots take of the bundle
+//! ```
+
+use crate::id::{ActorId, GroupId};
+use crate::limits::WEIGHTLESS_SLOTS;
+use crate::schedule::{Requirement, Resources, Strategy};
+use std::collections::BTreeMap;
+
+/// A bundle of a placement group, by its number.
+pub(super) type BundleId = (GroupId, u32);
+
+/// What one room offers: all of it, what is free, and which bundle it is if it is no node.
+pub(super) type Offered<'a> = (&'a Resources, &'a Resources, Option<BundleId>);
+
+#[derive(Clone, Debug)]
+struct Bundle {
+    total: Resources,
+    free: Resources,
+    /// Actors within it; grants are counted by the head's table and end with the group.
+    actors: usize,
+    /// Its group was removed: it goes with its last actor.
+    closing: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    free: Resources,
+    /// Slots for tasks that declare nothing: taken, and in all.
+    weightless: (u32, u32),
+    bundles: BTreeMap<BundleId, Bundle>,
+    /// Of which bundle an actor took.
+    within: BTreeMap<ActorId, BundleId>,
+}
+
+impl Room {
+    pub(super) fn new(total: &Resources) -> Room {
+        let cpus = u32::try_from(total.get("cpu").as_ten_thousandths() / 10_000).unwrap_or(u32::MAX);
+        let slots = cpus.saturating_mul(WEIGHTLESS_SLOTS).max(1);
+        Room { free: total.clone(), weightless: (0, slots), bundles: BTreeMap::new(), within: BTreeMap::new() }
+    }
+
+    pub(super) fn free(&self) -> &Resources {
+        &self.free
+    }
+
+    pub(super) fn weightless_taken(&self) -> u32 {
+        self.weightless.0
+    }
+
+    /// Slots for tasks that declare nothing.
+    pub(super) fn weightless_slots(&self) -> u32 {
+        self.weightless.1
+    }
+
+    /// The rooms that a strategy may use.
+    pub(super) fn offered<'a>(&'a self, total: &'a Resources, strategy: Strategy) -> Vec<Offered<'a>> {
+        match strategy {
+            Strategy::Bundle { group, index } => {
+                let (first, last) = ((group, index.unwrap_or(0)), (group, index.unwrap_or(u32::MAX)));
+                let open = self.bundles.range(first..=last).filter(|(_, bundle)| !bundle.closing);
+                open.map(|(id, bundle)| (&bundle.total, &bundle.free, Some(*id))).collect()
+            }
+            _ => vec![(total, &self.free, None)],
+        }
+    }
+
+    /// All bundles that are not about to go.
+    pub(super) fn bundles(&self) -> impl Iterator<Item = (BundleId, &Resources, &Resources)> {
+        let open = self.bundles.iter().filter(|(_, bundle)| !bundle.closing);
+        open.map(|(id, bundle)| (*id, &bundle.total, &bundle.free))
+    }
+
+    /// An actor takes what it needs; of the first bundle that has it, if it needs one.
+    pub(super) fn take_for(&mut self, actor: ActorId, need: &Requirement) {
+        let Strategy::Bundle { group, index } = need.strategy else { return self.free.take(&need.resources) };
+        let (first, last) = ((group, index.unwrap_or(0)), (group, index.unwrap_or(u32::MAX)));
+        let room = |(_, bundle): &(&BundleId, &mut Bundle)| bundle.free.lacks(&need.resources).is_none();
+        if let Some((id, bundle)) = self.bundles.range_mut(first..=last).find(room) {
+            bundle.free.take(&need.resources);
+            bundle.actors += 1;
+            self.within.insert(actor, *id);
+        }
+    }
+
+    pub(super) fn give_for(&mut self, actor: ActorId, need: &Requirement) {
+        if !matches!(need.strategy, Strategy::Bundle { .. }) {
+            return self.free.give(&need.resources);
+        }
+        let Some(id) = self.within.remove(&actor) else { return };
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        bundle.free.give(&need.resources);
+        bundle.actors -= 1;
+        self.close_if_over(id);
+    }
+
+    /// Takes slots of this size, if they are there.
+    pub(super) fn take_slots(&mut self, size: &Resources, slots: u32, bundle: Option<BundleId>) -> bool {
+        if size.is_empty() {
+            let there = self.weightless.1.saturating_sub(self.weightless.0) >= slots;
+            self.weightless.0 += if there { slots } else { 0 };
+            return there;
+        }
+        let Some(free) = self.free_of(bundle) else { return false };
+        let all = size.times(slots);
+        let there = free.lacks(&all).is_none();
+        if there {
+            free.take(&all);
+        }
+        there
+    }
+
+    pub(super) fn give_slots(&mut self, size: &Resources, slots: u32, bundle: Option<BundleId>) {
+        if size.is_empty() {
+            self.weightless.0 = self.weightless.0.saturating_sub(slots);
+        } else if let Some(free) = self.free_of(bundle) {
+            free.give(&size.times(slots));
+        }
+    }
+
+    fn free_of(&mut self, bundle: Option<BundleId>) -> Option<&mut Resources> {
+        match bundle {
+            None => Some(&mut self.free),
+            Some(id) => self.bundles.get_mut(&id).map(|bundle| &mut bundle.free),
+        }
+    }
+
+    /// A group's bundle is placed here.
+    pub(super) fn add_bundle(&mut self, id: BundleId, total: &Resources) {
+        self.free.take(total);
+        let bundle = Bundle { total: total.clone(), free: total.clone(), actors: 0, closing: false };
+        self.bundles.insert(id, bundle);
+    }
+
+    /// A group's bundle goes: at once, or with the last actor in it.
+    pub(super) fn remove_bundle(&mut self, id: BundleId) {
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.closing = true;
+        }
+        self.close_if_over(id);
+    }
+
+    fn close_if_over(&mut self, id: BundleId) {
+        if self.bundles.get(&id).is_some_and(|bundle| bundle.closing && bundle.actors == 0)
+            && let Some(bundle) = self.bundles.remove(&id)
+        {
+            self.free.give(&bundle.total);
+        }
+    }
+}

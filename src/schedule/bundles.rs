@@ -1,0 +1,202 @@
+//! The nodes of a placement group: all its bundles are placed, or none.
+//!
+//! *Pack* takes few nodes: one if one will do, else each time the node that holds most of what is left. *Spread* takes
+//! each time the node with the fewest bundles of the group. The strict forms are obeyed exactly: one node, or a node for
+//! each bundle, found by augmenting paths, so that a group waits only if there is no such choice.
+
+use crate::id::Life;
+use crate::schedule::resources::Resources;
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::fmt;
+
+/// How the bundles of a group are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Packing {
+    /// On few nodes.
+    #[default]
+    Pack,
+    /// On many nodes.
+    Spread,
+    /// On one node.
+    StrictPack,
+    /// Each on a node of its own.
+    StrictSpread,
+}
+
+impl fmt::Display for Packing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Packing::Pack => "packed",
+            Packing::Spread => "spread",
+            Packing::StrictPack => "all on one node",
+            Packing::StrictSpread => "each on a node of its own",
+        })
+    }
+}
+
+/// A node with what is free there.
+pub type Free = (Life, Resources);
+
+impl Packing {
+    /// The node of each bundle, if all can be placed on these nodes, which come in the order of their lives.
+    #[must_use]
+    pub fn place(self, bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+        match self {
+            Packing::StrictPack => one_node(bundles, nodes),
+            Packing::StrictSpread => own_nodes(bundles, nodes),
+            Packing::Pack => one_node(bundles, nodes).or_else(|| few_nodes(bundles, nodes)),
+            Packing::Spread => many_nodes(bundles, nodes),
+        }
+    }
+}
+
+/// Takes the bundles of these places that fit, in their order, and says which.
+fn pack(bundles: &[Resources], places: &[usize], mut free: Resources) -> Vec<usize> {
+    let mut held = Vec::new();
+    for place in places {
+        let need = &bundles[*place];
+        if free.lacks(need).is_none() {
+            free.take(need);
+            held.push(*place);
+        }
+    }
+    held
+}
+
+fn one_node(bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+    let all: Vec<usize> = (0..bundles.len()).collect();
+    let holds = |(_, free): &&Free| pack(bundles, &all, free.clone()).len() == bundles.len();
+    nodes.iter().find(holds).map(|(life, _)| vec![*life; bundles.len()])
+}
+
+/// Large bundles first: the small ones fit into what is left.
+fn largest_first(bundles: &[Resources]) -> Vec<usize> {
+    let size = |place: usize| bundles[place].iter().map(|(_, amount)| amount).max();
+    let mut places: Vec<usize> = (0..bundles.len()).collect();
+    places.sort_by_key(|place| (Reverse(size(*place)), *place));
+    places
+}
+
+fn few_nodes(bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+    let (mut left, mut unused) = (largest_first(bundles), nodes.to_vec());
+    let mut chosen = vec![Life(0); bundles.len()];
+    while !left.is_empty() {
+        let held = unused.iter().map(|(life, free)| (pack(bundles, &left, free.clone()), *life));
+        let (most, life) = held.max_by_key(|(held, life)| (held.len(), Reverse(*life)))?;
+        if most.is_empty() {
+            return None;
+        }
+        most.iter().for_each(|place| chosen[*place] = life);
+        left.retain(|place| !most.contains(place));
+        unused.retain(|(other, _)| *other != life);
+    }
+    Some(chosen)
+}
+
+fn many_nodes(bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+    let mut free: Vec<(usize, Free)> = nodes.iter().map(|node| (0, node.clone())).collect();
+    let mut chosen = vec![Life(0); bundles.len()];
+    for place in largest_first(bundles) {
+        let need = &bundles[place];
+        let fits = free.iter_mut().filter(|(_, (_, free))| free.lacks(need).is_none());
+        let (held, (life, free)) = fits.min_by_key(|(held, (life, _))| (*held, *life))?;
+        free.take(need);
+        *held += 1;
+        chosen[place] = *life;
+    }
+    Some(chosen)
+}
+
+fn own_nodes(bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+    let mut owner: Vec<Option<usize>> = vec![None; nodes.len()];
+    for place in largest_first(bundles) {
+        let mut seen = vec![false; nodes.len()];
+        if !augment(bundles, nodes, place, &mut owner, &mut seen) {
+            return None;
+        }
+    }
+    let mut chosen = vec![Life(0); bundles.len()];
+    for (place, (life, _)) in owner.iter().zip(nodes).filter_map(|(place, node)| Some(((*place)?, node))) {
+        chosen[place] = *life;
+    }
+    Some(chosen)
+}
+
+/// Finds a node for a bundle, moving others to where they fit too. As deep as there are bundles: that is bounded.
+fn augment(
+    bundles: &[Resources],
+    nodes: &[Free],
+    place: usize,
+    owner: &mut [Option<usize>],
+    seen: &mut [bool],
+) -> bool {
+    let fits = |at: usize| nodes[at].1.lacks(&bundles[place]).is_none();
+    if let Some(at) = (0..nodes.len()).find(|at| owner[*at].is_none() && fits(*at)) {
+        owner[at] = Some(place);
+        return true;
+    }
+    for at in 0..nodes.len() {
+        if seen[at] || nodes[at].1.lacks(&bundles[place]).is_some() {
+            continue;
+        }
+        seen[at] = true;
+        if owner[at].is_some_and(|other| augment(bundles, nodes, other, owner, seen)) {
+            owner[at] = Some(place);
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Amount;
+    use proptest::prelude::*;
+
+    fn cpus(n: u64) -> Resources {
+        Resources::none().with("cpu", Amount::new(n as f64).unwrap()).unwrap()
+    }
+
+    fn place(packing: Packing, bundles: &[u64], nodes: &[u64]) -> Option<Vec<u64>> {
+        let bundles: Vec<Resources> = bundles.iter().map(|n| cpus(*n)).collect();
+        let nodes: Vec<Free> = nodes.iter().zip(1..).map(|(n, life)| (Life(life), cpus(*n))).collect();
+        packing.place(&bundles, &nodes).map(|lives| lives.iter().map(|life| life.0).collect())
+    }
+
+    #[test]
+    fn each_packing_is_obeyed() {
+        assert_eq!(place(Packing::Pack, &[1, 2], &[2, 3, 8]), Some(vec![2, 2]), "one node if one will do");
+        assert_eq!(place(Packing::Pack, &[2, 2, 2], &[2, 4]), Some(vec![2, 2, 1]), "else few");
+        assert_eq!(place(Packing::Spread, &[1, 1, 1], &[8, 8]), Some(vec![1, 2, 1]));
+        assert_eq!(place(Packing::StrictPack, &[2, 2], &[3, 3]), None);
+        assert_eq!(place(Packing::StrictSpread, &[1, 1, 1], &[8, 8]), None);
+        assert_eq!(place(Packing::StrictSpread, &[1, 4], &[4, 1]), Some(vec![2, 1]), "the choice that exists is found");
+    }
+
+    proptest! {
+        #[test]
+        fn no_node_holds_more_than_it_has_and_the_strict_forms_are_exact(
+            bundles in proptest::collection::vec(1..5u64, 1..6),
+            nodes in proptest::collection::vec(0..9u64, 1..6),
+        ) {
+            for packing in [Packing::Pack, Packing::Spread, Packing::StrictPack, Packing::StrictSpread] {
+                let Some(lives) = place(packing, &bundles, &nodes) else { continue };
+                for (node, life) in nodes.iter().zip(1..) {
+                    let there = lives.iter().zip(&bundles).filter(|(at, _)| **at == life);
+                    let (held, count) = there.fold((0, 0), |(held, count), (_, n)| (held + n, count + 1));
+                    prop_assert!(held <= *node, "{packing:?}: {lives:?}");
+                    prop_assert!(packing != Packing::StrictSpread || count <= 1, "{lives:?}");
+                    prop_assert!(packing != Packing::StrictPack || count == 0 || count == bundles.len(), "{lives:?}");
+                }
+            }
+            let fits_one = nodes.iter().any(|node| *node >= bundles.iter().sum());
+            prop_assert_eq!(place(Packing::StrictPack, &bundles, &nodes).is_some(), fits_one);
+            let (mut small, mut room) = (bundles.clone(), nodes.clone());
+            (small.sort_unstable_by_key(|n| Reverse(*n)), room.sort_unstable_by_key(|n| Reverse(*n)));
+            let fits_own = small.len() <= room.len() && small.iter().zip(&room).all(|(need, has)| need <= has);
+            prop_assert_eq!(place(Packing::StrictSpread, &bundles, &nodes).is_some(), fits_own);
+        }
+    }
+}
