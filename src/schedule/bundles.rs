@@ -194,7 +194,8 @@ mod tests {
             let fits_one = nodes.iter().any(|node| *node >= bundles.iter().sum());
             prop_assert_eq!(place(Packing::StrictPack, &bundles, &nodes).is_some(), fits_one);
             let (mut small, mut room) = (bundles.clone(), nodes.clone());
-            (small.sort_unstable_by_key(|n| Reverse(*n)), room.sort_unstable_by_key(|n| Reverse(*n)));
+            small.sort_unstable_by_key(|n| Reverse(*n));
+            room.sort_unstable_by_key(|n| Reverse(*n));
             let fits_own = small.len() <= room.len() && small.iter().zip(&room).all(|(need, has)| need <= has);
             prop_assert_eq!(place(Packing::StrictSpread, &bundles, &nodes).is_some(), fits_own);
         }

@@ -373,13 +373,20 @@ impl<K: Ord, T> Queue<K, T> {
     fn unfollow(&mut self, number: TaskNumber, chain: &Chain) {
         let drop_from = |list: &mut Vec<TaskNumber>| list.retain(|other| *other != number);
         for follower in &chain.followers {
-            let task = self.slab.place(*follower).and_then(|place| self.slab.get_mut(place));
-            task.and_then(|task| task.chain.as_mut()).map(|chain| drop_from(&mut chain.follows));
+            if let Some(chain) = self.chain(*follower) {
+                drop_from(&mut chain.follows);
+            }
         }
         for ahead in &chain.follows {
-            let task = self.slab.place(*ahead).and_then(|place| self.slab.get_mut(place));
-            task.and_then(|task| task.chain.as_mut()).map(|chain| drop_from(&mut chain.followers));
+            if let Some(chain) = self.chain(*ahead) {
+                drop_from(&mut chain.followers);
+            }
         }
+    }
+
+    fn chain(&mut self, task: TaskNumber) -> Option<&mut Chain> {
+        let place = self.slab.place(task)?;
+        self.slab.get_mut(place)?.chain.as_deref_mut()
     }
 }
 

@@ -33,9 +33,9 @@ pub enum Revoked {
 
 impl Directory {
     pub(in crate::directory) fn give_back(&mut self, owner: Life, back: GiveBack, effects: &mut Effects) {
-        self.grants.awaited.get_mut(&back.grant).filter(|(of, _)| *of == owner).map(|(_, holding)| {
+        if let Some((_, holding)) = self.grants.awaited.get_mut(&back.grant).filter(|(of, _)| *of == owner) {
             holding.slots = holding.slots.min(back.keep);
-        });
+        }
         let Some(grant) = self.grants.all.get_mut(&back.grant).filter(|grant| grant.owner == owner) else { return };
         let keep = back.keep.min(grant.slots);
         if keep == 0 {
