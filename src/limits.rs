@@ -188,7 +188,8 @@ pub const OVERTAKES: u32 = 64;
 pub const WEIGHTLESS_SLOTS: u32 = 4;
 /// Grants one owner may hold.
 pub const GRANTS: usize = 65_536;
-/// Orders about grants that one owner may have unacknowledged: beyond it, it gets no more until its next beat.
+/// Orders about grants that one owner may have unacknowledged: beyond it, it gets no more until its next beat, and beyond
+/// twice as many nothing is asked back of it.
 pub const GRANT_ORDERS: usize = 4_096;
 /// Slots held for so long are asked back for a class that holds none at all, whatever the shares: where there are more
 /// classes than slots, each runs in turn, for a time that is long beside what a turn costs.
@@ -252,7 +253,7 @@ pub const CONTROL_PIECE: usize = 64 << 10;
 pub const CONTROL_MESSAGE: usize = 8 << 20;
 /// Control messages that wait for one session: beyond it the session is closed, and its successor is told what it missed,
 /// which fits: two orders for each actor, those about grants, and as many answers and beats as may be due.
-pub const CONTROL_QUEUE: usize = 2 * DIRECTORY_ACTORS + 2 * REQUESTS + GRANTS + GRANT_ORDERS;
+pub const CONTROL_QUEUE: usize = 2 * DIRECTORY_ACTORS + 2 * REQUESTS + GRANTS + 2 * GRANT_ORDERS;
 
 const _: () = assert!(CONTROL_PIECE < BATCH_BYTES, "a piece of a control message fits into a batch");
 const _: () = assert!(RECORD_PLAINTEXT + 16 <= 65_535, "a record is at most Noise's largest message");

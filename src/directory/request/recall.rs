@@ -1,9 +1,10 @@
 //! Which slots are asked back for someone who finds no room: of the richest first, and only where that makes enough room.
 
 use crate::directory::grants::{ClaimId, Grant, Used};
+use crate::directory::lives::Living;
 use crate::directory::request::allot::Look;
 use crate::id::{GrantId, Life};
-use crate::limits::GRANT_TURN;
+use crate::limits::{GRANT_ORDERS, GRANT_TURN};
 use crate::schedule::{Requirement, Resources};
 use std::collections::BTreeMap;
 
@@ -60,11 +61,10 @@ impl Look<'_> {
     /// Slots of a grant that may yet be asked back.
     fn left(&self, id: GrantId, grant: &Grant, plan: &Plan) -> u32 {
         let asked = self.recalled.get(&id).copied().unwrap_or(0) + plan.slots.get(&id).copied().unwrap_or(0);
-        if self.head.lives.get(grant.owner).is_some_and(|owner| owner.known) {
-            grant.keep.saturating_sub(asked)
-        } else {
-            0
-        }
+        // Who acknowledges nothing is told no more.
+        let told = |owner: &Living| owner.known && owner.orders.len() < 2 * GRANT_ORDERS;
+        let may_be_told = self.head.lives.get(grant.owner).is_some_and(told);
+        if may_be_told { grant.keep.saturating_sub(asked) } else { 0 }
     }
 
     /// Whether one more slot of a claim may be asked back: it has no less after that than who asks then has.

@@ -348,7 +348,7 @@ fn on_small_clusters_nothing_is_over_committed_and_nobody_starves() {
 
 #[test]
 fn on_a_thousand_nodes_nothing_is_over_committed_and_nobody_starves() {
-    nobody_starves(77, 1_000, 8, 40);
+    nobody_starves(77, 1_000, 8, 150);
 }
 
 #[test]
