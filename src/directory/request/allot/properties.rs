@@ -140,7 +140,7 @@ impl World {
         let Some(owner) = self.pick(&owners) else { return };
         match self.below(14) {
             0..=3 => {
-                let (class, slots) = (self.below(SIZES.len()), self.below(60) as u32);
+                let (class, slots) = (self.below(SIZES.len()), self.below(60 * (1 + self.workers.len() / 8)) as u32);
                 self.ask(owner, want(class as u32, SIZES[class], slots));
             }
             4..=6 => self.obey_some(),
@@ -348,7 +348,7 @@ fn on_small_clusters_nothing_is_over_committed_and_nobody_starves() {
 
 #[test]
 fn on_a_thousand_nodes_nothing_is_over_committed_and_nobody_starves() {
-    nobody_starves(77, 1_000, 8, 150);
+    nobody_starves(77, 1_000, 8, 40);
 }
 
 #[test]
