@@ -341,7 +341,7 @@ fn nobody_starves(seed: u64, nodes: u64, owners: u64, steps: usize) {
 
 #[test]
 fn on_small_clusters_nothing_is_over_committed_and_nobody_starves() {
-    for seed in 1..=8 {
+    for seed in 1..=16 {
         nobody_starves(seed, 1 + seed % 7, 1 + seed % 5, 120);
     }
 }
