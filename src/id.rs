@@ -98,6 +98,21 @@ impl fmt::Display for ActorId {
     }
 }
 
+/// An object's identity, made by its owner: unique in the cluster without asking anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// The owner's life.
+    pub life: Life,
+    /// Counts the objects that this life made references to.
+    pub serial: u64,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.life, self.serial)
+    }
+}
+
 /// Which run of an actor's state: an actor that restarts, in place or elsewhere, begins a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Incarnation {

@@ -77,6 +77,8 @@ pub mod macro_support;
 pub mod net;
 #[doc(hidden)]
 pub mod node;
+#[doc(hidden)]
+pub mod object;
 pub mod prelude;
 #[doc(hidden)]
 pub mod schedule;
@@ -84,9 +86,11 @@ pub mod schedule;
 #[doc(hidden)]
 pub mod simulation;
 #[doc(hidden)]
+pub mod task;
+#[doc(hidden)]
 pub mod wire;
 
-pub use actor::args::{Arg, IntoArg, Param};
+pub use actor::args::{Arg, IntoArg};
 pub use actor::call::{Call, StreamCall, Tell, TryTellError};
 pub use actor::context::{ActorContext, Timer};
 pub use actor::dispatch::Actor;
@@ -102,9 +106,15 @@ pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
 pub use cluster::spawn::{InvalidOption, Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
+pub use cluster::tasks::TaskCall;
 pub use directory::request::ActorState;
 pub use mobula_macros::{actor, main, methods};
 pub use net::{ClusterKey, Identity};
+pub use object::error::GetError;
+pub use object::get::{AsSettled, Get, GetView};
+pub use object::param::{Object, Param, SharedSlice, View};
+pub use object::reference::ObjectRef;
+pub use task::context::TaskContext;
 
 /// Every error that the public face gives, and what they are made of.
 ///

@@ -16,6 +16,9 @@ pub const CELL_BUDGET: usize = 128;
 /// waits for its next turn) fits, or else a busy actor would allocate anew in each of its turns.
 pub const MAILBOX_KEPT: usize = 256;
 
+/// Calls and tasks that one node has submitted and that are not settled; a further one fails at once.
+pub const SUBMITTED: usize = 4_000_000;
+
 /// Actors one node hosts: about 10 GB of idle ones.
 pub const HOSTED_ACTORS: usize = 10_000_000;
 

@@ -9,12 +9,21 @@ use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::directory::request::{Ended, Gone};
-use crate::id::{ActorId, Life, Placement};
+use crate::id::{ActorId, Life, ObjectId, Placement};
+use crate::object::entry::Promised;
 use crate::wire::packet::{Frame, Ref};
 
 impl Host for Node {
     fn life(&self) -> Life {
         self.last_life()
+    }
+
+    fn next_object(&self) -> ObjectId {
+        ObjectId { life: self.last_life(), serial: self.next_object_serial() }
+    }
+
+    fn promised(&self) -> &Promised {
+        Node::promised(self)
     }
 
     fn resolve(&self, reference: Ref) -> Resolved {

@@ -13,4 +13,5 @@ mod prober;
 pub(crate) mod runtime;
 mod shutdown;
 pub(crate) mod spawn;
+pub(crate) mod tasks;
 pub(crate) mod worker;

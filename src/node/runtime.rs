@@ -20,6 +20,7 @@ use super::links::Links;
 use super::look::Looks;
 use super::prober::Prober;
 use super::spawn::Seeds;
+use super::tasks::Tasks;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::{Host, Resolved};
 use crate::actor::registry::Registry;
@@ -30,6 +31,8 @@ use crate::directory::message::{Caller, Command, FromHead, News, ToHead};
 use crate::directory::request::{Advertised, AdvertisedType, Beat, Hosting, Join, JoinError, Standing};
 use crate::id::{ActorId, Epoch, Life, NodeId};
 use crate::net::Net;
+use crate::object::entry::Promised;
+use crate::task::registry::Tasks as TaskTable;
 use crate::wire::packet::Executed;
 
 /// What a node is started with.
@@ -57,6 +60,9 @@ pub(crate) struct Node {
     registry: Registry,
     life: AtomicU64,
     serial: AtomicU64,
+    object_serial: AtomicU64,
+    promised: Promised,
+    tasks: Tasks,
     machine: Mutex<Machine>,
     /// Told when the machine's deadline may have moved.
     sooner: Notify,
@@ -113,6 +119,9 @@ impl Node {
             registry,
             life: AtomicU64::new(0),
             serial: AtomicU64::new(0),
+            object_serial: AtomicU64::new(0),
+            promised: Promised::default(),
+            tasks: Tasks::default(),
             machine: Mutex::new(machine),
             sooner: Notify::new(),
             standing: tokio::sync::watch::Sender::new(StandingNow::Joining),
@@ -211,6 +220,18 @@ impl Node {
         Life(self.life.load(Ordering::Acquire))
     }
 
+    pub(super) fn next_object_serial(&self) -> u64 {
+        1 + self.object_serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn promised(&self) -> &Promised {
+        &self.promised
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     pub(super) fn compute(&self) -> &Compute {
         &self.compute
     }
@@ -234,12 +255,19 @@ impl Node {
     }
 
     /// What this process was compiled with, for its `Join`.
-    pub(crate) fn advertised(registry: &Registry) -> Advertised {
-        Advertised::new(registry.types().map(|(key, registered)| AdvertisedType {
+    pub(crate) fn advertised(registry: &Registry, tasks: &TaskTable) -> Advertised {
+        let types = registry.types().map(|(key, registered)| AdvertisedType {
             key,
             name: registered.name.to_string().into(),
             constructors: registered.constructors.iter().map(|each| each.message.key).collect(),
-        }))
+        });
+        // A task is a type whose one constructor is its signature.
+        let tasks = tasks.iter().map(|(name, signature)| AdvertisedType {
+            key: name.key(),
+            name: name.to_string().into(),
+            constructors: vec![signature],
+        });
+        Advertised::new(types.chain(tasks))
     }
 
     /// Where the node stands, and changes of that.

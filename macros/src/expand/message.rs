@@ -96,7 +96,8 @@ fn carrier(function: &Function, target: &Target) -> TokenStream {
         .enumerate()
         .map(|(position, Argument { ty, .. })| (quote_spanned!(ty.span()=> ::mobula::Arg<#ty>), argument(position)))
         .unzip();
-    let positions = (0..types.len()).map(syn::Index::from);
+    let positions: Vec<syn::Index> = (0..types.len()).map(syn::Index::from).collect();
+    let visit = if positions.is_empty() { quote!(_) } else { local("visit").to_token_stream() };
     let actor = &target.ty;
     let mut decoding = target.generics.clone();
     decoding.params.insert(0, parse_quote!('de));
@@ -115,6 +116,19 @@ fn carrier(function: &Function, target: &Target) -> TokenStream {
                 serializer: __S,
             ) -> ::core::result::Result<__S::Ok, __S::Error> {
                 #m::serde::Serialize::serialize(&(#(&self.#positions,)*), serializer)
+            }
+        }
+
+        #(#cfgs)*
+        #(#lints)*
+        #[automatically_derived]
+        impl #parameters #m::Arguments for #message #arguments #where_clause {
+            #[inline]
+            fn has_references(&self) -> bool {
+                false #(|| self.#positions.is_reference())*
+            }
+            fn each<'a>(&'a mut self, #visit: &mut dyn ::core::ops::FnMut(&'a mut dyn #m::Unresolved)) {
+                #(#visit(&mut self.#positions);)*
             }
         }
 

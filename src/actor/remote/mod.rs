@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::error::{CallError, EndReason, Executed, Part};
 use super::frame::Chain;
 use super::inbox::Host;
+use super::line::Line;
 use crate::clock::Moment;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::wire::bytes::List;
@@ -146,6 +147,8 @@ pub(crate) struct RemoteActor {
     stream: u64,
     /// Those of other groups that were called.
     groups: Mutex<Vec<(u8, u64)>>,
+    /// Calls that wait for arguments; made by the first.
+    line: OnceLock<Arc<Line>>,
     /// Why it ended, once that was said.
     end: OnceLock<EndReason>,
 }
@@ -153,7 +156,17 @@ pub(crate) struct RemoteActor {
 impl RemoteActor {
     pub(crate) fn new(id: ActorId, type_key: Key, placement: Placement, peer: Arc<dyn Peer>) -> Arc<Self> {
         let stream = peer.open_stream();
-        Arc::new(RemoteActor { id, type_key, placement, peer, stream, groups: Mutex::default(), end: OnceLock::new() })
+        let (groups, line, end) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        Arc::new(RemoteActor { id, type_key, placement, peer, stream, groups, line, end })
+    }
+
+    pub(crate) fn line(&self) -> &OnceLock<Arc<Line>> {
+        &self.line
+    }
+
+    /// The node at this end, unless it is gone.
+    pub(crate) fn here(&self) -> Option<Arc<dyn Host>> {
+        self.peer.here().downcast_ref::<Here>()?.0.upgrade()
     }
 
     pub(crate) fn stream(&self, group: u8) -> u64 {

@@ -1,0 +1,73 @@
+//! `ObjectRef<T, E>`: a typed reference to an object that exists, or will.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::failure::{Never, WireError};
+use super::get::Get;
+use super::param::Object;
+use crate::id::ObjectId;
+
+/// A reference to an immutable value of type `T` that exists, or will: what `put` and `submit` give. `E` is what its maker
+/// may fail with.
+///
+/// It is passed wherever a `T` is expected as an argument, before the value is there, too. Clones refer to the same
+/// object, which stays while a reference to it is left anywhere. It is a future as well: `reference.await?` is
+/// [`cluster.get(&reference).await?`](crate::Cluster::get).
+pub struct ObjectRef<T: ?Sized, E = Never> {
+    entry: Arc<Entry>,
+    /// Function pointers own neither, so it is `Send + Sync` whatever they are.
+    of: PhantomData<fn() -> (Box<T>, E)>,
+}
+
+impl<T: ?Sized, E> ObjectRef<T, E> {
+    pub(crate) fn new(entry: Arc<Entry>) -> Self {
+        ObjectRef { entry, of: PhantomData }
+    }
+
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// The object's identity.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        self.entry.id()
+    }
+
+    /// Whether it is there, or has failed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.entry.is_settled()
+    }
+
+    /// The same reference where nobody knows the maker's error type: the error arrives as its text.
+    #[must_use]
+    pub fn erase(self) -> ObjectRef<T> {
+        ObjectRef::new(self.entry)
+    }
+}
+
+impl<T: ?Sized, E> Clone for ObjectRef<T, E> {
+    fn clone(&self) -> Self {
+        ObjectRef::new(self.entry.clone())
+    }
+}
+
+impl<T: ?Sized, E> fmt::Debug for ObjectRef<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectRef({})", self.entry.id())
+    }
+}
+
+impl<T: ?Sized + Object, E: WireError> IntoFuture for ObjectRef<T, E> {
+    type Output = <Get<T, E> as Future>::Output;
+    type IntoFuture = Get<T, E>;
+
+    fn into_future(self) -> Get<T, E> {
+        Get::new(&self)
+    }
+}

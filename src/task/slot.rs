@@ -1,0 +1,125 @@
+//! The one allocation of a task beside its result: its arguments until it begins.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::context::TaskContext;
+use super::spec::{Code, Task};
+use crate::actor::args;
+use crate::actor::error::{Executed, panic_message};
+use crate::object::entry::{Content, Entry};
+use crate::object::error::{Fault, GetError};
+use crate::object::param::Param;
+
+/// A task of whatever function, as the node that runs it keeps it.
+pub(crate) trait Runnable: Send + Sync {
+    /// What it makes.
+    fn result(&self) -> &Arc<Entry>;
+    /// The objects that were passed by reference and have no values in their places yet.
+    fn references(&self) -> Vec<Arc<Entry>>;
+    /// Runs it; once.
+    fn run(self: Arc<Self>, context: TaskContext) -> Ran;
+    /// Whether it runs on the compute pool.
+    fn is_blocking(&self) -> bool;
+    /// It never runs.
+    fn fail(&self, fault: Fault);
+}
+
+/// How far a task came when it was run.
+pub(crate) enum Ran {
+    /// It is over.
+    Over,
+    /// It goes on.
+    Running(BoxFuture<'static, ()>),
+}
+
+pub(crate) struct TaskSlot<K: Task> {
+    message: Mutex<Option<K>>,
+    result: Arc<Entry>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<K: Task> TaskSlot<K> {
+    pub(crate) fn new(message: K, result: Arc<Entry>) -> Arc<Self> {
+        let (message, cancelled) = (Mutex::new(Some(message)), Arc::default());
+        Arc::new(TaskSlot { message, result, cancelled })
+    }
+
+    pub(crate) fn cancelled(&self) -> &Arc<AtomicBool> {
+        &self.cancelled
+    }
+
+    /// The message, its arguments all values.
+    fn take(&self) -> Result<K, Fault> {
+        let message = self.message.lock().take();
+        let mut message = message.ok_or(GetError::Cancelled { executed: Executed::No })?;
+        args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        Ok(message)
+    }
+
+    fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
+        self.result.settle(match ran {
+            Ok(Ok(value)) => Ok(Content::Live(K::Reply::erase(K::Reply::share(value)))),
+            Ok(Err(error)) => Err(Arc::new(GetError::App(error).to_fault())),
+            Err(panic) => {
+                let (what, message) = (K::NAME.to_string(), panic_message(&*panic));
+                Err(Arc::new(GetError::Panicked { what, message }))
+            }
+        });
+    }
+}
+
+impl<K: Task> Runnable for TaskSlot<K> {
+    fn result(&self) -> &Arc<Entry> {
+        &self.result
+    }
+
+    fn references(&self) -> Vec<Arc<Entry>> {
+        self.message.lock().as_mut().map(args::references).unwrap_or_default()
+    }
+
+    fn run(self: Arc<Self>, context: TaskContext) -> Ran {
+        let message = match self.take() {
+            Ok(message) => message,
+            Err(fault) => {
+                self.fail(fault);
+                return Ran::Over;
+            }
+        };
+        match K::CODE {
+            Code::Blocking(run) => {
+                let ran = catch_unwind(AssertUnwindSafe(|| run(message, &context)));
+                self.settle(ran);
+                Ran::Over
+            }
+            Code::Async(run) => Ran::Running(Box::pin(async move {
+                let ran = AssertUnwindSafe(async { run(message, &context).await }).catch_unwind().await;
+                self.settle(ran);
+            })),
+        }
+    }
+
+    fn is_blocking(&self) -> bool {
+        matches!(K::CODE, Code::Blocking(_))
+    }
+
+    fn fail(&self, fault: Fault) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let message = self.message.lock().take();
+        drop(message);
+        self.result.settle(Err(Arc::new(fault)));
+    }
+}
+
+impl<K: Task> Drop for TaskSlot<K> {
+    /// Whoever waits for what never ran is told.
+    fn drop(&mut self) {
+        if !self.result.is_settled() {
+            self.result.settle(Err(Arc::new(GetError::ShutDown)));
+        }
+    }
+}
