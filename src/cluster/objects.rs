@@ -5,7 +5,8 @@ use futures_util::StreamExt;
 use super::client::Cluster;
 use crate::actor::error::WireError;
 use crate::actor::inbox::Host;
-use crate::object::entry::{Content, Entry};
+use crate::object::content::Content;
+use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::{AsSettled, Get, GetView};
 use crate::object::param::{Object, Param};
@@ -40,7 +41,7 @@ impl Cluster {
 
     fn hold<T: ?Sized + Param>(&self, shared: T::Shared) -> ObjectRef<T> {
         let id = Host::next_object(&**self.node());
-        ObjectRef::new(Entry::settled(id, Ok(Content::Live(T::erase(shared)))))
+        ObjectRef::new(Entry::settled(id, Ok(Content::of::<T>(shared))))
     }
 
     /// The value of an object, once it is there; a slice's or a text's is a [`View`](crate::View), read in place.

@@ -5,16 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
+use super::content::Content;
 use super::error::Fault;
-use super::param::Erased;
 use crate::id::ObjectId;
-
-/// The value of an object.
-#[derive(Clone)]
-pub(crate) enum Content {
-    /// As it was put, shared within this process.
-    Live(Erased),
-}
 
 /// What became of an object.
 pub(crate) type Outcome = Result<Content, Arc<Fault>>;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-use super::entry::{Content, Entry, Outcome, Seat, Watch};
+use super::entry::{Entry, Outcome, Seat, Watch};
 use super::error::GetError;
 use super::failure::{Never, WireError};
 use super::param::{Object, Param, View};
@@ -21,9 +21,7 @@ use crate::wire::packet::Executed;
 /// The value of an outcome, shared.
 pub(crate) fn shared<T: ?Sized + Param, E: WireError>(outcome: Outcome) -> Result<T::Shared, GetError<E>> {
     match outcome {
-        Ok(Content::Live(value)) => {
-            T::restore(value).ok_or_else(|| GetError::WrongType { expected: std::any::type_name::<T>().to_owned() })
-        }
+        Ok(content) => content.shared::<T, E>(),
         Err(fault) => Err(GetError::from_fault(Arc::unwrap_or_clone(fault))),
     }
 }

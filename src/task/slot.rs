@@ -11,7 +11,8 @@ use super::context::TaskContext;
 use super::spec::{Code, Task};
 use crate::actor::args;
 use crate::actor::error::{Executed, panic_message};
-use crate::object::entry::{Content, Entry};
+use crate::object::content::Content;
+use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::param::Param;
 
@@ -63,7 +64,7 @@ impl<K: Task> TaskSlot<K> {
 
     fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
         self.result.settle(match ran {
-            Ok(Ok(value)) => Ok(Content::Live(K::Reply::erase(K::Reply::share(value)))),
+            Ok(Ok(value)) => Ok(Content::of::<K::Reply>(K::Reply::share(value))),
             Ok(Err(error)) => Err(Arc::new(GetError::App(error).to_fault())),
             Err(panic) => {
                 let (what, message) = (K::NAME.to_string(), panic_message(&*panic));

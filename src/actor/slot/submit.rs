@@ -12,7 +12,8 @@ use crate::actor::handle::{ActorRef, Route};
 use crate::actor::job::Outcome;
 use crate::id::{Life, ObjectId};
 use crate::limits::SUBMITTED;
-use crate::object::entry::{Content, Entry};
+use crate::object::content::Content;
+use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::param::Param;
 use crate::wire::packet::Flags;
@@ -105,7 +106,7 @@ impl<M: Method> Outcome<M> for Awaited<M> {
 
 fn settle<T: Param<Owned = T>, E: WireError>(entry: &Entry, result: Result<T, CallError<E>>) {
     entry.settle(match result {
-        Ok(value) => Ok(Content::Live(T::erase(T::share(value)))),
+        Ok(value) => Ok(Content::of::<T>(T::share(value))),
         Err(error) => Err(Arc::new(to_get_error(error).to_fault())),
     });
 }
