@@ -4,6 +4,7 @@
 //! node id      = SHA-256 of the node's static Noise public key, 32 bytes: the id dialled is the id proved
 //! life         = one life of a node, given by the head at Join (PROTOCOLS §2)
 //! actor id     = life of its spawner . serial within that life
+//! object id    = life of its owner . serial within that life
 //! incarnation  = placement . restart
 //! ```
 
@@ -103,7 +104,7 @@ impl fmt::Display for ActorId {
 pub struct ObjectId {
     /// The owner's life.
     pub life: Life,
-    /// Counts the objects that this life made references to.
+    /// Counts the objects of this life.
     pub serial: u64,
 }
 

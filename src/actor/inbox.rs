@@ -20,7 +20,7 @@ use crate::limits::MAILBOX_CAPACITY;
 use crate::object::entry::Promised;
 use crate::wire::bytes::List;
 use crate::wire::codec::DecodeError;
-use crate::wire::packet::{CallFault, Frame, Ref};
+use crate::wire::packet::{CallFault, Frame};
 
 /// What a cell needs of the node that hosts it. Implemented by the node; one of the three upward traits.
 pub(crate) trait Host: Any + Send + Sync {
@@ -31,7 +31,7 @@ pub(crate) trait Host: Any + Send + Sync {
     /// What counts the objects that it has promised.
     fn promised(&self) -> &Promised;
     /// Where calls to an actor go that a message named.
-    fn resolve(&self, reference: Ref) -> Resolved;
+    fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved;
     /// Runs a cell.
     fn spawn(&self, cell: BoxFuture<'static, ()>);
     /// Runs blocking work on the compute pool.

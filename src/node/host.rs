@@ -9,9 +9,9 @@ use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::directory::request::{Ended, Gone};
-use crate::id::{ActorId, Life, ObjectId, Placement};
+use crate::id::{ActorId, Key, Life, ObjectId, Placement};
 use crate::object::entry::Promised;
-use crate::wire::packet::{Frame, Ref};
+use crate::wire::packet::Frame;
 
 impl Host for Node {
     fn life(&self) -> Life {
@@ -26,8 +26,7 @@ impl Host for Node {
         Node::promised(self)
     }
 
-    fn resolve(&self, reference: Ref) -> Resolved {
-        let Ref::Actor { actor, type_key, host, placement, .. } = reference;
+    fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {
         if host != Host::life(self) {
             return self.shared().remote_actor(actor, type_key, host, placement);
         }

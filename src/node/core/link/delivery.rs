@@ -86,7 +86,7 @@ pub enum Delivery<T> {
         /// The call.
         call: u64,
     },
-    /// `Claim`, `Claimed`, `Release`, `Landed` or `Probe`.
+    /// `Claim`, `Claimed`, `Gone`, `Release`, `Landed` or `Probe`.
     Settle {
         /// The packet.
         at: Span,

@@ -103,7 +103,12 @@ impl<T: Clone> Link<T> {
                     deliveries.push(Delivery::Cancel { call });
                 }
             }
-            Settle::Claim(_) | Settle::Claimed(_) | Settle::Release(_) | Settle::Landed(_) | Settle::Probe(_) => {
+            Settle::Claim(_)
+            | Settle::Claimed(_)
+            | Settle::Gone(_)
+            | Settle::Release(_)
+            | Settle::Landed(_)
+            | Settle::Probe(_) => {
                 deliveries.push(Delivery::Settle { at });
             }
         }
