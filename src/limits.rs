@@ -25,6 +25,10 @@ pub const HOSTED_ACTORS: usize = 10_000_000;
 // ---- messages ----
 /// A body up to this size travels inside its packet; a larger one is an object.
 pub const BODY_INLINE: usize = 64 << 10;
+/// Bytes of an object that one answer brings; a header stands before them.
+pub const OBJECT_PIECE: usize = BODY_INLINE - (1 << 10);
+/// Pieces of one object that are under way at once: the least window of a link.
+pub const OBJECT_PIECES: usize = 16;
 /// How deeply a body may nest: rmp-serde's own default of 1,024 overflows small stacks.
 pub const BODY_DEPTH: usize = 64;
 /// References and handles one message may carry.

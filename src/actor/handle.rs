@@ -163,7 +163,7 @@ impl<A: Actor> Serialize for ActorRef<A> {
                 return Err(S::Error::custom(format_args!("the handle of {} {}: {}", A::NAME, gone.0, gone.1)));
             }
         };
-        to.serialize_u32(scope::put(reference).map_err(S::Error::custom)?)
+        to.serialize_u32(scope::put(reference, None).map_err(S::Error::custom)?)
     }
 }
 

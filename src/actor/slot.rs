@@ -21,6 +21,7 @@ use super::reply::Reply;
 use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
 use crate::object::entry::Entry as Object;
+use crate::wire::codec::Enclosed;
 use crate::wire::packet::Flags;
 
 mod away;
@@ -106,6 +107,8 @@ struct State<M: Method> {
 struct Away<M: Method> {
     arriving: <M::Reply as Reply>::Arriving,
     ticket: Option<u64>,
+    /// The references among its arguments.
+    enclosed: Enclosed,
 }
 
 enum Stage<M: Method> {
@@ -160,8 +163,8 @@ impl<M: Method> Slot<M> {
             Some(Route::Remote(actor)) => {
                 let stream = actor.stream(group_of::<M>());
                 let caller: Arc<dyn Caller> = self.clone();
-                let sent = self.encode(actor, flags, |packet| {
-                    actor.peer.request(stream, Outgoing { packet, deadline }, &caller).map(Some)
+                let sent = self.encode(actor, flags, |packet, enclosed| {
+                    actor.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
                 })?;
                 Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
             }
@@ -264,8 +267,8 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
             Some(Route::Remote(actor)) => {
                 let stream = actor.stream(group_of::<M>());
                 let caller: Arc<dyn Caller> = slot.clone();
-                let sent = slot.encode(actor, Flags::TELL, |packet| {
-                    actor.peer.try_request(stream, Outgoing { packet, deadline: None }, &caller)
+                let sent = slot.encode(actor, Flags::TELL, |packet, enclosed| {
+                    actor.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
                 })?;
                 Ok(if sent.is_some() { None } else { Some(slot) })
             }

@@ -19,8 +19,8 @@ use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
 use crate::schedule::Resources;
-use crate::wire::codec;
-use crate::wire::packet::{Executed, Lifetime, Ref};
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Executed, Lifetime};
 
 type HandleOf<C> = <<C as Constructor>::Actor as Actor>::Handle;
 type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>>;
@@ -118,8 +118,8 @@ async fn make_there<C: Constructor>(
     let caller: Arc<dyn Caller> = ask.clone();
     let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
     let spawn = (actor, FIRST, C::KEY, C::Actor::NAME.key(), Lifetime::Owned, &*resources);
-    encode_spawn(spawn, &message, |packet| {
-        link.request(remote.stream(0), Outgoing { packet, deadline: None }, &caller)
+    encode_spawn(spawn, &message, |packet, enclosed| {
+        link.request(remote.stream(0), Outgoing { packet, deadline: None, enclosed }, &caller)
     })
     .map_err(SpawnError::Node)?;
     drop(message);
@@ -127,8 +127,8 @@ async fn make_there<C: Constructor>(
     let answer = poll_fn(|cx| ask.poll(cx)).await;
     let remote = wanted.0.take().ok_or_else(gone)?;
     match answer {
-        Ok(Plain::Value(_)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
-        Ok(Plain::App(refs, body)) => Err(app_error::<C>(node, refs, &body)),
+        Ok(Plain::Value(..)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
+        Ok(Plain::App(enclosed, body)) => Err(app_error::<C>(node, enclosed, &body)),
         Err(error) => Err(SpawnError::from_constructor(error.widen())),
     }
 }
@@ -145,8 +145,8 @@ impl Drop for Wanted {
     }
 }
 
-fn app_error<C: Constructor>(node: &Node, refs: Vec<Ref>, body: &[u8]) -> SpawnError<C::Error> {
-    codec::decode_message(body, refs, node.here()).map_or_else(
+fn app_error<C: Constructor>(node: &Node, enclosed: Enclosed, body: &[u8]) -> SpawnError<C::Error> {
+    codec::decode_message(body, enclosed, node.here()).map_or_else(
         |error| {
             let (what, message) = (Part::Error, error.to_string());
             SpawnError::Node(CallError::Decode { what, message, executed: Executed::Yes })
@@ -166,8 +166,15 @@ async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, messag
         (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, message))))
     } else {
         let mut body = Vec::new();
-        let refs = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
-        (Arguments::Encoded(join_arguments(&refs, &body)), None)
+        let enclosed = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
+        if !enclosed.holds.is_empty() {
+            let what = Part::Arguments;
+            let message = "the head keeps the arguments of a named or detached actor, and would have to count the objects \
+                           inside them: send those in a call"
+                .to_owned();
+            return Err(SpawnError::Node(CallError::Encode { what, message, executed: Executed::No }));
+        }
+        (Arguments::Encoded(join_arguments(&enclosed.refs, &body)), None)
     };
     let spawn = request::Spawn {
         actor,

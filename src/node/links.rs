@@ -18,7 +18,9 @@ use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{HANDSHAKE_TIME, REDIAL_FIRST, REDIAL_LAST};
 use crate::net::{Address, Closed, Inlet, Lane, Refused, Session};
 use crate::wire::frame::Batch;
-use crate::wire::packet::Probe;
+use crate::wire::bytes::List;
+use crate::wire::codec::Enclosed;
+use crate::wire::packet::{Probe, Ref, Settle};
 
 /// The table of links, and of the actors reached over them.
 #[derive(Default)]
@@ -200,6 +202,26 @@ impl Surroundings for Node {
 
     fn probed(&self, link: &PeerLink, probe: &Probe<'_>) {
         self.follow(link, probe);
+    }
+
+    fn attach(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {
+        self.references_arrived(from, refs)
+    }
+
+    fn enclose(&self, to: Life, enclosed: &Enclosed) {
+        if !enclosed.holds.is_empty() {
+            self.references_leave(to, enclosed);
+        }
+    }
+
+    fn not_sent(&self, to: Life, enclosed: &Enclosed) {
+        if !enclosed.holds.is_empty() {
+            self.references_stay(to, enclosed);
+        }
+    }
+
+    fn counted(&self, from: Life, settle: &Settle<'_>) -> bool {
+        self.references_counted(from, settle)
     }
 }
 

@@ -17,6 +17,7 @@ use super::compute::Compute;
 use super::core::life::{Effect, Fenced, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
 use super::links::Links;
+use super::objects::Objects;
 use super::look::Looks;
 use super::prober::Prober;
 use super::spawn::Seeds;
@@ -63,6 +64,7 @@ pub(crate) struct Node {
     object_serial: AtomicU64,
     promised: Promised,
     tasks: Tasks,
+    objects: Objects,
     machine: Mutex<Machine>,
     /// Told when the machine's deadline may have moved.
     sooner: Notify,
@@ -122,6 +124,7 @@ impl Node {
             object_serial: AtomicU64::new(0),
             promised: Promised::default(),
             tasks: Tasks::default(),
+            objects: Objects::default(),
             machine: Mutex::new(machine),
             sooner: Notify::new(),
             standing: tokio::sync::watch::Sender::new(StandingNow::Joining),
@@ -226,6 +229,10 @@ impl Node {
 
     pub(super) fn promised(&self) -> &Promised {
         &self.promised
+    }
+
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     pub(super) fn tasks(&self) -> &Tasks {
@@ -440,6 +447,7 @@ impl Node {
                 let ended = |life| self.known(|known| known.has_ended(life));
                 self.links.end(ended);
                 self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
+                self.shared().holders_ended(ended);
             }
             Effect::Answer(request, reply) => self.client.answered(request, reply),
             Effect::Waits(request, why) => self.client.waits(request, why),

@@ -4,12 +4,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::error::GetError;
 use super::param::{Erased, Param};
-use crate::wire::codec::{self, EncodeError};
-use crate::wire::packet::Ref;
+use crate::wire::codec::{self, Enclosed, EncodeError};
 
 /// How the bytes of an object's body are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +33,8 @@ pub(crate) enum Content {
 pub(crate) struct Live {
     value: Erased,
     encode: Encode,
+    /// As it travels, once another node has asked for it: what it encloses is held for as long as the value itself.
+    encoded: Arc<OnceLock<Encoded>>,
 }
 
 type Encode = fn(&Erased) -> Result<Encoded, EncodeError>;
@@ -43,20 +44,26 @@ type Encode = fn(&Erased) -> Result<Encoded, EncodeError>;
 pub(crate) struct Encoded {
     pub(crate) form: Form,
     pub(crate) body: Bytes,
-    pub(crate) refs: Arc<[Ref]>,
+    pub(crate) enclosed: Enclosed,
     /// The node that its references attach to.
     pub(crate) node: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Content {
     pub(crate) fn of<T: ?Sized + Param>(shared: T::Shared) -> Self {
-        Content::Live(Live { value: T::erase(shared), encode: encode::<T> })
+        Content::Live(Live { value: T::erase(shared), encode: encode::<T>, encoded: Arc::default() })
     }
 
     /// As it travels.
     pub(crate) fn encode(&self) -> Result<Encoded, EncodeError> {
         match self {
-            Content::Live(live) => (live.encode)(&live.value),
+            Content::Live(live) => match live.encoded.get() {
+                Some(encoded) => Ok(encoded.clone()),
+                None => {
+                    let encoded = (live.encode)(&live.value)?;
+                    Ok(live.encoded.get_or_init(|| encoded).clone())
+                }
+            },
             Content::Encoded(encoded) => Ok(encoded.clone()),
         }
     }
@@ -77,7 +84,7 @@ impl Encoded {
             Form::Plain => T::from_plain(self.body),
             Form::Packed => {
                 let decoded = match &self.node {
-                    Some(node) => codec::decode_message::<Read<T>>(&self.body, self.refs.to_vec(), node),
+                    Some(node) => codec::decode_message::<Read<T>>(&self.body, self.enclosed, node),
                     None => codec::decode::<Read<T>>(&self.body),
                 };
                 decoded.map(|read| T::share(read.0)).map_err(|error| error.to_string())
@@ -89,12 +96,12 @@ impl Encoded {
 fn encode<T: ?Sized + Param>(value: &Erased) -> Result<Encoded, EncodeError> {
     let shared = T::restore(value.clone()).ok_or_else(|| EncodeError::Value("another type".to_owned()))?;
     if let Some(plain) = shared.plain() {
-        let (body, refs) = (Bytes::copy_from_slice(plain), Arc::default());
-        return Ok(Encoded { form: Form::Plain, body, refs, node: None });
+        let (body, enclosed) = (Bytes::copy_from_slice(plain), Enclosed::default());
+        return Ok(Encoded { form: Form::Plain, body, enclosed, node: None });
     }
     let mut body = Vec::new();
-    let refs = codec::encode_message(&Lent::<T>(&shared), &mut body)?;
-    Ok(Encoded { form: Form::Packed, body: body.into(), refs: refs.into(), node: None })
+    let enclosed = codec::encode_message(&Lent::<T>(&shared), &mut body)?;
+    Ok(Encoded { form: Form::Packed, body: body.into(), enclosed, node: None })
 }
 
 struct Lent<'a, T: ?Sized>(&'a T);

@@ -1,12 +1,13 @@
 //! An object as its node keeps it: pending, ready or failed, and who waits for that.
 
-use parking_lot::Mutex;
-use std::sync::Arc;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use super::content::Content;
 use super::error::Fault;
+use super::home::Home;
 use crate::id::ObjectId;
 
 /// What became of an object.
@@ -46,6 +47,8 @@ impl Promised {
 /// One object.
 pub(crate) struct Entry {
     id: ObjectId,
+    /// Of an object that another life owns.
+    home: Option<Weak<dyn Home>>,
     state: Mutex<State>,
 }
 
@@ -60,15 +63,30 @@ enum State {
     Settled(Outcome),
 }
 
+#[derive(Default)]
+struct Pending {
+    promised: Option<Promised>,
+    /// Whether its value was asked for, where another life owns it.
+    fetched: bool,
+    next: u32,
+    first: Option<(Seat, Watcher)>,
+    more: Vec<(Seat, Watcher)>,
+}
+
 impl Entry {
     /// An object that will be. `promised` counts it until it is settled.
     pub(crate) fn pending(id: ObjectId, promised: Option<Promised>) -> Arc<Self> {
-        let state = State::Pending { promised, next: 0, first: None, more: Vec::new() };
-        Arc::new(Entry { id, state: Mutex::new(state) })
+        let pending = Pending { promised, ..Pending::default() };
+        Arc::new(Entry { id, home: None, state: Mutex::new(State::Pending(pending)) })
+    }
+
+    /// An object that another life owns: its value is fetched when it is wanted.
+    pub(crate) fn borrowed(id: ObjectId, home: Weak<dyn Home>) -> Arc<Self> {
+        Arc::new(Entry { id, home: Some(home), state: Mutex::new(State::Pending(Pending::default())) })
     }
 
     pub(crate) fn settled(id: ObjectId, outcome: Outcome) -> Arc<Self> {
-        Arc::new(Entry { id, state: Mutex::new(State::Settled(outcome)) })
+        Arc::new(Entry { id, home: None, state: Mutex::new(State::Settled(outcome)) })
     }
 
     pub(crate) fn id(&self) -> ObjectId {
@@ -83,7 +101,7 @@ impl Entry {
         }
         let former = std::mem::replace(&mut *state, State::Settled(outcome));
         drop(state);
-        let State::Pending { promised, first, more, .. } = former else { return };
+        let State::Pending(Pending { promised, first, more, .. }) = former else { return };
         if let Some(promised) = promised {
             promised.kept();
         }
@@ -99,7 +117,7 @@ impl Entry {
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         match &*self.state.lock() {
             State::Settled(outcome) => Some(outcome.clone()),
-            State::Pending { .. } => None,
+            State::Pending(_) => None,
         }
     }
 
@@ -108,27 +126,43 @@ impl Entry {
     }
 
     /// What became of it, or a seat whose waker is woken then. `seat` is the one taken before.
-    pub(crate) fn poll(&self, seat: &mut Option<Seat>, waker: &Waker) -> Poll<Outcome> {
+    pub(crate) fn poll(self: &Arc<Self>, seat: &mut Option<Seat>, waker: &Waker) -> Poll<Outcome> {
         let mut state = self.state.lock();
         match &mut *state {
             State::Settled(outcome) => Poll::Ready(outcome.clone()),
-            pending => {
+            State::Pending(pending) => {
                 match seat.and_then(|seat| pending.find(seat)) {
                     Some(Watcher::Task(known)) if known.will_wake(waker) => {}
                     Some(watcher) => *watcher = Watcher::Task(waker.clone()),
                     None => *seat = Some(pending.sit(Watcher::Task(waker.clone()))),
                 }
+                self.fetch(state);
                 Poll::Pending
             }
         }
     }
 
-    /// Has `watch` told when it is settled; false if it is already.
-    pub(crate) fn watch(&self, watch: &Arc<dyn Watch>, key: usize) -> Option<Seat> {
+    /// Has `watch` told when it is settled; none if it is already.
+    pub(crate) fn watch(self: &Arc<Self>, watch: &Arc<dyn Watch>, key: usize) -> Option<Seat> {
         let mut state = self.state.lock();
         match &mut *state {
             State::Settled(_) => None,
-            pending => Some(pending.sit(Watcher::Watch(watch.clone(), key))),
+            State::Pending(pending) => {
+                let seat = pending.sit(Watcher::Watch(watch.clone(), key));
+                self.fetch(state);
+                Some(seat)
+            }
+        }
+    }
+
+    /// Somebody waits: a value that is elsewhere is asked for, once.
+    fn fetch(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let State::Pending(pending) = &mut *state else { return };
+        let Some(home) = self.home.as_ref().filter(|_| !std::mem::replace(&mut pending.fetched, true)) else { return };
+        drop(state);
+        match home.upgrade() {
+            Some(home) => home.fetch(self),
+            None => self.settle(Err(Arc::new(Fault::ShutDown))),
         }
     }
 
@@ -136,10 +170,7 @@ impl Entry {
     pub(crate) fn leave(&self, seat: Seat) {
         let mut state = self.state.lock();
         let left = match &mut *state {
-            State::Pending { first, .. } if first.as_ref().is_some_and(|(at, _)| *at == seat) => first.take(),
-            State::Pending { more, .. } => {
-                more.iter().position(|(at, _)| *at == seat).map(|index| more.swap_remove(index))
-            }
+            State::Pending(pending) => pending.leave(seat),
             State::Settled(_) => None,
         };
         drop(state);
@@ -147,21 +178,34 @@ impl Entry {
     }
 }
 
-impl State {
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.as_ref().and_then(Weak::upgrade) {
+            home.let_go(self.id);
+        }
+    }
+}
+
+impl Pending {
     fn sit(&mut self, watcher: Watcher) -> Seat {
-        let State::Pending { next, first, more, .. } = self else { return Seat(0) };
-        let seat = Seat(*next);
-        *next = next.wrapping_add(1);
-        match first {
-            None => *first = Some((seat, watcher)),
-            Some(_) => more.push((seat, watcher)),
+        let seat = Seat(self.next);
+        self.next = self.next.wrapping_add(1);
+        match self.first {
+            None => self.first = Some((seat, watcher)),
+            Some(_) => self.more.push((seat, watcher)),
         }
         seat
     }
 
     fn find(&mut self, seat: Seat) -> Option<&mut Watcher> {
-        let State::Pending { first, more, .. } = self else { return None };
-        let mut all = first.iter_mut().chain(more);
+        let mut all = self.first.iter_mut().chain(&mut self.more);
         all.find(|(at, _)| *at == seat).map(|(_, watcher)| watcher)
+    }
+
+    fn leave(&mut self, seat: Seat) -> Option<(Seat, Watcher)> {
+        match &self.first {
+            Some((at, _)) if *at == seat => self.first.take(),
+            _ => self.more.iter().position(|(at, _)| *at == seat).map(|index| self.more.swap_remove(index)),
+        }
     }
 }

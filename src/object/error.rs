@@ -71,6 +71,14 @@ pub enum GetError<E = Never> {
         /// Why not.
         why: String,
     },
+    /// The object is lost.
+    #[error("object {object} is lost: {why}")]
+    Lost {
+        /// The object.
+        object: ObjectId,
+        /// Why.
+        why: String,
+    },
     /// The value has another type than its reference says.
     #[error("the object is no `{expected}`")]
     WrongType {
@@ -101,7 +109,7 @@ impl<E> GetError<E> {
             | GetError::NodeDied { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
             GetError::QueueFull { .. } | GetError::Argument { .. } => Executed::No,
-            GetError::ShutDown => Executed::Maybe,
+            GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
         }
     }
 
@@ -116,6 +124,7 @@ impl<E> GetError<E> {
             GetError::Timeout { after, waiting, executed } => GetError::Timeout { after, waiting, executed },
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },
+            GetError::Lost { object, why } => GetError::Lost { object, why },
             GetError::WrongType { expected } => GetError::WrongType { expected },
             GetError::Codec { message } => GetError::Codec { message },
             GetError::ShutDown => GetError::ShutDown,

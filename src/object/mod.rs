@@ -10,5 +10,6 @@ pub(crate) mod entry;
 pub mod error;
 pub mod failure;
 pub mod get;
+pub(crate) mod home;
 pub mod param;
 pub mod reference;

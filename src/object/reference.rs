@@ -1,5 +1,8 @@
 //! `ObjectRef<T, E>`: a typed reference to an object that exists, or will.
 
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -10,6 +13,8 @@ use super::failure::{Never, WireError};
 use super::get::Get;
 use super::param::Object;
 use crate::id::ObjectId;
+use crate::wire::codec::{Hold, scope};
+use crate::wire::packet::Ref;
 
 /// A reference to an immutable value of type `T` that exists, or will: what `put` and `submit` give. `E` is what its maker
 /// may fail with.
@@ -48,6 +53,22 @@ impl<T: ?Sized, E> ObjectRef<T, E> {
     #[must_use]
     pub fn erase(self) -> ObjectRef<T> {
         ObjectRef::new(self.entry)
+    }
+}
+
+/// Into the list of references beside a message. Elsewhere nobody would count it, so there it is an error.
+impl<T: ?Sized, E> Serialize for ObjectRef<T, E> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let hold: Hold = self.entry.clone();
+        let index = scope::put(Ref::Object { object: self.id() }, Some(hold)).map_err(S::Error::custom)?;
+        to.serialize_u32(index)
+    }
+}
+
+impl<'de, T: ?Sized, E> Deserialize<'de> for ObjectRef<T, E> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let hold = scope::take_hold(u32::deserialize(from)?).map_err(D::Error::custom)?;
+        hold.downcast().map(ObjectRef::new).map_err(|_| D::Error::custom("the message holds no object there"))
     }
 }
 

@@ -10,9 +10,8 @@ use crate::actor::job::Access;
 use crate::actor::mailbox::Entry;
 use crate::actor::remote::{self, Caller, Envelope, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
-use crate::wire::bytes::List;
-use crate::wire::codec;
-use crate::wire::packet::{self, Flags, Ref};
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{self, Flags};
 
 /// The group whose stream a call is part of.
 pub(super) const fn group_of<M: Method>() -> u8 {
@@ -28,7 +27,7 @@ impl<M: Method> Slot<M> {
         &self,
         actor: &RemoteActor,
         flags: Flags,
-        send: impl FnOnce(&mut [u8]) -> Result<Option<Sent>, CallError>,
+        send: impl FnOnce(&mut [u8], &Enclosed) -> Result<Option<Sent>, CallError>,
     ) -> Result<Option<Sent>, CallError> {
         let mut state = self.state.lock();
         let message = match mem::replace(&mut state.stage, Stage::Away) {
@@ -38,7 +37,7 @@ impl<M: Method> Slot<M> {
                 return Ok(None);
             }
         };
-        state.away = Some(Box::new(Away { arriving: Default::default(), ticket: None }));
+        state.away = Some(Box::new(Away { arriving: Default::default(), ticket: None, enclosed: Enclosed::default() }));
         drop(state);
         let envelope = Envelope {
             flags: flags.and(<M::Reply as Reply>::Arriving::FLAGS),
@@ -48,12 +47,14 @@ impl<M: Method> Slot<M> {
             // Nobody waits for what a tell runs.
             up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
         };
-        let sent = remote::encode_request(&envelope, &message, |packet| {
+        let sent = remote::encode_request(&envelope, &message, |packet, enclosed| {
             // Held while it is sent: an answer that comes at once finds the ticket.
             let mut state = self.state.lock();
-            let sent = send(packet)?;
+            let sent = send(packet, enclosed)?;
             if let (Some(Sent::Asked(ticket) | Sent::Waiting(ticket)), Some(away)) = (sent, &mut state.away) {
                 away.ticket = Some(ticket);
+                // Arguments are held until the answer (PROTOCOLS §3.5).
+                away.enclosed = enclosed.clone();
             }
             Ok(sent)
         });
@@ -65,10 +66,14 @@ impl<M: Method> Slot<M> {
         sent
     }
 
-    pub(super) fn cancel_remote(&self, ticket: Option<u64>) -> (Waiting, Executed) {
-        match (self.route(), ticket) {
-            (Some(Route::Remote(actor)), Some(ticket)) => match actor.peer.cancel(ticket) {
-                Executed::No => (Waiting::ForCredit, Executed::No),
+    pub(super) fn cancel_remote(&self, away: Option<Box<Away<M>>>) -> (Waiting, Executed) {
+        let asked = away.as_ref().and_then(|away| Some((away.ticket?, &away.enclosed)));
+        match (self.route(), asked) {
+            (Some(Route::Remote(actor)), Some((ticket, enclosed))) => match actor.peer.cancel(ticket) {
+                Executed::No => {
+                    actor.peer.not_sent(enclosed);
+                    (Waiting::ForCredit, Executed::No)
+                }
                 executed => (Waiting::OnTheWay, executed),
             },
             _ => (Waiting::OnTheWay, Executed::Maybe),
@@ -88,8 +93,8 @@ impl<M: Method> Slot<M> {
         self.state.lock().away.take()
     }
 
-    fn app_error(from: &Asked, refs: Vec<Ref>, body: &[u8]) -> CallError<M::Error> {
-        codec::decode_message(body, refs, from.here()).map_or_else(
+    fn app_error(from: &Asked, enclosed: Enclosed, body: &[u8]) -> CallError<M::Error> {
+        codec::decode_message(body, enclosed, from.here()).map_or_else(
             |error| {
                 let (what, message) = (Part::Error, error.to_string());
                 CallError::Decode { what, message, executed: Executed::Yes }
@@ -104,16 +109,17 @@ impl<M: Method> Slot<M> {
         from: &Asked,
         away: &mut Away<M>,
         outcome: packet::Outcome<'_>,
+        enclosed: Enclosed,
     ) -> Option<Result<M::Reply, CallError<M::Error>>> {
         match outcome {
-            packet::Outcome::Value { refs, body } => match away.arriving.value(from, refs.iter().collect(), body) {
+            packet::Outcome::Value { body, .. } => match away.arriving.value(from, enclosed, body) {
                 Ok(reply) => reply.map(Ok),
                 Err(error) => {
                     let (what, message) = (Part::Reply, error.to_string());
                     Some(Err(CallError::Decode { what, message, executed: Executed::Yes }))
                 }
             },
-            packet::Outcome::App { refs, body } => Some(Err(Self::app_error(from, refs.iter().collect(), body))),
+            packet::Outcome::App { body, .. } => Some(Err(Self::app_error(from, enclosed, body))),
             packet::Outcome::Error { executed, fault } => {
                 let method = (M::NAME, M::SIGNATURE);
                 let error = remote::fault_to_error(fault, executed, self.id(), from.peer.node(), method);
@@ -128,18 +134,18 @@ impl<M: Method> Caller for Slot<M> {
         self.admitted();
     }
 
-    fn item(&self, refs: List<'_, Ref>, body: &[u8], length: usize) {
+    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
         let Some(mut away) = self.take_away() else { return };
-        let reply = self.asked(&away).and_then(|from| away.arriving.item(&from, refs.iter().collect(), body, length));
+        let reply = self.asked(&away).and_then(|from| away.arriving.item(&from, enclosed, body, length));
         self.state.lock().away = Some(away);
         if let Some(reply) = reply {
             self.finish(Ok(reply));
         }
     }
 
-    fn answered(&self, outcome: packet::Outcome<'_>) {
+    fn answered(&self, outcome: packet::Outcome<'_>, enclosed: Enclosed) {
         let Some(mut away) = self.take_away() else { return };
-        if let Some(result) = self.asked(&away).and_then(|from| self.result(&from, &mut away, outcome)) {
+        if let Some(result) = self.asked(&away).and_then(|from| self.result(&from, &mut away, outcome, enclosed)) {
             self.finish(result);
         }
     }

@@ -63,10 +63,10 @@ impl<M: Method> Slot<M> {
                 (waiting, Executed::No)
             }
             Stage::Away => {
-                let ticket = state.away.take().and_then(|away| away.ticket);
+                let away = state.away.take();
                 state.stage = Stage::Over;
                 drop(state);
-                self.cancel_remote(ticket)
+                self.cancel_remote(away)
             }
             Stage::Begun => {
                 let cell = state.cell.take();

@@ -51,6 +51,17 @@ pub enum Outcome<'a> {
     },
 }
 
+impl<'a> Outcome<'a> {
+    /// The references inside its body.
+    #[must_use]
+    pub const fn refs(&self) -> List<'a, Ref> {
+        match self {
+            Outcome::Value { refs, .. } | Outcome::App { refs, .. } => *refs,
+            Outcome::Error { .. } => List::EMPTY,
+        }
+    }
+}
+
 /// Whether a call that ended in an error may have run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Executed {
