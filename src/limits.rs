@@ -160,6 +160,14 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
+// ---- references (PROTOCOLS §3) ----
+/// How long a life that ended stays counted: claims of those that it had sent references on to arrive first.
+pub const REFS_GRACE: Duration = Duration::from_secs(2);
+/// Counts one packet has when this node makes it: of 36 bytes each at most, so that it fits.
+pub const COUNTS: usize = 4 << 10;
+/// Things that one packet's counts may name together: a run of them takes few bytes, and time for each thing.
+pub const COUNTED_THINGS: u64 = MESSAGE_REFS as u64;
+
 // ---- cycles of waits (PROTOCOLS §5) ----
 /// A wait sends its first probe after this.
 pub const PROBE_FIRST: Duration = Duration::from_millis(100);
@@ -224,6 +232,7 @@ const _: () = assert!(BYTES_BEFORE_HANDSHAKE > FRAME_BEFORE_HANDSHAKE, "the guar
 const _: () = assert!(BATCH_BYTES < FRAME_AFTER_HANDSHAKE, "a sealed batch passes the guard");
 const _: () = assert!(BODY_INLINE < PACKET_BYTES, "a body fits into a packet, and a packet into a batch");
 const _: () = assert!(PACKET_BYTES < WORK_WINDOW && PACKET_BYTES < SETTLE_WINDOW, "an empty window takes any packet");
+const _: () = assert!(COUNTS * 36 < PACKET_BYTES && COUNTS <= MESSAGE_REFS, "a packet of counts fits, and is read");
 const _: () = assert!(FENCE_AT < EXIT_AT && EXIT_AT < 1.0, "a node fences, then exits, before its lease ends");
 /// Waits one probe goes along within a node: a wider one costs more than the cycle that it might find.
 pub const PROBE_WAITS: usize = 4_096;
