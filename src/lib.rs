@@ -104,6 +104,7 @@ pub use cluster::config::{ClusterBuilder, StartError};
 pub use cluster::depart::Departed;
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
+pub use cluster::objects::SharedObjects;
 pub use cluster::spawn::{InvalidOption, Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
 pub use cluster::tasks::TaskCall;

@@ -14,8 +14,7 @@ use super::inbox::{Host, Hosted, Inbox};
 use super::mailbox::Taken;
 use super::remote::{NodeRef, encode_part};
 use crate::id::{ActorId, Placement};
-use crate::wire::codec::{self, DecodeError};
-use crate::wire::packet::Ref;
+use crate::wire::codec::{self, DecodeError, Enclosed};
 
 /// Runs a constructor, then starts the actor's cell on its host. Dropped before it is ready, no actor comes to be.
 pub(crate) async fn construct<C: Constructor>(

@@ -6,7 +6,7 @@ mod context;
 pub mod depart;
 pub mod lookup;
 pub mod main;
-mod objects;
+pub mod objects;
 mod placing;
 pub mod spawn;
 mod start;

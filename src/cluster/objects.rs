@@ -12,6 +12,18 @@ use crate::object::get::{AsSettled, Get, GetView};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 
+/// How many objects are shared between a node and others: what [`Cluster::shared_objects`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedObjects {
+    /// Of this node, and held by others.
+    pub lent: usize,
+    /// Of others, and held by this one.
+    pub borrowed: usize,
+    /// Of others, held until a node to which this one sent them has told their owner.
+    pub in_transit: usize,
+}
+
 impl Cluster {
     /// Makes a value an object: what is passed by reference is sent once to each node that reads it, however often it is an
     /// argument. In this process it is shared, and never copied.
@@ -32,6 +44,15 @@ impl Cluster {
     #[expect(clippy::unused_async, reason = "values of other kinds wait for room in the store")]
     pub async fn put<T: Param<Owned = T>>(&self, value: T) -> Result<ObjectRef<T>, GetError> {
         Ok(self.try_put(value))
+    }
+
+    /// Makes a slice of plain data an object, which readers view in place.
+    ///
+    /// # Errors
+    /// None yet in this process, where the copy stays where it is.
+    #[expect(clippy::unused_async, reason = "large slices wait for room in the store")]
+    pub async fn put_slice<P: bytemuck::Pod + Send + Sync>(&self, items: &[P]) -> Result<ObjectRef<[P]>, GetError> {
+        Ok(self.hold::<[P]>(<[P]>::share(items.to_vec())))
     }
 
     /// The same, without waiting.
@@ -87,6 +108,13 @@ impl Cluster {
             settled.push(next);
         }
         (settled, all.into_pending())
+    }
+
+    /// How many objects are shared between this node and others.
+    #[must_use]
+    pub fn shared_objects(&self) -> SharedObjects {
+        let load = self.node().reference_load();
+        SharedObjects { lent: load.exposed, borrowed: load.held, in_transit: load.transit }
     }
 
     /// References in the order in which their objects are there, or have failed.

@@ -169,9 +169,10 @@ async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, messag
         let enclosed = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
         if !enclosed.holds.is_empty() {
             let what = Part::Arguments;
-            let message = "the head keeps the arguments of a named or detached actor, and would have to count the objects \
+            let message =
+                "the head keeps the arguments of a named or detached actor, and would have to count the objects \
                            inside them: send those in a call"
-                .to_owned();
+                    .to_owned();
             return Err(SpawnError::Node(CallError::Encode { what, message, executed: Executed::No }));
         }
         (Arguments::Encoded(join_arguments(&enclosed.refs, &body)), None)

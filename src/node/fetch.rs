@@ -172,9 +172,9 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
 }
 
 fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {
-    let encoded = settled.map_err(|fault| (*fault).clone()).and_then(|content| {
-        content.encode().map_err(|error| GetError::Codec { message: error.to_string() })
-    });
+    let encoded = settled
+        .map_err(|fault| (*fault).clone())
+        .and_then(|content| content.encode().map_err(|error| GetError::Codec { message: error.to_string() }));
     let encoded = match encoded {
         Ok(encoded) => encoded,
         Err(fault) => return answer_fault(peer, call, &fault),

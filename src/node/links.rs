@@ -17,9 +17,9 @@ use crate::directory::request::DialMe;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{HANDSHAKE_TIME, REDIAL_FIRST, REDIAL_LAST};
 use crate::net::{Address, Closed, Inlet, Lane, Refused, Session};
-use crate::wire::frame::Batch;
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
+use crate::wire::frame::Batch;
 use crate::wire::packet::{Probe, Ref, Settle};
 
 /// The table of links, and of the actors reached over them.

@@ -7,9 +7,8 @@ use rustc_hash::FxHashMap;
 use std::sync::{Arc, Weak};
 
 use super::core::link::Party;
-use super::core::refs::{Effect, Effects, Hold as Held, Kind, Loss, Refs};
+use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
 use super::runtime::Node;
-use crate::actor::inbox::Host;
 use crate::clock;
 use crate::id::{Life, ObjectId};
 use crate::object::entry::Entry;
@@ -161,6 +160,11 @@ impl Node {
                 node.count(|state, effects| state.refs.tick(clock::now(), effects));
             }
         });
+    }
+
+    /// How many references are counted between this node and others.
+    pub(crate) fn reference_load(&self) -> Load {
+        self.count(|state, _| state.refs.load())
     }
 
     /// An object of this node that another one may ask for.

@@ -1,8 +1,8 @@
 //! An object as its node keeps it: pending, ready or failed, and who waits for that.
 
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
 use super::content::Content;
@@ -54,12 +54,7 @@ pub(crate) struct Entry {
 
 enum State {
     /// Most have one watcher, or none.
-    Pending {
-        promised: Option<Promised>,
-        next: u32,
-        first: Option<(Seat, Watcher)>,
-        more: Vec<(Seat, Watcher)>,
-    },
+    Pending(Pending),
     Settled(Outcome),
 }
 

@@ -171,12 +171,7 @@ fn encode_item<T: Serialize>(to: &Answering, index: u64, item: T) -> Result<(Vec
 }
 
 /// Sends one item, once there is room for it.
-async fn send_item(
-    to: &Answering,
-    consumer: &Consumer,
-    packet: &[u8],
-    enclosed: &Enclosed,
-) -> Result<(), CallError> {
+async fn send_item(to: &Answering, consumer: &Consumer, packet: &[u8], enclosed: &Enclosed) -> Result<(), CallError> {
     loop {
         match to.peer.item(to.call, packet, enclosed) {
             ItemSent::Sent => return Ok(()),

@@ -181,6 +181,11 @@ impl<T: Clone> Refs<T> {
         self.me
     }
 
+    /// The other lives that something is known about.
+    pub fn lives(&self) -> impl Iterator<Item = Life> {
+        self.peers.keys().copied()
+    }
+
     /// How much is in the tables.
     #[must_use]
     pub fn load(&self) -> Load {

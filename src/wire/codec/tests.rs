@@ -119,7 +119,8 @@ fn references_travel_beside_the_body_and_attach_to_the_node() {
     assert_eq!(body, [0x93, 0, 1, 2]);
     let back: Vec<Held> = decode_message(&body, refs, &node()).unwrap();
     assert_eq!(back.iter().map(|held| held.0).collect::<Vec<_>>(), [reference(1), reference(2), reference(1)]);
-    let missing = decode_message::<Held>(&[5], Enclosed { refs: vec![reference(1)], holds: Vec::new() }, &node()).unwrap_err();
+    let missing =
+        decode_message::<Held>(&[5], Enclosed { refs: vec![reference(1)], holds: Vec::new() }, &node()).unwrap_err();
     assert!(missing.to_string().contains("reference 5"), "{missing}");
 }
 
