@@ -89,7 +89,7 @@ pub trait Arguments: Send + 'static {
 /// The objects that arguments refer to, in order.
 pub(crate) fn references<M: Arguments>(message: &mut M) -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
-    message.each(&mut |argument| entries.extend(argument.entry().map(|pending| pending.0.clone())));
+    message.each(&mut |argument| entries.extend(argument.entry().map(|pending| pending.0.followed())));
     entries
 }
 
@@ -123,7 +123,7 @@ impl<T: ?Sized + Param> Unresolved for Arg<T> {
 
     fn resolve(&mut self) -> Result<(), String> {
         let State::Reference(reference) = &self.0 else { return Ok(()) };
-        let outcome = reference.entry().outcome().ok_or("its value is not there yet")?;
+        let outcome = reference.entry().followed().outcome().ok_or("its value is not there yet")?;
         let shared = shared::<T, Never>(outcome).map_err(|error| error.to_string())?;
         self.0 = State::View(View::new(shared));
         Ok(())

@@ -11,10 +11,12 @@ use std::task::{Context, Poll};
 
 use super::error::{CallError, Executed, Part, panic_message};
 use super::remote::items::{Consumer, Inflow, pump};
-use super::remote::{NodeRef, Peer, encode_part, with_scratch};
+use super::remote::{Here, NodeRef, Peer, check_bound, encode_unbounded, with_scratch};
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::Entry;
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, DecodeError, Enclosed};
-use crate::wire::packet::{Answer, Flags, Outcome};
+use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
+use crate::wire::packet::{Answer, Flags, Outcome, Ref};
 
 /// What a method may return.
 #[diagnostic::on_unimplemented(
@@ -78,19 +80,45 @@ impl Answering {
     /// Sends an encodable value, or the method's own error.
     pub(crate) fn send<T: Serialize>(&self, value: &T, what: Part) {
         with_scratch(|body, packet| {
-            let enclosed = match encode_part(what, Executed::Yes, value, body) {
-                Ok(enclosed) => enclosed,
+            let encoded = encode_unbounded(what, Executed::Yes, value, body);
+            let bounded = encoded.and_then(|enclosed| match check_bound(what, Executed::Yes, body.len()) {
+                Err(_) if what == Part::Reply => self.keep(body, enclosed).map(Kept::Object),
+                Err(error) => Err(error),
+                Ok(()) => Ok(Kept::Nothing(enclosed)),
+            });
+            let (elsewhere, enclosed) = match bounded {
+                Ok(Kept::Nothing(enclosed)) => (false, enclosed),
+                Ok(Kept::Object(enclosed)) => (true, enclosed),
                 Err(error) => return super::remote::host::send_fault(self, &error),
             };
             let refs = List::Items(&enclosed.refs);
             let outcome = match what {
                 Part::Error => Outcome::App { refs, body },
+                _ if elsewhere => Outcome::Elsewhere { refs },
                 _ => Outcome::Value { refs, body },
             };
             Answer { call: self.call, outcome }.encode(packet);
             self.peer.answer(self.call, packet, &enclosed);
         });
     }
+
+    /// A reply that no packet carries becomes an object of this node; gives the reference to it.
+    fn keep(&self, body: &[u8], enclosed: Enclosed) -> Result<Enclosed, CallError> {
+        let here = self.peer.here();
+        let host = here.downcast_ref::<Here>().and_then(|here| here.0.upgrade());
+        let host = host.ok_or(CallError::Cancelled { executed: Executed::Yes })?;
+        let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(here.clone()));
+        let content = Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node });
+        let object = host.next_object();
+        let hold: Hold = Entry::settled(object, Ok(content));
+        Ok(Enclosed { refs: vec![Ref::Object { object }], holds: vec![Some(hold)] })
+    }
+}
+
+/// Whether a reply became an object, and what its answer encloses.
+enum Kept {
+    Nothing(Enclosed),
+    Object(Enclosed),
 }
 
 #[diagnostic::do_not_recommend]

@@ -6,6 +6,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
+use super::entry::Entry;
 use super::error::GetError;
 use super::param::{Erased, Param};
 use crate::wire::codec::{self, Enclosed, EncodeError};
@@ -26,6 +27,8 @@ pub(crate) enum Content {
     Live(Live),
     /// As it arrived.
     Encoded(Encoded),
+    /// It is the value of another object.
+    Elsewhere(Arc<Entry>),
 }
 
 /// A value of a type that is not known here, and how it is encoded.
@@ -65,6 +68,7 @@ impl Content {
                 }
             },
             Content::Encoded(encoded) => Ok(encoded.clone()),
+            Content::Elsewhere(_) => Err(EncodeError::Value("the value is another object's".to_owned())),
         }
     }
 
@@ -74,6 +78,9 @@ impl Content {
             Content::Live(live) => T::restore(live.value)
                 .ok_or_else(|| GetError::WrongType { expected: std::any::type_name::<T>().to_owned() }),
             Content::Encoded(encoded) => encoded.decode::<T>().map_err(|message| GetError::Codec { message }),
+            Content::Elsewhere(entry) => {
+                Err(GetError::Lost { object: entry.id(), why: "nobody has asked for it".to_owned() })
+            }
         }
     }
 }

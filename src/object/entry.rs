@@ -116,6 +116,15 @@ impl Entry {
         }
     }
 
+    /// The object whose value this one's is: itself, or the last of those that it leads to so far.
+    pub(crate) fn followed(self: &Arc<Self>) -> Arc<Entry> {
+        let mut entry = self.clone();
+        while let Some(Ok(Content::Elsewhere(next))) = entry.outcome() {
+            entry = next;
+        }
+        entry
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         matches!(*self.state.lock(), State::Settled(_))
     }

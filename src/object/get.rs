@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Sleep;
 
+use super::content::Content;
 use super::entry::{Entry, Outcome, Seat, Watch};
 use super::error::GetError;
 use super::failure::{Never, WireError};
@@ -40,9 +41,12 @@ impl Waits {
     }
 
     fn poll<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, GetError<E>>> {
-        if let Poll::Ready(outcome) = self.entry.poll(&mut self.seat, cx.waker()) {
+        while let Poll::Ready(outcome) = self.entry.poll(&mut self.seat, cx.waker()) {
             self.seat = None;
-            return Poll::Ready(Ok(outcome));
+            match outcome {
+                Ok(Content::Elsewhere(next)) => self.entry = next,
+                outcome => return Poll::Ready(Ok(outcome)),
+            }
         }
         let Some(after) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));

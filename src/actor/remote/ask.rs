@@ -97,10 +97,15 @@ impl Caller for NodeAsk {
 
     fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
 
-    fn answered(&self, outcome: Outcome<'_>, enclosed: Enclosed) {
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
         self.tell(match outcome {
             Outcome::Value { body, .. } => Ok(Plain::Value(enclosed, body.into())),
             Outcome::App { body, .. } => Ok(Plain::App(enclosed, body.into())),
+            Outcome::Elsewhere { .. } => Err(CallError::Decode {
+                what: Part::Reply,
+                message: "the node answered by an object".to_owned(),
+                executed: Executed::Yes,
+            }),
             Outcome::Error { executed, fault } => {
                 Err(fault_to_error(fault, executed, self.actor, self.node, self.what))
             }

@@ -135,7 +135,7 @@ pub(crate) trait Caller: Send + Sync {
     /// An item of its streaming reply, whose packet had this length.
     fn item(&self, enclosed: Enclosed, body: &[u8], length: usize);
     /// Its one answer.
-    fn answered(&self, outcome: Outcome<'_>, enclosed: Enclosed);
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed);
     /// No answer will come.
     fn failed(&self, error: CallError);
 }
@@ -297,12 +297,25 @@ pub(crate) fn encode_part<T: serde::Serialize + ?Sized>(
     value: &T,
     body: &mut Vec<u8>,
 ) -> Result<Enclosed, CallError> {
-    let enclosed = codec::encode_message(value, body).map_err(|error| encode_error(what, executed, &error))?;
-    let (bytes, limit) = (body.len(), crate::limits::BODY_INLINE);
-    if bytes > limit {
-        return Err(CallError::TooLarge { what, bytes, limit, executed });
-    }
+    let enclosed = encode_unbounded(what, executed, value, body)?;
+    check_bound(what, executed, body.len())?;
     Ok(enclosed)
+}
+
+/// Encodes a part of a call's traffic, whatever its size.
+pub(crate) fn encode_unbounded<T: serde::Serialize + ?Sized>(
+    what: Part,
+    executed: Executed,
+    value: &T,
+    body: &mut Vec<u8>,
+) -> Result<Enclosed, CallError> {
+    codec::encode_message(value, body).map_err(|error| encode_error(what, executed, &error))
+}
+
+/// Whether a body of so many bytes travels inside a packet.
+pub(crate) fn check_bound(what: Part, executed: Executed, bytes: usize) -> Result<(), CallError> {
+    let limit = crate::limits::BODY_INLINE;
+    if bytes > limit { Err(CallError::TooLarge { what, bytes, limit, executed }) } else { Ok(()) }
 }
 
 fn encode_error(what: Part, executed: Executed, error: &EncodeError) -> CallError {

@@ -1,15 +1,19 @@
 //! A call's slot while the call is with another node.
 
+use std::future::poll_fn;
 use std::mem;
+use std::sync::Arc;
 
-use super::{Away, Slot, Stage};
+use super::{Away, Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
 use crate::actor::handle::Route;
 use crate::actor::job::Access;
-use crate::actor::mailbox::Entry;
+use crate::actor::mailbox::Entry as _;
 use crate::actor::remote::{self, Caller, Envelope, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
+use crate::object::content::Content;
+use crate::object::entry::Entry;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{self, Flags};
 
@@ -93,6 +97,43 @@ impl<M: Method> Slot<M> {
         self.state.lock().away.take()
     }
 
+    /// The reply is an object of the answering node: an object that waits for it leads there, a caller has it fetched.
+    fn led_elsewhere(self: Arc<Self>, mut away: Box<Away<M>>, enclosed: Enclosed) {
+        let decode = |message: String| {
+            let (what, executed) = (Part::Reply, Executed::Yes);
+            CallError::Decode { what, message, executed }
+        };
+        let object = enclosed.holds.into_iter().flatten().next().and_then(|hold| hold.downcast::<Entry>().ok());
+        let (Some(object), Some(from)) = (object, self.asked(&away)) else {
+            return self.finish(Err(decode("the answer names no object".to_owned())));
+        };
+        let mut state = self.state.lock();
+        match mem::take(&mut state.caller) {
+            Listener::Object(sink) => {
+                state.stage = Stage::Over;
+                drop(state);
+                return sink.lead(object);
+            }
+            caller => state.caller = caller,
+        }
+        drop(state);
+        let peer = from.peer.clone();
+        peer.spawn(Box::pin(async move {
+            let mut seat = None;
+            let value = match poll_fn(|cx| object.poll(&mut seat, cx.waker())).await {
+                Ok(Content::Encoded(encoded)) => away
+                    .arriving
+                    .value(&from, encoded.enclosed, &encoded.body)
+                    .map_err(|error| decode(error.to_string())),
+                Ok(_) => Err(decode("the object was not sent".to_owned())),
+                Err(fault) => Err(decode(fault.to_string())),
+            };
+            if let Some(result) = value.transpose() {
+                self.finish(result);
+            }
+        }));
+    }
+
     fn app_error(from: &Asked, enclosed: Enclosed, body: &[u8]) -> CallError<M::Error> {
         codec::decode_message(body, enclosed, from.here()).map_or_else(
             |error| {
@@ -119,6 +160,8 @@ impl<M: Method> Slot<M> {
                     Some(Err(CallError::Decode { what, message, executed: Executed::Yes }))
                 }
             },
+            // Taken care of before.
+            packet::Outcome::Elsewhere { .. } => None,
             packet::Outcome::App { body, .. } => Some(Err(Self::app_error(from, enclosed, body))),
             packet::Outcome::Error { executed, fault } => {
                 let method = (M::NAME, M::SIGNATURE);
@@ -143,8 +186,11 @@ impl<M: Method> Caller for Slot<M> {
         }
     }
 
-    fn answered(&self, outcome: packet::Outcome<'_>, enclosed: Enclosed) {
+    fn answered(self: Arc<Self>, outcome: packet::Outcome<'_>, enclosed: Enclosed) {
         let Some(mut away) = self.take_away() else { return };
+        if let packet::Outcome::Elsewhere { .. } = outcome {
+            return self.led_elsewhere(away, enclosed);
+        }
         if let Some(result) = self.asked(&away).and_then(|from| self.result(&from, &mut away, outcome, enclosed)) {
             self.finish(result);
         }

@@ -58,6 +58,11 @@ impl<T, E> Sink<T, E> {
         Sink { entry, settle: settle::<T, E> }
     }
 
+    /// The value is that of another object.
+    pub(crate) fn lead(&self, elsewhere: Arc<Entry>) {
+        self.entry.settle(Ok(Content::Elsewhere(elsewhere)));
+    }
+
     pub(crate) fn fill(&self, result: Result<T, CallError<E>>) {
         (self.settle)(&self.entry, result);
     }
