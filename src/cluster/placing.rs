@@ -128,6 +128,7 @@ async fn make_there<C: Constructor>(
     let remote = wanted.0.take().ok_or_else(gone)?;
     match answer {
         Ok(Plain::Value(..)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
+        Ok(Plain::Elsewhere(_)) => Err(SpawnError::Node(ask::nonsense())),
         Ok(Plain::App(enclosed, body)) => Err(app_error::<C>(node, enclosed, &body)),
         Err(error) => Err(SpawnError::from_constructor(error.widen())),
     }

@@ -26,8 +26,8 @@ use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Request};
+use crate::wire::codec::{self, Enclosed, Hold};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref, Request};
 
 /// What the request is called.
 const READ: Key = Key::of("mobula", "object");
@@ -40,6 +40,13 @@ struct Piece {
     length: u64,
     bytes: Bytes,
     enclosed: Enclosed,
+}
+
+/// What an owner answers.
+enum Read {
+    Piece(Piece),
+    /// The value is another object's.
+    Elsewhere(Arc<Entry>),
 }
 
 impl Piece {
@@ -58,23 +65,26 @@ impl Piece {
 impl Node {
     /// Fetches the value of an object that another life owns, and settles its entry.
     pub(super) async fn fetch_object(self: Arc<Self>, entry: Arc<Entry>) {
-        let outcome = self.read_object(entry.id()).await.map(Content::Encoded);
+        let outcome = self.read_object(entry.id()).await;
         entry.settle(outcome.map_err(Arc::new));
     }
 
-    async fn read_object(&self, object: ObjectId) -> Result<Encoded, Fault> {
+    async fn read_object(&self, object: ObjectId) -> Result<Content, Fault> {
         let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
         let owner = self.known(|known| known.get(object.life).map(|member| member.node));
         let link = owner.and_then(|node| self.link(Party { node, life: object.life }));
         let link = link.ok_or_else(|| lost("the node that owned it has ended"))?;
-        let first = ask(&link, object, 0).await?;
+        let first = match ask(&link, object, 0).await? {
+            Read::Piece(piece) => piece,
+            Read::Elsewhere(next) => return Ok(Content::Elsewhere(next)),
+        };
         let whole = usize::try_from(first.length).map_err(|_| lost("it is larger than this process's memory"))?;
         let mut body = first.bytes;
         if body.len() < whole {
             body = rest(&link, object, body, whole).await?;
         }
         let node = Some(self.here().clone());
-        Ok(Encoded { form: first.form, body, enclosed: first.enclosed, node })
+        Ok(Content::Encoded(Encoded { form: first.form, body, enclosed: first.enclosed, node }))
     }
 
     /// A peer asks the node itself; `false` if it does not know the request.
@@ -113,7 +123,7 @@ fn number(body: &[u8], at: usize) -> Option<u64> {
 }
 
 /// Asks the owner for what follows an offset.
-async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Piece, Fault> {
+async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read, Fault> {
     let lost = |error: CallError| GetError::Lost { object, why: error.to_string() };
     let actor = ActorId { life: object.life, serial: 0 };
     let ask = NodeAsk::new(actor, link.party().node, ("object", ""));
@@ -140,8 +150,11 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Piec
     })
     .map_err(lost)?;
     match poll_fn(|cx| ask.poll(cx)).await {
-        Ok(Plain::Value(enclosed, body)) => Piece::read(body, enclosed)
-            .ok_or_else(|| GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }),
+        Ok(Plain::Value(enclosed, body)) => Piece::read(body, enclosed).map(Read::Piece).ok_or_else(nonsense),
+        Ok(Plain::Elsewhere(enclosed)) => {
+            let next = enclosed.holds.into_iter().flatten().next();
+            next.and_then(|hold| hold.downcast().ok()).map(Read::Elsewhere).ok_or_else(nonsense)
+        }
         Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
             .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
         Err(error) => Err(lost(error)),
@@ -163,7 +176,8 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
             under_way.push_back(ask(link, object, offset as u64));
         }
         let Some(piece) = under_way.next().await else { break };
-        body.extend_from_slice(&piece?.bytes);
+        let Read::Piece(piece) = piece? else { return Err(nonsense()) };
+        body.extend_from_slice(&piece.bytes);
     }
     match body.len() == whole {
         true => Ok(body.freeze()),
@@ -171,7 +185,19 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
     }
 }
 
+fn nonsense() -> Fault {
+    GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
+}
+
 fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {
+    if let Ok(Content::Elsewhere(next)) = &settled {
+        let hold: Hold = next.clone();
+        let enclosed = Enclosed { refs: vec![Ref::Object { object: next.id() }], holds: vec![Some(hold)] };
+        return with_scratch(|_, packet| {
+            Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
+            peer.answer(call, packet, &enclosed);
+        });
+    }
     let encoded = settled
         .map_err(|fault| (*fault).clone())
         .and_then(|content| content.encode().map_err(|error| GetError::Codec { message: error.to_string() }));

@@ -47,6 +47,8 @@ pub(crate) enum Plain {
     Value(Enclosed, Vec<u8>),
     /// The constructor's own error.
     App(Enclosed, Vec<u8>),
+    /// An object whose value it is.
+    Elsewhere(Enclosed),
 }
 
 /// One such ask, as the link knows it.
@@ -101,11 +103,7 @@ impl Caller for NodeAsk {
         self.tell(match outcome {
             Outcome::Value { body, .. } => Ok(Plain::Value(enclosed, body.into())),
             Outcome::App { body, .. } => Ok(Plain::App(enclosed, body.into())),
-            Outcome::Elsewhere { .. } => Err(CallError::Decode {
-                what: Part::Reply,
-                message: "the node answered by an object".to_owned(),
-                executed: Executed::Yes,
-            }),
+            Outcome::Elsewhere { .. } => Ok(Plain::Elsewhere(enclosed)),
             Outcome::Error { executed, fault } => {
                 Err(fault_to_error(fault, executed, self.actor, self.node, self.what))
             }
@@ -149,6 +147,7 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
             Err(error) => Err(error),
         };
         let reason = match answer {
+            Ok(Plain::Elsewhere(_)) => return Err(nonsense()),
             Ok(Plain::Value(_, body) | Plain::App(_, body)) => codec::decode(&body).map_err(|error| {
                 let (what, message) = (Part::Reply, error.to_string());
                 CallError::Decode { what, message, executed: Executed::Yes }
@@ -162,6 +161,12 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
         Ok(actor.end.get_or_init(|| reason).clone())
     });
     Ok(EndAsked { ticket, answer })
+}
+
+/// An object, where a value of Mobula's own was asked for.
+pub(crate) fn nonsense() -> CallError {
+    let message = "the node answered by an object".to_owned();
+    CallError::Decode { what: Part::Reply, message, executed: Executed::Yes }
 }
 
 /// Takes a request that ends or watches an actor of this node; `false` if it is none of these.
