@@ -109,7 +109,7 @@ pub use cluster::spawn::{InvalidOption, Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
 pub use cluster::tasks::TaskCall;
 pub use directory::request::ActorState;
-pub use mobula_macros::{actor, main, methods};
+pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
 pub use object::error::GetError;
 pub use object::get::{AsSettled, Get, GetView};

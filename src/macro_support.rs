@@ -48,7 +48,7 @@ pub fn send_future<F: Future + Send>(future: F) -> impl Future<Output = F::Outpu
 #[diagnostic::on_unimplemented(
     message = "this return type is called `Result`, but `{Self}` is not `std::result::Result`",
     label = "not `std::result::Result`",
-    note = "rename it, or write `#[method(plain)]`"
+    note = "rename it, or write `#[method(plain)]` or `#[task(plain)]`"
 )]
 pub trait Fallible {
     /// What it succeeds with.

@@ -2,6 +2,6 @@
 
 pub use crate::{
     Actor, ActorContext, Call, CallError, Cluster, GetError, Handle, LookupActor, Message, Never, ObjectRef,
-    StreamCall, TaskContext, View, actor, methods,
+    StreamCall, TaskContext, View, actor, methods, task,
 };
 pub use futures_core::Stream;

@@ -14,6 +14,7 @@ use super::error::Never;
 use super::handle::Handle;
 use crate::id::ObjectId;
 use crate::object::entry::Entry;
+use crate::object::error::GetError;
 use crate::object::get::shared;
 use crate::object::param::{Param, View};
 use crate::object::reference::ObjectRef;
@@ -124,7 +125,11 @@ impl<T: ?Sized + Param> Unresolved for Arg<T> {
     fn resolve(&mut self) -> Result<(), String> {
         let State::Reference(reference) = &self.0 else { return Ok(()) };
         let outcome = reference.entry().followed().outcome().ok_or("its value is not there yet")?;
-        let shared = shared::<T, Never>(outcome).map_err(|error| error.to_string())?;
+        let shared = shared::<T, Never>(outcome).map_err(|error| match error {
+            // The reason at the end of the chain, however long it is: texts that hold each other grow with every link.
+            GetError::Argument { why, .. } => why,
+            error => error.to_string(),
+        })?;
         self.0 = State::View(View::new(shared));
         Ok(())
     }

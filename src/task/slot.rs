@@ -84,22 +84,23 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn run(self: Arc<Self>, context: TaskContext) -> Ran {
-        let message = match self.take() {
-            Ok(message) => message,
-            Err(fault) => {
-                self.fail(fault);
-                return Ran::Over;
-            }
-        };
         match K::CODE {
             Code::Blocking(run) => {
-                let ran = catch_unwind(AssertUnwindSafe(|| run(message, &context)));
-                self.settle(ran);
+                match self.take() {
+                    Ok(message) => self.settle(catch_unwind(AssertUnwindSafe(|| run(message, &context)))),
+                    Err(fault) => self.fail(fault),
+                }
                 Ran::Over
             }
+            // Also its failing is left to the future: whoever waits for it is begun by it in turn, however many they are.
             Code::Async(run) => Ran::Running(Box::pin(async move {
-                let ran = AssertUnwindSafe(async { run(message, &context).await }).catch_unwind().await;
-                self.settle(ran);
+                match self.take() {
+                    Ok(message) => {
+                        let ran = AssertUnwindSafe(async { run(message, &context).await }).catch_unwind().await;
+                        self.settle(ran);
+                    }
+                    Err(fault) => self.fail(fault),
+                }
             })),
         }
     }
