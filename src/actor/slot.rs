@@ -31,7 +31,7 @@ mod wait;
 use away::group_of;
 use stalled::Stalled;
 use submit::Awaited;
-pub(crate) use submit::{Listener, Sink};
+pub(crate) use submit::{Listener, Sink, to_get_error};
 
 /// A call as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {

@@ -268,5 +268,5 @@ fn settings(
         advertised: Arc::new(Node::advertised(&registry, &tasks)),
     };
     let namespace = builder.namespace.as_str().into();
-    Ok(Settings { head, join, registry, stuck, head_wait: builder.head_wait, cpus, namespace })
+    Ok(Settings { head, join, registry, tasks, stuck, head_wait: builder.head_wait, cpus, namespace })
 }

@@ -4,13 +4,11 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::client::Cluster;
 use crate::actor::error::{Never, WireError};
 use crate::actor::inbox::Host;
 use crate::limits::SUBMITTED;
-use crate::node::tasks::Submitted;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::Get;
@@ -24,7 +22,7 @@ use crate::task::spec::Task;
 #[must_use = "a task is lazy: `.submit()` it, or `.await` it"]
 pub struct TaskCall<T, E = Never> {
     cluster: Cluster,
-    make: Box<dyn FnOnce(Arc<Entry>) -> (Arc<dyn Runnable>, Arc<AtomicBool>) + Send>,
+    make: Box<dyn FnOnce(Arc<Entry>) -> Arc<dyn Runnable> + Send>,
     of: PhantomData<fn() -> (T, E)>,
 }
 
@@ -41,8 +39,7 @@ impl<T, E> TaskCall<T, E> {
             return ObjectRef::new(Entry::settled(id, Err(Arc::new(full))));
         }
         let entry = Entry::pending(id, Some(promised.clone()));
-        let (task, cancelled) = (self.make)(entry.clone());
-        node.submit(Submitted { task, cancelled });
+        node.submit((self.make)(entry.clone()));
         ObjectRef::new(entry)
     }
 }
@@ -64,11 +61,7 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 
 /// What the generated `call` calls.
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
-    let make = Box::new(move |entry| {
-        let slot = TaskSlot::new(message, entry);
-        let cancelled = slot.cancelled().clone();
-        (slot as Arc<dyn Runnable>, cancelled)
-    });
+    let make = Box::new(move |entry| TaskSlot::new(message, entry) as Arc<dyn Runnable>);
     TaskCall { cluster: cluster.clone(), make, of: PhantomData }
 }
 

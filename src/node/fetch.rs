@@ -87,11 +87,10 @@ impl Node {
         Ok(Content::Encoded(Encoded { form: first.form, body, enclosed: first.enclosed, node }))
     }
 
-    /// A peer asks the node itself; `false` if it does not know the request.
+    /// A peer asks the node itself: for an object, or to run a task.
     pub(super) fn serve_node(&self, incoming: &Incoming<'_>) {
         if incoming.request.method != READ {
-            incoming.refuse(CallFault::UnknownMethod);
-            return;
+            return self.shared().run_for_peer(incoming);
         }
         let body = incoming.request.body;
         let (Some(serial), Some(offset)) = (number(body, 0), number(body, 8)) else {

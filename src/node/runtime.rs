@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) head: NodeId,
     pub(crate) join: Join,
     pub(crate) registry: Registry,
+    pub(crate) tasks: TaskTable,
     pub(crate) stuck: Stuck,
     pub(crate) head_wait: std::time::Duration,
     pub(crate) cpus: usize,
@@ -59,6 +60,7 @@ pub(crate) struct Node {
     runtime: tokio::runtime::Handle,
     compute: Compute,
     registry: Registry,
+    task_table: TaskTable,
     life: AtomicU64,
     serial: AtomicU64,
     object_serial: AtomicU64,
@@ -106,7 +108,7 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, stuck, head_wait, cpus, namespace } = settings;
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace } = settings;
         let (id, hosts) = (join.node, join.hosts);
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -119,6 +121,7 @@ impl Node {
             runtime: tokio::runtime::Handle::current(),
             compute: Compute::new(cpus),
             registry,
+            task_table: tasks,
             life: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
@@ -233,6 +236,10 @@ impl Node {
 
     pub(super) fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    pub(super) fn task_table(&self) -> &TaskTable {
+        &self.task_table
     }
 
     pub(super) fn tasks(&self) -> &Tasks {

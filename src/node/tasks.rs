@@ -1,23 +1,43 @@
-//! The tasks of a node: those that wait for arguments or for a CPU, and those that run.
+//! The tasks of a node: those that it submitted and that wait for arguments, and those that wait for a CPU here or run.
+//!
+//! ```text
+//! submit ─▶ arguments there? ─▶ placed: here, or on a node that has the function ─▶ runs ─▶ its result settles
+//!                                            ▲                                  │
+//!                                            └── its node ended, an attempt left ┘
+//! ```
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
+use super::core::link::Party;
 use super::runtime::Node;
+use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host;
-use crate::object::entry::Watch;
+use crate::actor::remote::host::Incoming;
+use crate::actor::remote::{Caller, Outgoing, Peer, fault_to_error, with_scratch};
+use crate::actor::slot::to_get_error;
+use crate::directory::request::{ActorType, Candidate, Choose, Needs};
+use crate::id::{ActorId, Key, Placement};
+use crate::limits::BODY_INLINE;
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::{Entry, Outcome as Settled, Watch};
+use crate::object::error::{Fault, GetError};
+use crate::object::failure::Never;
 use crate::task::context::TaskContext;
+use crate::task::registry::NotMade;
 use crate::task::slot::{Ran, Runnable};
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, Enclosed, Hold};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref, Request};
 
-/// A task and what it was submitted with.
-pub(crate) struct Submitted {
-    pub(crate) task: Arc<dyn Runnable>,
-    pub(crate) cancelled: Arc<AtomicBool>,
-}
+/// Before a task's arguments: the key of its name, and where they are.
+const HEADER: usize = 9;
 
-/// Tasks that are ready to run.
+/// Tasks that are ready to run here.
 #[derive(Default)]
 pub(crate) struct Tasks {
     state: Mutex<State>,
@@ -25,7 +45,7 @@ pub(crate) struct Tasks {
 
 #[derive(Default)]
 struct State {
-    ready: VecDeque<Submitted>,
+    ready: VecDeque<Arc<dyn Runnable>>,
     running: usize,
 }
 
@@ -33,38 +53,156 @@ struct State {
 struct Waiting {
     node: Arc<Node>,
     missing: AtomicUsize,
-    submitted: Mutex<Option<Submitted>>,
+    task: Mutex<Option<Arc<dyn Runnable>>>,
 }
 
 impl Watch for Waiting {
     fn settled(self: Arc<Self>, _: usize) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(submitted) = self.submitted.lock().take()
+            && let Some(task) = self.task.lock().take()
         {
-            self.node.ready(submitted);
+            self.node.submit(task);
         }
     }
 }
 
 impl Node {
     /// Takes a task: it runs once its arguments are there and a CPU is free.
-    pub(crate) fn submit(self: &Arc<Self>, submitted: Submitted) {
-        let missing: Vec<_> =
-            submitted.task.references().into_iter().filter(|reference| !reference.is_settled()).collect();
+    pub(crate) fn submit(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+        let missing: Vec<_> = task.references().into_iter().filter(|reference| !reference.is_settled()).collect();
         if missing.is_empty() {
-            return self.ready(submitted);
+            return self.place(task);
         }
         // One more than there are: nothing is ready while they are entered.
-        let missing_count = AtomicUsize::new(missing.len() + 1);
-        let submitted = Mutex::new(Some(submitted));
-        let waiting = Arc::new(Waiting { node: self.clone(), missing: missing_count, submitted });
+        let count = AtomicUsize::new(missing.len() + 1);
+        let waiting = Arc::new(Waiting { node: self.clone(), missing: count, task: Mutex::new(Some(task)) });
         let watch: Arc<dyn Watch> = waiting.clone();
         let settled = missing.iter().filter(|reference| reference.watch(&watch, 0).is_none()).count();
         (0..=settled).for_each(|_| waiting.clone().settled(0));
     }
 
-    fn ready(self: &Arc<Self>, submitted: Submitted) {
-        self.tasks().state.lock().ready.push_back(submitted);
+    /// Sends a task where it is to run.
+    fn place(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+        if self.is_alone() {
+            return self.queue(task);
+        }
+        let kind = task.kind();
+        let choose = Choose {
+            actor: ActorId { life: self.last_life(), serial: 0 },
+            kind: ActorType { key: kind.name.key(), name: kind.name.to_string().into() },
+            constructor: kind.signature,
+            needs: Needs::default(),
+        };
+        if let Some(candidate) = self.client().chosen(&choose) {
+            return self.send_task(task, candidate);
+        }
+        let node = self.clone();
+        self.runtime().spawn(async move {
+            let fault = |message: String| GetError::Call { message, executed: Executed::No };
+            match node.client().choose(choose).await {
+                Ok(Ok(candidate)) => node.send_task(task, candidate),
+                Ok(Err(error)) => task.fail(fault(error.to_string())),
+                Err(error) => task.fail(fault(error.to_string())),
+            }
+        });
+    }
+
+    fn send_task(self: &Arc<Self>, task: Arc<dyn Runnable>, to: Candidate) {
+        if to.life == self.last_life() {
+            return self.queue(task);
+        }
+        let Some(link) = self.link(Party { node: to.node, life: to.life }) else {
+            return self.attempt_failed(&task, GetError::NodeDied { node: to.node, executed: Executed::No });
+        };
+        let sent = Arc::new(Sent { node: self.clone(), task: task.clone(), to });
+        let caller: Arc<dyn Caller> = sent;
+        let asked = with_scratch(|body, packet| {
+            let enclosed = encode(&*task, body, self)?;
+            let request = Request {
+                flags: Flags::ASK,
+                stream: 0,
+                time_left: None,
+                placement: Placement(0),
+                actor: ActorId { life: to.life, serial: 0 },
+                method: task.kind().signature,
+                retries: 0,
+                caller: None,
+                chain: List::EMPTY,
+                refs: List::Items(&enclosed.refs),
+                body,
+            };
+            request.encode(packet);
+            let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
+            link.request(link.node_stream(), outgoing, &caller)
+                .map(drop)
+                .map_err(|error| to_get_error(error).to_fault())
+        });
+        if let Err(fault) = asked {
+            self.attempt_failed(&task, fault);
+        }
+    }
+
+    /// An attempt came to nothing: another one if its node ended and one is left.
+    fn attempt_failed(self: &Arc<Self>, task: &Arc<dyn Runnable>, fault: Fault) {
+        let again = matches!(fault, GetError::NodeDied { .. }) && task.retry().is_some();
+        if again { self.place(task.clone()) } else { task.fail(fault) }
+    }
+
+    /// A peer sends a task to run here.
+    pub(super) fn run_for_peer(self: &Arc<Self>, incoming: &Incoming<'_>) {
+        let body = incoming.request.body;
+        let name = body.first_chunk().map(|key| Key(u64::from_le_bytes(*key)));
+        let (Some(name), Some(place)) = (name, body.get(HEADER - 1)) else {
+            incoming.refuse(CallFault::Decode { message: "a task begins with its name" });
+            return;
+        };
+        if !self.hosts_actors() {
+            incoming.refuse(CallFault::NoResources);
+            return;
+        }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        let arrived = Arrived { peer, call: arrival.call, kind: (name, incoming.request.method) };
+        match place {
+            0 => self.make_task(arrived, &body[HEADER..], incoming.enclosed.clone()),
+            _ => {
+                // The arguments are an object of the caller's.
+                let object = incoming.enclosed.holds.iter().flatten().next().cloned();
+                let Some(object) = object.and_then(|hold| hold.downcast::<Entry>().ok()) else {
+                    return arrived.refuse(CallFault::Decode { message: "a task's arguments are nowhere" });
+                };
+                let node = self.clone();
+                self.runtime().spawn(async move {
+                    let mut seat = None;
+                    match poll_fn(|cx| object.poll(&mut seat, cx.waker())).await {
+                        Ok(Content::Encoded(encoded)) => node.make_task(arrived, &encoded.body, encoded.enclosed),
+                        Ok(_) => arrived.refuse(CallFault::ReferenceLost),
+                        Err(_) => arrived.refuse(CallFault::ReferenceLost),
+                    }
+                });
+            }
+        }
+    }
+
+    fn make_task(self: &Arc<Self>, arrived: Arrived, body: &[u8], enclosed: Enclosed) {
+        let result = Entry::pending(Host::next_object(&**self), None);
+        match self.task_table().make(arrived.kind, body, enclosed, self.here(), result.clone()) {
+            Ok(task) => {
+                let answers: Arc<dyn Watch> = Arc::new(Answers { arrived, result: result.clone() });
+                if result.watch(&answers, 0).is_some() {
+                    self.queue(task);
+                }
+            }
+            Err(NotMade::UnknownTask) => arrived.refuse(CallFault::UnknownType),
+            Err(NotMade::UnknownSignature) => arrived.refuse(CallFault::UnknownMethod),
+            Err(NotMade::Arguments(error)) => arrived.refuse(CallFault::Decode { message: &error.to_string() }),
+        }
+    }
+
+    fn queue(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+        self.tasks().state.lock().ready.push_back(task);
         self.run_tasks();
     }
 
@@ -84,31 +222,152 @@ impl Node {
         }
     }
 
-    fn begin(self: &Arc<Self>, submitted: Submitted) {
-        let Submitted { task, cancelled } = submitted;
-        let context = TaskContext::new(self.clone(), task.result().id(), 1, cancelled);
+    fn begin(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+        let context = TaskContext::new(self.clone(), task.result().id(), 1, task.cancelled().clone());
         let node = self.clone();
         if task.is_blocking() {
             self.compute().run(Box::new(move || {
                 task.run(context);
                 node.task_over();
             }));
-        } else {
-            match task.run(context) {
-                Ran::Over => self.task_over(),
-                Ran::Running(running) => Host::spawn(
-                    &**self,
-                    Box::pin(async move {
+            return;
+        }
+        match task.run(context) {
+            Ran::Over => self.task_over(),
+            // One that awaits something gives its CPU to another for good, so that tasks which wait for tasks never hold all
+            // there are; what it does then shares the runtime's threads.
+            Ran::Running(mut running) => Host::spawn(
+                &**self,
+                Box::pin(async move {
+                    let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+                    node.task_over();
+                    if first.is_pending() {
                         running.await;
-                        node.task_over();
-                    }),
-                ),
-            }
+                    }
+                }),
+            ),
         }
     }
 
     fn task_over(self: &Arc<Self>) {
         self.tasks().state.lock().running -= 1;
         self.run_tasks();
+    }
+}
+
+/// A task's name and arguments; those that no packet carries become an object of this node.
+fn encode(task: &dyn Runnable, body: &mut Vec<u8>, node: &Arc<Node>) -> Result<Enclosed, Fault> {
+    body.extend_from_slice(&task.kind().name.key().0.to_le_bytes());
+    body.push(0);
+    let enclosed = task.encode(body)?;
+    if body.len() <= BODY_INLINE {
+        return Ok(enclosed);
+    }
+    let arguments = bytes::Bytes::copy_from_slice(&body[HEADER..]);
+    let content = Encoded { form: Form::Packed, body: arguments, enclosed, node: Some(node.here().clone()) };
+    let object = Host::next_object(&**node);
+    let hold: Hold = Entry::settled(object, Ok(Content::Encoded(content)));
+    body.truncate(HEADER - 1);
+    body.push(1);
+    Ok(Enclosed { refs: vec![Ref::Object { object }], holds: vec![Some(hold)] })
+}
+
+/// A task that another node runs for this one.
+struct Sent {
+    node: Arc<Node>,
+    task: Arc<dyn Runnable>,
+    to: Candidate,
+}
+
+impl Caller for Sent {
+    fn told(&self) {}
+
+    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
+        let result = self.task.result();
+        let nonsense = || GetError::Codec { message: "the node's answer is no task's".to_owned() };
+        match outcome {
+            Outcome::Value { body, .. } => {
+                let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.node.here().clone()));
+                result.settle(Ok(Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node })));
+            }
+            Outcome::Elsewhere { .. } => {
+                let object = enclosed.holds.into_iter().flatten().next().and_then(|hold| hold.downcast().ok());
+                result.settle(object.map(Content::Elsewhere).ok_or_else(|| Arc::new(nonsense())));
+            }
+            Outcome::App { body, .. } => self.task.fail(codec::decode(body).unwrap_or_else(|_| nonsense())),
+            Outcome::Error { executed, fault } => {
+                let kind = self.task.kind();
+                let task = ActorId { life: self.to.life, serial: 0 };
+                let error = fault_to_error(fault, executed, task, self.to.node, (kind.name.name, ""));
+                self.node.attempt_failed(&self.task, to_get_error::<Never>(error).to_fault());
+            }
+        }
+    }
+
+    fn failed(&self, error: CallError) {
+        self.node.attempt_failed(&self.task, to_get_error::<Never>(error).to_fault());
+    }
+}
+
+/// A task that runs here for a peer.
+struct Arrived {
+    peer: Arc<dyn Peer>,
+    call: u64,
+    kind: (Key, Key),
+}
+
+impl Arrived {
+    fn refuse(&self, fault: CallFault<'_>) {
+        self.answer(Outcome::Error { executed: Executed::No, fault }, &Enclosed::default());
+    }
+
+    fn answer(&self, outcome: Outcome<'_>, enclosed: &Enclosed) {
+        let mut packet = Vec::new();
+        Answer { call: self.call, outcome }.encode(&mut packet);
+        self.peer.answer(self.call, &packet, enclosed);
+    }
+}
+
+/// Answers the peer once the task's result is there.
+struct Answers {
+    arrived: Arrived,
+    result: Arc<Entry>,
+}
+
+impl Watch for Answers {
+    fn settled(self: Arc<Self>, _: usize) {
+        let settled: Option<Settled> = self.result.outcome();
+        let encoded = settled.unwrap_or(Err(Arc::new(GetError::ShutDown))).and_then(|content| {
+            content.encode().map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+        });
+        match encoded {
+            Ok(encoded) if encoded.body.len() <= BODY_INLINE => {
+                let refs = List::Items(&encoded.enclosed.refs);
+                self.arrived.answer(Outcome::Value { refs, body: &encoded.body }, &encoded.enclosed);
+            }
+            Ok(_) => {
+                let hold: Hold = self.result.clone();
+                let refs = vec![Ref::Object { object: self.result.id() }];
+                let enclosed = Enclosed { refs, holds: vec![Some(hold)] };
+                self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed);
+            }
+            Err(fault) => {
+                let mut body = Vec::new();
+                match codec::encode(&*fault, &mut body) {
+                    Ok(()) if body.len() <= BODY_INLINE => {
+                        self.arrived.answer(Outcome::App { refs: List::EMPTY, body: &body }, &Enclosed::default());
+                    }
+                    _ => self.arrived.answer(
+                        Outcome::Error {
+                            executed: Executed::Yes,
+                            fault: CallFault::Encode { message: &fault.to_string() },
+                        },
+                        &Enclosed::default(),
+                    ),
+                }
+            }
+        }
     }
 }

@@ -3,11 +3,16 @@
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use super::slot::{self, Runnable};
 use super::spec::Task;
 use crate::actor::dispatch::TypeName;
 use crate::actor::registry::RegisterError;
+use crate::actor::remote::NodeRef;
 use crate::id::Key;
+use crate::object::entry::Entry;
+use crate::wire::codec::{DecodeError, Enclosed};
 
 /// One task: what a node advertises of it.
 #[derive(Clone, Copy)]
@@ -16,13 +21,33 @@ pub struct TaskRegistration {
     pub(crate) signature: &'static str,
     pub(crate) key: Key,
     pub(crate) type_id: fn() -> TypeId,
+    arrived: Arrives,
+}
+
+type Arrives = fn(&[u8], Enclosed, &NodeRef, Arc<Entry>) -> Result<Arc<dyn Runnable>, DecodeError>;
+
+/// Why a task that arrived was not made.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// This process was not compiled with it.
+    UnknownTask,
+    /// Its signature is another.
+    UnknownSignature,
+    /// Its arguments do not decode.
+    Arguments(DecodeError),
 }
 
 impl TaskRegistration {
     /// The registration of `K`.
     #[must_use]
     pub const fn of<K: Task>() -> Self {
-        TaskRegistration { name: K::NAME, signature: K::SIGNATURE, key: K::KEY, type_id: TypeId::of::<K> }
+        TaskRegistration {
+            name: K::NAME,
+            signature: K::SIGNATURE,
+            key: K::KEY,
+            type_id: TypeId::of::<K>,
+            arrived: slot::arrived::<K>,
+        }
     }
 }
 
@@ -44,6 +69,22 @@ impl Tasks {
             }
         }
         Ok(Tasks(tasks))
+    }
+
+    /// A task of this name and signature, of arguments that arrived.
+    pub(crate) fn make(
+        &self,
+        (name, signature): (Key, Key),
+        body: &[u8],
+        enclosed: Enclosed,
+        here: &NodeRef,
+        result: Arc<Entry>,
+    ) -> Result<Arc<dyn Runnable>, NotMade> {
+        let task = self.0.get(&name).ok_or(NotMade::UnknownTask)?;
+        if task.key != signature {
+            return Err(NotMade::UnknownSignature);
+        }
+        (task.arrived)(body, enclosed, here, result).map_err(NotMade::Arguments)
     }
 
     /// Every task: its name, and the key of its signature.

@@ -5,16 +5,20 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::context::TaskContext;
 use super::spec::{Code, Task};
 use crate::actor::args;
+use crate::actor::dispatch::TypeName;
 use crate::actor::error::{Executed, panic_message};
+use crate::actor::remote::NodeRef;
+use crate::id::Key;
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::param::Param;
+use crate::wire::codec::{self, DecodeError, Enclosed};
 
 /// A task of whatever function, as the node that runs it keeps it.
 pub(crate) trait Runnable: Send + Sync {
@@ -26,8 +30,23 @@ pub(crate) trait Runnable: Send + Sync {
     fn run(self: Arc<Self>, context: TaskContext) -> Ran;
     /// Whether it runs on the compute pool.
     fn is_blocking(&self) -> bool;
-    /// It never runs.
+    /// It never runs, or has failed elsewhere.
     fn fail(&self, fault: Fault);
+    /// Told when it is cancelled while it runs.
+    fn cancelled(&self) -> &Arc<AtomicBool>;
+    /// What runs it.
+    fn kind(&self) -> Kind;
+    /// Its arguments as they travel, all values; they stay here for another attempt.
+    fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault>;
+    /// One attempt more, if one is left; its number.
+    fn retry(&self) -> Option<u32>;
+}
+
+/// What a node must have been compiled with to run a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) name: TypeName,
+    pub(crate) signature: Key,
 }
 
 /// How far a task came when it was run.
@@ -42,16 +61,14 @@ pub(crate) struct TaskSlot<K: Task> {
     message: Mutex<Option<K>>,
     result: Arc<Entry>,
     cancelled: Arc<AtomicBool>,
+    /// Attempts begun after the first.
+    retries: AtomicU32,
 }
 
 impl<K: Task> TaskSlot<K> {
     pub(crate) fn new(message: K, result: Arc<Entry>) -> Arc<Self> {
         let (message, cancelled) = (Mutex::new(Some(message)), Arc::default());
-        Arc::new(TaskSlot { message, result, cancelled })
-    }
-
-    pub(crate) fn cancelled(&self) -> &Arc<AtomicBool> {
-        &self.cancelled
+        Arc::new(TaskSlot { message, result, cancelled, retries: AtomicU32::new(0) })
     }
 
     /// The message, its arguments all values.
@@ -115,6 +132,36 @@ impl<K: Task> Runnable for TaskSlot<K> {
         drop(message);
         self.result.settle(Err(Arc::new(fault)));
     }
+
+    fn cancelled(&self) -> &Arc<AtomicBool> {
+        &self.cancelled
+    }
+
+    fn kind(&self) -> Kind {
+        Kind { name: K::NAME, signature: K::KEY }
+    }
+
+    fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
+        let mut message = self.message.lock();
+        let Some(message) = &mut *message else { return Err(GetError::Cancelled { executed: Executed::No }) };
+        args::resolve(message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        codec::encode_message(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
+    }
+
+    fn retry(&self) -> Option<u32> {
+        let more = |retries: u32| (retries < K::DEFAULTS.retries).then_some(retries + 1);
+        self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|retries| retries + 1)
+    }
+}
+
+/// Makes a task of arguments that arrived.
+pub(crate) fn arrived<K: Task>(
+    body: &[u8],
+    enclosed: Enclosed,
+    here: &NodeRef,
+    result: Arc<Entry>,
+) -> Result<Arc<dyn Runnable>, DecodeError> {
+    Ok(TaskSlot::<K>::new(codec::decode_message(body, enclosed, here)?, result))
 }
 
 impl<K: Task> Drop for TaskSlot<K> {
