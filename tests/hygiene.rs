@@ -555,7 +555,7 @@ pub mod tasks {
 
     #[task]
     pub(super) fn r#match(r#fn: u8, r#type: &str) -> String {
-        format!("{} {}", r#fn, r#type)
+        r#type.repeat(usize::from(r#fn))
     }
 
     /// Is here.
@@ -575,6 +575,7 @@ pub mod tasks {
     /// Nobody should submit it any more.
     #[task]
     #[deprecated = "use `square`"]
+    #[must_use]
     #[cfg_attr(all(), cfg(all()), expect(clippy::too_many_arguments))]
     pub fn old(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> u8 {
         a + b + c + d + e + f + g + h
@@ -631,7 +632,7 @@ async fn tasks_keep_their_names_attributes_and_patterns() {
     assert_eq!(tasks::square::submit(&cluster, 3).await, Ok(9));
     assert_eq!(tasks::add::submit(&cluster, (1, 2), 3, 4, [5, 6], None).await, Ok(12));
     assert_eq!(tasks::within(&cluster).await, Ok(1));
-    assert_eq!(tasks::r#match::submit(&cluster, 1, "two").await.expect("run"), "1 two");
+    assert_eq!(tasks::r#match::submit(&cluster, 2, "two").await.expect("run"), "twotwo");
     assert_eq!(tasks::cut::submit(&cluster, 1).await, Ok(1));
     #[allow(deprecated)]
     let old = tasks::old::submit(&cluster, 1, 1, 1, 1, 1, 1, 1, 1);
