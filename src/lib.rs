@@ -31,6 +31,7 @@
 //! | to | there is |
 //! |---|---|
 //! | make a struct an actor | [`#[actor]`](macro@actor) on it and [`#[methods]`](macro@methods) on its `impl`; [`ActorContext`] as a parameter |
+//! | make a function a task | [`#[task]`](macro@task) on it gives it `submit` and `call`; [`TaskContext`] as a parameter |
 //! | spawn actors | the generated `spawn`, which gives a [`Spawn`]: options, then `.await` |
 //! | call them | the generated handle, whose methods give a [`Call`] or a [`StreamCall`]; arguments are [`IntoArg`] |
 //! | stop, kill and watch them | the trait [`Handle`], which every handle has |

@@ -3,6 +3,7 @@
 use mobula::prelude::*;
 use mobula::{CallError, Executed, GetError};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -20,8 +21,8 @@ async fn add(one: u64, other: u64) -> u64 {
 
 /// Borrowed arguments, and the context in any place.
 #[task]
-fn describe(of: &[f32], ctx: &TaskContext, name: &str, more: &Vec<String>) -> String {
-    format!("{name}: {} of {}, {}, attempt {}", of.iter().sum::<f32>(), of.len(), more.join("+"), ctx.attempt())
+fn describe(of: &[f32], ctx: &TaskContext, name: &str, more: &BTreeSet<String>) -> String {
+    format!("{name}: {} of {}, {}, attempt {}", of.iter().sum::<f32>(), of.len(), more.len(), ctx.attempt())
 }
 
 #[task]
@@ -178,12 +179,12 @@ async fn what_is_borrowed_is_lent_of_values_and_of_objects() {
     let cluster = Cluster::local().await.unwrap();
     let floats = cluster.put(vec![1.0_f32, 2.0]).await.unwrap();
     assert_eq!(bounded(floats.clone()).await, Ok(vec![1.0, 2.0]));
-    let words = cluster.put(vec!["a".to_owned(), "b".to_owned()]).await.unwrap();
+    let words = cluster.put(BTreeSet::from(["a".to_owned(), "b".to_owned()])).await.unwrap();
     let described = describe::submit(&cluster, [1.0_f32, 2.5], "some", &words);
-    assert_eq!(bounded(described).await.unwrap(), "some: 3.5 of 2, a+b, attempt 1");
-    let described = describe::call(&cluster, &[1.0_f32][..], String::from("one"), vec![]);
-    assert_eq!(bounded(described).await.unwrap(), "one: 1 of 1, , attempt 1");
-    assert_eq!(bounded(words).await.unwrap(), ["a", "b"], "what was lent is still there");
+    assert_eq!(bounded(described).await.unwrap(), "some: 3.5 of 2, 2, attempt 1");
+    let described = describe::call(&cluster, &[1.0_f32][..], String::from("one"), BTreeSet::new());
+    assert_eq!(bounded(described).await.unwrap(), "one: 1 of 1, 0, attempt 1");
+    assert_eq!(bounded(words).await.unwrap().len(), 2, "what was lent is still there");
     assert_eq!(bounded(describe_later::submit(&cluster, "later", vec![0.0; 3])).await.unwrap(), "later: 3");
 }
 

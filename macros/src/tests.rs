@@ -163,7 +163,7 @@ fn a_task_has_a_signature_and_options_like_a_method() {
 #[test]
 fn as_many_mistakes_are_told_of_a_task_as_there_are() {
     let item = quote! {
-        unsafe fn change<'a>(self, total: &mut u64, ctx: &mut ActorContext<Self>, item: impl Sized) -> impl Stream<Item = u64> {}
+        extern "C" fn change<'a>(self, total: &mut u64, ctx: &mut ActorContext<Self>, item: impl Sized) -> impl Stream<Item = u64> {}
     };
     let refusal = parse::task(quote!(cpus = -1, retry = 3), item).err();
     let refused = refusal.map(|refusal| refusal.messages()).unwrap_or_default();
@@ -172,11 +172,11 @@ fn as_many_mistakes_are_told_of_a_task_as_there_are() {
         "unknown option: there is `cpus = 0.5`",
         "a task is a function of its own",
         "a task gives one result",
-        "a caller far away cannot uphold",
+        "a task is no foreign call",
         "a task is lent its arguments",
         "a task cannot change what its caller holds: take `u64`",
         "take the context as `&TaskContext`",
-        "a task has one type",
+        "the caller must know this type",
     ];
     assert_eq!(refused.len(), told.len(), "{refused:#?}");
     for (refused, told) in refused.iter().zip(told) {

@@ -167,6 +167,7 @@ fn doors(task: &Task, generics: &Generics) -> TokenStream {
     let calls = format!(" `{name}` as a call: options first, then `.submit()`, or `.await` for its result.");
     quote! {
         #quiet
+        #[allow(clippy::multiple_bound_locations)]
         impl #ident {
             #[doc = #submits]
             #docs

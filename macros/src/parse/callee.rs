@@ -22,7 +22,8 @@ pub(super) struct Words {
     pub(super) reply: &'static str,
     pub(super) context: &'static str,
     pub(super) take_context: &'static str,
-    pub(super) take_type_parameter: &'static str,
+    /// What to take instead of an `impl Trait`.
+    pub(super) name_type: &'static str,
     /// What else there is where a return type must be known.
     pub(super) or_stream: &'static str,
     pub(super) never_ends: &'static str,
@@ -41,7 +42,7 @@ const ACTOR: Words = Words {
     reply: "a reply",
     context: "ActorContext",
     take_context: "take the context as `&mut ActorContext<Self>`",
-    take_type_parameter: "give the actor a type parameter (`impl<T: Message> Shelf<T>`)",
+    name_type: "a message has one type: write it out, or give the actor a type parameter (`impl<T: Message> Shelf<T>`)",
     or_stream: ", or `impl Stream<Item = T>` for a stream of replies",
     never_ends: "a call that never ends has no reply: return `()`",
     opt_out: "leave `pub` away",
@@ -57,7 +58,8 @@ const TASK: Words = Words {
     reply: "a result",
     context: "TaskContext",
     take_context: "take the context as `&TaskContext`",
-    take_type_parameter: "give the function a type parameter (`fn total<T: Message>(items: Vec<T>)`)",
+    name_type: "the caller must know this type: write it out, or give the function a type parameter \
+                (`fn total<T: Message>(items: Vec<T>)`)",
     or_stream: "",
     never_ends: "a task that never ends has no result: return `()`",
     opt_out: "leave `#[task]` away",

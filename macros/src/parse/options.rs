@@ -8,7 +8,7 @@ use syn::{Expr, ExprLit, Lit, LitInt, LitStr, Meta, Token, UnOp, parse::Parser, 
 /// The longest name that may be given, in bytes: with the type's before it, it stays within the wire's bound for names.
 const NAME_BYTES: usize = 120;
 
-/// The most of a resource that anything may ask for, as `mobula::limits` and its like have it.
+/// The most of a resource that anything may ask for: `Amount::MAX` of `mobula`'s resources.
 const MOST: u64 = 1 << 50;
 
 /// The smallest step of a resource.

@@ -243,7 +243,7 @@ impl Owned<'_> {
 
 impl<'ast> Visit<'ast> for Owned<'_> {
     fn visit_type(&mut self, ty: &'ast Type) {
-        let Words { message, take_type_parameter, or_stream, never_ends, .. } = self.callee.words();
+        let Words { name_type, or_stream, never_ends, .. } = self.callee.words();
         match ty {
             Type::Reference(_) => self.refuse(ty, format!("{}: write `{}`", self.holder(), self.fix())),
             Type::TraitObject(_) if self.place == Place::Error => self.refuse(
@@ -256,7 +256,7 @@ impl<'ast> Visit<'ast> for Owned<'_> {
             ),
             Type::ImplTrait(_) if matches!(self.place, Place::Parameter | Place::Borrowed) => self.refuse(
                 ty,
-                format!("{message} has one type: write it out, or {take_type_parameter}"),
+                (*name_type).to_owned(),
             ),
             Type::ImplTrait(_) => self.refuse(
                 ty,
