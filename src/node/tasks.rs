@@ -135,7 +135,7 @@ impl Node {
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
             link.request(link.node_stream(), outgoing, &caller)
                 .map(drop)
-                .map_err(|error| to_get_error(error).to_fault())
+                .map_err(|error| to_get_error(error).into_fault())
         });
         if let Err(fault) = asked {
             self.attempt_failed(&task, fault);
@@ -301,13 +301,13 @@ impl Caller for Sent {
                 let kind = self.task.kind();
                 let task = ActorId { life: self.to.life, serial: 0 };
                 let error = fault_to_error(fault, executed, task, self.to.node, (kind.name.name, ""));
-                self.node.attempt_failed(&self.task, to_get_error::<Never>(error).to_fault());
+                self.node.attempt_failed(&self.task, to_get_error::<Never>(error).into_fault());
             }
         }
     }
 
     fn failed(&self, error: CallError) {
-        self.node.attempt_failed(&self.task, to_get_error::<Never>(error).to_fault());
+        self.node.attempt_failed(&self.task, to_get_error::<Never>(error).into_fault());
     }
 }
 

@@ -134,7 +134,7 @@ impl<E> GetError<E> {
 
 impl<E: WireError> GetError<E> {
     /// As an object keeps it, for references of whatever error type.
-    pub(crate) fn to_fault(self) -> Fault {
+    pub(crate) fn into_fault(self) -> Fault {
         self.map_app(|error| {
             let (mut body, text) = (Vec::new(), error.to_string());
             // An error that does not encode still says what it is.

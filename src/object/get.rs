@@ -16,7 +16,7 @@ use super::entry::{Entry, Outcome, Seat, Watch};
 use super::error::GetError;
 use super::failure::{Never, WireError};
 use super::param::{Object, Param, View};
-use super::reference::ObjectRef;
+use super::reference::{ObjectRef, Of};
 use crate::wire::packet::Executed;
 
 /// The value of an outcome, shared.
@@ -68,7 +68,7 @@ impl Drop for Waits {
 #[must_use = "a future is lazy: await it"]
 pub struct Get<T: ?Sized, E = Never> {
     waits: Waits,
-    of: PhantomData<fn() -> (Box<T>, E)>,
+    of: Of<T, E>,
 }
 
 impl<T: ?Sized, E> Get<T, E> {
@@ -134,9 +134,12 @@ impl<T: ?Sized, E> fmt::Debug for GetView<T, E> {
 pub struct AsSettled<T: ?Sized, E = Never> {
     ready: Arc<Ready>,
     /// By key; none once given.
-    waiting: Vec<Option<(ObjectRef<T, E>, Option<Seat>)>>,
+    waiting: Vec<Option<Seated<T, E>>>,
     left: usize,
 }
+
+/// A reference, and where it is watched if it was not settled at first.
+type Seated<T, E> = (ObjectRef<T, E>, Option<Seat>);
 
 #[derive(Default)]
 struct Ready {

@@ -24,9 +24,11 @@ use crate::wire::packet::Ref;
 /// [`cluster.get(&reference).await?`](crate::Cluster::get).
 pub struct ObjectRef<T: ?Sized, E = Never> {
     entry: Arc<Entry>,
-    /// Function pointers own neither, so it is `Send + Sync` whatever they are.
-    of: PhantomData<fn() -> (Box<T>, E)>,
+    of: Of<T, E>,
 }
+
+/// Of which types it is. Function pointers own neither, so it is `Send + Sync` whatever they are.
+pub(super) type Of<T, E> = PhantomData<(fn() -> Box<T>, fn() -> E)>;
 
 impl<T: ?Sized, E> ObjectRef<T, E> {
     pub(crate) fn new(entry: Arc<Entry>) -> Self {

@@ -82,7 +82,7 @@ impl<K: Task> TaskSlot<K> {
     fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
         self.result.settle(match ran {
             Ok(Ok(value)) => Ok(Content::of::<K::Reply>(K::Reply::share(value))),
-            Ok(Err(error)) => Err(Arc::new(GetError::App(error).to_fault())),
+            Ok(Err(error)) => Err(Arc::new(GetError::App(error).into_fault())),
             Err(panic) => {
                 let (what, message) = (K::NAME.to_string(), panic_message(&*panic));
                 Err(Arc::new(GetError::Panicked { what, message }))

@@ -19,19 +19,15 @@ use crate::object::param::Param;
 use crate::wire::packet::Flags;
 
 /// Whom a call's reply goes to.
+#[derive(Default)]
 pub(crate) enum Listener<T, E> {
     /// Nobody yet, or no more.
+    #[default]
     Nobody,
     /// The task that polls the call.
     Task(Waker),
     /// An object.
     Object(Sink<T, E>),
-}
-
-impl<T, E> Default for Listener<T, E> {
-    fn default() -> Self {
-        Listener::Nobody
-    }
 }
 
 impl<T, E> Listener<T, E> {
@@ -112,7 +108,7 @@ impl<M: Method> Outcome<M> for Awaited<M> {
 fn settle<T: Param<Owned = T>, E: WireError>(entry: &Entry, result: Result<T, CallError<E>>) {
     entry.settle(match result {
         Ok(value) => Ok(Content::of::<T>(T::share(value))),
-        Err(error) => Err(Arc::new(to_get_error(error).to_fault())),
+        Err(error) => Err(Arc::new(to_get_error(error).into_fault())),
     });
 }
 
