@@ -118,10 +118,21 @@ struct Exposed<T> {
     lives: usize,
 }
 
+/// What is known of a life's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Living,
+    /// It has ended, and its grace has not.
+    Ending,
+    /// Remembered only for what is still held of it here, all of it lost.
+    Ended,
+}
+
 /// All about one other life.
 #[derive(Debug, Default)]
 struct Peer {
-    ended: bool,
+    phase: Phase,
     sent: BTreeMap<Counted, u64>,
     transit: BTreeMap<Counted, u64>,
     held: BTreeMap<Counted, Held>,
@@ -156,8 +167,8 @@ impl Held {
 
 impl Peer {
     fn is_idle(&self) -> bool {
-        let Peer { ended, sent, transit, held, outbox } = self;
-        !ended && sent.is_empty() && transit.is_empty() && held.is_empty() && outbox.is_idle()
+        let Peer { phase, sent, transit, held, outbox } = self;
+        *phase != Phase::Ending && sent.is_empty() && transit.is_empty() && held.is_empty() && outbox.is_idle()
     }
 }
 
@@ -212,7 +223,7 @@ impl<T: Clone> Refs<T> {
     /// Puts a count into a life's outbox; one that has ended hears nothing.
     fn say(&mut self, to: Life, kind: Kind, counted: Counted, n: u64, effects: &mut Effects<T>) {
         let peer = self.peers.entry(to).or_default();
-        if peer.ended {
+        if peer.phase != Phase::Living {
             return;
         }
         if peer.outbox.put(kind, counted, n) == Announced::Now {
@@ -221,7 +232,7 @@ impl<T: Clone> Refs<T> {
     }
 
     fn has_ended(&self, life: Life) -> bool {
-        self.peers.get(&life).is_some_and(|peer| peer.ended)
+        self.peers.get(&life).is_some_and(|peer| peer.phase != Phase::Living)
     }
 
     /// Forgets a life about which nothing is known.

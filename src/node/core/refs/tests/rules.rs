@@ -246,6 +246,20 @@ fn rule_4_an_object_of_many_references_costs_no_message_to_read_and_one_claim_to
 }
 
 #[test]
+fn rule_4_an_object_is_kept_until_all_that_survives_it_is_counted() {
+    let (y, other, mut b) = (object(A, 1), object(C, 1), Node::new(B));
+    let _ = b.arrives(A, y);
+    for inner in [X, other] {
+        let _ = b.refs.hold_inside(inner, y, &mut b.effects);
+    }
+    b.drops(y);
+    b.hears(O, Kind::Claimed, &one(X, 1)).unwrap();
+    assert_eq!(b.says(A), [], "A, that holds the other, has to know of this node until C does");
+    b.hears(C, Kind::Claimed, &one(other, 1)).unwrap();
+    assert_eq!(b.says(A), [(Kind::Release, one(y, 1))]);
+}
+
+#[test]
 fn rule_4_nested_objects_are_let_go_from_the_inside() {
     let things: Vec<_> = (1..=50_000).map(|serial| object(A, serial)).collect();
     let mut b = Node::new(B);
@@ -325,6 +339,8 @@ fn rule_7_what_a_life_owned_is_lost_with_it() {
     assert_eq!((b.says(A), b.holds(X)), (vec![(Kind::Landed, one(X, 1))], Hold::Lost(Loss::OwnerDied)));
     b.drops(X);
     b.refs.tick(now + GRACE, &mut b.effects);
+    assert_eq!(b.holds(X), Hold::Lost(Loss::OwnerDied), "while something is held of that life, its end is remembered");
+    b.drops(claimed);
     assert_eq!(b.refs.load(), Load::default());
     // Long after that, nobody here knows that life: the shell finds out when it wants to say the claim.
     assert_eq!(b.arrives(A, X), Hold::Taken);

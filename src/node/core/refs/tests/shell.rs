@@ -196,6 +196,7 @@ impl Shell {
     pub(super) fn node_ended(&mut self, life: Life, now: Moment) {
         let mut effects = Vec::new();
         self.ended.insert(life);
+        self.talks.remove(&life);
         self.refs.node_ended(life, now, &mut effects);
         self.carry_out(effects);
     }

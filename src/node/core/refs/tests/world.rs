@@ -66,6 +66,8 @@ pub(super) struct World {
     /// Encoded, and waiting for the link.
     staged: Vec<(Way, Vec<Counted>)>,
     ways: BTreeMap<Way, VecDeque<Packet>>,
+    /// Those on which packets take long: that is what makes orders that surprise.
+    slow: BTreeSet<Way>,
     things: BTreeMap<Counted, Weak<Thing>>,
     /// The lives through whose hands each thing went.
     involved: BTreeMap<Counted, BTreeSet<Life>>,
@@ -76,7 +78,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, faults: Faults) -> Self {
         let lives = (1..=3 + seed % 3).map(Life);
-        Self {
+        let mut world = Self {
             random: seed,
             faults,
             now: Moment(0),
@@ -85,11 +87,18 @@ impl World {
             notices: Vec::new(),
             staged: Vec::new(),
             ways: BTreeMap::new(),
+            slow: BTreeSet::new(),
             things: BTreeMap::new(),
             involved: BTreeMap::new(),
             seen: Seen::default(),
             history: Vec::new(),
+        };
+        for (from, to) in (1..6).flat_map(|from| (1..6).map(move |to| (Life(from), Life(to)))) {
+            let slow = [Channel::Work, Channel::Settle].into_iter().filter(|_| world.below(3) == 0);
+            let slow: Vec<_> = slow.map(|channel| (from, to, channel)).collect();
+            world.slow.extend(slow);
         }
+        world
     }
 
     /// splitmix64
@@ -127,7 +136,8 @@ impl World {
             27 => self.node(who).bury(2),
             28..30 => self.speak(who),
             30 => {
-                let pause = self.below(if self.dead.is_empty() { 10 } else { 200 }) as u64;
+                let late = !self.dead.is_empty() && self.below(10) == 0;
+                let pause = self.below(if late { 4_000 } else { 200 }) as u64;
                 self.pass(Duration::from_millis(pause));
             }
             _ if self.faults == Faults::None => {}
@@ -184,6 +194,9 @@ impl World {
     fn deliver(&mut self) {
         let full: Vec<_> = self.ways.iter().filter(|(_, way)| !way.is_empty()).map(|(way, _)| *way).collect();
         let Some(way) = self.pick(&full) else { return };
+        if self.slow.contains(&way) && self.below(12) > 0 {
+            return;
+        }
         let packet = self.ways.get_mut(&way).and_then(VecDeque::pop_front).expect("it is not empty");
         let Some(node) = self.nodes.get_mut(&way.1) else { return };
         match packet {
@@ -241,8 +254,8 @@ impl World {
 
     fn drop_handle(&mut self, who: Life) {
         let count = self.node(who).handles.len();
-        if count > 0 {
-            let index = self.below(count);
+        for left in (0..count).rev().take(1 + count / 8) {
+            let index = self.below(left + 1);
             let handle = self.node(who).handles.swap_remove(index);
             self.node(who).drop_all(vec![handle]);
         }
@@ -344,26 +357,40 @@ impl World {
         }
     }
 
+    /// Handles go one by one: it is when little is left that it shows who holds what.
+    fn wane(&mut self) {
+        while self.nodes.values().any(|node| !node.handles.is_empty() || !node.mailbox.is_empty()) {
+            let who = self.someone();
+            match self.below(12) {
+                0..2 => self.drop_handle(who),
+                2 => self.read(who),
+                3..5 => self.open(who),
+                5..7 => self.node(who).bury(1),
+                7..9 => self.speak(who),
+                _ => self.deliver(),
+            }
+            if self.below(4) == 0 {
+                self.drop_handle(who);
+            }
+            self.check();
+        }
+    }
+
     /// R4: what is not said to be lost is there. Then all handles go, and R2: nothing is left anywhere.
     pub(super) fn finish(&mut self) {
         self.quiet();
         let grace = Duration::from_secs(2);
         self.pass(grace);
         self.quiet();
-        for handle in self.nodes.values().flat_map(|node| &node.handles).filter(|handle| !handle.is_lost()) {
-            let owned = self.nodes.contains_key(&handle.id().owner());
-            assert!(owned && self.lives(handle.id()), "R4: {} is gone, and nobody said so", handle.id());
+        for (life, node) in &mut self.nodes {
+            for id in node.handles.iter().filter(|handle| !handle.is_lost()).map(Handle::id) {
+                // Of what its container has lost, a reader hears when it asks the owner.
+                let inside = node.refs.held(id).is_some_and(|held| held.inside.is_some());
+                assert!(inside || !self.dead.contains(&id.owner()), "R4: {id} is gone, and {life} was not told");
+                assert!(inside || self.things[&id].strong_count() > 0, "R4: {id} is gone, and {life} was not told");
+            }
         }
-        for node in self.nodes.values_mut() {
-            let handles = std::mem::take(&mut node.handles);
-            node.drop_all(handles);
-        }
-        self.quiet();
-        // What `quiet` found in mailboxes became handles.
-        self.nodes.values_mut().for_each(|node| {
-            let handles = std::mem::take(&mut node.handles);
-            node.drop_all(handles);
-        });
+        self.wane();
         self.quiet();
         self.pass(grace);
         self.quiet();
