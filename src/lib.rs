@@ -84,6 +84,8 @@ pub mod schedule;
 #[doc(hidden)]
 pub mod simulation;
 #[doc(hidden)]
+pub mod store;
+#[doc(hidden)]
 pub mod wire;
 
 pub use actor::args::{Arg, IntoArg, Param};
