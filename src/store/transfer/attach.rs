@@ -214,12 +214,15 @@ impl Link {
                 self.map(segment, &file, length)
             }
             ToReader::Retire { segment } => {
-                let retired = self.segments.lock().known.remove(&segment);
-                match retired {
-                    // Here or with the last view, which the owner knows of as a pin.
-                    Some(Known::Mapped(_)) => Ok(()),
-                    _ => Err(TransferError::Malformed),
+                let mut segments = self.segments.lock();
+                if !matches!(segments.known.get(&segment), Some(Known::Mapped(_))) {
+                    return Err(TransferError::Malformed);
                 }
+                let retired = segments.known.remove(&segment);
+                drop(segments);
+                // It is unmapped here, or with the last view, which the owner knows of as a pin.
+                drop(retired);
+                Ok(())
             }
             ToReader::Welcome | ToReader::Refused(_) => Err(TransferError::Malformed),
         }
