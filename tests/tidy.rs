@@ -73,7 +73,6 @@ const PURE: &[Pure] = &[
     Pure { module: "node/core", shells: &[] },
     Pure { module: "directory", shells: &["client", "journal", "outbox", "serve"] },
     Pure { module: "schedule", shells: &[] },
-    Pure { module: "store/table", shells: &[] },
     Pure { module: "simulation", shells: &[] },
 ];
 

@@ -197,17 +197,18 @@ impl Table {
         let Slot { space, block } = slot;
         let id = space.segment().id();
         self.totals.used -= space.len();
-        let free = match block {
-            None => Some(Free::Single(space)),
-            Some(block) => {
-                let whole = self.blocks.give(block, space);
-                if let Some(Entry { state: State::InUse { objects }, .. }) = self.segments.get_mut(&id) {
-                    *objects -= 1;
-                }
-                whole.map(Free::Shared)
+        let Some(entry) = self.segments.get_mut(&id) else { return };
+        let at = match (block, &mut entry.state) {
+            (None, _) => Free::Single(space),
+            (Some(block), State::InUse { objects }) if *objects > 1 => {
+                *objects -= 1;
+                return self.blocks.give(block, space);
+            }
+            (Some(block), _) => {
+                let whole = self.blocks.give_last(block, space);
+                Free::Shared(whole.expect("a segment without objects is one free block"))
             }
         };
-        let (Some(at), Some(entry)) = (free, self.segments.get_mut(&id)) else { return };
         let bytes = entry.segment.length();
         if matches!(at, Free::Single(_)) {
             self.fitting.insert((bytes, id));

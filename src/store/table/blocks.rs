@@ -5,6 +5,7 @@
 //! ```text
 //! granules of 64 B   n < 16: row 0, column n          n ≥ 16: row log2(n) - 3, column the 4 bits behind the first
 //! bin = row, column  free blocks of those lengths     row bitmap and column bitmaps find the first one that fits
+//! recent             for each length below 16 granules, the block given back last: handed out again as it is
 //! ```
 
 use super::super::segment::Space;
@@ -36,6 +37,8 @@ pub(super) struct Blocks {
     bins: [u32; ROWS * COLUMNS],
     rows: u32,
     columns: [u16; ROWS],
+    /// Neither free nor handed out. Always of segments with objects, so that one without is one free block.
+    recent: [Option<(u32, Space)>; COLUMNS],
 }
 
 /// The granules that an object takes: one at least, so that no two objects lie at one offset.
@@ -61,7 +64,14 @@ fn bin_that_fits(granules: u32) -> (usize, usize) {
 
 impl Blocks {
     pub(super) fn new() -> Blocks {
-        Blocks { blocks: Vec::new(), vacant: Vec::new(), bins: [NONE; ROWS * COLUMNS], rows: 0, columns: [0; ROWS] }
+        Blocks {
+            blocks: Vec::new(),
+            vacant: Vec::new(),
+            bins: [NONE; ROWS * COLUMNS],
+            rows: 0,
+            columns: [0; ROWS],
+            recent: std::array::from_fn(|_| None),
+        }
     }
 
     /// Takes in a segment, all of it free: one block.
@@ -75,7 +85,14 @@ impl Blocks {
     /// A block for an object of so many bytes, if one is free.
     pub(super) fn take(&mut self, length: usize) -> Option<(u32, Space)> {
         let wanted = u32::try_from(granules(length)).ok()?;
-        let at = self.find(wanted)?;
+        if let Some(recent) = self.recent.get_mut(wanted as usize).and_then(Option::take) {
+            return Some(recent);
+        }
+        let at = match self.find(wanted) {
+            Some(at) => at,
+            None if self.merge_recent() => self.find(wanted)?,
+            None => return None,
+        };
         let mut space = self.unlink(at)?;
         if self.blocks[at as usize].granules > wanted {
             let rest = space.split_off(wanted as usize * GRANULE);
@@ -92,8 +109,34 @@ impl Blocks {
         Some((at, space))
     }
 
-    /// Takes a block back. Gives the free block that it is part of if that now is its whole segment.
-    pub(super) fn give(&mut self, mut at: u32, mut space: Space) -> Option<u32> {
+    /// Takes a block back, whose segment has other objects.
+    pub(super) fn give(&mut self, at: u32, space: Space) {
+        match self.recent.get_mut(self.blocks[at as usize].granules as usize) {
+            Some(recent @ None) => *recent = Some((at, space)),
+            _ => drop(self.merge(at, space)),
+        }
+    }
+
+    /// Takes the last block of a segment back. Gives the free block that is the whole segment.
+    pub(super) fn give_last(&mut self, at: u32, space: Space) -> Option<u32> {
+        self.merge_recent();
+        self.merge(at, space)
+    }
+
+    /// Frees what was kept to be handed out as it is; whether there was any.
+    fn merge_recent(&mut self) -> bool {
+        let mut any = false;
+        for length in 0..COLUMNS {
+            if let Some((at, space)) = self.recent[length].take() {
+                self.merge(at, space);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Frees a block, with its free neighbours. Gives the free block if that now is its whole segment.
+    fn merge(&mut self, mut at: u32, mut space: Space) -> Option<u32> {
         let behind = self.blocks[at as usize].behind;
         if behind != NONE
             && let Some(next) = self.unlink(behind)
@@ -115,7 +158,7 @@ impl Blocks {
         (block.before == NONE && block.behind == NONE).then_some(at)
     }
 
-    /// Takes out a segment that is all free: the block that [`Blocks::give`] named.
+    /// Takes out a segment that is all free: the block that [`Blocks::give_last`] named.
     pub(super) fn remove(&mut self, at: u32) -> Option<Space> {
         let space = self.unlink(at)?;
         self.vacant.push(at);
@@ -220,16 +263,28 @@ mod tests {
             let mut blocks = Blocks::new();
             blocks.insert(Segment::create(1, page_size()).unwrap());
             let mut taken: Vec<_> = (0..3).map(|_| blocks.take(100)).collect();
-            let whole: Vec<_> = order
-                .iter()
-                .map(|&at| {
-                    let (block, space) = taken[at].take().unwrap();
-                    blocks.give(block, space).is_some()
-                })
-                .collect();
-            assert_eq!(whole, [false, false, true], "{order:?}");
+            let mut give = |at: usize, last: bool| {
+                let (block, space) = taken[at].take().unwrap();
+                if last { blocks.give_last(block, space) } else { blocks.merge(block, space) }
+            };
+            let whole = [give(order[0], false), give(order[1], false), give(order[2], true)];
+            assert_eq!(whole.map(|whole| whole.is_some()), [false, false, true], "{order:?}");
             assert_eq!(blocks.blocks.len() - blocks.vacant.len(), 1);
         }
+    }
+
+    #[test]
+    fn what_was_given_back_last_is_taken_next_and_merged_when_it_is_in_the_way() {
+        let mut blocks = Blocks::new();
+        blocks.insert(Segment::create(1, page_size()).unwrap());
+        let (_first, _space) = blocks.take(page_size() / 2).unwrap();
+        let (at, space) = blocks.take(128).unwrap();
+        let offset = space.offset();
+        blocks.give(at, space);
+        let (again, space) = blocks.take(100).unwrap();
+        assert_eq!((again, space.offset()), (at, offset));
+        blocks.give(again, space);
+        assert_eq!(blocks.take(page_size() / 2).unwrap().1.offset(), offset);
     }
 
     #[test]
@@ -238,9 +293,11 @@ mod tests {
         blocks.insert(Segment::create(1, page_size()).unwrap());
         let taken: Vec<_> = (0..page_size() / GRANULE).map(|_| blocks.take(0).unwrap()).collect();
         assert!(blocks.take(1).is_none());
-        let whole = taken.into_iter().filter_map(|(at, space)| blocks.give(at, space)).collect::<Vec<_>>();
-        assert_eq!(whole.len(), 1);
-        assert_eq!(blocks.remove(whole[0]).unwrap().len(), page_size());
+        let mut taken = taken.into_iter();
+        let (last, space) = taken.next().unwrap();
+        taken.for_each(|(at, space)| blocks.give(at, space));
+        let whole = blocks.give_last(last, space).unwrap();
+        assert_eq!(blocks.remove(whole).unwrap().len(), page_size());
         assert!(blocks.take(1).is_none() && blocks.rows == 0);
     }
 }

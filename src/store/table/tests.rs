@@ -133,7 +133,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn objects_never_overlap_and_the_books_are_exact(steps in steps()) {
