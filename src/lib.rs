@@ -87,6 +87,8 @@ pub mod schedule;
 #[doc(hidden)]
 pub mod simulation;
 #[doc(hidden)]
+pub mod store;
+#[doc(hidden)]
 pub mod task;
 #[doc(hidden)]
 pub mod wire;

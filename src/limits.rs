@@ -48,6 +48,40 @@ pub const RETRIES: u32 = 1 << 16;
 /// The longest name of an actor, type, method, namespace, resource or label, in bytes.
 pub const NAME_BYTES: usize = 256;
 
+// ---- the store (PROTOCOLS §4) ----
+/// Objects from this size on have segments of their own: recycling one costs nothing beside writing it.
+pub const OWN_SEGMENT: usize = 4 << 20;
+/// The segments that smaller objects share: one costs 19 µs and a descriptor, and goes back to the system as a whole.
+pub const SHARED_SEGMENT: usize = 32 << 20;
+/// A shared segment is at most this part of its store, so that a small store, too, has several.
+pub const SHARED_SEGMENT_PART: usize = 16;
+/// How long a free segment stays: writing warm pages is seven times as fast as writing fresh ones.
+pub const WARM: Duration = Duration::from_secs(30);
+/// Free segments are at most this part of their store: the others' memory is better used by others.
+pub const WARM_PART: usize = 4;
+/// How often the store looks for segments that stayed long enough, while it has any.
+pub const WARM_LOOK: Duration = Duration::from_secs(5);
+/// Creations that may wait for room at once.
+pub const STORE_LINE: usize = 65_536;
+/// How long what brings a spilled object back waits for room.
+pub const RESTORE_WAIT: Duration = Duration::from_secs(60);
+/// The part of its capacity beyond which a store spills although nobody waits, so that few ever have to.
+pub const SPILL_FROM: f64 = 0.8;
+/// Objects that are written to disk at once: one write at a time seldom keeps a disk busy, and many only share it.
+pub const SPILLS: usize = 2;
+/// The pause after a spill that failed: a full disk seldom empties sooner.
+pub const SPILL_PAUSE: Duration = Duration::from_secs(5);
+/// Folders of dead stores that one start removes.
+pub const SPILL_SWEPT: usize = 64;
+/// Processes that may read one store: as many as may connect to a node.
+pub const STORE_READERS: usize = 4_096;
+/// How long a reader may take to present its ticket; it can hold no pin yet.
+pub const STORE_GREETING: Duration = Duration::from_secs(3);
+/// Readers that may be about to present their tickets.
+pub const STORE_GREETINGS: usize = 64;
+/// Bytes that are read at once from a reader, or from an owner: hundreds of messages.
+pub const STORE_READ: usize = 8 << 10;
+
 // ---- links (PROTOCOLS §1) ----
 /// Bytes of work a sender may have unacknowledged; the receiver may raise it.
 pub const WORK_WINDOW: usize = 1 << 20;
