@@ -107,8 +107,9 @@ pub use cluster::config::{ClusterBuilder, StartError};
 pub use cluster::depart::Departed;
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
+pub use cluster::needed::InvalidOption;
 pub use cluster::objects::SharedObjects;
-pub use cluster::spawn::{InvalidOption, Spawn, SpawnError};
+pub use cluster::spawn::{Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
 pub use cluster::tasks::TaskCall;
 pub use directory::request::ActorState;
@@ -133,7 +134,8 @@ pub mod error {
     pub use crate::cluster::config::StartError;
     pub use crate::cluster::depart::Departed;
     pub use crate::cluster::lookup::LookupError;
-    pub use crate::cluster::spawn::{InvalidOption, SpawnError};
+    pub use crate::cluster::needed::InvalidOption;
+    pub use crate::cluster::spawn::SpawnError;
     pub use crate::directory::AskError;
     pub use crate::directory::request::{
         Asked, Failure as Unmade, FullName, Gone, Invalid as InvalidSpawn, JoinError, LifeEnd, LookupError as NotFound,

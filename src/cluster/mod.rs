@@ -6,6 +6,7 @@ mod context;
 pub mod depart;
 pub mod lookup;
 pub mod main;
+pub mod needed;
 pub mod objects;
 mod placing;
 pub mod spawn;

@@ -28,19 +28,21 @@ type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>
 /// An ephemeral actor has one placement: where its spawner put it.
 const FIRST: Placement = Placement(1);
 
-pub(super) fn spawn<C: Constructor>(cluster: Cluster, options: Options, message: C) -> Spawning<HandleOf<C>, C::Error> {
+pub(super) fn spawn<C: Constructor>(
+    cluster: Cluster,
+    mut options: Options,
+    message: C,
+) -> Spawning<HandleOf<C>, C::Error> {
     let node = cluster.node().clone();
     if options.is_plain() && node.is_alone() {
         return Box::pin(async move { here(&node, message).await });
     }
     Box::pin(async move {
-        if let Some(invalid) = options.invalid {
-            return Err(SpawnError::Invalid(invalid));
-        }
+        let needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
         node.living().await.map_err(SpawnError::Head)?;
         match options.name.is_some() || options.detached {
-            true => by_the_head(&cluster, options, message).await,
-            false => chosen(&node, options.needs, message).await,
+            true => by_the_head(&cluster, options, needs, message).await,
+            false => chosen(&node, needs, message).await,
         }
     })
 }
@@ -157,7 +159,12 @@ fn app_error<C: Constructor>(node: &Node, enclosed: Enclosed, body: &[u8]) -> Sp
 }
 
 /// Placed, named and known by the head.
-async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, message: C) -> Result<HandleOf<C>, C> {
+async fn by_the_head<C: Constructor>(
+    cluster: &Cluster,
+    options: Options,
+    needs: Needs,
+    message: C,
+) -> Result<HandleOf<C>, C> {
     let node = cluster.node();
     let actor = node.next_actor();
     let name = options.full_name(cluster);
@@ -183,7 +190,7 @@ async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, messag
         kind: kind_of::<C>(),
         constructor: C::KEY,
         name,
-        needs: options.needs,
+        needs,
         restarts: 0,
         detached: options.detached,
         arguments,

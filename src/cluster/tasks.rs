@@ -6,9 +6,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::client::Cluster;
-use crate::actor::error::{Never, WireError};
+use super::needed::Needed;
+use crate::actor::error::{Executed, Never, WireError};
 use crate::actor::inbox::Host;
+use crate::id::NodeId;
 use crate::limits::SUBMITTED;
+use crate::node::tasks::Submitted;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::Get;
@@ -16,17 +19,67 @@ use crate::object::param::Object;
 use crate::object::reference::ObjectRef;
 use crate::task::context::TaskContext;
 use crate::task::slot::{Runnable, TaskSlot};
-use crate::task::spec::Task;
+use crate::task::spec::{Defaults, Task};
 
 /// One run of a task that was not submitted yet: options, then `.submit()`, or `.await` for the value itself.
 #[must_use = "a task is lazy: `.submit()` it, or `.await` it"]
 pub struct TaskCall<T, E = Never> {
     cluster: Cluster,
     make: Box<dyn FnOnce(Arc<Entry>) -> Arc<dyn Runnable> + Send>,
+    /// None while it takes what tasks take that say nothing: one CPU.
+    needed: Option<Box<Needed>>,
+    retries: u32,
     of: PhantomData<fn() -> (T, E)>,
 }
 
 impl<T, E> TaskCall<T, E> {
+    fn with(mut self, change: impl FnOnce(&mut Needed)) -> Self {
+        let needed = self.needed.get_or_insert_with(|| {
+            let mut one_cpu = Box::<Needed>::default();
+            one_cpu.resource("cpu", 1.0);
+            one_cpu
+        });
+        change(needed);
+        self
+    }
+
+    /// Takes so many CPUs of its node while it runs, in steps of 1/10,000, instead of one.
+    pub fn cpus(self, cpus: f64) -> Self {
+        self.resource("cpu", cpus)
+    }
+
+    /// Takes so many GPUs of its node.
+    pub fn gpus(self, gpus: f64) -> Self {
+        self.resource("gpu", gpus)
+    }
+
+    /// Takes so much memory of its node, in bytes. A reservation: nothing stops the task from using more.
+    pub fn memory(self, bytes: u64) -> Self {
+        self.resource("memory", bytes as f64)
+    }
+
+    /// Takes so much of a named resource of its node. What no node has fails the task at once, saying so.
+    pub fn resource(self, name: impl AsRef<str>, amount: f64) -> Self {
+        self.with(|needed| needed.resource(name.as_ref(), amount))
+    }
+
+    /// Only on nodes whose label `key` is `value`.
+    pub fn label(self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.with(|needed| needed.label(key.as_ref(), value.into()))
+    }
+
+    /// Only on this node.
+    pub fn on(self, node: NodeId) -> Self {
+        self.with(|needed| needed.on(node))
+    }
+
+    /// Runs it again on another node, so often, if its node ends before it has answered. An error or a panic of the function
+    /// is its result, and nothing is run again for it.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
     /// Submits it, and gives a reference to its result. Never waits: with too many submitted
     /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
     ///
@@ -39,7 +92,11 @@ impl<T, E> TaskCall<T, E> {
             return ObjectRef::new(Entry::settled(id, Err(Arc::new(full))));
         }
         let entry = Entry::pending(id, Some(promised.clone()));
-        node.submit((self.make)(entry.clone()));
+        let task = (self.make)(entry.clone());
+        match self.needed.map(|needed| needed.finish()).transpose() {
+            Ok(needs) => node.submit(Submitted { task, needs: needs.map(Arc::new), retries: self.retries }),
+            Err(invalid) => task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No }),
+        }
         ObjectRef::new(entry)
     }
 }
@@ -62,7 +119,19 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 /// What the generated `call` calls.
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
     let make = Box::new(move |entry| TaskSlot::new(message, entry) as Arc<dyn Runnable>);
-    TaskCall { cluster: cluster.clone(), make, of: PhantomData }
+    let defaults = K::DEFAULTS;
+    let mut call =
+        TaskCall { cluster: cluster.clone(), make, needed: None, retries: defaults.retries, of: PhantomData };
+    if defaults.cpus != Defaults::NONE.cpus {
+        call = call.cpus(defaults.cpus);
+    }
+    if defaults.gpus > 0.0 {
+        call = call.gpus(defaults.gpus);
+    }
+    if defaults.memory > 0 {
+        call = call.memory(defaults.memory);
+    }
+    call
 }
 
 impl TaskContext {

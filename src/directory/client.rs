@@ -302,6 +302,7 @@ impl Client {
     pub fn waits(&self, request: RequestId, why: Why) {
         if let Some(open) = self.0.state.lock().open.get_mut(&request) {
             open.why = Some(why);
+            open.waker.take().into_iter().for_each(Waker::wake);
         }
     }
 

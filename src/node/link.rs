@@ -46,6 +46,8 @@ pub(super) trait Surroundings: Send + Sync {
     fn enclose(&self, to: Life, enclosed: &Enclosed);
     /// It never left.
     fn not_sent(&self, to: Life, enclosed: &Enclosed);
+    /// The link with that life is broken.
+    fn broken(&self, with: Life);
     /// Takes counts of the peer; whether it may say so.
     fn counted(&self, from: Life, settle: &Settle<'_>) -> bool;
 }
@@ -171,6 +173,7 @@ impl PeerLink {
         if received.is_err() || !counts {
             session.close(Closed::Protocol);
             self.end(Failure::Ended);
+            self.around.broken(self.peer.life);
         }
     }
 

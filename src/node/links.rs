@@ -220,6 +220,10 @@ impl Surroundings for Node {
         }
     }
 
+    fn broken(&self, with: Life) {
+        self.shared().holder_ended(with);
+    }
+
     fn counted(&self, from: Life, settle: &Settle<'_>) -> bool {
         self.references_counted(from, settle)
     }

@@ -70,9 +70,8 @@ impl Node {
     fn say_counts(&self, life: Life) {
         let node = self.known(|known| known.get(life).map(|member| member.node));
         let link = node.and_then(|node| self.link(Party { node, life }));
+        let Some(link) = link else { return self.shared().holder_ended(life) };
         while let Some(said) = self.count(|state, _| state.refs.take(life)) {
-            // Without a link that life has ended, which is told by itself.
-            let Some(link) = &link else { continue };
             let mut packet = Vec::new();
             said.packet().encode(&mut packet);
             link.send_counts(&packet);
@@ -140,6 +139,11 @@ impl Node {
     pub(super) fn references_counted(&self, from: Life, settle: &Settle<'_>) -> bool {
         let Some((kind, counts)) = Kind::of(settle) else { return true };
         self.count(|state, effects| state.refs.apply(from, kind, &counts, effects)).is_ok()
+    }
+
+    /// A life has ended, or a link with it is broken: for references these are the same.
+    pub(super) fn holder_ended(self: &Arc<Self>, life: Life) {
+        self.holders_ended(|ended| ended == life);
     }
 
     /// Lives have ended.

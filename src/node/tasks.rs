@@ -9,6 +9,7 @@
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -20,13 +21,14 @@ use crate::actor::inbox::Host;
 use crate::actor::remote::host::Incoming;
 use crate::actor::remote::{Caller, Outgoing, Peer, fault_to_error, with_scratch};
 use crate::actor::slot::to_get_error;
-use crate::directory::request::{ActorType, Candidate, Choose, Needs};
+use crate::directory::request::{ActorType, Candidate, Choose, Ended, Gone, Needs};
 use crate::id::{ActorId, Key, Placement};
 use crate::limits::BODY_INLINE;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::object::failure::Never;
+use crate::schedule::Why;
 use crate::task::context::TaskContext;
 use crate::task::registry::NotMade;
 use crate::task::slot::{Ran, Runnable};
@@ -34,8 +36,12 @@ use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed, Hold};
 use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref, Request};
 
-/// Before a task's arguments: the key of its name, and where they are.
+/// Before a task's arguments: the key of its name, and these bits.
 const HEADER: usize = 9;
+/// The arguments are an object of the caller's.
+const ELSEWHERE: u8 = 1;
+/// The head has reserved what it takes: it waits for no CPU.
+const RESERVED: u8 = 2;
 
 /// Tasks that are ready to run here.
 #[derive(Default)]
@@ -49,75 +55,126 @@ struct State {
     running: usize,
 }
 
+/// A task, and what it was submitted with.
+#[derive(Clone)]
+pub(crate) struct Submitted {
+    pub(crate) task: Arc<dyn Runnable>,
+    /// What it takes of its node; none for what tasks take that say nothing: one of the CPUs that a node runs them on.
+    pub(crate) needs: Option<Arc<Needs>>,
+    /// How often it may run again after its node ended.
+    pub(crate) retries: u32,
+}
+
+/// What the head reserved for a task: given back when this is dropped.
+struct Reserved {
+    node: Arc<Node>,
+    by: ActorId,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let (actor, placement, why) = (self.by, Placement(0), Gone::Stopped);
+        self.node.client().report(Ended { actor, placement, why });
+    }
+}
+
 /// A task that waits for arguments.
 struct Waiting {
     node: Arc<Node>,
     missing: AtomicUsize,
-    task: Mutex<Option<Arc<dyn Runnable>>>,
+    submitted: Mutex<Option<Submitted>>,
 }
 
 impl Watch for Waiting {
     fn settled(self: Arc<Self>, _: usize) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(task) = self.task.lock().take()
+            && let Some(submitted) = self.submitted.lock().take()
         {
-            self.node.submit(task);
+            self.node.submit(submitted);
         }
     }
 }
 
 impl Node {
     /// Takes a task: it runs once its arguments are there and a CPU is free.
-    pub(crate) fn submit(self: &Arc<Self>, task: Arc<dyn Runnable>) {
-        let missing: Vec<_> = task.references().into_iter().filter(|reference| !reference.is_settled()).collect();
+    pub(crate) fn submit(self: &Arc<Self>, submitted: Submitted) {
+        let references = submitted.task.references().into_iter();
+        let missing: Vec<_> = references.filter(|reference| !reference.is_settled()).collect();
         if missing.is_empty() {
-            return self.place(task);
+            return self.place(submitted);
         }
         // One more than there are: nothing is ready while they are entered.
         let count = AtomicUsize::new(missing.len() + 1);
-        let waiting = Arc::new(Waiting { node: self.clone(), missing: count, task: Mutex::new(Some(task)) });
+        let waiting = Arc::new(Waiting { node: self.clone(), missing: count, submitted: Mutex::new(Some(submitted)) });
         let watch: Arc<dyn Watch> = waiting.clone();
         let settled = missing.iter().filter(|reference| reference.watch(&watch, 0).is_none()).count();
         (0..=settled).for_each(|_| waiting.clone().settled(0));
     }
 
     /// Sends a task where it is to run.
-    fn place(self: &Arc<Self>, task: Arc<dyn Runnable>) {
-        if self.is_alone() {
-            return self.queue(task);
+    fn place(self: &Arc<Self>, submitted: Submitted) {
+        if self.is_alone() && submitted.needs.is_none() {
+            return self.queue(submitted.task);
         }
-        let kind = task.kind();
+        let kind = submitted.task.kind();
+        let needs = submitted.needs.as_deref().cloned().unwrap_or_default();
+        let reserves = !needs.resources.is_empty();
         let choose = Choose {
-            actor: ActorId { life: self.last_life(), serial: 0 },
+            actor: if reserves { self.next_actor() } else { ActorId { life: self.last_life(), serial: 0 } },
             kind: ActorType { key: kind.name.key(), name: kind.name.to_string().into() },
             constructor: kind.signature,
-            needs: Needs::default(),
+            needs,
         };
         if let Some(candidate) = self.client().chosen(&choose) {
-            return self.send_task(task, candidate);
+            return self.send_task(submitted, candidate, None);
         }
         let node = self.clone();
         self.runtime().spawn(async move {
-            let fault = |message: String| GetError::Call { message, executed: Executed::No };
-            match node.client().choose(choose).await {
-                Ok(Ok(candidate)) => node.send_task(task, candidate),
-                Ok(Err(error)) => task.fail(fault(error.to_string())),
-                Err(error) => task.fail(fault(error.to_string())),
+            let by = choose.actor;
+            match node.choose_for_task(choose).await {
+                Ok(candidate) => {
+                    let reserved = reserves.then(|| Reserved { node: node.clone(), by });
+                    node.send_task(submitted, candidate, reserved);
+                }
+                Err(message) => submitted.task.fail(GetError::Call { message, executed: Executed::No }),
             }
         });
     }
 
-    fn send_task(self: &Arc<Self>, task: Arc<dyn Runnable>, to: Candidate) {
+    /// A node that has what a task needs, once one has room; what none has is an error at once.
+    async fn choose_for_task(&self, choose: Choose) -> Result<Candidate, String> {
+        if choose.needs.resources.is_empty() {
+            let chosen = self.client().choose(choose).await.map_err(|error| error.to_string())?;
+            return chosen.map_err(|error| error.to_string());
+        }
+        let mut asking = self.client().ask(choose);
+        let chosen = poll_fn(|cx| match Pin::new(&mut asking).poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending => match asking.why() {
+                Some(Why::Full | Why::NoNode) | None => Poll::Pending,
+                Some(why) => Poll::Ready(Err(why.to_string())),
+            },
+        });
+        let chosen = chosen.await?.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        chosen.candidates.first().copied().ok_or_else(|| "the head named no node".to_owned())
+    }
+
+    fn send_task(self: &Arc<Self>, submitted: Submitted, to: Candidate, reserved: Option<Reserved>) {
+        let task = submitted.task.clone();
         if to.life == self.last_life() {
-            return self.queue(task);
+            return match reserved {
+                Some(reserved) => self.begin(task, Place::Reserved(reserved)),
+                None => self.queue(task),
+            };
         }
         let Some(link) = self.link(Party { node: to.node, life: to.life }) else {
-            return self.attempt_failed(&task, GetError::NodeDied { node: to.node, executed: Executed::No });
+            return self.attempt_failed(submitted, GetError::NodeDied { node: to.node, executed: Executed::No });
         };
-        let sent = Arc::new(Sent { node: self.clone(), task: task.clone(), to });
-        let caller: Arc<dyn Caller> = sent;
+        let has_room = reserved.is_some();
+        let sent = Sent { node: self.clone(), submitted: submitted.clone(), to, _reserved: reserved };
+        let caller: Arc<dyn Caller> = Arc::new(sent);
         let asked = with_scratch(|body, packet| {
-            let enclosed = encode(&*task, body, self)?;
+            let enclosed = encode(&*task, has_room, body, self)?;
             let request = Request {
                 flags: Flags::ASK,
                 stream: 0,
@@ -133,19 +190,21 @@ impl Node {
             };
             request.encode(packet);
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
-            link.request(link.node_stream(), outgoing, &caller)
-                .map(drop)
-                .map_err(|error| to_get_error(error).into_fault())
+            let asked = link.request(link.node_stream(), outgoing, &caller);
+            asked.map(drop).map_err(|error| to_get_error(error).into_fault())
         });
         if let Err(fault) = asked {
-            self.attempt_failed(&task, fault);
+            self.attempt_failed(submitted, fault);
         }
     }
 
     /// An attempt came to nothing: another one if its node ended and one is left.
-    fn attempt_failed(self: &Arc<Self>, task: &Arc<dyn Runnable>, fault: Fault) {
-        let again = matches!(fault, GetError::NodeDied { .. }) && task.retry().is_some();
-        if again { self.place(task.clone()) } else { task.fail(fault) }
+    fn attempt_failed(self: &Arc<Self>, submitted: Submitted, fault: Fault) {
+        let left = submitted.retries.checked_sub(1).filter(|_| matches!(fault, GetError::NodeDied { .. }));
+        match left {
+            Some(retries) => self.place(Submitted { retries, ..submitted }),
+            None => submitted.task.fail(fault),
+        }
     }
 
     /// A peer sends a task to run here.
@@ -164,8 +223,9 @@ impl Node {
         if !peer.begin(arrival, u32::MAX).runs {
             return;
         }
-        let arrived = Arrived { peer, call: arrival.call, kind: (name, incoming.request.method) };
-        match place {
+        let has_room = place & RESERVED != 0;
+        let arrived = Arrived { peer, call: arrival.call, kind: (name, incoming.request.method), has_room };
+        match place & ELSEWHERE {
             0 => self.make_task(arrived, &body[HEADER..], incoming.enclosed.clone()),
             _ => {
                 // The arguments are an object of the caller's.
@@ -190,10 +250,12 @@ impl Node {
         let result = Entry::pending(Host::next_object(&**self), None);
         match self.task_table().make(arrived.kind, body, enclosed, self.here(), result.clone()) {
             Ok(task) => {
+                let has_room = arrived.has_room;
                 let answers: Arc<dyn Watch> = Arc::new(Answers { arrived, result: result.clone() });
-                if result.watch(&answers, 0).is_some() {
-                    self.queue(task);
+                if result.watch(&answers, 0).is_none() {
+                    return;
                 }
+                if has_room { self.begin(task, Place::Paid) } else { self.queue(task) }
             }
             Err(NotMade::UnknownTask) => arrived.refuse(CallFault::UnknownType),
             Err(NotMade::UnknownSignature) => arrived.refuse(CallFault::UnknownMethod),
@@ -218,47 +280,63 @@ impl Node {
                 state.running += 1;
                 next
             };
-            self.begin(next);
+            self.begin(next, Place::Cpu(self.clone()));
         }
     }
 
-    fn begin(self: &Arc<Self>, task: Arc<dyn Runnable>) {
+    fn begin(self: &Arc<Self>, task: Arc<dyn Runnable>, place: Place) {
         let context = TaskContext::new(self.clone(), task.result().id(), 1, task.cancelled().clone());
-        let node = self.clone();
         if task.is_blocking() {
             self.compute().run(Box::new(move || {
                 task.run(context);
-                node.task_over();
+                drop(place);
             }));
             return;
         }
-        match task.run(context) {
-            Ran::Over => self.task_over(),
-            // One that awaits something gives its CPU to another for good, so that tasks which wait for tasks never hold all
-            // there are; what it does then shares the runtime's threads.
-            Ran::Running(mut running) => Host::spawn(
-                &**self,
-                Box::pin(async move {
-                    let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
-                    node.task_over();
-                    if first.is_pending() {
-                        running.await;
-                    }
-                }),
-            ),
+        // One that awaits something gives its CPU to another for good, so that tasks which wait for tasks never hold all
+        // there are; what it does then shares the runtime's threads.
+        let (cpu, reserved) = match place {
+            Place::Cpu(_) => (Some(place), None),
+            reserved => (None, Some(reserved)),
+        };
+        if let Ran::Running(mut running) = task.run(context) {
+            let running = async move {
+                let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+                drop(cpu);
+                if first.is_pending() {
+                    running.await;
+                }
+                drop(reserved);
+            };
+            Host::spawn(&**self, Box::pin(running));
         }
     }
+}
 
-    fn task_over(self: &Arc<Self>) {
-        self.tasks().state.lock().running -= 1;
-        self.run_tasks();
+/// What a task runs on; given back when this is dropped.
+enum Place {
+    /// One of the CPUs that this node runs tasks on.
+    Cpu(Arc<Node>),
+    /// What the head reserved for it.
+    Reserved(#[expect(dead_code, reason = "given back by its drop")] Reserved),
+    /// What the head reserved for it, and its owner gives back.
+    Paid,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Place::Cpu(node) = self {
+            node.tasks().state.lock().running -= 1;
+            node.run_tasks();
+        }
     }
 }
 
 /// A task's name and arguments; those that no packet carries become an object of this node.
-fn encode(task: &dyn Runnable, body: &mut Vec<u8>, node: &Arc<Node>) -> Result<Enclosed, Fault> {
+fn encode(task: &dyn Runnable, has_room: bool, body: &mut Vec<u8>, node: &Arc<Node>) -> Result<Enclosed, Fault> {
     body.extend_from_slice(&task.kind().name.key().0.to_le_bytes());
-    body.push(0);
+    let place = if has_room { RESERVED } else { 0 };
+    body.push(place);
     let enclosed = task.encode(body)?;
     if body.len() <= BODY_INLINE {
         return Ok(enclosed);
@@ -268,15 +346,16 @@ fn encode(task: &dyn Runnable, body: &mut Vec<u8>, node: &Arc<Node>) -> Result<E
     let object = Host::next_object(&**node);
     let hold: Hold = Entry::settled(object, Ok(Content::Encoded(content)));
     body.truncate(HEADER - 1);
-    body.push(1);
+    body.push(place | ELSEWHERE);
     Ok(Enclosed { refs: vec![Ref::Object { object }], holds: vec![Some(hold)] })
 }
 
 /// A task that another node runs for this one.
 struct Sent {
     node: Arc<Node>,
-    task: Arc<dyn Runnable>,
+    submitted: Submitted,
     to: Candidate,
+    _reserved: Option<Reserved>,
 }
 
 impl Caller for Sent {
@@ -285,7 +364,7 @@ impl Caller for Sent {
     fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
 
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
-        let result = self.task.result();
+        let result = self.submitted.task.result();
         let nonsense = || GetError::Codec { message: "the node's answer is no task's".to_owned() };
         match outcome {
             Outcome::Value { body, .. } => {
@@ -296,18 +375,18 @@ impl Caller for Sent {
                 let object = enclosed.holds.into_iter().flatten().next().and_then(|hold| hold.downcast().ok());
                 result.settle(object.map(Content::Elsewhere).ok_or_else(|| Arc::new(nonsense())));
             }
-            Outcome::App { body, .. } => self.task.fail(codec::decode(body).unwrap_or_else(|_| nonsense())),
+            Outcome::App { body, .. } => self.submitted.task.fail(codec::decode(body).unwrap_or_else(|_| nonsense())),
             Outcome::Error { executed, fault } => {
-                let kind = self.task.kind();
+                let kind = self.submitted.task.kind();
                 let task = ActorId { life: self.to.life, serial: 0 };
                 let error = fault_to_error(fault, executed, task, self.to.node, (kind.name.name, ""));
-                self.node.attempt_failed(&self.task, to_get_error::<Never>(error).into_fault());
+                self.node.attempt_failed(self.submitted.clone(), to_get_error::<Never>(error).into_fault());
             }
         }
     }
 
     fn failed(&self, error: CallError) {
-        self.node.attempt_failed(&self.task, to_get_error::<Never>(error).into_fault());
+        self.node.attempt_failed(self.submitted.clone(), to_get_error::<Never>(error).into_fault());
     }
 }
 
@@ -316,6 +395,8 @@ struct Arrived {
     peer: Arc<dyn Peer>,
     call: u64,
     kind: (Key, Key),
+    /// The head has reserved what it takes.
+    has_room: bool,
 }
 
 impl Arrived {

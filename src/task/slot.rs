@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::TaskContext;
 use super::spec::{Code, Task};
@@ -38,8 +38,6 @@ pub(crate) trait Runnable: Send + Sync {
     fn kind(&self) -> Kind;
     /// Its arguments as they travel, all values; they stay here for another attempt.
     fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault>;
-    /// One attempt more, if one is left; its number.
-    fn retry(&self) -> Option<u32>;
 }
 
 /// What a node must have been compiled with to run a task.
@@ -61,14 +59,12 @@ pub(crate) struct TaskSlot<K: Task> {
     message: Mutex<Option<K>>,
     result: Arc<Entry>,
     cancelled: Arc<AtomicBool>,
-    /// Attempts begun after the first.
-    retries: AtomicU32,
 }
 
 impl<K: Task> TaskSlot<K> {
     pub(crate) fn new(message: K, result: Arc<Entry>) -> Arc<Self> {
         let (message, cancelled) = (Mutex::new(Some(message)), Arc::default());
-        Arc::new(TaskSlot { message, result, cancelled, retries: AtomicU32::new(0) })
+        Arc::new(TaskSlot { message, result, cancelled })
     }
 
     /// The message, its arguments all values.
@@ -146,11 +142,6 @@ impl<K: Task> Runnable for TaskSlot<K> {
         let Some(message) = &mut *message else { return Err(GetError::Cancelled { executed: Executed::No }) };
         args::resolve(message).map_err(|(object, why)| GetError::Argument { object, why })?;
         codec::encode_message(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
-    }
-
-    fn retry(&self) -> Option<u32> {
-        let more = |retries: u32| (retries < K::DEFAULTS.retries).then_some(retries + 1);
-        self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|retries| retries + 1)
     }
 }
 
