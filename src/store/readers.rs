@@ -193,13 +193,17 @@ impl Readers {
         Ok(Left { _pins: ended.into_iter().collect(), mapped: Vec::new() })
     }
 
-    /// Notes that a reader maps a segment, once and only where something is pinned for it.
-    pub(super) fn map(&self, ReaderId(id): ReaderId, segment: u64) -> Result<(), Misbehaved> {
+    /// Notes that a reader maps a segment, once and only where something is pinned for it. False if its ticket was
+    /// revoked: then it is given none, which is not its fault.
+    pub(super) fn map(&self, ReaderId(id): ReaderId, segment: u64) -> Result<bool, Misbehaved> {
         let mut book = self.book.lock();
         let reader = book.readers.get_mut(&id).ok_or(Misbehaved)?;
+        if matches!(reader.door, Door::Closed) {
+            return Ok(false);
+        }
         let pinned = reader.pins.keys().any(|&(at, _)| at == segment);
         match pinned && reader.mapped.insert(segment) {
-            true => Ok(()),
+            true => Ok(true),
             false => Err(Misbehaved),
         }
     }

@@ -9,7 +9,9 @@
 //! - **M1** Each byte of a segment belongs to at most one [`Space`], which is neither copied nor made from numbers. So
 //!   whoever has a `&[u8]` of it holds a borrow of that space, and nobody can write there meanwhile.
 //! - **M2** A segment is sealed before its descriptor can be had: from then on the kernel lets nobody write it, map it
-//!   writable or change its length, except through the mapping that exists already.
+//!   writable or change its length, except through the mapping that exists already. Before, for microseconds, a process
+//!   of the same user could open it through `/proc`, as it could write this process's memory with `ptrace`: the kernel
+//!   guards against mistakes of readers, not against a hostile process of the same user.
 //! - **M3** A segment stays mapped for as long as there is a space of it.
 #![allow(unsafe_code)]
 

@@ -77,6 +77,22 @@ async fn a_full_store_says_what_holds_its_memory() {
     assert!(refused.to_string().starts_with(text), "{refused}");
 }
 
+#[tokio::test]
+async fn what_stores_give_goes_to_any_thread_and_into_bytes() {
+    fn any_thread<T: Send + 'static>(_: T) {}
+    fn owner<T: AsRef<[u8]> + Send + Sync + 'static>() {}
+    owner::<mobula::store::Stored>();
+    owner::<mobula::store::Foreign>();
+    let store = store(MIB);
+    let kept = store.keep(store.copy_in(b"shark").unwrap());
+    any_thread(async move { (kept.get().await.is_ok(), store.create(5, std::time::Duration::ZERO).await.is_ok()) });
+    any_thread(async {
+        let ticket = mobula::store::Ticket::from_bytes([0; 32]);
+        let attached = mobula::store::Attached::connect(std::path::Path::new(""), &ticket).await?;
+        attached.view(Location::default()).await
+    });
+}
+
 #[test]
 fn a_store_outside_of_a_runtime_is_an_error() {
     let refused = Store::new(StoreConfig { capacity: MIB, folder: None }).unwrap_err();

@@ -210,7 +210,7 @@ impl Conversation {
                     }
                     let whole = filled / FRAME * FRAME;
                     for frame in buffer[..whole].as_chunks().0 {
-                        if let Err(end) = self.heed(frame, retired.is_some()).await {
+                        if let Err(end) = self.heed(frame).await {
                             return end;
                         }
                     }
@@ -227,7 +227,7 @@ impl Conversation {
     }
 
     /// Does what a message asks for.
-    async fn heed(&self, frame: &[u8; FRAME], allowed: bool) -> Result<(), End> {
+    async fn heed(&self, frame: &[u8; FRAME]) -> Result<(), End> {
         let shared = self.shared.upgrade().ok_or(End::StoreGone)?;
         match ToOwner::decode(frame).map_err(|_| End::Misbehaved)? {
             ToOwner::Unpin { segment, offset } => drop(shared.readers.unpin(self.reader, (segment, offset))?),
@@ -236,15 +236,14 @@ impl Conversation {
                 shared.state.lock().table.unmap(segment);
                 shared.settle();
             }
-            ToOwner::Ask { segment } if allowed => {
-                shared.readers.map(self.reader, segment)?;
-                let mapped = shared.state.lock().table.map(segment).ok_or(End::Misbehaved)?;
-                drop(shared);
-                let message = ToReader::Segment { segment, length: mapped.length() as u64 };
-                self.say(message, Some(&mapped)).await;
+            ToOwner::Ask { segment } => {
+                if shared.readers.map(self.reader, segment)? {
+                    let mapped = shared.state.lock().table.map(segment).ok_or(End::Misbehaved)?;
+                    drop(shared);
+                    let message = ToReader::Segment { segment, length: mapped.length() as u64 };
+                    self.say(message, Some(&mapped)).await;
+                }
             }
-            // It asked before it knew.
-            ToOwner::Ask { .. } => {}
         }
         Ok(())
     }
