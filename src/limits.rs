@@ -227,6 +227,9 @@ pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
 pub const TOMBSTONES: usize = 65_536;
 /// Requests to the head a node may have unanswered; its callers wait beyond. The head remembers as many answers a node.
 pub const REQUESTS: usize = 4_096;
+/// How many of those may be questions, which may wait at the head for what others report to be free: reports never stand
+/// behind them.
+pub const QUESTIONS: usize = REQUESTS / 4 * 3;
 /// Changes of membership the head remembers: a node further behind gets the whole list.
 pub const MEMBER_CHANGES: usize = 8_192;
 /// Changes of membership are told at most this often (ends of lives at once): 4,096 nodes that join together would else

@@ -628,7 +628,7 @@ pub mod tasks {
 
 #[tokio::test]
 async fn tasks_keep_their_names_attributes_and_patterns() {
-    let cluster = Cluster::local().await.expect("a cluster");
+    let cluster = Cluster::local().resource("memory", 1_000.0).await.expect("a cluster");
     assert_eq!(tasks::square::submit(&cluster, 3).await, Ok(9));
     assert_eq!(tasks::add::submit(&cluster, (1, 2), 3, 4, [5, 6], None).await, Ok(12));
     assert_eq!(tasks::within(&cluster).await, Ok(1));
