@@ -4,6 +4,7 @@
 //! node id      = SHA-256 of the node's static Noise public key, 32 bytes: the id dialled is the id proved
 //! life         = one life of a node, given by the head at Join (PROTOCOLS §2)
 //! actor id     = life of its spawner . serial within that life
+//! object id    = life of its owner . serial within that life
 //! incarnation  = placement . restart
 //! ```
 
@@ -113,6 +114,21 @@ pub struct GroupId {
 }
 
 impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.life, self.serial)
+    }
+}
+
+/// An object's identity, made by its owner: unique in the cluster without asking anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// The owner's life.
+    pub life: Life,
+    /// Counts the objects of this life.
+    pub serial: u64,
+}
+
+impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.life, self.serial)
     }

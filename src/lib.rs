@@ -31,6 +31,7 @@
 //! | to | there is |
 //! |---|---|
 //! | make a struct an actor | [`#[actor]`](macro@actor) on it and [`#[methods]`](macro@methods) on its `impl`; [`ActorContext`] as a parameter |
+//! | make a function a task | [`#[task]`](macro@task) on it gives it `submit` and `call`; [`TaskContext`] as a parameter |
 //! | spawn actors | the generated `spawn`, which gives a [`Spawn`]: options, then `.await` |
 //! | call them | the generated handle, whose methods give a [`Call`] or a [`StreamCall`]; arguments are [`IntoArg`] |
 //! | stop, kill and watch them | the trait [`Handle`], which every handle has |
@@ -77,6 +78,8 @@ pub mod macro_support;
 pub mod net;
 #[doc(hidden)]
 pub mod node;
+#[doc(hidden)]
+pub mod object;
 pub mod prelude;
 #[doc(hidden)]
 pub mod schedule;
@@ -84,9 +87,13 @@ pub mod schedule;
 #[doc(hidden)]
 pub mod simulation;
 #[doc(hidden)]
+pub mod store;
+#[doc(hidden)]
+pub mod task;
+#[doc(hidden)]
 pub mod wire;
 
-pub use actor::args::{Arg, IntoArg, Param};
+pub use actor::args::{Arg, IntoArg};
 pub use actor::call::{Call, StreamCall, Tell, TryTellError};
 pub use actor::context::{ActorContext, Timer};
 pub use actor::dispatch::Actor;
@@ -100,11 +107,19 @@ pub use cluster::config::{ClusterBuilder, StartError};
 pub use cluster::depart::Departed;
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
-pub use cluster::spawn::{InvalidOption, Spawn, SpawnError};
+pub use cluster::needed::InvalidOption;
+pub use cluster::objects::SharedObjects;
+pub use cluster::spawn::{Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
+pub use cluster::tasks::TaskCall;
 pub use directory::request::ActorState;
-pub use mobula_macros::{actor, main, methods};
+pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
+pub use object::error::GetError;
+pub use object::get::{AsSettled, Get, GetView};
+pub use object::param::{Object, Param, SharedSlice, View};
+pub use object::reference::ObjectRef;
+pub use task::context::TaskContext;
 
 /// Every error that the public face gives, and what they are made of.
 ///
@@ -119,7 +134,8 @@ pub mod error {
     pub use crate::cluster::config::StartError;
     pub use crate::cluster::depart::Departed;
     pub use crate::cluster::lookup::LookupError;
-    pub use crate::cluster::spawn::{InvalidOption, SpawnError};
+    pub use crate::cluster::needed::InvalidOption;
+    pub use crate::cluster::spawn::SpawnError;
     pub use crate::directory::AskError;
     pub use crate::directory::request::{
         Asked, Failure as Unmade, FullName, Gone, Invalid as InvalidSpawn, JoinError, LifeEnd, LookupError as NotFound,

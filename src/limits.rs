@@ -16,12 +16,19 @@ pub const CELL_BUDGET: usize = 128;
 /// waits for its next turn) fits, or else a busy actor would allocate anew in each of its turns.
 pub const MAILBOX_KEPT: usize = 256;
 
+/// Calls and tasks that one node has submitted and that are not settled; a further one fails at once.
+pub const SUBMITTED: usize = 4_000_000;
+
 /// Actors one node hosts: about 10 GB of idle ones.
 pub const HOSTED_ACTORS: usize = 10_000_000;
 
 // ---- messages ----
 /// A body up to this size travels inside its packet; a larger one is an object.
 pub const BODY_INLINE: usize = 64 << 10;
+/// Bytes of an object that one answer brings; a header stands before them.
+pub const OBJECT_PIECE: usize = BODY_INLINE - (1 << 10);
+/// Pieces of one object that are under way at once: the least window of a link.
+pub const OBJECT_PIECES: usize = 16;
 /// How deeply a body may nest: rmp-serde's own default of 1,024 overflows small stacks.
 pub const BODY_DEPTH: usize = 64;
 /// References and handles one message may carry.
@@ -40,6 +47,40 @@ pub const RESOURCES: usize = 64;
 pub const RETRIES: u32 = 1 << 16;
 /// The longest name of an actor, type, method, namespace, resource or label, in bytes.
 pub const NAME_BYTES: usize = 256;
+
+// ---- the store (PROTOCOLS §4) ----
+/// Objects from this size on have segments of their own: recycling one costs nothing beside writing it.
+pub const OWN_SEGMENT: usize = 4 << 20;
+/// The segments that smaller objects share: one costs 19 µs and a descriptor, and goes back to the system as a whole.
+pub const SHARED_SEGMENT: usize = 32 << 20;
+/// A shared segment is at most this part of its store, so that a small store, too, has several.
+pub const SHARED_SEGMENT_PART: usize = 16;
+/// How long a free segment stays: writing warm pages is seven times as fast as writing fresh ones.
+pub const WARM: Duration = Duration::from_secs(30);
+/// Free segments are at most this part of their store: the others' memory is better used by others.
+pub const WARM_PART: usize = 4;
+/// How often the store looks for segments that stayed long enough, while it has any.
+pub const WARM_LOOK: Duration = Duration::from_secs(5);
+/// Creations that may wait for room at once.
+pub const STORE_LINE: usize = 65_536;
+/// How long what brings a spilled object back waits for room.
+pub const RESTORE_WAIT: Duration = Duration::from_secs(60);
+/// The part of its capacity beyond which a store spills although nobody waits, so that few ever have to.
+pub const SPILL_FROM: f64 = 0.8;
+/// Objects that are written to disk at once: one write at a time seldom keeps a disk busy, and many only share it.
+pub const SPILLS: usize = 2;
+/// The pause after a spill that failed: a full disk seldom empties sooner.
+pub const SPILL_PAUSE: Duration = Duration::from_secs(5);
+/// Folders of dead stores that one start removes.
+pub const SPILL_SWEPT: usize = 64;
+/// Processes that may read one store: as many as may connect to a node.
+pub const STORE_READERS: usize = 4_096;
+/// How long a reader may take to present its ticket; it can hold no pin yet.
+pub const STORE_GREETING: Duration = Duration::from_secs(3);
+/// Readers that may be about to present their tickets.
+pub const STORE_GREETINGS: usize = 64;
+/// Bytes that are read at once from a reader, or from an owner: hundreds of messages.
+pub const STORE_READ: usize = 8 << 10;
 
 // ---- links (PROTOCOLS §1) ----
 /// Bytes of work a sender may have unacknowledged; the receiver may raise it.
@@ -153,6 +194,14 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
+// ---- references (PROTOCOLS §3) ----
+/// How long a life that ended stays counted: claims of those that it had sent references on to arrive first.
+pub const REFS_GRACE: Duration = Duration::from_secs(2);
+/// Counts one packet has when this node makes it: of 36 bytes each at most, so that it fits.
+pub const COUNTS: usize = 4 << 10;
+/// Things that one packet's counts may name together: a run of them takes few bytes, and time for each thing.
+pub const COUNTED_THINGS: u64 = MESSAGE_REFS as u64;
+
 // ---- cycles of waits (PROTOCOLS §5) ----
 /// A wait sends its first probe after this.
 pub const PROBE_FIRST: Duration = Duration::from_millis(100);
@@ -224,6 +273,9 @@ pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
 pub const TOMBSTONES: usize = 65_536;
 /// Requests to the head a node may have unanswered; its callers wait beyond. The head remembers as many answers a node.
 pub const REQUESTS: usize = 4_096;
+/// How many of those may be questions, which may wait at the head for what others report to be free: reports never stand
+/// behind them.
+pub const QUESTIONS: usize = REQUESTS / 4 * 3;
 /// Changes of membership the head remembers: a node further behind gets the whole list.
 pub const MEMBER_CHANGES: usize = 8_192;
 /// Changes of membership are told at most this often (ends of lives at once): 4,096 nodes that join together would else
@@ -263,6 +315,7 @@ const _: () = assert!(BYTES_BEFORE_HANDSHAKE > FRAME_BEFORE_HANDSHAKE, "the guar
 const _: () = assert!(BATCH_BYTES < FRAME_AFTER_HANDSHAKE, "a sealed batch passes the guard");
 const _: () = assert!(BODY_INLINE < PACKET_BYTES, "a body fits into a packet, and a packet into a batch");
 const _: () = assert!(PACKET_BYTES < WORK_WINDOW && PACKET_BYTES < SETTLE_WINDOW, "an empty window takes any packet");
+const _: () = assert!(COUNTS * 36 < PACKET_BYTES && COUNTS <= MESSAGE_REFS, "a packet of counts fits, and is read");
 const _: () = assert!(FENCE_AT < EXIT_AT && EXIT_AT < 1.0, "a node fences, then exits, before its lease ends");
 /// Waits one probe goes along within a node: a wider one costs more than the cycle that it might find.
 pub const PROBE_WAITS: usize = 4_096;

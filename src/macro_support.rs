@@ -1,6 +1,7 @@
 //! What only generated code names. Nothing here is part of the stable face.
 
 pub use crate::__take as take;
+pub use crate::actor::args::{Arguments, Unresolved, by_value};
 pub use crate::actor::cell::{Cell, drive_exclusive, drive_shared};
 pub use crate::actor::dispatch::{
     Code, Constructor, ConstructorEntry, GroupLimit, Method, MethodEntry, Methods, OnCancel, Ran, TypeName,
@@ -10,7 +11,10 @@ pub use crate::actor::registry::Registration;
 pub use crate::actor::reply::{Streamed, assert_reply};
 pub use crate::cluster::main::{Main, run_main};
 pub use crate::cluster::spawn::constructed;
+pub use crate::cluster::tasks::task;
 pub use crate::node::worker::WorkerEntry;
+pub use crate::task::registry::TaskRegistration;
+pub use crate::task::spec::{Code as TaskCode, Defaults, Task};
 pub use futures_util::future::BoxFuture;
 pub use inventory;
 pub use serde;
@@ -44,7 +48,7 @@ pub fn send_future<F: Future + Send>(future: F) -> impl Future<Output = F::Outpu
 #[diagnostic::on_unimplemented(
     message = "this return type is called `Result`, but `{Self}` is not `std::result::Result`",
     label = "not `std::result::Result`",
-    note = "rename it, or write `#[method(plain)]`"
+    note = "rename it, or write `#[method(plain)]` or `#[task(plain)]`"
 )]
 pub trait Fallible {
     /// What it succeeds with.

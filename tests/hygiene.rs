@@ -29,8 +29,10 @@
 )]
 #![forbid(unsafe_code)]
 
-use mobula::macro_support::{Methods, Registration, inventory};
-use mobula::{Actor, ActorContext, CallError, Cluster, Handle, Message, actor, methods};
+use mobula::macro_support::{Methods, Registration, TaskRegistration, inventory};
+use mobula::{
+    Actor, ActorContext, CallError, Cluster, GetError, Handle, Message, ObjectRef, TaskContext, actor, methods, task,
+};
 
 /// An actor in a module of its own, whose methods stand in another.
 mod room {
@@ -125,6 +127,22 @@ mod hostile {
             ::core::result::Result::Ok(self.cargo + deserializer)
         }
     }
+
+    #[::mobula::task]
+    pub(super) fn load(cluster: u8, argument0: u8, context: u8, m: u8, message: u8, visit: u8) -> u8 {
+        cluster + argument0 + context + m + message + visit
+    }
+
+    #[::mobula::task(cpus = 0.5)]
+    pub(super) async fn submit(call: u8, _: &::mobula::TaskContext) -> ::core::result::Result<u8, ::mobula::Failure> {
+        ::core::result::Result::Ok(call)
+    }
+
+    /// Named as what it is taken by is.
+    #[::mobula::task]
+    pub(super) fn take<Item: ::mobula::Message>(take: Item) -> Item {
+        take
+    }
 }
 
 #[tokio::test]
@@ -133,6 +151,10 @@ async fn no_name_of_the_users_means_something_else() {
     let ship = hostile::Ship::spawn(&cluster, 1, 2).await.expect("spawned");
     assert_eq!(ship.load(1, 1, 1, 1).await, Ok(7));
     assert_eq!(ship.sail(1).await, Ok(8));
+    assert_eq!(hostile::load::submit(&cluster, 1, 2, 3, 4, 5, 6).await, Ok(21));
+    assert_eq!(hostile::submit::submit(&cluster, 1).await, Ok(1));
+    assert_eq!(hostile::take::call(&cluster, 1_u8).await, Ok(1));
+    assert_eq!(hostile::load(1, 2, 3, 4, 5, 6) + hostile::take(1), 22);
 }
 
 macro_rules! made_by_a_macro {
@@ -495,4 +517,163 @@ async fn fragments_and_aliases_are_seen_through() {
     assert_eq!(fragments.unit().await, Ok(()));
     assert_eq!(fragments.alias().await, Ok(1));
     assert_eq!(fragments.path().await, Err(CallError::App("always".to_owned())));
+}
+
+/// Tasks with names, visibilities and parameters of every kind.
+pub mod tasks {
+    #![allow(clippy::unnecessary_wraps, clippy::trivially_copy_pass_by_ref, clippy::no_effect_underscore_binding)]
+
+    use super::{Message, TaskContext, task};
+
+    /// Is no task.
+    #[derive(Debug)]
+    pub struct Square;
+    /// Is no task.
+    pub trait Add {}
+
+    #[task]
+    pub(crate) const fn square(x: u64) -> u64 {
+        x * x
+    }
+
+    /// Takes patterns.
+    #[task(name = "math::add", retries = 3, cpus = 0.25, gpus = 0, memory = 1_000, priority = -2)]
+    #[must_use]
+    pub fn add((one, two): (u8, u8), mut by: u8, _: u8, [first, ..]: [u8; 2], _unused: Option<u8>) -> u8 {
+        by += 1;
+        one + two + by + first
+    }
+
+    #[task]
+    fn private() -> u8 {
+        1
+    }
+
+    pub(super) async fn within(cluster: &mobula::Cluster) -> Result<u8, mobula::GetError> {
+        private::submit(cluster).await
+    }
+
+    #[task]
+    pub(super) fn r#match(r#fn: u8, r#type: &str) -> String {
+        r#type.repeat(usize::from(r#fn))
+    }
+
+    /// Is here.
+    #[task]
+    #[cfg(all())]
+    pub(super) fn cut(here: u8) -> u8 {
+        here
+    }
+
+    /// Is not.
+    #[task]
+    #[cfg(any())]
+    pub(super) fn cut(gone: Gone) -> Gone {
+        gone
+    }
+
+    /// Nobody should submit it any more.
+    #[task]
+    #[deprecated = "use `square`"]
+    #[must_use]
+    #[cfg_attr(all(), cfg(all()), expect(clippy::too_many_arguments))]
+    pub fn old(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> u8 {
+        a + b + c + d + e + f + g + h
+    }
+
+    mod results {
+        pub(super) type Result = core::result::Result<u64, String>;
+    }
+
+    /// What is called a result is one.
+    #[task]
+    pub(super) async fn aliased(context: &TaskContext) -> results::Result {
+        tokio::task::yield_now().await;
+        Ok(u64::from(context.attempt()))
+    }
+
+    /// Except where it is not.
+    #[task(plain)]
+    #[allow(unused_qualifications)]
+    pub(super) fn plain() -> core::result::Result<u8, u8> {
+        Ok(1)
+    }
+
+    /// Of whatever can be summed.
+    #[task]
+    pub(super) fn sum<T, const N: usize>(items: [T; N], _: &TaskContext, more: &T) -> T
+    where
+        T: Message + Copy + core::ops::Add<Output = T>,
+        [T; N]: Message,
+    {
+        items.into_iter().fold(*more, |one, other| one + other)
+    }
+
+    macro_rules! by_type {
+        ($(#[$attribute:meta])* $vis:vis fn $name:ident($by:pat, $of:ty, $text:ty, $cpus:literal) -> $reply:ty { $body:expr }) => {
+            #[task(cpus = $cpus)]
+            $(#[$attribute])*
+            $vis fn $name($by: $of, text: &$text, _: &mobula::TaskContext) -> $reply {
+                assert_eq!(text, "text");
+                $body
+            }
+        };
+    }
+
+    by_type!(
+        /// Made by a macro.
+        pub(in super) fn made(_by, u8, str, 2) -> Vec<u8> { vec![1] }
+    );
+}
+
+#[tokio::test]
+async fn tasks_keep_their_names_attributes_and_patterns() {
+    let cluster = Cluster::local().resource("memory", 1_000.0).await.expect("a cluster");
+    assert_eq!(tasks::square::submit(&cluster, 3).await, Ok(9));
+    assert_eq!(tasks::add::submit(&cluster, (1, 2), 3, 4, [5, 6], None).await, Ok(12));
+    assert_eq!(tasks::within(&cluster).await, Ok(1));
+    assert_eq!(tasks::r#match::submit(&cluster, 2, "two").await.expect("run"), "twotwo");
+    assert_eq!(tasks::cut::submit(&cluster, 1).await, Ok(1));
+    #[allow(deprecated)]
+    let old = tasks::old::submit(&cluster, 1, 1, 1, 1, 1, 1, 1, 1);
+    assert_eq!(old.await, Ok(8));
+    assert_eq!(tasks::aliased::submit(&cluster).await, Ok(1));
+    assert_eq!(tasks::plain::submit(&cluster).await, Ok(Ok(1)));
+    assert_eq!(tasks::sum::submit::<u8, 2>(&cluster, [1, 2], 3).await, Ok(6));
+    assert_eq!(tasks::made::submit(&cluster, 1, "text").await, Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn a_task_may_be_local_to_a_function() {
+    type Alias = u8;
+    #[task]
+    fn local(by: Alias) -> Result<Alias, String> {
+        by.checked_sub(1).ok_or_else(|| "none".to_owned())
+    }
+    let cluster = Cluster::local().await.expect("a cluster");
+    let result: ObjectRef<u8, String> = local::submit(&cluster, 0);
+    assert_eq!(result.await, Err(GetError::App("none".to_owned())));
+    assert_eq!(local(1), Ok(0));
+}
+
+#[test]
+fn concrete_tasks_register_themselves_by_their_stable_names() {
+    let registered = inventory::iter::<TaskRegistration>.into_iter();
+    let mut registered: Vec<String> = registered.map(|task| format!("{task:?}")).collect();
+    registered.sort();
+    let expected = [
+        "TaskRegistration(hygiene::aliased() -> results::Result)",
+        "TaskRegistration(hygiene::cut(u8) -> u8)",
+        "TaskRegistration(hygiene::load(u8, u8, u8, u8, u8, u8) -> u8)",
+        "TaskRegistration(hygiene::local(Alias) -> Result<Alias, String>)",
+        "TaskRegistration(hygiene::made(u8, &str) -> Vec<u8>)",
+        "TaskRegistration(hygiene::match(u8, &str) -> String)",
+        "TaskRegistration(hygiene::old(u8, u8, u8, u8, u8, u8, u8, u8) -> u8)",
+        "TaskRegistration(hygiene::plain() -> core::result::Result<u8, u8>)",
+        "TaskRegistration(hygiene::private() -> u8)",
+        "TaskRegistration(hygiene::square(u64) -> u64)",
+        "TaskRegistration(hygiene::submit(u8) -> ::core::result::Result<u8, ::mobula::Failure>)",
+        "TaskRegistration(math::add((u8, u8), u8, u8, [u8; 2], Option<u8>) -> u8)",
+    ];
+    assert_eq!(registered, expected);
 }

@@ -128,7 +128,8 @@ async fn tells_of_two_nodes_stay_in_order_and_fill_no_more_than_a_mailbox() {
     bounded(all).await;
     assert_eq!(bounded(clerk.out_of_order(COUNT)).await, Ok(None));
     let most = bounded(clerk.most_waiting()).await.unwrap();
-    assert!(most <= 2 * mobula::limits::MAILBOX_CAPACITY, "the credit of two streams: {most}");
+    // The credit of two streams; what the cell took last counts until it takes more.
+    assert!(most <= 2 * mobula::limits::MAILBOX_CAPACITY + mobula::limits::MAILBOX_BATCH, "{most}");
     let grown = resident(host).saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes for {} bytes of notes", 2 * COUNT * 8);
     ends_without_a_trace(cluster).await;

@@ -20,8 +20,8 @@ const LIBRARY: Layout = Layout {
         &["store"],
         &["schedule"],
         &["directory"],
-        &["actor"],
         &["object"],
+        &["actor"],
         &["task"],
         &["node"],
         &["error"],
@@ -63,7 +63,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         word: "unsafe",
-        owners: &[],
+        owners: &["src/store/segment"],
         within: &["src/", "macros/src/", "tests/", "benches/", "examples/"],
         fix: "find a safe way; rustix has safe calls for most of what the system offers",
     },

@@ -15,6 +15,7 @@ mod cores;
 mod local;
 mod measure;
 mod remote;
+mod work;
 
 use anyhow::{Context, bail, ensure};
 use measure::{Effort, Group};
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 
 /// Every group, in the order of the table.
 fn groups() -> Vec<Group> {
-    local::groups().into_iter().chain(remote::groups()).collect()
+    local::groups().into_iter().chain(remote::groups()).chain(work::groups()).collect()
 }
 
 struct Options {

@@ -19,11 +19,11 @@ const BODY: usize = 100;
 const BURST: u64 = 1_000;
 /// Actors that are created at a time.
 const BATCH: usize = 100;
-const TIME: Duration = Duration::from_secs(3);
+pub const TIME: Duration = Duration::from_secs(3);
 
 /// What joins the processes.
 #[derive(Clone, Copy)]
-enum Way {
+pub enum Way {
     Ipc,
     Tcp,
 }
@@ -76,11 +76,11 @@ impl Peer {
     }
 }
 
-fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-async fn cluster(way: Way, workers: usize) -> anyhow::Result<Cluster> {
+pub async fn cluster(way: Way, workers: usize) -> anyhow::Result<Cluster> {
     let local = Cluster::local().workers(workers);
     Ok(match way {
         Way::Ipc => local.await?,

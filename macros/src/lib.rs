@@ -47,6 +47,28 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
     parse::methods(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::methods).into()
 }
 
+/// Makes a function a task: `square::submit(&cluster, 2)` runs it in the cluster, and `square(2)` is still a plain call.
+///
+/// - `square::submit(&cluster, ..)` gives an `ObjectRef` to the result at once. `square::call(&cluster, ..)` gives a
+///   `TaskCall`: options first, then `.submit()`, or `.await` for the result itself.
+/// - An argument is a value or an `ObjectRef` to one: the task runs once all of them are there.
+/// - A synchronous function runs on the compute pool, an `async` one on the runtime.
+/// - A parameter of type `&TaskContext` is filled in, by whom it runs. `&str`, `&[T]` and `&T` parameters borrow from the
+///   arguments.
+/// - `Result<T, E>` arrives with one `?`.
+/// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`.
+///
+/// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1` and `memory = 1_000_000` are what a run takes of its node,
+/// `retries = 3` bounds further attempts, of those that wait the highest `priority = 5` comes first. `name = ".."` gives
+/// the task a stable name of its own; without, its name is the crate's and the function's. `plain` says that a type
+/// called `Result` is no `std::result::Result`.
+///
+/// The function gets a type of the same name beside it, which holds `submit` and `call` and has no values.
+#[proc_macro_attribute]
+pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    parse::task(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::task).into()
+}
+
 /// Makes `async fn main(cluster: Cluster)` the program's `main`.
 ///
 /// The environment says what the process is:

@@ -15,12 +15,12 @@ pub(crate) struct Actor {
     pub(crate) handle: Ident,
 }
 
-/// Where an actor type's stable name comes from.
+/// Where the stable name of an actor type or a task comes from.
 #[derive(Debug, PartialEq)]
 pub(crate) enum TypeName {
-    /// The struct's identifier, within its crate.
+    /// The struct's or function's identifier, within its crate.
     InCrate(String),
-    /// `#[actor(name = "..")]`: the whole name.
+    /// `#[actor(name = "..")]`, `#[task(name = "..")]`: the whole name.
     Given(String),
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Group {
     pub(crate) limit: u32,
 }
 
-/// What every function that a handle or an actor type gets a door to has in common.
+/// What every function has in common that a handle, an actor type or a task's type gets a door to.
 pub(crate) struct Function {
     pub(crate) ident: Ident,
     /// What the message is called on the wire.
@@ -97,7 +97,7 @@ pub(crate) enum Call {
 
 /// One parameter.
 pub(crate) enum Input {
-    /// `&mut ActorContext<Self>`.
+    /// `&mut ActorContext<Self>`, or a task's `&TaskContext`.
     Context,
     Argument(Argument),
 }
@@ -187,6 +187,30 @@ pub(crate) struct OnStop {
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) call: Call,
     pub(crate) inputs: Vec<Input>,
+}
+
+/// A function that is a task.
+pub(crate) struct Task {
+    /// As the user wrote it.
+    pub(crate) item: ItemFn,
+    pub(crate) name: TypeName,
+    pub(crate) function: Function,
+    /// Of types and constants; one that has none registers by itself.
+    pub(crate) generics: Generics,
+    /// A value, or the success of an alias.
+    pub(crate) reply: Reply,
+    pub(crate) error: Fault,
+    pub(crate) defaults: Defaults,
+}
+
+/// What the attribute says of each run, as far as it does.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Defaults {
+    pub(crate) cpus: Option<f64>,
+    pub(crate) gpus: Option<f64>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) priority: Option<i32>,
 }
 
 /// The function behind `#[mobula::main]`.

@@ -1,7 +1,11 @@
 //! Expansions, whole, and what is refused, many mistakes at once. That expansions compile and run is the root crate's to
 //! test, and that errors stand where they belong, `tests/ui`.
 
-use crate::{expand, parse};
+use crate::{
+    expand,
+    model::{Defaults, TypeName},
+    parse,
+};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -74,6 +78,33 @@ fn a_generic_actor_registers_nothing_by_itself_and_its_messages_carry_its_parame
 }
 
 #[test]
+fn a_task_gets_a_type_beside_its_function() {
+    let item = quote! {
+        /// Squares.
+        #[deprecated]
+        #[cfg(unix)]
+        pub fn square(x: u64) -> u64 {
+            x * x
+        }
+    };
+    insta::assert_snapshot!(pretty(expand::task(parse::task(quote!(), item).unwrap())));
+}
+
+#[test]
+fn a_generic_task_registers_nothing_by_itself_and_its_doors_take_its_parameters() {
+    let item = quote! {
+        async fn mean<T: Pod, const N: usize>(ctx: &TaskContext, of: &[T], scale: [f32; N]) -> Result<f64, Empty>
+        where
+            T: Into<f64>,
+        {
+            todo!()
+        }
+    };
+    let options = quote!(retries = 3, cpus = 0.5, gpus = 1, memory = 1_000_000, priority = -5, name = "stats::mean");
+    insta::assert_snapshot!(pretty(expand::task(parse::task(options, item).unwrap())));
+}
+
+#[test]
 fn main_is_wrapped() {
     let item = quote! {
         /// Runs.
@@ -115,6 +146,42 @@ fn a_signature_says_what_travels_however_it_is_written() {
         ]
     );
     assert_eq!(methods.constructors[0].function.signature, "(&str) -> Result<Self, Failure>");
+}
+
+#[test]
+fn a_task_has_a_signature_and_options_like_a_method() {
+    let item = quote! {
+        fn look(text: &str, (at, _): (u64, [T; 4]), ctx: &TaskContext, of: & [ f32 ]) -> io::Result<Vec< u8 >> {}
+    };
+    let task = parse::task(quote!(cpus = 2, priority = 1, memory = 4096), item).unwrap();
+    assert_eq!(task.function.signature, "(&str, (u64, [T; 4]), &[f32]) -> io::Result<Vec<u8>>");
+    assert_eq!(task.name, TypeName::InCrate("look".to_owned()));
+    let defaults = Defaults { cpus: Some(2.0), priority: Some(1), memory: Some(4096), ..Defaults::default() };
+    assert_eq!(task.defaults, defaults);
+}
+
+#[test]
+fn as_many_mistakes_are_told_of_a_task_as_there_are() {
+    let item = quote! {
+        extern "C" fn change<'a>(self, total: &mut u64, ctx: &mut ActorContext<Self>, item: impl Sized) -> impl Stream<Item = u64> {}
+    };
+    let refusal = parse::task(quote!(cpus = -1, retry = 3), item).err();
+    let refused = refusal.map(|refusal| refusal.messages()).unwrap_or_default();
+    let told = [
+        "this option takes 0, or a number from 0.0001 to 2^50: `cpus = 0.5`",
+        "unknown option: there is `cpus = 0.5`",
+        "a task is a function of its own",
+        "a task gives one result",
+        "a task is no foreign call",
+        "a task is lent its arguments",
+        "a task cannot change what its caller holds: take `u64`",
+        "take the context as `&TaskContext`",
+        "the caller must know this type",
+    ];
+    assert_eq!(refused.len(), told.len(), "{refused:#?}");
+    for (refused, told) in refused.iter().zip(told) {
+        assert!(refused.starts_with(told), "{refused}");
+    }
 }
 
 #[test]
@@ -186,6 +253,7 @@ fn no_tokens_are_too_strange_to_be_refused() {
         assert!(parse::actor(quote!(), tokens.clone()).is_err() || source.contains("struct X"), "{source}");
         assert!(parse::methods(quote!(), tokens.clone()).is_err(), "{source}");
         assert!(parse::main(quote!(), tokens.clone()).is_err(), "{source}");
+        assert!(parse::task(quote!(), tokens.clone()).is_err(), "{source}");
         assert!(parse::methods(tokens.clone(), quote!(impl X {})).is_err(), "{source}");
     }
 }

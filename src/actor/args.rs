@@ -1,140 +1,173 @@
-//! Arguments: what a handle's method takes, and how it becomes what the actor's method gets.
+//! Arguments: what a handle's method or a task takes, and how it becomes what the method or function gets.
 //!
-//! A parameter of type `T` (or `&T`, `&str`, `&[P]`) accepts `impl IntoArg<T>`. On the way it is an [`Arg<T>`]; the
-//! generated code lends it to a borrowing parameter, or takes the value out of it.
+//! A parameter of type `T` (or `&T`, `&str`, `&[P]`) accepts `impl IntoArg<T>`: a value, or a reference to an object. On the
+//! way it is an [`Arg<T>`]; a reference has become a view of its value before the method runs. The generated code lends it
+//! to a borrowing parameter, or takes the value out of it.
 
-use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::error::Never;
 use super::handle::Handle;
+use crate::id::ObjectId;
+use crate::object::entry::Entry;
+use crate::object::error::GetError;
+use crate::object::get::shared;
+use crate::object::param::{Param, View};
+use crate::object::reference::ObjectRef;
 
-/// What a parameter may be: any serializable owned type, `str`, or a slice of plain data.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a parameter of a message",
-    label = "needs `Serialize + Deserialize`, or to be `str` or a slice of plain data",
-    note = "derive both on it, or take it by another type"
-)]
-pub trait Param: Send + 'static {
-    /// What owns such a value on its way.
-    type Owned: Borrow<Self> + Send + 'static;
-    /// Writes the value.
-    ///
-    /// # Errors
-    /// What the serializer errs with.
-    fn encode<S: Serializer>(this: &Self, to: S) -> Result<S::Ok, S::Error>;
-    /// Reads a value.
-    ///
-    /// # Errors
-    /// What the deserializer errs with.
-    fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Owned, D::Error>;
+/// One argument of a message.
+pub struct Arg<T: ?Sized + Param>(State<T>);
+
+enum State<T: ?Sized + Param> {
+    Value(T::Owned),
+    /// Of an object.
+    View(View<T>),
+    /// To an object, of which a view takes its place before the method runs.
+    Reference(ObjectRef<T>),
 }
 
-// Else the compiler speaks of serde's traits, once for each, instead of what `Param` says.
-#[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> Param for T {
-    type Owned = T;
-    fn encode<S: Serializer>(this: &T, to: S) -> Result<S::Ok, S::Error> {
-        this.serialize(to)
-    }
-    fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-        T::deserialize(from)
-    }
-}
-
-impl Param for str {
-    type Owned = String;
-    fn encode<S: Serializer>(this: &str, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(this)
-    }
-    fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-        String::deserialize(from)
-    }
-}
-
-/// Travels as its bytes, in the sender's byte order; little-endian is the only one that Mobula builds for.
-impl<P: bytemuck::Pod + Send> Param for [P] {
-    type Owned = Vec<P>;
-    fn encode<S: Serializer>(this: &[P], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytemuck::cast_slice(this))
-    }
-    fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<P>, D::Error> {
-        from.deserialize_bytes(PlainData(PhantomData))
-    }
-}
-
-#[cfg(target_endian = "big")]
-compile_error!("slices of plain data travel in little-endian byte order");
-
-struct PlainData<P>(PhantomData<P>);
-
-impl<P: bytemuck::Pod> Visitor<'_> for PlainData<P> {
-    type Value = Vec<P>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bytes of a slice of {}", std::any::type_name::<P>())
-    }
-    /// Copies: the message's bytes may be aligned otherwise.
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Vec<P>, E> {
-        match size_of::<P>() {
-            0 => Err(E::custom("a slice of a type without a size cannot travel")),
-            size if !bytes.len().is_multiple_of(size) => {
-                Err(E::custom(format_args!("{} bytes are no whole number of items of {size}", bytes.len())))
-            }
-            size => Ok(bytes.chunks_exact(size).map(bytemuck::pod_read_unaligned).collect()),
+/// What `&T`, `&str` and `&[P]` parameters borrow from.
+///
+/// # Panics
+/// Of a reference that no view has taken the place of.
+impl<T: ?Sized + Param> Deref for Arg<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        match &self.0 {
+            State::Value(value) => value.borrow(),
+            State::View(view) => view,
+            State::Reference(_) => unreachable!("a view takes a reference's place before the method runs"),
         }
     }
 }
 
-/// One argument of a message.
-pub struct Arg<T: ?Sized + Param>(T::Owned);
-
-/// What `&T`, `&str` and `&[P]` parameters borrow from.
-impl<T: ?Sized + Param> Deref for Arg<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        self.0.borrow()
-    }
-}
-
 impl<T: ?Sized + Param> Arg<T> {
-    /// Of a value.
-    pub fn value(value: T::Owned) -> Self {
-        Arg(value)
+    fn of(value: T::Owned) -> Self {
+        Arg(State::Value(value))
     }
 
-    /// The value itself, for parameters by value.
-    pub fn into_value(self) -> T::Owned {
-        self.0
+    /// Whether a reference was passed, whose value is not in its place yet.
+    #[inline]
+    pub fn is_reference(&self) -> bool {
+        matches!(self.0, State::Reference(_))
+    }
+
+    /// The value itself, if it came as one.
+    fn into_value(self) -> Result<T::Owned, View<T>> {
+        match self.0 {
+            State::Value(value) => Ok(value),
+            State::View(view) => Err(view),
+            State::Reference(_) => unreachable!("a view takes a reference's place before the method runs"),
+        }
     }
 }
 
-impl<T: ?Sized + Param + fmt::Debug> fmt::Debug for Arg<T> {
+/// An argument of whatever type, while it may still be a reference.
+pub trait Unresolved: Send {
+    /// The object that it refers to.
+    #[doc(hidden)]
+    fn entry(&self) -> Option<Pending<'_>>;
+    /// Puts the value in its place, which must be there.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    #[doc(hidden)]
+    fn resolve(&mut self) -> Result<(), String>;
+}
+
+/// The arguments of one message: a method's, a constructor's, a task's.
+pub trait Arguments: Send + 'static {
+    /// Whether any was passed by reference, and has no view in its place yet.
+    fn has_references(&self) -> bool;
+    /// Each of them, in order.
+    fn each<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut dyn Unresolved));
+}
+
+/// The objects that arguments refer to, in order.
+pub(crate) fn references<M: Arguments>(message: &mut M) -> Vec<Arc<Entry>> {
+    let mut entries = Vec::new();
+    message.each(&mut |argument| entries.extend(argument.entry().map(|pending| pending.0.followed())));
+    entries
+}
+
+/// Puts the values in the places of the references, which must all be there.
+///
+/// # Errors
+/// Which one cannot be had, and why.
+pub(crate) fn resolve<M: Arguments>(message: &mut M) -> Result<(), (ObjectId, String)> {
+    let mut failed = None;
+    message.each(&mut |argument| {
+        if let Some(id) = argument.entry().map(|pending| pending.0.id())
+            && let Err(why) = argument.resolve()
+        {
+            failed.get_or_insert((id, why));
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// An object that an argument refers to.
+#[doc(hidden)]
+pub struct Pending<'a>(pub(crate) &'a Arc<Entry>);
+
+impl<T: ?Sized + Param> Unresolved for Arg<T> {
+    fn entry(&self) -> Option<Pending<'_>> {
+        match &self.0 {
+            State::Reference(reference) => Some(Pending(reference.entry())),
+            State::Value(_) | State::View(_) => None,
+        }
+    }
+
+    fn resolve(&mut self) -> Result<(), String> {
+        let State::Reference(reference) = &self.0 else { return Ok(()) };
+        let outcome = reference.entry().followed().outcome().ok_or("its value is not there yet")?;
+        let shared = shared::<T, Never>(outcome).map_err(|error| match error {
+            // The reason at the end of the chain, however long it is: texts that hold each other grow with every link.
+            GetError::Argument { why, .. } => why,
+            error => error.to_string(),
+        })?;
+        self.0 = State::View(View::new(shared));
+        Ok(())
+    }
+}
+
+impl<T: ?Sized + Param> fmt::Debug for Arg<T>
+where
+    T: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
+        match &self.0 {
+            State::Reference(reference) => fmt::Debug::fmt(reference, f),
+            State::Value(_) | State::View(_) => fmt::Debug::fmt(&**self, f),
+        }
     }
 }
 
+/// A view travels as its value. Whoever encodes has put a view in the place of each reference.
 impl<T: ?Sized + Param> Serialize for Arg<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.is_reference() {
+            return Err(serde::ser::Error::custom("the value that it refers to is not there yet"));
+        }
         T::encode(self, to)
     }
 }
 
 impl<'de, T: ?Sized + Param> Deserialize<'de> for Arg<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        T::decode(from).map(Arg)
+        T::decode(from).map(Arg::of)
     }
 }
 
-/// A value where a value is expected.
+/// A value where a value is expected, or a reference to one.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be passed where the actor takes `{T}`",
-    label = "expected `{T}`",
-    note = "an argument is a value of exactly the parameter's type"
+    message = "`{Self}` cannot be passed where the actor or task takes `{T}`",
+    label = "expected `{T}`, or an `ObjectRef<{T}>`",
+    note = "an argument is a value of exactly the parameter's type, or an `ObjectRef` to one"
 )]
 pub trait IntoArg<T: ?Sized + Param> {
     /// The argument.
@@ -143,13 +176,37 @@ pub trait IntoArg<T: ?Sized + Param> {
 
 impl<T: Param<Owned = T>> IntoArg<T> for T {
     fn into_arg(self) -> Arg<T> {
-        Arg(self)
+        Arg::of(self)
     }
 }
 
 impl<H: Handle> IntoArg<H> for &H {
     fn into_arg(self) -> Arg<H> {
-        Arg(self.clone())
+        Arg::of(self.clone())
+    }
+}
+
+impl<T: ?Sized + Param, E> IntoArg<T> for ObjectRef<T, E> {
+    fn into_arg(self) -> Arg<T> {
+        Arg(State::Reference(self.erase()))
+    }
+}
+
+impl<T: ?Sized + Param, E> IntoArg<T> for &ObjectRef<T, E> {
+    fn into_arg(self) -> Arg<T> {
+        self.clone().into_arg()
+    }
+}
+
+impl<P: bytemuck::Pod + Send + Sync> IntoArg<[P]> for View<[P]> {
+    fn into_arg(self) -> Arg<[P]> {
+        Arg(State::View(self))
+    }
+}
+
+impl IntoArg<str> for View<str> {
+    fn into_arg(self) -> Arg<str> {
+        Arg(State::View(self))
     }
 }
 
@@ -158,7 +215,7 @@ macro_rules! into_arg {
         impl IntoArg<$to> for $from {
             fn into_arg(self) -> Arg<$to> {
                 let convert: fn($from) -> <$to as Param>::Owned = $convert;
-                Arg(convert(self))
+                Arg::of(convert(self))
             }
         }
     )* }
@@ -175,10 +232,10 @@ into_arg! {
 
 macro_rules! into_slice {
     ($([$($generic:tt)*] $from:ty, $convert:expr;)*) => { $(
-        impl<P: bytemuck::Pod + Send, $($generic)*> IntoArg<[P]> for $from {
+        impl<P: bytemuck::Pod + Send + Sync, $($generic)*> IntoArg<[P]> for $from {
             fn into_arg(self) -> Arg<[P]> {
                 let convert: fn($from) -> Vec<P> = $convert;
-                Arg(convert(self))
+                Arg::of(convert(self))
             }
         }
     )* }
@@ -191,29 +248,71 @@ into_slice! {
     [const N: usize] &[P; N], |items| items.to_vec();
 }
 
-/// Takes the value out of an [`Arg`]; a macro, because references to objects will need the argument's concrete type.
+/// Takes the value out of an argument, for parameters by value; of a shared object it is a copy: a clone where the type can
+/// be cloned, which is found by autoref, for generated code names the concrete type.
+#[doc(hidden)]
+pub mod by_value {
+    use super::{Arg, Param};
+    use crate::wire::codec;
+    use std::sync::Arc;
+
+    /// An argument to be taken.
+    pub struct Take<T: Param>(pub Option<Arg<T>>);
+
+    impl<T: Param> Take<T> {
+        fn once(&mut self) -> Arg<T> {
+            self.0.take().expect("an argument is taken once")
+        }
+    }
+
+    /// Of types that can be cloned.
+    pub trait ByClone<T> {
+        /// The value.
+        fn take(&mut self) -> T;
+    }
+
+    /// Of those that cannot.
+    pub trait ByCodec<T> {
+        /// The value.
+        fn take(&mut self) -> T;
+    }
+
+    impl<T: Param<Owned = T, Shared = Arc<T>> + Clone> ByClone<T> for Take<T> {
+        fn take(&mut self) -> T {
+            let value = self.once().into_value();
+            value.unwrap_or_else(|view| Arc::unwrap_or_clone(view.into_shared()))
+        }
+    }
+
+    impl<T> ByCodec<T> for &mut Take<T>
+    where
+        T: Param<Owned = T, Shared = Arc<T>> + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        /// # Panics
+        /// If others hold the object, and its value does not survive encoding.
+        fn take(&mut self) -> T {
+            let value = self.once().into_value();
+            value.unwrap_or_else(|view| Arc::try_unwrap(view.into_shared()).unwrap_or_else(|shared| copy(&shared)))
+        }
+    }
+
+    fn copy<T: serde::Serialize + serde::de::DeserializeOwned>(shared: &T) -> T {
+        let mut body = Vec::new();
+        let copied = codec::encode(shared, &mut body).map_err(|error| error.to_string());
+        let copied = copied.and_then(|()| codec::decode(&body).map_err(|error| error.to_string()));
+        copied.unwrap_or_else(|error| {
+            let name = std::any::type_name::<T>();
+            panic!("`{name}` is shared and must be copied, but is no `Clone` and does not survive encoding: {error}")
+        })
+    }
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __take {
-    ($arg:expr) => {
-        $crate::Arg::into_value($arg)
-    };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slices_of_plain_data_refuse_a_broken_length() {
-        let error = PlainData::<u32>(PhantomData).visit_bytes::<serde::de::value::Error>(&[1, 2, 3]).unwrap_err();
-        assert!(error.to_string().contains("no whole number"), "{error}");
-    }
-
-    #[test]
-    fn slices_of_plain_data_are_read_from_any_alignment() {
-        let bytes = [9, 1, 0, 0, 0, 2, 0, 0, 0];
-        let read = PlainData::<u32>(PhantomData).visit_bytes::<serde::de::value::Error>(&bytes[1..]).unwrap();
-        assert_eq!(read, [1, 2]);
-    }
+    ($arg:expr) => {{
+        #[allow(unused_imports)]
+        use $crate::macro_support::by_value::{ByClone as _, ByCodec as _};
+        (&mut $crate::macro_support::by_value::Take(::core::option::Option::Some($arg))).take()
+    }};
 }

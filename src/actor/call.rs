@@ -4,7 +4,7 @@ use futures_core::Stream;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::coop::poll_proceed;
 use tokio::time::Sleep;
@@ -13,8 +13,10 @@ use super::dispatch::Method;
 use super::error::{CallError, Never, WireError};
 use super::handle::ActorRef;
 use super::reply::{Reply, Streamed};
-use super::slot::{Pending, Slot, Turn};
+use super::slot::{Pending, Sink, Slot, Turn};
 use crate::id::ActorId;
+use crate::object::param::Param;
+use crate::object::reference::ObjectRef;
 
 /// One call that was not sent yet. `.await` asks; see also [`tell`](Call::tell), [`try_tell`](Call::try_tell) and
 /// [`timeout`](Call::timeout).
@@ -50,6 +52,43 @@ impl<T: Reply, E: WireError> Call<T, E> {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
+    }
+
+    /// Sends it now, and gives a reference to its reply, which can be passed on before it is there: Ray's `.remote()`. Never
+    /// waits: a full mailbox lets the call stand in line.
+    ///
+    /// Dropping the reference does not cancel the call. With too many submitted ([`SUBMITTED`](crate::limits::SUBMITTED)),
+    /// the object has failed with [`GetError::QueueFull`](crate::GetError::QueueFull).
+    pub fn submit(mut self) -> ObjectRef<T, E>
+    where
+        T: Param<Owned = T>,
+    {
+        let entry = self.slot.as_ref().map(|slot| slot.promise()).expect("a call keeps its message until it is sent");
+        if !entry.is_settled() {
+            let sink = Sink::new(entry.clone());
+            match (self.limit, self.slot.take()) {
+                (None, Some(slot)) => slot.submit(sink),
+                (_, slot) => {
+                    self.slot = slot;
+                    self.submit_bounded(sink);
+                }
+            }
+        }
+        ObjectRef::new(entry)
+    }
+
+    /// With a time limit somebody must look at the clock.
+    fn submit_bounded(mut self, sink: Sink<T, E>)
+    where
+        T: Param<Owned = T>,
+    {
+        // It takes its place in the mailbox now.
+        if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
+            return sink.fill(result);
+        }
+        if let Some(slot) = self.slot.clone() {
+            slot.run(Box::pin(async move { sink.fill(self.await) }));
+        }
     }
 
     /// Sends one way: waits for room in the mailbox, not for the method. What the method returns is discarded.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::args::Arguments;
 use super::cell::Cell;
 use super::context::ActorContext;
 use super::error::WireError;
@@ -83,7 +84,7 @@ pub trait Methods: Actor {
 }
 
 /// The arguments of one method of one actor: what a message is.
-pub trait Method: Serialize + DeserializeOwned + Send + 'static {
+pub trait Method: Arguments + Serialize + DeserializeOwned {
     /// Whose method it is.
     type Actor: Methods;
     /// What it returns: a value, or [`Streamed`](super::reply::Streamed) items.
@@ -155,7 +156,7 @@ pub enum Ran<'a, M: Method> {
 }
 
 /// The arguments of one constructor. Encoded where the actor goes to another node.
-pub trait Constructor: Serialize + DeserializeOwned + Send + 'static {
+pub trait Constructor: Arguments + Serialize + DeserializeOwned {
     /// What it makes.
     type Actor: Methods;
     /// What it fails with.

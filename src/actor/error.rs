@@ -1,24 +1,14 @@
 //! What a call, a spawn and an actor may end in. Every error says whether the call may have executed.
 
-use crate::id::{ActorId, NodeId};
+use crate::id::{ActorId, NodeId, ObjectId};
 use crate::wire::packet::End;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use crate::object::failure::panic_message;
+pub use crate::object::failure::{Failure, Never, WireError};
 pub use crate::wire::packet::Executed;
-
-/// The error of a method that cannot fail by itself. It has no values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Never {}
-
-impl fmt::Display for Never {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
-    }
-}
-
-impl std::error::Error for Never {}
 
 /// Why an actor is no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -191,6 +181,20 @@ pub enum CallError<E = Never> {
         /// Whether the call may have run.
         executed: Executed,
     },
+    /// An argument that was passed by reference cannot be had.
+    #[error("argument {object} cannot be had: {why} (the call did not run)")]
+    Argument {
+        /// The argument.
+        object: ObjectId,
+        /// Why not.
+        why: String,
+    },
+    /// As many calls are submitted to the actor, and wait for room in its mailbox, as may be.
+    #[error("{limit} submitted calls wait for room in the actor's mailbox already (the call did not run)")]
+    QueueFull {
+        /// The bound.
+        limit: usize,
+    },
     /// The caller is an earlier run of an actor that has been started again since: its calls are refused.
     #[error("the calling actor has been started again elsewhere: this run of it is stale (the call did not run)")]
     Stale,
@@ -228,6 +232,8 @@ pub enum Waiting {
     InMailbox,
     /// The method runs.
     Running,
+    /// An argument that was passed by reference is not there yet.
+    ForArguments,
     /// The host of the actor has given no credit for it yet.
     ForCredit,
     /// It is on its way, or its reply is.
@@ -239,6 +245,7 @@ impl fmt::Display for Waiting {
         f.write_str(match self {
             Waiting::InMailbox => "in the actor's mailbox, behind other calls",
             Waiting::Running => "running",
+            Waiting::ForArguments => "waiting for an argument that was passed by reference",
             Waiting::ForCredit => "waiting for the actor's node to take it",
             Waiting::OnTheWay => "on its way to the actor's node, or running there",
         })
@@ -260,7 +267,10 @@ impl<E> CallError<E> {
             | CallError::Encode { executed, .. }
             | CallError::Decode { executed, .. }
             | CallError::TooLarge { executed, .. } => *executed,
-            CallError::UnknownMethod { .. } | CallError::Stale => Executed::No,
+            CallError::UnknownMethod { .. }
+            | CallError::Argument { .. }
+            | CallError::QueueFull { .. }
+            | CallError::Stale => Executed::No,
         }
     }
 
@@ -284,6 +294,8 @@ impl<E> CallError<E> {
             CallError::TooLarge { what, bytes, limit, executed } => {
                 CallError::TooLarge { what, bytes, limit, executed }
             }
+            CallError::Argument { object, why } => CallError::Argument { object, why },
+            CallError::QueueFull { limit } => CallError::QueueFull { limit },
             CallError::Stale => CallError::Stale,
         })
     }
@@ -297,52 +309,4 @@ impl CallError<Never> {
             Err(error) => error,
         }
     }
-}
-
-/// Any error, as text that travels: `?` accepts every error type, `anyhow::Error` and `&str` too.
-/// It keeps the chain of sources, outermost first.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    chain: Vec<String>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.chain.join(": "))
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        let mut chain = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(error) = source {
-            chain.push(error.to_string());
-            source = error.source();
-        }
-        Failure { chain }
-    }
-}
-
-/// What a method may fail with: an error that travels to its caller.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel to the caller as an error",
-    label = "needs `Serialize + Deserialize + Display + Debug + Clone`",
-    note = "or return `mobula::Result<T>`: its `?` accepts any error and carries its text"
-)]
-pub trait WireError: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static {}
-impl<E: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static> WireError for E {}
-
-/// The text of a caught panic.
-pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").to_owned()
 }

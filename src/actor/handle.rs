@@ -163,18 +163,20 @@ impl<A: Actor> Serialize for ActorRef<A> {
                 return Err(S::Error::custom(format_args!("the handle of {} {}: {}", A::NAME, gone.0, gone.1)));
             }
         };
-        to.serialize_u32(scope::put(reference).map_err(S::Error::custom)?)
+        to.serialize_u32(scope::put(reference, None).map_err(S::Error::custom)?)
     }
 }
 
 impl<'de, A: Actor> Deserialize<'de> for ActorRef<A> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let (reference, node) = scope::take(u32::deserialize(from)?).map_err(D::Error::custom)?;
-        let Ref::Actor { actor, type_key, .. } = reference;
+        let Ref::Actor { actor, type_key, host: on, placement, .. } = reference else {
+            return Err(D::Error::custom(format_args!("the reference is to an object, not to a {}", A::NAME)));
+        };
         let here = node.downcast_ref::<Here>().ok_or_else(|| D::Error::custom("handles are decoded by nodes"))?;
         let host = here.0.upgrade().ok_or_else(|| D::Error::custom("the node that decodes is gone"))?;
         let found = match type_key == A::NAME.key() {
-            true => ActorRef::resolved(actor, host.resolve(reference)),
+            true => ActorRef::resolved(actor, host.resolve(actor, type_key, on, placement)),
             false => Err(WrongType),
         };
         found.map_err(|_| D::Error::custom(format_args!("the handle is not of a {}", A::NAME)))

@@ -2,30 +2,36 @@
 
 use futures_util::future::BoxFuture;
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::dispatch::{Actor, Method, Methods};
 use super::ending::End;
 use super::error::EndReason;
 use super::frame::{Blockers, Chain, Held, Serves};
 use super::job::{Access, Job};
+use super::line::Line;
 use super::mailbox::{Mailbox, Taken};
 use super::occupied::Occupied;
 use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::{RemoteActor, ask};
-use crate::id::{ActorId, Key, Life, Placement};
+use crate::id::{ActorId, Key, Life, ObjectId, Placement};
 use crate::limits::MAILBOX_CAPACITY;
+use crate::object::entry::Promised;
 use crate::wire::bytes::List;
 use crate::wire::codec::DecodeError;
-use crate::wire::packet::{CallFault, Frame, Ref};
+use crate::wire::packet::{CallFault, Frame};
 
 /// What a cell needs of the node that hosts it. Implemented by the node; one of the three upward traits.
 pub(crate) trait Host: Any + Send + Sync {
     /// The life of the node.
     fn life(&self) -> Life;
+    /// The identity of the next object that it owns.
+    fn next_object(&self) -> ObjectId;
+    /// What counts the objects that it has promised.
+    fn promised(&self) -> &Promised;
     /// Where calls to an actor go that a message named.
-    fn resolve(&self, reference: Ref) -> Resolved;
+    fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved;
     /// Runs a cell.
     fn spawn(&self, cell: BoxFuture<'static, ()>);
     /// Runs blocking work on the compute pool.
@@ -59,6 +65,8 @@ pub(crate) struct Inbox<A: Actor> {
     /// A call that wants the actor for itself holds back those behind it.
     held_back: AtomicBool,
     occupied: Occupied,
+    /// Calls of this node that wait for arguments; made by the first.
+    line: OnceLock<Arc<Line>>,
     host: Arc<dyn Host>,
 }
 
@@ -66,7 +74,7 @@ impl<A: Actor> Inbox<A> {
     pub(crate) fn new(id: ActorId, placement: Placement, host: Arc<dyn Host>) -> Arc<Self> {
         let (streams, held_back) = (AtomicU32::new(0), AtomicBool::new(false));
         let (mailbox, occupied) = (Mailbox::new(), Occupied::default());
-        Arc::new(Inbox { id, placement, mailbox, streams, held_back, occupied, host })
+        Arc::new(Inbox { id, placement, mailbox, streams, held_back, occupied, line: OnceLock::new(), host })
     }
 
     pub(crate) fn id(&self) -> ActorId {
@@ -83,6 +91,10 @@ impl<A: Actor> Inbox<A> {
 
     pub(crate) fn host(&self) -> &Arc<dyn Host> {
         &self.host
+    }
+
+    pub(crate) fn line(&self) -> &OnceLock<Arc<Line>> {
+        &self.line
     }
 
     /// The credit that each stream of other nodes should have (PROTOCOLS §1.7).

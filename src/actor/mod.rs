@@ -11,6 +11,7 @@ pub(crate) mod frame;
 pub mod handle;
 pub(crate) mod inbox;
 pub(crate) mod job;
+pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod occupied;
 pub mod registry;

@@ -74,6 +74,12 @@ pub enum RegisterError {
         /// The name.
         name: String,
     },
+    /// Two tasks have one name.
+    #[error("two tasks are called `{name}`: give one of them `#[task(name = \"..\")]`")]
+    DuplicateTask {
+        /// The name.
+        name: String,
+    },
     /// Two messages of a type have one key.
     #[error("`{name}` has two messages that a request cannot tell apart, `{first}` and `{second}`: rename one")]
     DuplicateMessage {

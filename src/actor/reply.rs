@@ -11,9 +11,11 @@ use std::task::{Context, Poll};
 
 use super::error::{CallError, Executed, Part, panic_message};
 use super::remote::items::{Consumer, Inflow, pump};
-use super::remote::{NodeRef, Peer, encode_part, with_scratch};
+use super::remote::{Here, NodeRef, Peer, check_bound, encode_unbounded, with_scratch};
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::Entry;
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, DecodeError};
+use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
 use crate::wire::packet::{Answer, Flags, Outcome, Ref};
 
 /// What a method may return.
@@ -43,9 +45,9 @@ pub trait Arriving<R>: Default + Send + 'static {
     /// What the request says of it.
     const FLAGS: Flags;
     /// An item, whose packet had this length; gives the reply if it is the first.
-    fn item(&mut self, from: &Asked, refs: Vec<Ref>, body: &[u8], length: usize) -> Option<R>;
+    fn item(&mut self, from: &Asked, enclosed: Enclosed, body: &[u8], length: usize) -> Option<R>;
     /// The final value; gives the reply unless an item did.
-    fn value(&mut self, from: &Asked, refs: Vec<Ref>, body: &[u8]) -> Result<Option<R>, DecodeError>;
+    fn value(&mut self, from: &Asked, enclosed: Enclosed, body: &[u8]) -> Result<Option<R>, DecodeError>;
     /// No more comes; gives the error back unless an item was given.
     fn failed(&mut self, error: CallError) -> Option<CallError>;
 }
@@ -78,19 +80,45 @@ impl Answering {
     /// Sends an encodable value, or the method's own error.
     pub(crate) fn send<T: Serialize>(&self, value: &T, what: Part) {
         with_scratch(|body, packet| {
-            let refs = match encode_part(what, Executed::Yes, value, body) {
-                Ok(refs) => refs,
+            let encoded = encode_unbounded(what, Executed::Yes, value, body);
+            let bounded = encoded.and_then(|enclosed| match check_bound(what, Executed::Yes, body.len()) {
+                Err(_) if what == Part::Reply => self.keep(body, enclosed).map(Kept::Object),
+                Err(error) => Err(error),
+                Ok(()) => Ok(Kept::Nothing(enclosed)),
+            });
+            let (elsewhere, enclosed) = match bounded {
+                Ok(Kept::Nothing(enclosed)) => (false, enclosed),
+                Ok(Kept::Object(enclosed)) => (true, enclosed),
                 Err(error) => return super::remote::host::send_fault(self, &error),
             };
-            let refs = List::Items(&refs);
+            let refs = List::Items(&enclosed.refs);
             let outcome = match what {
                 Part::Error => Outcome::App { refs, body },
+                _ if elsewhere => Outcome::Elsewhere { refs },
                 _ => Outcome::Value { refs, body },
             };
             Answer { call: self.call, outcome }.encode(packet);
-            self.peer.answer(self.call, packet);
+            self.peer.answer(self.call, packet, &enclosed);
         });
     }
+
+    /// A reply that no packet carries becomes an object of this node; gives the reference to it.
+    fn keep(&self, body: &[u8], enclosed: Enclosed) -> Result<Enclosed, CallError> {
+        let here = self.peer.here();
+        let host = here.downcast_ref::<Here>().and_then(|here| here.0.upgrade());
+        let host = host.ok_or(CallError::Cancelled { executed: Executed::Yes })?;
+        let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(here.clone()));
+        let content = Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node });
+        let object = host.next_object();
+        let hold: Hold = Entry::settled(object, Ok(content));
+        Ok(Enclosed { refs: vec![Ref::Object { object }], holds: vec![Some(hold)] })
+    }
+}
+
+/// Whether a reply became an object, and what its answer encloses.
+enum Kept {
+    Nothing(Enclosed),
+    Object(Enclosed),
 }
 
 #[diagnostic::do_not_recommend]
@@ -110,12 +138,12 @@ pub struct OneValue;
 impl<T: DeserializeOwned> Arriving<T> for OneValue {
     const FLAGS: Flags = Flags::ASK;
 
-    fn item(&mut self, _: &Asked, _: Vec<Ref>, _: &[u8], _: usize) -> Option<T> {
+    fn item(&mut self, _: &Asked, _: Enclosed, _: &[u8], _: usize) -> Option<T> {
         None
     }
 
-    fn value(&mut self, from: &Asked, refs: Vec<Ref>, body: &[u8]) -> Result<Option<T>, DecodeError> {
-        codec::decode_message(body, refs, from.here()).map(Some)
+    fn value(&mut self, from: &Asked, enclosed: Enclosed, body: &[u8]) -> Result<Option<T>, DecodeError> {
+        codec::decode_message(body, enclosed, from.here()).map(Some)
     }
 
     fn failed(&mut self, error: CallError) -> Option<CallError> {
@@ -155,9 +183,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Reply for Streamed<T> {
 impl<T: DeserializeOwned + Send + 'static> Arriving<Streamed<T>> for Option<Arc<Inflow<T>>> {
     const FLAGS: Flags = Flags::STREAM;
 
-    fn item(&mut self, from: &Asked, refs: Vec<Ref>, body: &[u8], length: usize) -> Option<Streamed<T>> {
+    fn item(&mut self, from: &Asked, enclosed: Enclosed, body: &[u8], length: usize) -> Option<Streamed<T>> {
         let (inflow, reply) = open(self, from);
-        match codec::decode_message(body, refs, from.here()) {
+        match codec::decode_message(body, enclosed, from.here()) {
             Ok(item) => inflow.push(item, length),
             Err(error) => {
                 let (what, message) = (Part::Item, error.to_string());
@@ -167,7 +195,7 @@ impl<T: DeserializeOwned + Send + 'static> Arriving<Streamed<T>> for Option<Arc<
         reply
     }
 
-    fn value(&mut self, from: &Asked, _: Vec<Ref>, _: &[u8]) -> Result<Option<Streamed<T>>, DecodeError> {
+    fn value(&mut self, from: &Asked, _: Enclosed, _: &[u8]) -> Result<Option<Streamed<T>>, DecodeError> {
         let (inflow, reply) = open(self, from);
         inflow.end();
         Ok(reply)

@@ -1,5 +1,6 @@
 //! The one allocation of a call: its arguments, its reply and its caller's waker. The mailbox holds a pointer to it.
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::mem;
 use std::num::NonZeroU32;
@@ -17,18 +18,31 @@ use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict
 use super::mailbox::{Entry, Place};
 use super::remote::{Caller, Outgoing, Sent};
 use super::reply::Reply;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
+use crate::object::entry::Entry as Object;
+use crate::wire::codec::Enclosed;
 use crate::wire::packet::Flags;
 
 mod away;
+mod stalled;
+mod submit;
 mod wait;
 use away::group_of;
+use stalled::Stalled;
+use submit::Awaited;
+pub(crate) use submit::{Listener, Sink, to_get_error};
 
 /// A call as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
     /// Notes whom the reply is to wake. Only ever called while no mailbox knows the call.
     fn prepare(&mut self, caller: &Waker);
+    /// An object for its reply, which may have failed already.
+    fn promise(&self) -> Arc<Object>;
+    /// Asks for `sink`, for as long as it takes.
+    fn submit(self: Arc<Self>, sink: Sink<T, E>);
+    /// Runs a task on the node that the call is made on.
+    fn run(&self, task: BoxFuture<'static, ()>);
     /// Asks; in line if there is no room. `limit` is how long its caller will wait.
     fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError>;
     /// Sends it one way; gives it back if it stands in line, or its caller's turn is over.
@@ -72,13 +86,15 @@ pub(crate) struct Slot<M: Method> {
     /// not travel from the sender's processor to the cell's.
     to: Option<ActorRef<M::Actor>>,
     up: Option<Arc<Chain>>,
+    /// Whether an argument was passed by reference.
+    by_reference: bool,
     state: Mutex<State<M>>,
 }
 
 struct State<M: Method> {
     stage: Stage<M>,
     wants: Wants,
-    caller: Option<Waker>,
+    caller: Listener<M::Reply, M::Error>,
     /// The cell's, while a method that can be cancelled runs.
     cell: Option<Box<Waker>>,
     /// Of a call to another node, until its answer; of a streaming reply also after its first item.
@@ -91,6 +107,8 @@ struct State<M: Method> {
 struct Away<M: Method> {
     arriving: <M::Reply as Reply>::Arriving,
     ticket: Option<u64>,
+    /// The references among its arguments.
+    enclosed: Enclosed,
 }
 
 enum Stage<M: Method> {
@@ -105,10 +123,11 @@ enum Stage<M: Method> {
 impl<M: Method> Slot<M> {
     #[inline]
     pub(crate) fn new(to: ActorRef<M::Actor>, message: M) -> Self {
-        let stage = Stage::Made(message);
         let wants = Wants::Nothing;
-        let state = State { stage, wants, caller: None, cell: None, away: None, wait: None };
-        Slot { to: Some(to), up: None, state: Mutex::new(state) }
+        let by_reference = message.has_references();
+        let state =
+            State { stage: Stage::Made(message), wants, caller: Listener::Nobody, cell: None, away: None, wait: None };
+        Slot { to: Some(to), up: None, by_reference, state: Mutex::new(state) }
     }
 
     fn refused(&self, reason: EndReason) -> CallError {
@@ -124,17 +143,28 @@ impl<M: Method> Slot<M> {
         self.to.as_ref().map_or(ActorId { life: Life(0), serial: 0 }, ActorRef::id)
     }
 
+    /// Sends it, unless an argument is not there yet, of it or of a call before it.
     fn push(self: &Arc<Self>, flags: Flags, limit: Option<Duration>) -> Result<Place, CallError> {
+        let deadline = limit.map(|limit| clock::now() + limit);
+        match self.line() {
+            Some(line) => {
+                line.enter(Arc::new(Stalled { call: self.clone(), flags, deadline }));
+                Ok(Place::InLine)
+            }
+            None => self.send(flags, deadline),
+        }
+    }
+
+    fn send(self: &Arc<Self>, flags: Flags, deadline: Option<Moment>) -> Result<Place, CallError> {
         match self.route() {
             None => Err(self.refused(EndReason::Unknown)),
             Some(Route::Local(inbox)) => inbox.mailbox().push(self.clone()).map_err(|reason| self.refused(reason)),
             Some(Route::Gone(gone)) => Err(self.refused(gone.1.clone())),
             Some(Route::Remote(actor)) => {
                 let stream = actor.stream(group_of::<M>());
-                let deadline = limit.map(|limit| clock::now() + limit);
                 let caller: Arc<dyn Caller> = self.clone();
-                let sent = self.encode(actor, flags, |packet| {
-                    actor.peer.request(stream, Outgoing { packet, deadline }, &caller).map(Some)
+                let sent = self.encode(actor, flags, |packet, enclosed| {
+                    actor.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
                 })?;
                 Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
             }
@@ -145,7 +175,7 @@ impl<M: Method> Slot<M> {
     fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
         // No mailbox knows it yet.
         let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
-        if slot.local().is_none() {
+        if slot.local().is_none() || slot.line().is_some() {
             return Ok(Some(self));
         }
         let Some(to) = slot.to.take() else { return Ok(Some(self)) };
@@ -173,8 +203,20 @@ impl<M: Method> Slot<M> {
 impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
     fn prepare(&mut self, caller: &Waker) {
         let state = self.state.get_mut();
-        (state.wants, state.caller) = (Wants::Reply, Some(caller.clone()));
+        (state.wants, state.caller) = (Wants::Reply, Listener::Task(caller.clone()));
         self.up = frame::current();
+    }
+
+    fn promise(&self) -> Arc<Object> {
+        Slot::promise(self)
+    }
+
+    fn run(&self, task: BoxFuture<'static, ()>) {
+        self.run_beside(task);
+    }
+
+    fn submit(self: Arc<Self>, sink: Sink<M::Reply, M::Error>) {
+        self.ask_for(sink);
     }
 
     fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError> {
@@ -210,15 +252,23 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
     }
 
     fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
-        let Some(slot) = self.let_go()? else { return Ok(None) };
+        let Some(mut slot) = self.let_go()? else { return Ok(None) };
+        if !slot.resolve_now()? {
+            return Ok(Some(slot));
+        }
         match slot.route() {
+            Some(Route::Local(_)) if slot.by_reference => match slot.push(Flags::TELL, None)? {
+                Place::Admitted => Ok(None),
+                // It has taken its place; nobody waits for it.
+                Place::InLine => Ok(None),
+            },
             None | Some(Route::Local(_)) => Ok(Some(slot)),
             Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
             Some(Route::Remote(actor)) => {
                 let stream = actor.stream(group_of::<M>());
                 let caller: Arc<dyn Caller> = slot.clone();
-                let sent = slot.encode(actor, Flags::TELL, |packet| {
-                    actor.peer.try_request(stream, Outgoing { packet, deadline: None }, &caller)
+                let sent = slot.encode(actor, Flags::TELL, |packet, enclosed| {
+                    actor.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
                 })?;
                 Ok(if sent.is_some() { None } else { Some(slot) })
             }
@@ -271,8 +321,9 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
 
 impl<M: Method> State<M> {
     fn watch(&mut self, cx: &Context<'_>) {
-        if !self.caller.as_ref().is_some_and(|caller| caller.will_wake(cx.waker())) {
-            self.caller = Some(cx.waker().clone());
+        match &self.caller {
+            Listener::Task(caller) if caller.will_wake(cx.waker()) => {}
+            _ => self.caller = Listener::Task(cx.waker().clone()),
         }
     }
 }
@@ -284,11 +335,9 @@ impl<M: Method> Entry for Slot<M> {
             return;
         }
         state.wants = Wants::Told;
-        let waker = state.caller.take();
+        let caller = mem::take(&mut state.caller);
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        caller.wake();
     }
 
     fn is_abandoned(&self) -> bool {
@@ -309,6 +358,7 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
     ) -> Begun<'a, M::Actor> {
         match self.take() {
             Taken::Told(message) => job::begin(message, Nobody, Above::Nobody, actor, ctx, home),
+            Taken::Submitted(message, to) => job::begin(message, to, Above::Nobody, actor, ctx, home),
             Taken::Asked(message, slot, above) => job::begin(message, slot, above, actor, ctx, home),
             Taken::Abandoned => Begun::Over(Verdict::Continue),
         }
@@ -320,6 +370,7 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
     {
         match self.take() {
             Taken::Told(message) => job::begin_shared(message, Nobody, Above::Nobody, actor, ctx),
+            Taken::Submitted(message, to) => job::begin_shared(message, to, Above::Nobody, actor, ctx),
             Taken::Asked(message, slot, above) => job::begin_shared(message, slot, above, actor, ctx),
             Taken::Abandoned => BegunShared::Over(Verdict::Continue),
         }
@@ -335,6 +386,8 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
 enum Taken<M: Method> {
     /// Its caller waits for nothing, and has let go of it.
     Told(M),
+    /// An object waits for it.
+    Submitted(M, Awaited<M>),
     /// Its caller may wait, and these for its caller.
     Asked(M, Arc<Slot<M>>, Above),
     /// Its caller has dropped it.
@@ -347,10 +400,16 @@ impl<M: Method> Slot<M> {
         // Nobody can come to share what one owner holds, so the count may be read before the attempt.
         let slot = if Arc::strong_count(&self) == 1 { Arc::try_unwrap(self) } else { Err(self) };
         match slot {
-            Ok(slot) => match slot.state.into_inner().stage {
-                Stage::Made(message) => Taken::Told(message),
-                Stage::Away | Stage::Begun | Stage::Done(_) | Stage::Over => Taken::Abandoned,
-            },
+            Ok(slot) => {
+                let State { stage, caller, .. } = slot.state.into_inner();
+                match (stage, caller) {
+                    (Stage::Made(message), Listener::Object(sink)) => {
+                        Taken::Submitted(message, Awaited { sink, to: slot.to })
+                    }
+                    (Stage::Made(message), _) => Taken::Told(message),
+                    _ => Taken::Abandoned,
+                }
+            }
             Err(slot) => {
                 let mut state = slot.state.lock();
                 if !matches!(state.stage, Stage::Made(_)) {
@@ -371,7 +430,14 @@ impl<M: Method> Slot<M> {
         if let Stage::Over | Stage::Done(_) = state.stage {
             return;
         }
-        let caller = state.caller.take();
+        let caller = match mem::take(&mut state.caller) {
+            Listener::Object(sink) => {
+                state.stage = Stage::Over;
+                drop(state);
+                return sink.fill(result);
+            }
+            caller => caller,
+        };
         let discarded = match state.wants {
             Wants::Reply | Wants::Room => mem::replace(&mut state.stage, Stage::Done(result.map_err(Box::new))),
             Wants::Told | Wants::Nothing => {
@@ -382,9 +448,7 @@ impl<M: Method> Slot<M> {
         };
         drop(state);
         drop(discarded);
-        if let Some(caller) = caller {
-            caller.wake();
-        }
+        caller.wake();
     }
 }
 

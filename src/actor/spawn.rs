@@ -14,8 +14,7 @@ use super::inbox::{Host, Hosted, Inbox};
 use super::mailbox::Taken;
 use super::remote::{NodeRef, encode_part};
 use crate::id::{ActorId, Placement};
-use crate::wire::codec::{self, DecodeError};
-use crate::wire::packet::Ref;
+use crate::wire::codec::{self, DecodeError, Enclosed};
 
 /// Runs a constructor, then starts the actor's cell on its host. Dropped before it is ready, no actor comes to be.
 pub(crate) async fn construct<C: Constructor>(
@@ -72,7 +71,7 @@ pub(crate) struct Planting<'a> {
     pub(crate) host: Arc<dyn Host>,
     /// Where handles among the arguments attach to.
     pub(crate) here: &'a NodeRef,
-    pub(crate) refs: Vec<Ref>,
+    pub(crate) enclosed: Enclosed,
     pub(crate) arguments: &'a [u8],
     /// Takes the actor into the node's table, before its constructor runs.
     pub(crate) register: &'a dyn Fn(Arc<dyn Hosted>) -> Result<(), CallError>,
@@ -85,14 +84,14 @@ pub(crate) enum Planted {
     /// The actor lives.
     Alive,
     /// The constructor returned this error: encoded, its references, and what it says.
-    App(Vec<u8>, Vec<Ref>, String),
+    App(Vec<u8>, Enclosed, String),
     /// It came to nothing.
     Failed(CallError),
 }
 
 /// What a constructor's entry does.
 pub(crate) fn plant<C: Constructor>(planting: Planting<'_>) -> Result<(), DecodeError> {
-    let message: C = codec::decode_message(planting.arguments, planting.refs, planting.here)?;
+    let message: C = codec::decode_message(planting.arguments, planting.enclosed, planting.here)?;
     let inbox = Inbox::<C::Actor>::new(planting.id, planting.placement, planting.host.clone());
     let done = planting.done;
     if let Err(error) = (planting.register)(inbox.clone()) {
@@ -114,6 +113,6 @@ pub(crate) fn failed<E: WireError>(error: CallError<E>) -> Planted {
     error.into_app().map_or_else(Planted::Failed, |error| {
         let (mut body, text) = (Vec::new(), error.to_string());
         encode_part(Part::Error, Executed::Yes, &error, &mut body)
-            .map_or_else(Planted::Failed, |refs| Planted::App(body, refs, text))
+            .map_or_else(Planted::Failed, |enclosed| Planted::App(body, enclosed, text))
     })
 }

@@ -19,8 +19,8 @@ use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
 use crate::schedule::Resources;
-use crate::wire::codec;
-use crate::wire::packet::{Executed, Lifetime, Ref};
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Executed, Lifetime};
 
 type HandleOf<C> = <<C as Constructor>::Actor as Actor>::Handle;
 type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>>;
@@ -28,19 +28,21 @@ type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>
 /// An ephemeral actor has one placement: where its spawner put it.
 const FIRST: Placement = Placement(1);
 
-pub(super) fn spawn<C: Constructor>(cluster: Cluster, options: Options, message: C) -> Spawning<HandleOf<C>, C::Error> {
+pub(super) fn spawn<C: Constructor>(
+    cluster: Cluster,
+    mut options: Options,
+    message: C,
+) -> Spawning<HandleOf<C>, C::Error> {
     let node = cluster.node().clone();
     if options.is_plain() && node.is_alone() {
         return Box::pin(async move { here(&node, message).await });
     }
     Box::pin(async move {
-        if let Some(invalid) = options.invalid {
-            return Err(SpawnError::Invalid(invalid));
-        }
+        let needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
         node.living().await.map_err(SpawnError::Head)?;
         match options.name.is_some() || options.detached {
-            true => by_the_head(&cluster, options, message).await,
-            false => chosen(&node, options.needs, message).await,
+            true => by_the_head(&cluster, options, needs, message).await,
+            false => chosen(&node, needs, message).await,
         }
     })
 }
@@ -118,8 +120,8 @@ async fn make_there<C: Constructor>(
     let caller: Arc<dyn Caller> = ask.clone();
     let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
     let spawn = (actor, FIRST, C::KEY, C::Actor::NAME.key(), Lifetime::Owned, &*resources);
-    encode_spawn(spawn, &message, |packet| {
-        link.request(remote.stream(0), Outgoing { packet, deadline: None }, &caller)
+    encode_spawn(spawn, &message, |packet, enclosed| {
+        link.request(remote.stream(0), Outgoing { packet, deadline: None, enclosed }, &caller)
     })
     .map_err(SpawnError::Node)?;
     drop(message);
@@ -127,8 +129,9 @@ async fn make_there<C: Constructor>(
     let answer = poll_fn(|cx| ask.poll(cx)).await;
     let remote = wanted.0.take().ok_or_else(gone)?;
     match answer {
-        Ok(Plain::Value(_)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
-        Ok(Plain::App(refs, body)) => Err(app_error::<C>(node, refs, &body)),
+        Ok(Plain::Value(..)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
+        Ok(Plain::Elsewhere(_)) => Err(SpawnError::Node(ask::nonsense())),
+        Ok(Plain::App(enclosed, body)) => Err(app_error::<C>(node, enclosed, &body)),
         Err(error) => Err(SpawnError::from_constructor(error.widen())),
     }
 }
@@ -145,8 +148,8 @@ impl Drop for Wanted {
     }
 }
 
-fn app_error<C: Constructor>(node: &Node, refs: Vec<Ref>, body: &[u8]) -> SpawnError<C::Error> {
-    codec::decode_message(body, refs, node.here()).map_or_else(
+fn app_error<C: Constructor>(node: &Node, enclosed: Enclosed, body: &[u8]) -> SpawnError<C::Error> {
+    codec::decode_message(body, enclosed, node.here()).map_or_else(
         |error| {
             let (what, message) = (Part::Error, error.to_string());
             SpawnError::Node(CallError::Decode { what, message, executed: Executed::Yes })
@@ -156,7 +159,12 @@ fn app_error<C: Constructor>(node: &Node, refs: Vec<Ref>, body: &[u8]) -> SpawnE
 }
 
 /// Placed, named and known by the head.
-async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, message: C) -> Result<HandleOf<C>, C> {
+async fn by_the_head<C: Constructor>(
+    cluster: &Cluster,
+    options: Options,
+    needs: Needs,
+    message: C,
+) -> Result<HandleOf<C>, C> {
     let node = cluster.node();
     let actor = node.next_actor();
     let name = options.full_name(cluster);
@@ -166,15 +174,23 @@ async fn by_the_head<C: Constructor>(cluster: &Cluster, options: Options, messag
         (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, message))))
     } else {
         let mut body = Vec::new();
-        let refs = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
-        (Arguments::Encoded(join_arguments(&refs, &body)), None)
+        let enclosed = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
+        if !enclosed.holds.is_empty() {
+            let what = Part::Arguments;
+            let message =
+                "the head keeps the arguments of a named or detached actor, and would have to count the objects \
+                           inside them: send those in a call"
+                    .to_owned();
+            return Err(SpawnError::Node(CallError::Encode { what, message, executed: Executed::No }));
+        }
+        (Arguments::Encoded(join_arguments(&enclosed.refs, &body)), None)
     };
     let spawn = request::Spawn {
         actor,
         kind: kind_of::<C>(),
         constructor: C::KEY,
         name,
-        needs: options.needs,
+        needs,
         restarts: 0,
         detached: options.detached,
         arguments,

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::client::Cluster;
+use super::needed::{InvalidOption, Needed};
 use super::placing;
 use crate::actor::dispatch::{Actor, Constructor};
 use crate::actor::error::{CallError, Never, WireError};
 use crate::actor::handle::Handle;
 use crate::directory::client::AskError;
-use crate::directory::request::{self, FullName, Needs};
+use crate::directory::request::{self, FullName};
 use crate::id::NodeId;
-use crate::schedule::labels::LabelError;
-use crate::schedule::resources::{AmountError, ResourcesError};
-use crate::schedule::{Amount, Condition, Strategy};
 
 pub(super) type Spawning<H, E> = Pin<Box<dyn Future<Output = Result<H, SpawnError<E>>> + Send>>;
 type Make<H, E> = Box<dyn FnOnce(Cluster, Options) -> Spawning<H, E> + Send>;
@@ -45,15 +43,13 @@ pub(super) struct Options {
     pub(super) namespace: Option<String>,
     pub(super) detached: bool,
     pub(super) get: bool,
-    pub(super) needs: Needs,
-    /// The first option that is not allowed.
-    pub(super) invalid: Option<InvalidOption>,
+    pub(super) needed: Needed,
 }
 
 impl Options {
     /// Whether any node will do, and the head need not know.
     pub(super) fn is_plain(&self) -> bool {
-        self.name.is_none() && !self.detached && self.invalid.is_none() && self.needs == Needs::default()
+        self.name.is_none() && !self.detached && self.needed.is_nothing()
     }
 
     pub(super) fn full_name(&self, cluster: &Cluster) -> Option<FullName> {
@@ -63,35 +59,12 @@ impl Options {
     }
 }
 
-/// An option that is not allowed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidOption {
-    /// An amount.
-    #[error(transparent)]
-    Amount(#[from] AmountError),
-    /// A resource.
-    #[error(transparent)]
-    Resource(#[from] ResourcesError),
-    /// A label.
-    #[error(transparent)]
-    Label(#[from] LabelError),
-}
-
 impl<H: Handle, E: WireError> Spawn<H, E> {
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         if let State::New { options, .. } = &mut self.state {
             change(options);
         }
         self
-    }
-
-    fn try_with<X: Into<InvalidOption>>(self, change: impl FnOnce(&mut Needs) -> Result<(), X>) -> Self {
-        self.with(|options| {
-            if let Err(error) = change(&mut options.needs) {
-                options.invalid.get_or_insert(error.into());
-            }
-        })
     }
 
     /// Gives the actor a name, by which [`lookup`](Cluster::lookup) finds it from every node.
@@ -126,26 +99,17 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
 
     /// Takes so much of a named resource of its node.
     pub fn resource(self, name: impl AsRef<str>, amount: f64) -> Self {
-        self.try_with(|needs| {
-            let amount = Amount::new(amount)?;
-            needs.resources = std::mem::take(&mut needs.resources).with(name.as_ref(), amount)?;
-            Ok::<_, InvalidOption>(())
-        })
+        self.with(|options| options.needed.resource(name.as_ref(), amount))
     }
 
     /// Only on nodes whose label `key` is `value`.
     pub fn label(self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
-        let value: Arc<str> = value.into().into();
-        self.try_with(|needs| {
-            let condition = Condition::In([value].into());
-            needs.labels = std::mem::take(&mut needs.labels).with(key.as_ref(), condition)?;
-            Ok::<_, LabelError>(())
-        })
+        self.with(|options| options.needed.label(key.as_ref(), value.into()))
     }
 
     /// Only on this node.
     pub fn on(self, node: NodeId) -> Self {
-        self.with(|options| options.needs.strategy = Strategy::Node(node))
+        self.with(|options| options.needed.on(node))
     }
 
     /// The actor that holds the name, whoever spawned it, or a new one: one atomic step at the head.

@@ -19,6 +19,7 @@ use crate::node::core::life::Stuck;
 use crate::node::machine;
 use crate::node::runtime::{Node, Settings, StandingNow, random_number};
 use crate::schedule::{Amount, Labels, Resources};
+use crate::task::registry::Tasks as TaskTable;
 
 /// How long the head may take to let a node join that it has a session with.
 const JOIN_WAIT: Duration = Duration::from_secs(10);
@@ -241,6 +242,7 @@ fn settings(
     stuck: Stuck,
 ) -> Result<Settings, StartError> {
     let registry = Registry::new(&builder.registrations)?;
+    let tasks = TaskTable::new()?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut resources = Resources::default();
     let mut labels = Labels::default();
@@ -263,8 +265,8 @@ fn settings(
         addresses: addresses.into_iter().map(Into::into).collect(),
         resources,
         labels,
-        advertised: Arc::new(Node::advertised(&registry)),
+        advertised: Arc::new(Node::advertised(&registry, &tasks)),
     };
     let namespace = builder.namespace.as_str().into();
-    Ok(Settings { head, join, registry, stuck, head_wait: builder.head_wait, cpus, namespace })
+    Ok(Settings { head, join, registry, tasks, stuck, head_wait: builder.head_wait, cpus, namespace })
 }

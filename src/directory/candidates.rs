@@ -50,8 +50,13 @@ impl Candidates {
         Some(candidate)
     }
 
-    /// Keeps an answer. Spawners begin at different nodes.
+    /// Keeps an answer, unless it is known: many may have asked at once, and the turns go on. Spawners begin at different
+    /// nodes.
     pub(super) fn keep(&mut self, choose: &Choose, chosen: Chosen, spawner: Life) {
+        let of_type = self.by_need.get(&(choose.kind.key, choose.constructor)).into_iter().flatten();
+        if of_type.into_iter().any(|(needs, turns)| *needs == choose.needs && turns.members >= chosen.members) {
+            return;
+        }
         let nodes = chosen.candidates;
         let begin = |at: usize| (at as u64 + spawner.0) % nodes.len() as u64;
         let next = (0..nodes.len()).map(|at| Reverse((begin(at), at))).collect();
@@ -87,6 +92,17 @@ mod tests {
         assert_eq!(candidates.next(&choose(Life(9), 1, 1.0)), None, "other needs are asked for");
         candidates.members(4);
         assert_eq!(candidates.next(&ask), None);
+    }
+
+    #[test]
+    fn the_answers_to_many_that_asked_at_once_are_one_answer() {
+        let (mut candidates, ask) = (Candidates::default(), choose(Life(9), 1, 0.0));
+        let mut turns = [0; 2];
+        for _ in 0..10 {
+            candidates.keep(&ask, chosen(3, &[1, 1]), Life(9));
+            turns[candidates.next(&ask).unwrap().life.0 as usize - 1] += 1;
+        }
+        assert_eq!(turns, [5, 5]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::directory::candidates::Candidates;
 use crate::directory::message::{Ask, How, Question, Reply, Request, RequestId, Settled, ToHead};
 use crate::directory::request::{Candidate, Choose, ChooseError, End, Ended, GetOrSpawn, Gone};
 use crate::id::{ActorId, Life, Placement};
-use crate::limits::{HEAD_WAIT, REQUESTS};
+use crate::limits::{HEAD_WAIT, QUESTIONS, REQUESTS};
 use crate::schedule::Why;
 use crate::wire::packet::Executed;
 use parking_lot::Mutex;
@@ -163,6 +163,22 @@ impl Future for Arrives {
     }
 }
 
+/// Of what is asked, and of what is reported.
+#[derive(Clone, Copy, Default)]
+struct Each<T> {
+    asked: T,
+    reports: T,
+}
+
+impl<T> Each<T> {
+    fn of(&mut self, kept: Kept) -> &mut T {
+        match kept {
+            Kept::Asked => &mut self.asked,
+            Kept::Report => &mut self.reports,
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     door: Option<(Life, Say)>,
@@ -170,10 +186,10 @@ struct State {
     phase: Phase,
     last: RequestId,
     open: BTreeMap<RequestId, Open>,
-    /// Open ones not yet said at this door, in their order.
-    unsaid: VecDeque<RequestId>,
+    /// Open ones not yet said at this door.
+    unsaid: Each<VecDeque<RequestId>>,
     /// How many were said at this door and not answered.
-    under_way: usize,
+    under_way: Each<usize>,
     /// Counts doors opened and closed, so that opening one notices what came in between.
     doors: u64,
     done: Vec<RequestId>,
@@ -225,8 +241,11 @@ impl Client {
             }
             state.phase = Phase::Living;
             state.end_those(|open| open.life().is_some_and(|of| of != life));
-            let unsaid = state.open.iter().filter(|(_, open)| open.reply.is_none() && !open.over);
-            state.unsaid = unsaid.map(|(id, _)| *id).collect();
+            let mut unsaid: Each<VecDeque<RequestId>> = Each::default();
+            for (id, open) in state.open.iter().filter(|(_, open)| open.reply.is_none() && !open.over) {
+                unsaid.of(open.kept).push_back(*id);
+            }
+            state.unsaid = unsaid;
             let waiting = state.open.iter().filter(|(_, open)| open.said && open.reply.is_none());
             (Settled::AllBut(waiting.map(|(id, _)| *id).collect()), state.doors)
         };
@@ -280,7 +299,7 @@ impl Client {
                     let (kept, waker) = (open.kept, open.waker.take());
                     open.reply = Some(reply);
                     let was_under_way = usize::from(std::mem::take(&mut open.under_way));
-                    state.under_way -= was_under_way;
+                    *state.under_way.of(kept) -= was_under_way;
                     if kept == Kept::Report {
                         state.open.remove(&request);
                     }
@@ -288,7 +307,7 @@ impl Client {
                 }
                 _ => {}
             }
-            let alone = state.done.len() >= DONE_ALONE && state.unsaid.is_empty();
+            let alone = state.done.len() >= DONE_ALONE && !state.has_unsaid();
             let done = alone.then(|| std::mem::take(&mut state.done));
             done.and_then(|done| state.door.clone().map(|(life, say)| (life, say, done)))
         };
@@ -302,6 +321,7 @@ impl Client {
     pub fn waits(&self, request: RequestId, why: Why) {
         if let Some(open) = self.0.state.lock().open.get_mut(&request) {
             open.why = Some(why);
+            open.waker.take().into_iter().for_each(Waker::wake);
         }
     }
 
@@ -367,7 +387,7 @@ impl Client {
                 let mut open = Open::new(what, kept, told);
                 open.over = state.phase == Phase::Over;
                 state.open.insert(id, open);
-                state.unsaid.push_back(id);
+                state.unsaid.of(kept).push_back(id);
             }
             id
         };
@@ -392,7 +412,7 @@ impl Client {
             let mut state = self.0.state.lock();
             let Some(open) = state.open.remove(&id) else { return };
             if open.under_way {
-                state.under_way -= 1;
+                *state.under_way.of(open.kept) -= 1;
                 state.done.push(id);
             }
             undo(&open)
@@ -424,7 +444,7 @@ impl State {
     fn end_life(&mut self, phase: Phase) {
         self.close_door();
         self.phase = phase;
-        self.unsaid.clear();
+        self.unsaid = Each::default();
         self.candidates.forget();
         self.open.retain(|_, open| open.kept == Kept::Asked);
     }
@@ -439,24 +459,44 @@ impl State {
             self.away_since = clock::now();
         }
         self.done.clear();
-        self.under_way = 0;
+        self.under_way = Each::default();
         self.open.values_mut().for_each(|open| open.under_way = false);
+    }
+
+    fn has_unsaid(&self) -> bool {
+        !(self.unsaid.asked.is_empty() && self.unsaid.reports.is_empty())
     }
 
     fn next_to_say(&mut self) -> Option<(Say, Ask)> {
         let (life, say) = self.door.clone()?;
-        while self.under_way < REQUESTS {
-            let request = self.unsaid.pop_front()?;
+        loop {
+            let request = self.pop_unsaid()?;
             let Some(open) = self.open.get_mut(&request) else { continue };
             if open.reply.is_some() {
                 continue;
             }
             (open.said, open.under_way) = (true, true);
-            self.under_way += 1;
+            *self.under_way.of(open.kept) += 1;
             let (settled, what) = (std::mem::take(&mut self.done), open.what.clone());
             return Some((say, Ask { life, request, settled, what }));
         }
-        None
+    }
+
+    /// The first that may be said. Questions may wait at the head until something is reported: they leave room for reports.
+    fn pop_unsaid(&mut self) -> Option<RequestId> {
+        let Each { asked, reports } = self.under_way;
+        if asked + reports >= REQUESTS {
+            return None;
+        }
+        let question = self.unsaid.asked.front().filter(|_| asked < QUESTIONS);
+        let report = self.unsaid.reports.front();
+        let first = match (question, report) {
+            (Some(question), Some(report)) if question < report => &mut self.unsaid.asked,
+            (_, Some(_)) => &mut self.unsaid.reports,
+            (Some(_), None) => &mut self.unsaid.asked,
+            (None, None) => return None,
+        };
+        first.pop_front()
     }
 
     /// Why a request that waits fails, or until when it may wait for the head.

@@ -9,16 +9,24 @@ use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::directory::request::{Ended, Gone};
-use crate::id::{ActorId, Life, Placement};
-use crate::wire::packet::{Frame, Ref};
+use crate::id::{ActorId, Key, Life, ObjectId, Placement};
+use crate::object::entry::Promised;
+use crate::wire::packet::Frame;
 
 impl Host for Node {
     fn life(&self) -> Life {
         self.last_life()
     }
 
-    fn resolve(&self, reference: Ref) -> Resolved {
-        let Ref::Actor { actor, type_key, host, placement, .. } = reference;
+    fn next_object(&self) -> ObjectId {
+        ObjectId { life: self.last_life(), serial: self.next_object_serial() }
+    }
+
+    fn promised(&self) -> &Promised {
+        Node::promised(self)
+    }
+
+    fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {
         if host != Host::life(self) {
             return self.shared().remote_actor(actor, type_key, host, placement);
         }

@@ -6,8 +6,8 @@
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::core::link::{self, Acks, Called, Delivery, Failure, Link, Party};
@@ -15,9 +15,11 @@ use crate::actor::error::CallError;
 use crate::actor::remote::host::{Incoming, Served, refuse};
 use crate::actor::remote::{Arrival, Caller, NodeRef, Peer};
 use crate::clock::{self, Moment};
+use crate::id::Life;
 use crate::limits::{BATCH_BYTES, HELD_BYTES, UNREACHABLE_AFTER};
 use crate::net::{Closed, Session};
 use crate::wire::bytes::List;
+use crate::wire::codec::Enclosed;
 use crate::wire::frame::Hello;
 use crate::wire::packet::{CallFault, Executed, Probe, Ref, Settle, Work};
 
@@ -37,6 +39,17 @@ pub(super) trait Surroundings: Send + Sync {
     fn here(&self) -> &NodeRef;
     /// Takes a probe of the peer.
     fn probed(&self, link: &PeerLink, probe: &Probe<'_>);
+    /// A packet of that life has arrived, with these references beside its body: they are counted, whether or not anybody
+    /// decodes it.
+    fn attach(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed;
+    /// A packet for that life encloses these.
+    fn enclose(&self, to: Life, enclosed: &Enclosed);
+    /// It never left.
+    fn not_sent(&self, to: Life, enclosed: &Enclosed);
+    /// The link with that life is broken.
+    fn broken(&self, with: Life);
+    /// Takes counts of the peer; whether it may say so.
+    fn counted(&self, from: Life, settle: &Settle<'_>) -> bool;
 }
 
 /// One link to one life of a peer.
@@ -57,6 +70,8 @@ pub(crate) struct PeerLink {
     connecting: AtomicBool,
     /// Bytes of the peer's requests that wait in mailboxes here.
     held: AtomicUsize,
+    /// The stream of what is asked of the node itself; opened by the first.
+    node_stream: OnceLock<u64>,
 }
 
 struct Core {
@@ -79,6 +94,7 @@ impl PeerLink {
             recent: AtomicU64::new(clock::now().0),
             connecting: AtomicBool::new(false),
             held: AtomicUsize::new(0),
+            node_stream: OnceLock::new(),
         });
         link.around.run(Box::pin(send_batches(link.clone())));
         link
@@ -86,6 +102,11 @@ impl PeerLink {
 
     pub(crate) fn party(&self) -> Party {
         self.peer
+    }
+
+    /// The stream of what is asked of the node itself.
+    pub(super) fn node_stream(&self) -> u64 {
+        *self.node_stream.get_or_init(|| self.open_stream())
     }
 
     /// Whether the other one is to see to a session; `false` while someone does.
@@ -144,13 +165,28 @@ impl PeerLink {
         let now = self.now();
         let received = core.link.receive(now, session.id(), batch, &mut deliveries);
         self.changed(core, now);
-        self.deliver(peer, batch, &mut deliveries);
+        let counts = self.deliver(peer, batch, &mut deliveries);
         drop(deliveries);
-        if let Err(breach) = received {
+        if let Err(breach) = &received {
             tracing::warn!(node = %self.peer.node, %breach, "the link is broken: its peer breaks the protocol");
+        }
+        if received.is_err() || !counts {
             session.close(Closed::Protocol);
             self.end(Failure::Ended);
+            self.around.broken(self.peer.life);
         }
+    }
+
+    /// What arrived beside a body.
+    fn attach(&self, refs: List<'_, Ref>) -> Enclosed {
+        if refs.is_empty() { Enclosed::default() } else { self.around.attach(self.peer.life, &refs) }
+    }
+
+    /// Sends counts of references.
+    pub(super) fn send_counts(&self, packet: &[u8]) {
+        let mut core = self.core.lock();
+        core.link.send_settle(packet);
+        self.changed(core, self.recent());
     }
 
     /// A session is over; the link goes on with another.
@@ -227,35 +263,50 @@ impl PeerLink {
         Moment(self.recent.load(Ordering::Relaxed))
     }
 
-    fn deliver(&self, peer: &Arc<dyn Peer>, batch: &[u8], deliveries: &mut Vec<Delivery<Token>>) {
+    /// Whether the peer keeps to the protocol.
+    fn deliver(&self, peer: &Arc<dyn Peer>, batch: &[u8], deliveries: &mut Vec<Delivery<Token>>) -> bool {
         let now = self.recent();
+        let mut broken = false;
         for delivery in deliveries.drain(..) {
             match delivery {
                 Delivery::Request { arrival, at } => self.arrived(peer, now, arrival, at.of(batch)),
                 Delivery::Answer { token, at, .. } => {
                     if let Ok(Settle::Answer(answer)) = Settle::decode(at.of(batch)) {
-                        token.answered(answer.outcome);
+                        let enclosed = self.attach(answer.outcome.refs());
+                        token.answered(answer.outcome, enclosed);
                     }
                 }
                 Delivery::Item { token, at } => {
                     if let Ok(Settle::Item { refs, body, .. }) = Settle::decode(at.of(batch)) {
-                        let refs: List<'_, Ref> = refs;
-                        token.item(refs, body, at.of(batch).len());
+                        token.item(self.attach(refs), body, at.of(batch).len());
                     }
                 }
                 Delivery::Told { token } => token.told(),
                 Delivery::Room { call } => self.with_served(call, |served| served.room()),
                 Delivery::Cancel { call } => self.with_served(call, |served| served.cancel()),
                 Delivery::Failed { token, executed, why, .. } => token.failed(self.failed(why, executed)),
-                Delivery::Settle { at } => {
-                    if let Ok(Settle::Probe(probe)) = Settle::decode(at.of(batch)) {
-                        self.around.probed(self, &probe);
+                Delivery::Settle { at } => match Settle::decode(at.of(batch)) {
+                    Ok(Settle::Probe(probe)) => self.around.probed(self, &probe),
+                    // Nobody waits for it any more, but what it encloses has arrived.
+                    Ok(Settle::Answer(answer)) => drop(self.attach(answer.outcome.refs())),
+                    Ok(Settle::Item { refs, .. }) => drop(self.attach(refs)),
+                    Ok(settle) if !self.around.counted(self.peer.life, &settle) => {
+                        tracing::warn!(node = %self.peer.node, "the link is broken: its peer miscounts references");
+                        broken = true;
+                    }
+                    Ok(_) | Err(_) => {}
+                },
+                // One that was cancelled before it came: what it encloses has arrived.
+                Delivery::Work { at } => {
+                    if let Ok(Work::Request(request)) = Work::decode(at.of(batch)) {
+                        drop(self.attach(request.refs));
                     }
                 }
-                // Tasks, counts and bound streams are not in use between nodes of this version.
-                Delivery::Work { .. } | Delivery::Drained { .. } => {}
+                // Bound streams are not in use between nodes of this version.
+                Delivery::Drained { .. } => {}
             }
         }
+        !broken
     }
 
     fn arrived(&self, peer: &Arc<dyn Peer>, now: Moment, arrival: link::Arrival, packet: &[u8]) {
@@ -266,7 +317,8 @@ impl PeerLink {
             refuse(&**peer, arrival, CallFault::Decode { message: "the request is malformed" });
             return;
         };
-        let incoming = Incoming { request, arrival, now, peer };
+        let enclosed = self.attach(request.refs);
+        let incoming = Incoming { request, arrival, now, peer, enclosed };
         if let Some(served) = self.around.request(&incoming) {
             self.served.lock().insert(arrival.call, served);
         }

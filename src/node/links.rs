@@ -17,8 +17,10 @@ use crate::directory::request::DialMe;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{HANDSHAKE_TIME, REDIAL_FIRST, REDIAL_LAST};
 use crate::net::{Address, Closed, Inlet, Lane, Refused, Session};
+use crate::wire::bytes::List;
+use crate::wire::codec::Enclosed;
 use crate::wire::frame::Batch;
-use crate::wire::packet::Probe;
+use crate::wire::packet::{Probe, Ref, Settle};
 
 /// The table of links, and of the actors reached over them.
 #[derive(Default)]
@@ -200,6 +202,30 @@ impl Surroundings for Node {
 
     fn probed(&self, link: &PeerLink, probe: &Probe<'_>) {
         self.follow(link, probe);
+    }
+
+    fn attach(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {
+        self.references_arrived(from, refs)
+    }
+
+    fn enclose(&self, to: Life, enclosed: &Enclosed) {
+        if !enclosed.holds.is_empty() {
+            self.references_leave(to, enclosed);
+        }
+    }
+
+    fn not_sent(&self, to: Life, enclosed: &Enclosed) {
+        if !enclosed.holds.is_empty() {
+            self.references_stay(to, enclosed);
+        }
+    }
+
+    fn broken(&self, with: Life) {
+        self.shared().holder_ended(with);
+    }
+
+    fn counted(&self, from: Life, settle: &Settle<'_>) -> bool {
+        self.references_counted(from, settle)
     }
 }
 

@@ -14,23 +14,29 @@ use tokio::sync::Notify;
 
 use super::actors::Actors;
 use super::compute::Compute;
-use super::core::life::{Effect, Fenced, NodeLife, Stuck, Vitals};
+use super::core::life::{Effect, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
 use super::links::Links;
 use super::look::Looks;
+use super::objects::Objects;
 use super::prober::Prober;
 use super::spawn::Seeds;
+use super::tasks::Tasks;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::{Host, Resolved};
 use crate::actor::registry::Registry;
 use crate::actor::remote::{Here, NodeRef};
 use crate::clock;
 use crate::directory::client::{AskError, Client, Say};
-use crate::directory::message::{Caller, Command, FromHead, News, ToHead};
-use crate::directory::request::{Advertised, AdvertisedType, Beat, Hosting, Join, JoinError, Standing};
+use crate::directory::message::{FromHead, News};
+use crate::directory::request::{Advertised, AdvertisedType, Join, JoinError};
 use crate::id::{ActorId, Epoch, Life, NodeId};
 use crate::net::Net;
+use crate::object::entry::Promised;
+use crate::task::registry::Tasks as TaskTable;
 use crate::wire::packet::Executed;
+
+mod effects;
 
 /// What a node is started with.
 pub(crate) struct Settings {
@@ -38,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) head: NodeId,
     pub(crate) join: Join,
     pub(crate) registry: Registry,
+    pub(crate) tasks: TaskTable,
     pub(crate) stuck: Stuck,
     pub(crate) head_wait: std::time::Duration,
     pub(crate) cpus: usize,
@@ -55,8 +62,13 @@ pub(crate) struct Node {
     runtime: tokio::runtime::Handle,
     compute: Compute,
     registry: Registry,
+    task_table: TaskTable,
     life: AtomicU64,
     serial: AtomicU64,
+    object_serial: AtomicU64,
+    promised: Promised,
+    tasks: Tasks,
+    objects: Objects,
     machine: Mutex<Machine>,
     /// Told when the machine's deadline may have moved.
     sooner: Notify,
@@ -98,7 +110,7 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, stuck, head_wait, cpus, namespace } = settings;
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace } = settings;
         let (id, hosts) = (join.node, join.hosts);
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -111,8 +123,13 @@ impl Node {
             runtime: tokio::runtime::Handle::current(),
             compute: Compute::new(cpus),
             registry,
+            task_table: tasks,
             life: AtomicU64::new(0),
             serial: AtomicU64::new(0),
+            object_serial: AtomicU64::new(0),
+            promised: Promised::default(),
+            tasks: Tasks::default(),
+            objects: Objects::default(),
             machine: Mutex::new(machine),
             sooner: Notify::new(),
             standing: tokio::sync::watch::Sender::new(StandingNow::Joining),
@@ -211,6 +228,26 @@ impl Node {
         Life(self.life.load(Ordering::Acquire))
     }
 
+    pub(super) fn next_object_serial(&self) -> u64 {
+        1 + self.object_serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn promised(&self) -> &Promised {
+        &self.promised
+    }
+
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    pub(super) fn task_table(&self) -> &TaskTable {
+        &self.task_table
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     pub(super) fn compute(&self) -> &Compute {
         &self.compute
     }
@@ -234,12 +271,19 @@ impl Node {
     }
 
     /// What this process was compiled with, for its `Join`.
-    pub(crate) fn advertised(registry: &Registry) -> Advertised {
-        Advertised::new(registry.types().map(|(key, registered)| AdvertisedType {
+    pub(crate) fn advertised(registry: &Registry, tasks: &TaskTable) -> Advertised {
+        let types = registry.types().map(|(key, registered)| AdvertisedType {
             key,
             name: registered.name.to_string().into(),
             constructors: registered.constructors.iter().map(|each| each.message.key).collect(),
-        }))
+        });
+        // A task is a type whose one constructor is its signature.
+        let tasks = tasks.iter().map(|(name, signature)| AdvertisedType {
+            key: name.key(),
+            name: name.to_string().into(),
+            constructors: vec![signature],
+        });
+        Advertised::new(types.chain(tasks))
     }
 
     /// Where the node stands, and changes of that.
@@ -387,92 +431,6 @@ impl Node {
         let version = self.machine.lock().life.known().version();
         self.client.members(version);
         self.members.notify_waiters();
-    }
-
-    fn carry_out(&self, effect: Effect) {
-        match effect {
-            Effect::Send(message) => self.say(message),
-            Effect::Rejoin(beat) => self.rejoin(beat),
-            Effect::Begun(life, _) => self.begun(life),
-            Effect::Fence(life, why) => self.fence(life, &why),
-            Effect::Exit => {
-                tracing::error!("this node's lease ran out and a handler still runs: the process exits");
-                std::process::exit(75);
-            }
-            Effect::Refused(why) => {
-                tracing::error!(%why, "the head refuses this node");
-                self.client.close();
-                self.standing.send_replace(StandingNow::Refused(why));
-            }
-            Effect::Redial => self.hang_up(),
-            Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
-            Effect::Obey(Command::Host(host)) => self.shared().make(&host),
-            Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
-            Effect::Obey(Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. }) => {}
-            Effect::Departed => {
-                let ended = |life| self.known(|known| known.has_ended(life));
-                self.links.end(ended);
-                self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
-            }
-            Effect::Answer(request, reply) => self.client.answered(request, reply),
-            Effect::Waits(request, why) => self.client.waits(request, why),
-            Effect::Dial(Caller { life, node, .. }) => self.shared().dial_caller(life, node),
-            Effect::Status(number, page) => self.looks.shown(number, page),
-        }
-    }
-
-    pub(super) fn say(&self, message: ToHead) {
-        let say = self.machine.lock().say.clone();
-        if let Some(say) = say {
-            say(message);
-        }
-    }
-
-    fn hang_up(&self) {
-        let hang_up = self.machine.lock().hang_up.clone();
-        if let Some(hang_up) = hang_up {
-            hang_up();
-        }
-    }
-
-    fn begun(&self, life: Life) {
-        self.attach_client(life);
-        self.standing.send_replace(StandingNow::Member(life));
-    }
-
-    /// The life is over: nothing of it goes on (PROTOCOLS §2.3). Then it joins anew, with no actors.
-    fn fence(&self, life: Life, why: &Fenced) {
-        if *why != Fenced::Left {
-            tracing::error!(%life, %why, "this node's life is over: its actors end, then it joins anew");
-        }
-        self.client.life_over();
-        self.links.end_all();
-        self.actors.close(&EndReason::NodeDied, |_| true);
-        if *why == Fenced::Left {
-            return;
-        }
-        self.standing.send_replace(StandingNow::Joining);
-        let node = self.shared();
-        self.runtime.spawn(async move {
-            while node.actors.len() > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-            node.step(|machine, effects| machine.life.emptied(clock::now(), random_number(), effects));
-        });
-    }
-
-    fn rejoin(&self, beat: Beat) {
-        let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
-        let hosted = self.actors.known().into_iter().map(hosting).collect();
-        self.say(ToHead::Rejoin(crate::directory::request::Rejoin {
-            beat,
-            hosted,
-            reserved: Vec::new(),
-            holdings: Default::default(),
-        }));
-        if let Some(life) = self.is_member() {
-            self.attach_client(life);
-        }
     }
 }
 

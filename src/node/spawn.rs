@@ -19,7 +19,7 @@ use crate::directory::request::{self, Arguments, Gone, Hosted as HostedReport};
 use crate::id::{ActorId, Key, Life, Placement};
 use crate::limits::MESSAGE_REFS;
 use crate::wire::bytes::{List, Reader};
-use crate::wire::codec::DecodeError;
+use crate::wire::codec::{DecodeError, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Ref, Spawn};
 
 /// Makes an actor out of a constructor that never left this process.
@@ -81,6 +81,10 @@ impl Node {
             return None;
         }
         let request = &incoming.request;
+        if request.actor.serial == 0 {
+            self.serve_node(incoming);
+            return None;
+        }
         match self.actors().get(request.actor) {
             Some(actor) if actor.placement() == request.placement => actor.deliver(incoming),
             _ => {
@@ -123,7 +127,7 @@ impl Node {
             placement: request.placement,
             type_key: spawn.type_key,
             constructor: request.method,
-            refs: incoming.refs(),
+            enclosed: incoming.enclosed.clone(),
             arguments: spawn.arguments,
             owner,
             known,
@@ -165,12 +169,12 @@ impl Node {
             }
         };
         let owner = (!host.spawn.detached).then_some(id.life);
-        let planted = split_arguments(&arguments).map(|(refs, arguments)| Plant {
+        let planted = split_arguments(&arguments).map(|(enclosed, arguments)| Plant {
             id,
             placement,
             type_key: host.spawn.kind.key,
             constructor: host.spawn.constructor,
-            refs,
+            enclosed,
             arguments,
             owner,
             known: Known::Placed,
@@ -214,7 +218,7 @@ impl Node {
             placement: plant.placement,
             host: self.shared(),
             here,
-            refs: plant.refs,
+            enclosed: plant.enclosed,
             arguments: plant.arguments,
             register: &|actor| self.admit(Entry { actor, owner, known }),
             done: plant.done,
@@ -229,7 +233,7 @@ struct Plant<'a> {
     placement: Placement,
     type_key: Key,
     constructor: Key,
-    refs: Vec<Ref>,
+    enclosed: Enclosed,
     arguments: &'a [u8],
     owner: Option<Life>,
     known: Known,
@@ -247,8 +251,8 @@ enum NotPlanted {
 fn made(planted: Planted) -> Result<(), request::Failure> {
     match planted {
         Planted::Alive => Ok(()),
-        Planted::App(error, refs, text) => {
-            let error = if refs.is_empty() { error.into() } else { Bytes::new() };
+        Planted::App(error, enclosed, text) => {
+            let error = if enclosed.is_empty() { error.into() } else { Bytes::new() };
             Err(request::Failure::Error { error, text: text.into() })
         }
         Planted::Failed(CallError::Panicked { message, .. }) => Err(request::Failure::Panicked(message.into())),
@@ -261,10 +265,10 @@ fn answer_spawn(to: &Answering, planted: Planted) {
     match planted {
         Planted::Alive => ask::answer_value(&*to.peer, to.call, &()),
         Planted::Failed(error) => send_fault(to, &error),
-        Planted::App(body, refs, _) => with_scratch(|_, packet| {
-            let outcome = Outcome::App { refs: List::Items(&refs), body: &body };
+        Planted::App(body, enclosed, _) => with_scratch(|_, packet| {
+            let outcome = Outcome::App { refs: List::Items(&enclosed.refs), body: &body };
             Answer { call: to.call, outcome }.encode(packet);
-            to.peer.answer(to.call, packet);
+            to.peer.answer(to.call, packet, &enclosed);
         }),
     }
 }
@@ -277,11 +281,12 @@ pub(crate) fn join_arguments(refs: &[Ref], body: &[u8]) -> Bytes {
     bytes.into()
 }
 
-fn split_arguments(bytes: &[u8]) -> Result<(Vec<Ref>, &[u8]), NotPlanted> {
+fn split_arguments(bytes: &[u8]) -> Result<(Enclosed, &[u8]), NotPlanted> {
     let mut reader = Reader::new(bytes);
     let refs =
         List::<Ref>::read(&mut reader, MESSAGE_REFS).map_err(|_| NotPlanted::Arguments(DecodeError::Truncated))?;
-    Ok((refs.iter().collect(), reader.rest()))
+    let enclosed = Enclosed { refs: refs.iter().collect(), holds: Vec::new() };
+    Ok((enclosed, reader.rest()))
 }
 
 /// Why the head ended an actor, as its callers are told.

@@ -279,7 +279,7 @@ impl Node {
         match outcome {
             // It was handed over in the same batch as what made its caller leave.
             _ if stage.calls[id as usize].at == At::Over => {}
-            Outcome::Value { .. } | Outcome::App { .. } => self.end(stage, id, End::Value),
+            Outcome::Value { .. } | Outcome::Elsewhere { .. } | Outcome::App { .. } => self.end(stage, id, End::Value),
             Outcome::Error { executed: Executed::No, fault: CallFault::NotHere } => self.not_there(stage, id),
             Outcome::Error { executed, .. } => self.end(stage, id, End::Failed(*executed)),
         }

@@ -82,11 +82,32 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     })
 }
 
-/// Appends a message's body and gives the references inside it; on an error `out` is as it was.
-pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Vec<Ref>, EncodeError> {
-    let (encoded, refs) = scope::collect(|| encode(value, out));
-    match (encoded, refs) {
-        (Ok(()), Some(refs)) => Ok(refs),
+/// What a message encloses beside its body.
+#[derive(Clone, Default)]
+pub struct Enclosed {
+    /// The references inside the body, in the order in which it names them.
+    pub refs: Vec<Ref>,
+    /// What keeps each of them, if it is an object: where it is sent until it is counted, where it arrived until the body is
+    /// decoded. Empty if none is.
+    pub holds: Vec<Option<Hold>>,
+}
+
+impl Enclosed {
+    /// Whether it is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.refs.is_empty()
+    }
+}
+
+/// Keeps an object while a message that refers to it is under way.
+pub type Hold = Arc<dyn Any + Send + Sync>;
+
+/// Appends a message's body and gives what it encloses; on an error `out` is as it was.
+pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
+    let (encoded, enclosed) = scope::collect(|| encode(value, out));
+    match (encoded, enclosed) {
+        (Ok(()), Some(enclosed)) => Ok(enclosed),
         (Err(error), Some(_)) => Err(error),
         (_, None) => Err(EncodeError::TooManyRefs),
     }
@@ -95,20 +116,20 @@ pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Re
 /// Decodes a message's body, its handles attached to `node`.
 pub fn decode_message<T: DeserializeOwned>(
     body: &[u8],
-    refs: Vec<Ref>,
+    enclosed: Enclosed,
     node: &Arc<dyn Any + Send + Sync>,
 ) -> Result<T, DecodeError> {
-    scope::attach(refs, node, || decode(body))
+    scope::attach(enclosed, node, || decode(body))
 }
 
 /// The scope of one encoding or decoding, for the `Serialize` and `Deserialize` of handles and references.
 pub mod scope {
-    use super::{Any, Arc, MESSAGE_REFS, Ref};
+    use super::{Any, Arc, Enclosed, Hold, MESSAGE_REFS, Ref};
     use std::cell::RefCell;
 
     enum Scope {
-        Encoding { refs: Vec<Ref>, full: bool },
-        Decoding { refs: Vec<Ref>, node: Arc<dyn Any + Send + Sync> },
+        Encoding { enclosed: Enclosed, full: bool },
+        Decoding { enclosed: Enclosed, node: Arc<dyn Any + Send + Sync> },
     }
 
     thread_local! {
@@ -147,32 +168,36 @@ pub mod scope {
     }
 
     /// Runs `encoding` and gives what it put; none if that was too many.
-    pub(super) fn collect<R>(encoding: impl FnOnce() -> R) -> (R, Option<Vec<Ref>>) {
-        let outer = enter(Scope::Encoding { refs: Vec::new(), full: false });
+    pub(super) fn collect<R>(encoding: impl FnOnce() -> R) -> (R, Option<Enclosed>) {
+        let outer = enter(Scope::Encoding { enclosed: Enclosed::default(), full: false });
         let result = encoding();
         let put = SCOPE.take();
         drop(outer);
         match put {
-            Some(Scope::Encoding { refs, full: false }) => (result, Some(refs)),
+            Some(Scope::Encoding { enclosed, full: false }) => (result, Some(enclosed)),
             _ => (result, None),
         }
     }
 
     /// Runs `decoding` with `refs` to take.
-    pub(super) fn attach<R>(refs: Vec<Ref>, node: &Arc<dyn Any + Send + Sync>, decoding: impl FnOnce() -> R) -> R {
-        let _outer = enter(Scope::Decoding { refs, node: Arc::clone(node) });
+    pub(super) fn attach<R>(enclosed: Enclosed, node: &Arc<dyn Any + Send + Sync>, decoding: impl FnOnce() -> R) -> R {
+        let _outer = enter(Scope::Decoding { enclosed, node: Arc::clone(node) });
         decoding()
     }
 
-    /// Adds a reference to the message being encoded; the body holds its index.
-    pub fn put(reference: Ref) -> Result<u32, ScopeError> {
+    /// Adds a reference to the message being encoded, and what keeps it if it is an object; the body holds its index.
+    pub fn put(reference: Ref, hold: Option<Hold>) -> Result<u32, ScopeError> {
         SCOPE.with_borrow_mut(|scope| match scope {
-            Some(Scope::Encoding { refs, full }) => {
+            Some(Scope::Encoding { enclosed: Enclosed { refs, holds }, full }) => {
                 *full |= refs.len() >= MESSAGE_REFS;
                 if *full {
                     return Err(ScopeError::TooMany);
                 }
                 refs.push(reference);
+                if hold.is_some() || !holds.is_empty() {
+                    holds.resize(refs.len() - 1, None);
+                    holds.push(hold);
+                }
                 u32::try_from(refs.len() - 1).map_err(|_| ScopeError::TooMany)
             }
             _ => Err(ScopeError::NotEncoding),
@@ -182,9 +207,20 @@ pub mod scope {
     /// The reference at an index of the message being decoded, and the node that decodes it.
     pub fn take(index: u32) -> Result<(Ref, Arc<dyn Any + Send + Sync>), ScopeError> {
         SCOPE.with_borrow(|scope| match scope {
-            Some(Scope::Decoding { refs, node }) => {
-                let reference = refs.get(index as usize).ok_or(ScopeError::Missing(index))?;
+            Some(Scope::Decoding { enclosed, node }) => {
+                let reference = enclosed.refs.get(index as usize).ok_or(ScopeError::Missing(index))?;
                 Ok((*reference, Arc::clone(node)))
+            }
+            _ => Err(ScopeError::NotDecoding),
+        })
+    }
+
+    /// What keeps the object at an index of the message being decoded.
+    pub fn take_hold(index: u32) -> Result<Hold, ScopeError> {
+        SCOPE.with_borrow(|scope| match scope {
+            Some(Scope::Decoding { enclosed, .. }) => {
+                let hold = enclosed.holds.get(index as usize).cloned().flatten();
+                hold.ok_or(ScopeError::Missing(index))
             }
             _ => Err(ScopeError::NotDecoding),
         })

@@ -4,7 +4,7 @@
 //! packet   = tag u8 . fields
 //! work     = 01 Request | 02 Run | 03 Recall | 04 Stop
 //! settle   = 11 Answer | 12 Item | 13 Room | 14 Credit | 15 Cancel | 16 Claim | 17 Claimed | 18 Release | 19 Landed
-//!          | 1a Probe
+//!          | 1a Probe | 1b Gone
 //!
 //! Run      = grant varint . task varint . attempt varint . refs . body
 //! Recall   = grant varint . count varint
@@ -13,7 +13,7 @@
 //! Room     = call varint . count varint
 //! Credit   = stream varint . count varint
 //! Cancel   = call varint
-//! Claim, Claimed, Release, Landed = counts
+//! Claim, Claimed, Release, Landed, Gone = counts
 //! Probe    = to . origin . path of hops            to   = actor . method u64 . (0 | 1 . call varint)
 //!
 //! actor    = life varint . serial varint           wait = life varint . serial varint
@@ -37,7 +37,7 @@ pub use request::{Arrived, Flags, Request, set_placement, set_stream, set_time_l
 pub use spawn::{Amount, Lifetime, Spawn};
 
 use super::bytes::{Element, List, Reader, WireError, put_varint};
-use crate::id::{ActorId, Incarnation, Key, Life, Placement};
+use crate::id::{ActorId, Incarnation, Key, Life, ObjectId, Placement};
 use crate::limits::{BODY_INLINE, CHAIN_FRAMES, MESSAGE_REFS, PROBE_HOPS};
 
 const REQUEST: u8 = 0x01;
@@ -54,6 +54,7 @@ const CLAIMED: u8 = 0x17;
 const RELEASE: u8 = 0x18;
 const LANDED: u8 = 0x19;
 const PROBE: u8 = 0x1a;
+const GONE: u8 = 0x1b;
 
 /// A packet of the work channel: it may wait at its receiver.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,6 +140,8 @@ pub enum Settle<'a> {
     Claim(List<'a, Count>),
     /// The owner counted it.
     Claimed(List<'a, Count>),
+    /// The owner could not count it: it is not there any more.
+    Gone(List<'a, Count>),
     /// A holder's last handle went.
     Release(List<'a, Count>),
     /// References sent by a third node have arrived.
@@ -281,6 +284,7 @@ impl<'a> Settle<'a> {
             Settle::Cancel { call } => numbers(out, CANCEL, &[*call]),
             Settle::Claim(list) => counts(out, CLAIM, list),
             Settle::Claimed(list) => counts(out, CLAIMED, list),
+            Settle::Gone(list) => counts(out, GONE, list),
             Settle::Release(list) => counts(out, RELEASE, list),
             Settle::Landed(list) => counts(out, LANDED, list),
             Settle::Probe(probe) => probe.encode(out),
@@ -309,6 +313,7 @@ impl<'a> Settle<'a> {
             CANCEL => Settle::Cancel { call: reader.varint("a call")? },
             CLAIM => Settle::Claim(List::read(&mut reader, MESSAGE_REFS)?),
             CLAIMED => Settle::Claimed(List::read(&mut reader, MESSAGE_REFS)?),
+            GONE => Settle::Gone(List::read(&mut reader, MESSAGE_REFS)?),
             RELEASE => Settle::Release(List::read(&mut reader, MESSAGE_REFS)?),
             LANDED => Settle::Landed(List::read(&mut reader, MESSAGE_REFS)?),
             PROBE => Settle::Probe(Probe::read(&mut reader)?),
@@ -380,6 +385,17 @@ impl Element<'_> for ActorId {
     #[inline]
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(ActorId { life: Life(reader.varint("an actor")?), serial: reader.varint("an actor")? })
+    }
+}
+
+impl Element<'_> for ObjectId {
+    const WHAT: &'static str = "a list of objects";
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.life.0);
+        put_varint(out, self.serial);
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(ObjectId { life: Life(reader.varint("an object")?), serial: reader.varint("an object")? })
     }
 }
 

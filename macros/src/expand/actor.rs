@@ -1,8 +1,8 @@
 //! What `#[actor]` adds to a struct: its handle, and who it is.
 
-use super::support;
+use super::{support, type_name};
 use crate::{
-    model::{Actor, Attributes, TypeName},
+    model::{Actor, Attributes},
     signature::spell,
 };
 use proc_macro2::TokenStream;
@@ -82,12 +82,7 @@ fn identity(actor: &Actor) -> TokenStream {
     let (name, handle) = (&actor.item.ident, &actor.handle);
     let generics = generics(actor);
     let (parameters, arguments, where_clause) = generics.split_for_impl();
-    let type_name = match &actor.name {
-        TypeName::InCrate(name) => {
-            quote!(#m::TypeName { krate: #m::crate_of(::core::module_path!()), name: #name })
-        }
-        TypeName::Given(name) => quote!(#m::TypeName { krate: "", name: #name }),
-    };
+    let type_name = type_name(&actor.name);
     quote! {
         impl #parameters ::mobula::Actor for #name #arguments #where_clause {
             const NAME: #m::TypeName = #type_name;

@@ -1,10 +1,10 @@
-//! The struct that carries the arguments of one method or constructor, and how it is run.
+//! The struct that carries the arguments of one method, constructor or task, and how it is run.
 //!
 //! ```text
 //! struct __Add(Arg<u64>, PhantomData<fn() -> Counter>);   encoded as the tuple of its arguments
 //! ```
 //!
-//! The last field carries a generic actor's parameters. It also spares users errors: whether a struct is sized hangs on
+//! The last field carries the parameters of a generic actor or task. It also spares users errors: whether a struct is sized hangs on
 //! its last field alone, so that an argument that cannot travel is reported for its own field and not for each impl.
 
 use super::{argument, at, local, support, support_at};
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{parse_quote, spanned::Spanned};
+use syn::{Generics, Ident, parse_quote, spanned::Spanned};
 
 pub(super) fn of_method(method: &Method, target: &Target) -> TokenStream {
     let m = support();
@@ -28,9 +28,9 @@ pub(super) fn of_method(method: &Method, target: &Target) -> TokenStream {
         Run::BlockingShared { group } => quote!(#m::Code::BlockingShared { group: #group, run: Self::run }),
     };
     let cancel = (method.cancel == Cancel::Drop).then(|| quote!(const CANCEL: #m::OnCancel = #m::OnCancel::Drop;));
-    let carrier = carrier(&method.function, target);
+    let carrier = carrier(&method.function, &target.generics, actor);
     let run = run(method, target);
-    let probe = probe(method)
+    let probe = probe(&method.reply)
         .filter(|_| target.generics.params.is_empty())
         .map(|probe| quote!(#(#cfgs)* const _: () = #probe;));
     quote! {
@@ -57,10 +57,10 @@ pub(super) fn of_constructor(constructor: &Constructor, target: &Target) -> Toke
     let (parameters, arguments, where_clause) = target.generics.split_for_impl();
     let (actor, error) = (&target.ty, constructor.error.ty());
     let (cfgs, lints, deprecated) = (&attributes.cfgs, &attributes.lints, allow_deprecated(&constructor.function));
-    let carrier = carrier(&constructor.function, target);
+    let carrier = carrier(&constructor.function, &target.generics, actor);
     let unpacked = unpacked(&constructor.function);
     let context = context(&constructor.function.inputs);
-    let made = called(&constructor.function, target, None);
+    let made = called(&constructor.function, associated(&constructor.function, target), None);
     let made = if let Fault::Never = constructor.error { quote!(::core::result::Result::Ok(#made)) } else { made };
     let future = boxed(&constructor.function, quote!(let #unpacked = self; #made));
     quote! {
@@ -83,12 +83,12 @@ pub(super) fn of_constructor(constructor: &Constructor, target: &Target) -> Toke
     }
 }
 
-/// The struct, and how it is encoded.
-fn carrier(function: &Function, target: &Target) -> TokenStream {
+/// The struct, and how it is encoded; `of` is a type that names all of its parameters.
+pub(super) fn carrier(function: &Function, generics: &Generics, of: impl ToTokens) -> TokenStream {
     let m = support();
     let message = &function.message;
     let (cfgs, lints) = (&function.attributes.cfgs, &function.attributes.lints);
-    let (parameters, arguments, where_clause) = target.generics.split_for_impl();
+    let (parameters, arguments, where_clause) = generics.split_for_impl();
     let (types, names): (Vec<_>, Vec<_>) = function
         .inputs
         .iter()
@@ -96,15 +96,15 @@ fn carrier(function: &Function, target: &Target) -> TokenStream {
         .enumerate()
         .map(|(position, Argument { ty, .. })| (quote_spanned!(ty.span()=> ::mobula::Arg<#ty>), argument(position)))
         .unzip();
-    let positions = (0..types.len()).map(syn::Index::from);
-    let actor = &target.ty;
-    let mut decoding = target.generics.clone();
+    let positions: Vec<syn::Index> = (0..types.len()).map(syn::Index::from).collect();
+    let visit = if positions.is_empty() { quote!(_) } else { local("visit").to_token_stream() };
+    let mut decoding = generics.clone();
     decoding.params.insert(0, parse_quote!('de));
     let (decoding, ..) = decoding.split_for_impl();
     quote! {
         #(#cfgs)*
         #(#lints)*
-        struct #message #parameters (#(#types,)* ::core::marker::PhantomData<fn() -> #actor>) #where_clause;
+        struct #message #parameters (#(#types,)* ::core::marker::PhantomData<fn() -> #of>) #where_clause;
 
         #(#cfgs)*
         #(#lints)*
@@ -115,6 +115,19 @@ fn carrier(function: &Function, target: &Target) -> TokenStream {
                 serializer: __S,
             ) -> ::core::result::Result<__S::Ok, __S::Error> {
                 #m::serde::Serialize::serialize(&(#(&self.#positions,)*), serializer)
+            }
+        }
+
+        #(#cfgs)*
+        #(#lints)*
+        #[automatically_derived]
+        impl #parameters #m::Arguments for #message #arguments #where_clause {
+            #[inline]
+            fn has_references(&self) -> bool {
+                false #(|| self.#positions.is_reference())*
+            }
+            fn each<'a>(&'a mut self, #visit: &mut dyn ::core::ops::FnMut(&'a mut dyn #m::Unresolved)) {
+                #(#visit(&mut self.#positions);)*
             }
         }
 
@@ -142,8 +155,10 @@ fn run(method: &Method, target: &Target) -> TokenStream {
     let (parameters, arguments, where_clause) = target.generics.split_for_impl();
     let (actor, context, unpacked) = (local("actor"), context(&function.inputs), unpacked(function));
     let ty = &target.ty;
-    let result = result(method, called(function, target, Some(&actor)));
-    let probe = probe(method).filter(|_| !target.generics.params.is_empty()).map(|probe| quote!(const { #probe }));
+    let called = called(function, associated(function, target), Some(&actor));
+    let result = result(function, &method.reply, &method.error, called);
+    let probe =
+        probe(&method.reply).filter(|_| !target.generics.params.is_empty()).map(|probe| quote!(const { #probe }));
     let (reply, error) = (method.reply.ty(), method.error.ty());
     let is_blocking = matches!(method.run, Run::Blocking | Run::BlockingShared { .. });
     let borrow = match method.run {
@@ -176,7 +191,7 @@ fn run(method: &Method, target: &Target) -> TokenStream {
 }
 
 /// The pattern that takes the arguments out of a message.
-fn unpacked(function: &Function) -> TokenStream {
+pub(super) fn unpacked(function: &Function) -> TokenStream {
     let count = function.inputs.iter().filter_map(Input::argument).count();
     let names = (0..count).map(argument);
     quote!(Self(#(#names,)* _))
@@ -190,14 +205,19 @@ pub(super) fn context(inputs: &[Input]) -> TokenStream {
     }
 }
 
-/// The call of the user's function, awaited if it is asynchronous, with the user's spans: errors point there, once.
-fn called(function: &Function, target: &Target, actor: Option<&syn::Ident>) -> TokenStream {
+/// A function of the actor's impl, with the user's span.
+fn associated(function: &Function, target: &Target) -> TokenStream {
     let (ty, ident) = (&target.ty, &function.ident);
-    let span = at(ident.span());
+    quote_spanned!(at(ident.span())=> <#ty>::#ident)
+}
+
+/// The call of the user's function, awaited if it is asynchronous, with the user's spans: errors point there, once.
+pub(super) fn called(function: &Function, path: TokenStream, actor: Option<&Ident>) -> TokenStream {
+    let span = at(function.ident.span());
     let m = support_at(span);
-    let actor = actor.map(|actor| syn::Ident::new(&actor.to_string(), span)).map(|actor| quote!(#actor,));
+    let actor = actor.map(|actor| Ident::new(&actor.to_string(), span)).map(|actor| quote!(#actor,));
     let passed = passed(&function.inputs, span);
-    let call = quote_spanned!(span=> <#ty>::#ident(#actor #(#passed),*));
+    let call = quote_spanned!(span=> #path(#actor #(#passed),*));
     match function.call {
         Call::Sync => call,
         Call::Async => quote_spanned!(span=> #m::send_future(#call).await),
@@ -206,7 +226,7 @@ fn called(function: &Function, target: &Target, actor: Option<&syn::Ident>) -> T
 
 /// The future of `body`. It has the span of the user's function: if that is not `Send`, the compiler says so of both, and
 /// says the same at the same place only once.
-fn boxed(function: &Function, body: TokenStream) -> TokenStream {
+pub(super) fn boxed(function: &Function, body: TokenStream) -> TokenStream {
     quote_spanned!(at(function.ident.span())=> ::std::boxed::Box::pin(async move { #body }))
 }
 
@@ -214,11 +234,11 @@ fn boxed(function: &Function, body: TokenStream) -> TokenStream {
 pub(super) fn passed(inputs: &[Input], span: proc_macro2::Span) -> Vec<TokenStream> {
     let mut position = 0;
     let passed = inputs.iter().map(|input| match input {
-        Input::Context => syn::Ident::new("context", span).to_token_stream(),
+        Input::Context => Ident::new("context", span).to_token_stream(),
         Input::Argument(Argument { ty, passing, .. }) => {
             let span = at(ty.span());
             let m = support_at(span);
-            let name = syn::Ident::new(&argument(position).to_string(), span);
+            let name = Ident::new(&argument(position).to_string(), span);
             position += 1;
             match passing {
                 Passing::Owned => quote_spanned!(span=> #m::take!(#name)),
@@ -230,10 +250,10 @@ pub(super) fn passed(inputs: &[Input], span: proc_macro2::Span) -> Vec<TokenStre
 }
 
 /// What the call gave as the `Result` of a reply and an error.
-fn result(method: &Method, called: TokenStream) -> TokenStream {
-    let span = at(method.function.ident.span());
+pub(super) fn result(function: &Function, reply: &Reply, error: &Fault, called: TokenStream) -> TokenStream {
+    let span = at(function.ident.span());
     let m = support_at(span);
-    match (&method.reply, &method.error) {
+    match (reply, error) {
         (Reply::Stream(_), Fault::Never) => quote_spanned!(span=> ::core::result::Result::Ok(#m::streamed(#called))),
         (Reply::Stream(_), _) => quote_spanned!(span=> ::core::result::Result::map(#called, #m::streamed)),
         (_, Fault::Never) => quote_spanned!(span=> ::core::result::Result::Ok(#called)),
@@ -242,8 +262,8 @@ fn result(method: &Method, called: TokenStream) -> TokenStream {
 }
 
 /// The check that a reply is no `Result` under another name.
-fn probe(method: &Method) -> Option<TokenStream> {
-    let Reply::Value(ty, Probe::NotResult) = &method.reply else { return None };
+pub(super) fn probe(reply: &Reply) -> Option<TokenStream> {
+    let Reply::Value(ty, Probe::NotResult) = reply else { return None };
     let m = support_at(ty.span());
     Some(quote_spanned! {ty.span()=> {
         use #m::NotResult as _;
@@ -254,6 +274,6 @@ fn probe(method: &Method) -> Option<TokenStream> {
     }})
 }
 
-fn allow_deprecated(function: &Function) -> Option<TokenStream> {
+pub(super) fn allow_deprecated(function: &Function) -> Option<TokenStream> {
     (!function.attributes.deprecated.is_empty()).then(|| quote!(#[allow(deprecated)]))
 }

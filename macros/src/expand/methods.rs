@@ -1,6 +1,6 @@
 //! What `#[methods]` adds to an actor's impl: messages, the handle's methods, `spawn`, and the table of it all.
 
-use super::{at, local, message, support, support_at};
+use super::{at, local, message, quiet, support, support_at};
 use crate::model::{Call, Concurrency, Constructor, Function, Method, Methods, OnStop, Reply, Target};
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
@@ -44,11 +44,6 @@ fn spawns(methods: &Methods) -> TokenStream {
             #(#spawns)*
         }
     }
-}
-
-/// What may be said of the user's functions once, and not again of those made after them.
-fn quiet() -> TokenStream {
-    quote!(#[allow(dead_code, private_bounds, private_interfaces, unreachable_pub, clippy::used_underscore_binding)])
 }
 
 fn spawn(constructor: &Constructor, methods: &Methods) -> TokenStream {

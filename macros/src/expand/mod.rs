@@ -7,13 +7,14 @@ mod actor;
 mod main_function;
 mod message;
 mod methods;
+mod task;
 
-use crate::model::{Fault, Function, Input, Reply};
+use crate::model::{Fault, Function, Input, Reply, TypeName};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Type, spanned::Spanned};
 
-pub(crate) use self::{actor::actor, main_function::main, methods::methods};
+pub(crate) use self::{actor::actor, main_function::main, methods::methods, task::task};
 
 /// Where everything that only generated code names lives.
 fn support() -> TokenStream {
@@ -33,6 +34,22 @@ fn local(name: &str) -> Ident {
 /// The span of the user's tokens, for code that must not see the user's local names.
 fn at(span: Span) -> Span {
     span.resolved_at(Span::mixed_site())
+}
+
+/// What may be said of the user's functions once, and not again of those made after them.
+fn quiet() -> TokenStream {
+    quote!(#[allow(dead_code, private_bounds, private_interfaces, unreachable_pub, clippy::used_underscore_binding)])
+}
+
+/// The stable name of an actor type or a task.
+fn type_name(name: &TypeName) -> TokenStream {
+    let m = support();
+    match name {
+        TypeName::InCrate(name) => {
+            quote!(#m::TypeName { krate: #m::crate_of(::core::module_path!()), name: #name })
+        }
+        TypeName::Given(name) => quote!(#m::TypeName { krate: "", name: #name }),
+    }
 }
 
 impl Reply {

@@ -1,17 +1,18 @@
-//! One function of an actor's impl.
+//! One function of an actor's impl, or one that is a task.
 
 use super::{
     Errors, attributes,
+    callee::{Callee, Words},
     role::MethodOptions,
     types::{self, Parameter, Results, Returned},
 };
-use crate::model::{Argument, Call, Cancel, Constructor, Function, Input, Method, OnStop, Run};
+use crate::model::{Argument, Call, Cancel, Constructor, Function, Input, Method, OnStop, Passing, Run};
 use proc_macro2::Span;
 use quote::{ToTokens, format_ident};
 use std::collections::BTreeMap;
 use syn::{
-    Attribute, FnArg, GenericParam, Ident, ImplItemFn, Pat, PatType, Receiver, ReceiverKind, ReturnType, Safety,
-    Signature, Type, WherePredicate, ext::IdentExt,
+    Attribute, FnArg, GenericParam, Ident, ImplItemFn, ItemFn, Meta, Pat, PatType, Receiver, ReceiverKind, ReturnType,
+    Safety, Signature, Type, Visibility, WherePredicate, ext::IdentExt,
 };
 
 /// The most parameters of a message: it is encoded as a tuple, of which serde knows these.
@@ -19,7 +20,7 @@ const PARAMETERS: usize = 16;
 
 /// What a function is understood in.
 pub(super) struct Scope<'a> {
-    pub(super) actor: &'a Type,
+    pub(super) callee: Callee<'a>,
     /// The groups by name, in the order of their indices; `None` when one call runs at a time.
     pub(super) groups: Option<&'a [String]>,
     /// The names given to messages so far, and the functions that they were given to.
@@ -49,9 +50,7 @@ pub(super) fn method(
             None
         }
     };
-    let results = if options.plain.is_some() { Results::Plain } else { Results::Flattened };
-    let returned = types::returned(&output(&item.sig, scope), results, scope.actor, errors);
-    check_plain(&item.sig, options, errors);
+    let returned = returned(&item.sig, options.plain.as_ref(), scope, errors);
     let call = call(&item.sig);
     if let (Some(option), Call::Async) = (&options.blocking, call) {
         errors.at(
@@ -64,7 +63,7 @@ pub(super) fn method(
     }
     let run = run(access, options, scope, errors);
     let spelled = returned.as_ref().map_or("", |returned| &returned.spelled);
-    let mut function = function(item, spelled, scope, errors)?;
+    let mut function = function(Parts::of_impl(item), spelled, scope, errors)?;
     let Returned { reply, error, .. } = returned?;
     if let Some(name) = &options.name {
         function.name = name.value();
@@ -74,13 +73,18 @@ pub(super) fn method(
 }
 
 /// `spawn` is named once all constructors are known.
-pub(super) fn constructor(item: &ImplItemFn, scope: &mut Scope<'_>, errors: &mut Errors) -> Option<Constructor> {
+pub(super) fn constructor(
+    item: &ImplItemFn,
+    actor: &Type,
+    scope: &mut Scope<'_>,
+    errors: &mut Errors,
+) -> Option<Constructor> {
     if let Some(receiver) = item.sig.receiver() {
         errors.at(receiver, "a constructor makes the actor: take parameters instead of `self`");
     }
-    let made = types::made(&output(&item.sig, scope), scope.actor, &item.sig.ident, errors);
+    let made = types::made(&output(&item.sig, scope), actor, &item.sig.ident, errors);
     let spelled = made.as_ref().map_or("", |made| &made.spelled);
-    let function = function(item, spelled, scope, errors)?;
+    let function = function(Parts::of_impl(item), spelled, scope, errors)?;
     Some(Constructor { spawn: format_ident!("spawn"), function, error: made?.error })
 }
 
@@ -98,7 +102,7 @@ pub(super) fn on_stop(item: &ImplItemFn, scope: &Scope<'_>, errors: &mut Errors)
     {
         errors.at(ty, "nobody waits for what this returns: return nothing, and log what went wrong");
     }
-    check_callable(&item.sig, errors);
+    check_callable(&item.sig, scope.callee, errors);
     let inputs = inputs(&item.sig, scope, errors);
     for (input, given) in inputs.iter().zip(item.sig.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)))) {
         if let Input::Argument(_) = input {
@@ -108,25 +112,55 @@ pub(super) fn on_stop(item: &ImplItemFn, scope: &Scope<'_>, errors: &mut Errors)
     Some(OnStop { ident: item.sig.ident.clone(), cfgs: attributes::cfgs(&item.attrs), call: call(&item.sig), inputs })
 }
 
-fn function(item: &ImplItemFn, returns: &str, scope: &mut Scope<'_>, errors: &mut Errors) -> Option<Function> {
-    let signature = &item.sig;
-    check_callable(signature, errors);
+/// A function that is a task, and what it gives back.
+pub(super) fn task(item: &ItemFn, plain: Option<&Meta>, errors: &mut Errors) -> Option<(Function, Returned)> {
+    let mut scope = Scope { callee: Callee::Task, groups: None, messages: BTreeMap::new() };
+    if let Some(receiver) = item.sig.receiver() {
+        errors.at(
+            receiver,
+            "a task is a function of its own: move it out of the impl, and take what it needs as parameters",
+        );
+    }
+    let returned = returned(&item.sig, plain, &scope, errors);
+    let spelled = returned.as_ref().map_or("", |returned| &returned.spelled);
+    let parts = Parts { attributes: &item.attrs, vis: &item.vis, signature: &item.sig };
+    let function = function(parts, spelled, &mut scope, errors)?;
+    Some((function, returned?))
+}
+
+/// What a function has wherever it stands.
+struct Parts<'a> {
+    attributes: &'a [Attribute],
+    vis: &'a Visibility,
+    signature: &'a Signature,
+}
+
+impl<'a> Parts<'a> {
+    fn of_impl(item: &'a ImplItemFn) -> Self {
+        Parts { attributes: &item.attrs, vis: &item.vis, signature: &item.sig }
+    }
+}
+
+fn function(parts: Parts<'_>, returns: &str, scope: &mut Scope<'_>, errors: &mut Errors) -> Option<Function> {
+    let Parts { attributes, vis, signature } = parts;
+    check_callable(signature, scope.callee, errors);
     let inputs = inputs(signature, scope, errors);
     let arguments: Vec<&Argument> = inputs.iter().filter_map(Input::argument).collect();
     if arguments.len() > PARAMETERS {
+        let message = scope.callee.words().message;
         errors.at(
             &signature.inputs,
-            format!("a message has at most {PARAMETERS} parameters: put some of them into a struct"),
+            format!("{message} has at most {PARAMETERS} parameters: put some of them into a struct"),
         );
         return None;
     }
-    let parameters: Vec<String> = arguments.iter().map(|argument| argument.spelled(scope.actor)).collect();
+    let parameters: Vec<String> = arguments.iter().map(|argument| argument.spelled(scope.callee)).collect();
     Some(Function {
         ident: signature.ident.clone(),
         name: signature.ident.unraw().to_string(),
         message: scope.message(&signature.ident),
-        vis: item.vis.clone(),
-        attributes: attributes::shared_with(&item.attrs),
+        vis: vis.clone(),
+        attributes: attributes::shared_with(attributes),
         call: call(signature),
         signature: format!("({}) -> {returns}", parameters.join(", ")),
         inputs,
@@ -152,9 +186,9 @@ impl Scope<'_> {
 }
 
 impl Argument {
-    fn spelled(&self, actor: &Type) -> String {
-        let borrow = if self.passing == crate::model::Passing::Borrowed { "&" } else { "" };
-        format!("{borrow}{}", types::spelled(&self.ty, actor))
+    fn spelled(&self, callee: Callee<'_>) -> String {
+        let borrow = if self.passing == Passing::Borrowed { "&" } else { "" };
+        format!("{borrow}{}", types::spelled(&self.ty, callee))
     }
 }
 
@@ -165,7 +199,7 @@ fn call(signature: &Signature) -> Call {
 fn output(signature: &Signature, scope: &Scope<'_>) -> ReturnType {
     let mut output = signature.output.clone();
     if let ReturnType::Type(_, ty) = &mut output {
-        types::resolve_self(ty, scope.actor);
+        types::resolve_self(ty, scope.callee);
     }
     output
 }
@@ -206,13 +240,15 @@ fn unknown_group(name: &str, known: &[String]) -> String {
     format!("there is no group of this name{known}: declare it by `#[methods(groups({name} = 4))]`")
 }
 
-/// `plain` must be about a type that is called `Result`.
-fn check_plain(signature: &Signature, options: &MethodOptions, errors: &mut Errors) {
-    if let Some(option) = &options.plain
+fn returned(signature: &Signature, plain: Option<&Meta>, scope: &Scope<'_>, errors: &mut Errors) -> Option<Returned> {
+    let results = if plain.is_some() { Results::Plain } else { Results::Flattened };
+    let returned = types::returned(&output(signature, scope), results, scope.callee, errors);
+    if let Some(option) = plain
         && !types::is_called_result(&signature.output)
     {
         errors.at(option, "`plain` is about return types called `Result`, and this one is not: leave it away");
     }
+    returned
 }
 
 fn access(receiver: &Receiver, errors: &mut Errors) -> Option<Access> {
@@ -235,19 +271,27 @@ fn access(receiver: &Receiver, errors: &mut Errors) -> Option<Access> {
 }
 
 /// Refuses what generated code could not call, or not once for all.
-fn check_callable(signature: &Signature, errors: &mut Errors) {
+fn check_callable(signature: &Signature, callee: Callee<'_>, errors: &mut Errors) {
+    let Words { message, opt_out, no_foreign, .. } = callee.words();
     if let Safety::Unsafe(token) = &signature.safety {
         errors.at(
             token,
-            "a caller far away cannot uphold what an unsafe function asks for: make it safe, or leave `pub` away",
+            format!("a caller far away cannot uphold what an unsafe function asks for: make it safe, or {opt_out}"),
         );
     }
     if let Some(abi) = &signature.abi {
-        errors.at(abi, "a message is no foreign call: leave `extern` away, here or together with `pub`");
+        errors.at(abi, no_foreign);
     }
     if let Some(variadic) = &signature.variadic {
-        errors.at(variadic, "a message has a fixed number of parameters: take a `Vec<T>`");
+        errors.at(variadic, format!("{message} has a fixed number of parameters: take a `Vec<T>`"));
     }
+    match callee {
+        Callee::Actor(_) => check_not_generic(signature, errors),
+        Callee::Task => check_no_lifetimes(signature, errors),
+    }
+}
+
+fn check_not_generic(signature: &Signature, errors: &mut Errors) {
     for parameter in &signature.generics.params {
         if !matches!(parameter, GenericParam::Lifetime(_)) {
             errors.at(
@@ -262,14 +306,27 @@ fn check_callable(signature: &Signature, errors: &mut Errors) {
     }
 }
 
+/// A task's generics are also those of the types beside it, which own their arguments.
+fn check_no_lifetimes(signature: &Signature, errors: &mut Errors) {
+    for parameter in &signature.generics.params {
+        if let GenericParam::Lifetime(lifetime) = parameter {
+            errors.at(
+                lifetime,
+                "a task is lent its arguments for as long as it runs, and its result borrows nothing: leave this away, and \
+                 write `&T` for each",
+            );
+        }
+    }
+}
+
 fn inputs(signature: &Signature, scope: &Scope<'_>, errors: &mut Errors) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for input in &signature.inputs {
         let FnArg::Typed(input) = input else { continue };
-        check_attributes(&input.attrs, errors);
+        check_attributes(&input.attrs, scope.callee, errors);
         let mut ty = (*input.ty).clone();
-        types::resolve_self(&mut ty, scope.actor);
-        match types::parameter(&ty, errors) {
+        types::resolve_self(&mut ty, scope.callee);
+        match types::parameter(&ty, scope.callee, errors) {
             Some(Parameter::Context) if inputs.iter().any(|earlier| matches!(earlier, Input::Context)) => {
                 errors.at(input, "there is one context: leave this one away");
             }
@@ -292,11 +349,12 @@ fn name(input: &PatType, position: usize) -> Ident {
     }
 }
 
-fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
+fn check_attributes(attributes: &[Attribute], callee: Callee<'_>, errors: &mut Errors) {
+    let Words { message, function, .. } = callee.words();
     for attribute in attributes::cfgs(attributes) {
         errors.at(
             attribute.to_token_stream(),
-            "a message has the same parameters everywhere: put `#[cfg(..)]` on the whole method",
+            format!("{message} has the same parameters everywhere: put `#[cfg(..)]` on the whole {function}"),
         );
     }
 }

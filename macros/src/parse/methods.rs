@@ -2,10 +2,11 @@
 
 use super::{
     Errors, Refusal, attributes,
+    callee::Callee,
     function::{self, Scope},
     names, options,
     role::{self, Role},
-    types,
+    streams, types,
 };
 use crate::model::{Concurrency, Constructor, Group, Method, Methods, OnStop, Target};
 use proc_macro2::{Span, TokenStream};
@@ -52,10 +53,10 @@ fn understood(
     let whole = item.clone();
     let names: Option<Vec<String>> =
         concurrency.as_ref().map(|concurrency| concurrency.groups.iter().map(|group| group.name.clone()).collect());
-    let mut scope = Scope { actor: &actor.ty, groups: names.as_deref(), messages: BTreeMap::new() };
+    let mut scope = Scope { callee: Callee::Actor(&actor.ty), groups: names.as_deref(), messages: BTreeMap::new() };
     let mut found = Found::default();
     for function in item.items.iter_mut().filter_map(as_function) {
-        found.add(function, &mut scope, &mut errors);
+        found.add(function, &actor.ty, &mut scope, &mut errors);
     }
     let Found { constructors, has_constructor, methods, on_stop } = found;
     if !has_constructor {
@@ -89,18 +90,18 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, item: &mut syn::ImplItemFn, scope: &mut Scope<'_>, errors: &mut Errors) {
+    fn add(&mut self, item: &mut syn::ImplItemFn, actor: &Type, scope: &mut Scope<'_>, errors: &mut Errors) {
         match role::role(item, errors) {
             Role::Private => {}
             Role::OnStop => self.on_stop.extend(function::on_stop(item, scope, errors)),
             Role::Constructor { is_default } => {
                 self.has_constructor = true;
-                let constructor = function::constructor(item, scope, errors);
+                let constructor = function::constructor(item, actor, scope, errors);
                 self.constructors.extend(constructor.map(|constructor| (constructor, is_default)));
             }
             Role::Method(options) => {
                 self.methods.extend(function::method(item, &options, scope, errors));
-                types::let_streams_outlive(&mut item.sig.output);
+                streams::let_outlive(&mut item.sig.output);
             }
         }
     }

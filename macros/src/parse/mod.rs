@@ -2,19 +2,22 @@
 
 mod actor;
 mod attributes;
+mod callee;
 mod function;
 mod main_function;
 mod methods;
 mod names;
 mod options;
 mod role;
+mod streams;
+mod task;
 mod types;
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use std::fmt::Display;
 
-pub(crate) use self::{actor::actor, main_function::main, methods::methods};
+pub(crate) use self::{actor::actor, main_function::main, methods::methods, task::task};
 
 /// Errors, and the item that they are about, which is given back to the compiler beside them.
 #[derive(Debug)]
@@ -66,6 +69,13 @@ impl Errors {
             }
             None => error,
         };
+        Refusal { errors, item }
+    }
+
+    /// Gives up with what was found, of which there is something.
+    fn give_up(self, item: TokenStream) -> Refusal {
+        let errors =
+            self.0.unwrap_or_else(|| syn::Error::new(proc_macro2::Span::call_site(), "this is not understood"));
         Refusal { errors, item }
     }
 

@@ -3,11 +3,16 @@
 use super::Errors;
 use crate::signature::spell;
 use proc_macro2::TokenStream;
-
-use syn::{Expr, Lit, LitInt, LitStr, Meta, Token, parse::Parser, punctuated::Punctuated};
+use syn::{Expr, ExprLit, Lit, LitInt, LitStr, Meta, Token, UnOp, parse::Parser, punctuated::Punctuated};
 
 /// The longest name that may be given, in bytes: with the type's before it, it stays within the wire's bound for names.
 const NAME_BYTES: usize = 120;
+
+/// The most of a resource that anything may ask for: `Amount::MAX` of `mobula`'s resources.
+const MOST: u64 = 1 << 50;
+
+/// The smallest step of a resource.
+const STEP: f64 = 0.0001;
 
 type List = Punctuated<Meta, Token![,]>;
 
@@ -86,12 +91,70 @@ pub(super) fn count(option: &Meta, errors: &mut Errors) -> Option<u32> {
 
 /// `key = 4`.
 pub(super) fn number(option: &Meta, errors: &mut Errors) -> Option<LitInt> {
-    match literal(option) {
-        Some(Lit::Int(number)) if number.suffix().is_empty() => Some(number),
+    let number = unsuffixed(option);
+    if number.is_none() {
+        errors.at(option, format!("this option takes a number: `{} = 4`", key(option)));
+    }
+    number
+}
+
+/// `key = 0.5`: how much of a resource.
+pub(super) fn amount(option: &Meta, errors: &mut Errors) -> Option<f64> {
+    let amount = match literal(option) {
+        Some(Lit::Int(number)) if number.suffix().is_empty() => number.base10_parse::<f64>().ok(),
+        Some(Lit::Float(number)) if number.suffix().is_empty() => number.base10_parse::<f64>().ok(),
+        _ => None,
+    };
+    match amount {
+        Some(amount) if amount == 0.0 || (STEP..=MOST as f64).contains(&amount) => Some(amount),
         _ => {
-            errors.at(option, format!("this option takes a number: `{} = 4`", key(option)));
+            errors.at(option, format!("this option takes 0, or a number from {STEP} to 2^50: `{} = 0.5`", key(option)));
             None
         }
+    }
+}
+
+/// `key = 1_000_000`: how many bytes.
+pub(super) fn bytes(option: &Meta, errors: &mut Errors) -> Option<u64> {
+    let bytes = unsuffixed(option).and_then(|number| number.base10_parse().ok()).filter(|bytes| *bytes <= MOST);
+    if bytes.is_none() {
+        errors.at(option, format!("this option takes a number of bytes up to 2^50: `{} = 1_000_000`", key(option)));
+    }
+    bytes
+}
+
+/// `key = 3`: how many times.
+pub(super) fn whole(option: &Meta, errors: &mut Errors) -> Option<u32> {
+    let number = unsuffixed(option).and_then(|number| number.base10_parse().ok());
+    if number.is_none() {
+        errors.at(option, format!("this option takes a whole number from 0 to {}: `{} = 3`", u32::MAX, key(option)));
+    }
+    number
+}
+
+/// `key = -5`: a number on either side of zero.
+pub(super) fn signed(option: &Meta, errors: &mut Errors) -> Option<i32> {
+    let number = match value(option) {
+        Some(Expr::Unary(negative)) if matches!(negative.op, UnOp::Neg(_)) => match &*negative.expr {
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if number.suffix().is_empty() => {
+                format!("-{}", number.base10_digits()).parse().ok()
+            }
+            _ => None,
+        },
+        _ => unsuffixed(option).and_then(|number| number.base10_parse().ok()),
+    };
+    if number.is_none() {
+        let (least, most, key) = (i32::MIN, i32::MAX, key(option));
+        errors.at(option, format!("this option takes a whole number from {least} to {most}: `{key} = 5`"));
+    }
+    number
+}
+
+/// The whole number of `key = number`.
+fn unsuffixed(option: &Meta) -> Option<LitInt> {
+    match literal(option) {
+        Some(Lit::Int(number)) if number.suffix().is_empty() => Some(number),
+        _ => None,
     }
 }
 
@@ -99,15 +162,20 @@ fn key(option: &Meta) -> String {
     option.path().get_ident().map_or_else(|| "key".to_owned(), ToString::to_string)
 }
 
-/// The literal of `key = literal`; a `macro_rules!` may have wrapped it in an invisible group.
+/// The literal of `key = literal`.
 fn literal(option: &Meta) -> Option<Lit> {
+    match value(option)? {
+        Expr::Lit(literal) => Some(literal.lit.clone()),
+        _ => None,
+    }
+}
+
+/// What stands behind `key =`; a `macro_rules!` may have wrapped it in an invisible group.
+fn value(option: &Meta) -> Option<&Expr> {
     let Meta::NameValue(option) = option else { return None };
     let mut value = &option.value;
     while let Expr::Group(group) = value {
         value = &group.expr;
     }
-    match value {
-        Expr::Lit(literal) => Some(literal.lit.clone()),
-        _ => None,
-    }
+    Some(value)
 }

@@ -1,14 +1,18 @@
 //! What may stand as a parameter's and as a return type.
 
-use super::Errors;
+use super::{
+    Errors,
+    callee::{Callee, Words},
+    streams,
+};
 use crate::{
     model::{Fault, Passing, Probe, Reply},
     signature::spell,
 };
 use quote::ToTokens;
 use syn::{
-    AssocType, Expr, ExprPath, GenericArgument, Ident, Lifetime, Path, PathArguments, PathSegment, QSelf, ReturnType,
-    Token, Type, TypeImplTrait, TypeParamBound, TypePath, TypeReference, parse_quote, parse_quote_spanned,
+    Expr, ExprPath, GenericArgument, Ident, Lifetime, Path, PathArguments, PathSegment, QSelf, ReturnType, Type,
+    TypePath, TypeReference, parse_quote, parse_quote_spanned,
     spanned::Spanned,
     visit::{self, Visit},
     visit_mut::{self, VisitMut},
@@ -23,7 +27,7 @@ pub(super) fn peeled(ty: &Type) -> &Type {
     }
 }
 
-fn peeled_mut(ty: &mut Type) -> &mut Type {
+pub(super) fn peeled_mut(ty: &mut Type) -> &mut Type {
     match ty {
         Type::Group(group) => peeled_mut(&mut group.elem),
         Type::Paren(paren) => peeled_mut(&mut paren.elem),
@@ -39,12 +43,14 @@ fn last_segment(ty: &Type) -> Option<&PathSegment> {
 }
 
 fn is_context(ty: &Type) -> bool {
-    last_segment(ty).is_some_and(|segment| segment.ident == "ActorContext")
+    last_segment(ty).is_some_and(|segment| segment.ident == "ActorContext" || segment.ident == "TaskContext")
 }
 
 /// Writes the actor's type for `Self`, which means another type in the generated impls.
-pub(super) fn resolve_self(ty: &mut Type, actor: &Type) {
-    ResolveSelf(actor).visit_type_mut(ty);
+pub(super) fn resolve_self(ty: &mut Type, callee: Callee<'_>) {
+    if let Callee::Actor(actor) = callee {
+        ResolveSelf(actor).visit_type_mut(ty);
+    }
 }
 
 struct ResolveSelf<'a>(&'a Type);
@@ -89,19 +95,23 @@ impl VisitMut for ResolveSelf<'_> {
 
 /// How a signature names a type: the actor as `Self`, however it was written, and references without lifetimes, of which
 /// a message has none.
-pub(super) fn spelled(ty: &Type, actor: &Type) -> String {
+pub(super) fn spelled(ty: &Type, callee: Callee<'_>) -> String {
     let mut ty = ty.clone();
-    Canonical { actor: spell(actor) }.visit_type_mut(&mut ty);
+    let actor = match callee {
+        Callee::Actor(actor) => Some(spell(actor)),
+        Callee::Task => None,
+    };
+    Canonical { actor }.visit_type_mut(&mut ty);
     spell(ty)
 }
 
 struct Canonical {
-    actor: String,
+    actor: Option<String>,
 }
 
 impl VisitMut for Canonical {
     fn visit_type_mut(&mut self, ty: &mut Type) {
-        if spell(&*ty) == self.actor {
+        if self.actor.as_ref().is_some_and(|actor| spell(&*ty) == *actor) {
             *ty = parse_quote!(Self);
         }
         if let Type::Reference(reference) = ty {
@@ -117,41 +127,44 @@ pub(super) enum Parameter {
     Message(Type, Passing),
 }
 
-pub(super) fn parameter(ty: &Type, errors: &mut Errors) -> Option<Parameter> {
+pub(super) fn parameter(ty: &Type, callee: Callee<'_>, errors: &mut Errors) -> Option<Parameter> {
+    let words = callee.words();
     match peeled(ty) {
         Type::Reference(reference) if is_context(&reference.elem) => {
-            if reference.mutability.is_none() {
-                errors.at(ty, "take the context as `&mut ActorContext<Self>`");
+            let is_lent_mutably = matches!(callee, Callee::Actor(_));
+            let is_ours = last_segment(&reference.elem).is_some_and(|given| given.ident == words.context);
+            if !is_ours || reference.mutability.is_some() != is_lent_mutably {
+                errors.at(ty, words.take_context);
             }
             Some(Parameter::Context)
         }
-        Type::Reference(reference) => borrowed(reference, errors),
+        Type::Reference(reference) => borrowed(reference, callee, errors),
         owned if is_context(owned) => {
-            errors.at(ty, "take the context as `&mut ActorContext<Self>`");
+            errors.at(ty, words.take_context);
             Some(Parameter::Context)
         }
-        owned => {
-            check_owned(owned, Place::Parameter, errors).then(|| Parameter::Message(owned.clone(), Passing::Owned))
-        }
+        owned => check_owned(owned, Place::Parameter, callee, errors)
+            .then(|| Parameter::Message(owned.clone(), Passing::Owned)),
     }
 }
 
-fn borrowed(reference: &TypeReference, errors: &mut Errors) -> Option<Parameter> {
+fn borrowed(reference: &TypeReference, callee: Callee<'_>, errors: &mut Errors) -> Option<Parameter> {
     let owned = spell(owned_form(&reference.elem));
     if reference.mutability.is_some() {
+        let who = callee.words().who;
         let message =
-            format!("an actor cannot change what its caller holds: take `{owned}`, and return what became of it");
+            format!("{who} cannot change what its caller holds: take `{owned}`, and return what became of it");
         errors.at(reference, message);
         return None;
     }
     if reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {
         let shared = spell(&reference.elem);
         let message =
-            format!("the message lends this, and does not live for ever: write `&{shared}`, or take `{owned}`");
+            format!("this is lent while the call runs, and not for ever: write `&{shared}`, or take `{owned}`");
         errors.at(reference, message);
         return None;
     }
-    check_owned(&reference.elem, Place::Borrowed, errors)
+    check_owned(&reference.elem, Place::Borrowed, callee, errors)
         .then(|| Parameter::Message(peeled(&reference.elem).clone(), Passing::Borrowed))
 }
 
@@ -193,14 +206,15 @@ enum Place {
 }
 
 /// Refuses what no message could carry, as far as tokens tell; the compiler sees the rest.
-fn check_owned(ty: &Type, place: Place, errors: &mut Errors) -> bool {
-    let mut visitor = Owned { place, whole: ty, errors, is_fine: true };
+fn check_owned(ty: &Type, place: Place, callee: Callee<'_>, errors: &mut Errors) -> bool {
+    let mut visitor = Owned { place, callee, whole: ty, errors, is_fine: true };
     visitor.visit_type(ty);
     visitor.is_fine
 }
 
 struct Owned<'a> {
     place: Place,
+    callee: Callee<'a>,
     whole: &'a Type,
     errors: &'a mut Errors,
     is_fine: bool,
@@ -212,11 +226,12 @@ impl Owned<'_> {
         self.is_fine = false;
     }
 
-    fn holder(&self) -> &'static str {
+    fn holder(&self) -> String {
+        let Words { owns, reply, callee, .. } = self.callee.words();
         match self.place {
-            Place::Parameter | Place::Borrowed => "a message owns what it carries",
-            Place::Reply => "a reply owns what it carries, for it leaves the actor",
-            Place::Error => "an error owns what it carries, for it leaves the actor",
+            Place::Parameter | Place::Borrowed => (*owns).to_owned(),
+            Place::Reply => format!("{reply} owns what it carries, for it leaves the {callee}"),
+            Place::Error => format!("an error owns what it carries, for it leaves the {callee}"),
         }
     }
 
@@ -228,6 +243,7 @@ impl Owned<'_> {
 
 impl<'ast> Visit<'ast> for Owned<'_> {
     fn visit_type(&mut self, ty: &'ast Type) {
+        let Words { name_type, or_stream, never_ends, .. } = self.callee.words();
         match ty {
             Type::Reference(_) => self.refuse(ty, format!("{}: write `{}`", self.holder(), self.fix())),
             Type::TraitObject(_) if self.place == Place::Error => self.refuse(
@@ -240,16 +256,16 @@ impl<'ast> Visit<'ast> for Owned<'_> {
             ),
             Type::ImplTrait(_) if matches!(self.place, Place::Parameter | Place::Borrowed) => self.refuse(
                 ty,
-                "a message has one type: write it out, or give the actor a type parameter (`impl<T: Message> Shelf<T>`)".to_owned(),
+                (*name_type).to_owned(),
             ),
             Type::ImplTrait(_) => self.refuse(
                 ty,
-                "the caller must know this type: write it out, or `impl Stream<Item = T>` for a stream of replies".to_owned(),
+                format!("the caller must know this type: write it out{or_stream}"),
             ),
             Type::FnPtr(_) | Type::Ptr(_) => {
                 self.refuse(ty, "a pointer means nothing in another process: send a value that says what is meant".to_owned());
             }
-            Type::Never(_) => self.refuse(ty, "a call that never ends has no reply: return `()`".to_owned()),
+            Type::Never(_) => self.refuse(ty, (*never_ends).to_owned()),
             ty => visit::visit_type(self, ty),
         }
     }
@@ -281,7 +297,12 @@ pub(super) enum Results {
 }
 
 /// Understands a return type in which `Self` is resolved.
-pub(super) fn returned(output: &ReturnType, results: Results, actor: &Type, errors: &mut Errors) -> Option<Returned> {
+pub(super) fn returned(
+    output: &ReturnType,
+    results: Results,
+    callee: Callee<'_>,
+    errors: &mut Errors,
+) -> Option<Returned> {
     let ReturnType::Type(_, ty) = output else {
         return Some(Returned {
             reply: Reply::Value(parse_quote!(()), Probe::None),
@@ -292,20 +313,20 @@ pub(super) fn returned(output: &ReturnType, results: Results, actor: &Type, erro
     let segment = last_segment(ty).filter(|segment| segment.ident == "Result" && results == Results::Flattened);
     let Some(segment) = segment else {
         let probe = if results == Results::Plain { Probe::None } else { Probe::NotResult };
-        let (reply, spelled) = value(ty, probe, actor, errors)?;
+        let (reply, spelled) = value(ty, probe, callee, errors)?;
         return Some(Returned { reply, error: Fault::Never, spelled });
     };
     let alias = peeled(ty);
     let (reply, error) = match type_arguments(segment).as_slice() {
-        [] => (Some((Reply::OkOf(alias.clone()), spelled(alias, actor))), Some(Fault::ErrOf(alias.clone()))),
-        [ok] => (value(ok, Probe::None, actor, errors), Some(error_of_alias(alias))),
+        [] => (Some((Reply::OkOf(alias.clone()), spelled(alias, callee))), Some(Fault::ErrOf(alias.clone()))),
+        [ok] => (value(ok, Probe::None, callee, errors), Some(error_of_alias(alias))),
         [ok, error, ..] => {
-            let is_fine = check_owned(error, Place::Error, errors);
-            (value(ok, Probe::None, actor, errors), is_fine.then(|| Fault::Written((*error).clone())))
+            let is_fine = check_owned(error, Place::Error, callee, errors);
+            (value(ok, Probe::None, callee, errors), is_fine.then(|| Fault::Written((*error).clone())))
         }
     };
     let (reply, _) = reply?;
-    Some(Returned { reply, error: error?, spelled: spelled(&without_bounds(ty), actor) })
+    Some(Returned { reply, error: error?, spelled: spelled(&streams::without_bounds(ty), callee) })
 }
 
 /// What a constructor makes, and may fail with.
@@ -317,6 +338,7 @@ pub(super) struct Made {
 /// Understands a constructor's return type in which `Self` is resolved.
 pub(super) fn made(output: &ReturnType, actor: &Type, function: &Ident, errors: &mut Errors) -> Option<Made> {
     const SHAPE: &str = "a constructor makes the actor: return `Self` or `Result<Self, E>`";
+    let callee = Callee::Actor(actor);
     let ReturnType::Type(_, ty) = output else {
         errors.at(function, SHAPE);
         return None;
@@ -326,7 +348,7 @@ pub(super) fn made(output: &ReturnType, actor: &Type, function: &Ident, errors: 
         _ if is_actor(ty) => Some(Fault::Never),
         Some(segment) if segment.ident == "Result" => match type_arguments(segment).as_slice() {
             [ok] if is_actor(ok) => Some(error_of_alias(peeled(ty))),
-            [ok, error] if is_actor(ok) && !check_owned(error, Place::Error, errors) => return None,
+            [ok, error] if is_actor(ok) && !check_owned(error, Place::Error, callee, errors) => return None,
             [ok, error] if is_actor(ok) => Some(Fault::Written((*error).clone())),
             _ => None,
         },
@@ -335,7 +357,7 @@ pub(super) fn made(output: &ReturnType, actor: &Type, function: &Ident, errors: 
     if error.is_none() {
         errors.at(ty, SHAPE);
     }
-    Some(Made { error: error?, spelled: spelled(ty, actor) })
+    Some(Made { error: error?, spelled: spelled(ty, callee) })
 }
 
 fn is_same_name(ty: &Type, other: &Type) -> bool {
@@ -353,15 +375,20 @@ pub(super) fn is_self_type(ty: &Type) -> bool {
     matches!(peeled(ty), Type::Path(path) if path.path.is_ident("Self"))
 }
 
-fn value(ty: &Type, probe: Probe, actor: &Type, errors: &mut Errors) -> Option<(Reply, String)> {
+fn value(ty: &Type, probe: Probe, callee: Callee<'_>, errors: &mut Errors) -> Option<(Reply, String)> {
     let peeled = peeled(ty);
     if let Type::ImplTrait(opaque) = peeled
-        && let Some(item) = stream_item(opaque, errors)
+        && let Some(item) = streams::item(opaque, errors)
     {
-        return check_owned(item, Place::Reply, errors)
-            .then(|| (Reply::Stream(item.clone()), format!("impl Stream<Item = {}>", spelled(item, actor))));
+        if let Callee::Task = callee {
+            errors.at(ty, streams::NOT_OF_TASKS);
+            return None;
+        }
+        return check_owned(item, Place::Reply, callee, errors)
+            .then(|| (Reply::Stream(item.clone()), format!("impl Stream<Item = {}>", spelled(item, callee))));
     }
-    check_owned(peeled, Place::Reply, errors).then(|| (Reply::Value(peeled.clone(), probe), spelled(peeled, actor)))
+    check_owned(peeled, Place::Reply, callee, errors)
+        .then(|| (Reply::Value(peeled.clone(), probe), spelled(peeled, callee)))
 }
 
 fn type_arguments(segment: &PathSegment) -> Vec<&Type> {
@@ -394,81 +421,5 @@ impl VisitMut for OpaqueToUnit {
             Type::ImplTrait(_) => *ty = parse_quote!(()),
             ty => visit_mut::visit_type_mut(self, ty),
         }
-    }
-}
-
-/// The item of an `impl Stream<Item = T>`.
-fn stream_item<'a>(opaque: &'a TypeImplTrait, errors: &mut Errors) -> Option<&'a Type> {
-    let stream = opaque.bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last().filter(|segment| segment.ident == "Stream"),
-        _ => None,
-    })?;
-    let PathArguments::AngleBracketed(arguments) = &stream.arguments else { return None };
-    let item = arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::AssocType(AssocType { ident, ty, .. }) if ident == "Item" => Some(ty),
-        _ => None,
-    });
-    for bound in &opaque.bounds {
-        if let TypeParamBound::Lifetime(lifetime) = bound
-            && lifetime.ident != "static"
-        {
-            errors.at(
-                lifetime,
-                "the stream goes on after the call, so it cannot borrow: clone what it needs, and leave this away",
-            );
-        }
-    }
-    item
-}
-
-/// The type with its streams reduced to what they give, however else they are bounded.
-fn without_bounds(ty: &Type) -> Type {
-    struct Reduce;
-    impl VisitMut for Reduce {
-        fn visit_type_impl_trait_mut(&mut self, opaque: &mut TypeImplTrait) {
-            if let Some(item) = stream_item(opaque, &mut Errors::default()).cloned() {
-                opaque.bounds = parse_quote!(Stream<Item = #item>);
-            }
-        }
-    }
-    let mut ty = ty.clone();
-    Reduce.visit_type_mut(&mut ty);
-    ty
-}
-
-/// Adds to the streams that a function returns what makes them outlive the call.
-pub(super) fn let_streams_outlive(output: &mut ReturnType) {
-    let ReturnType::Type(_, ty) = output else { return };
-    let ty = peeled_mut(ty);
-    if let Type::ImplTrait(opaque) = ty {
-        outlive(opaque);
-    } else if let Type::Path(path) = ty
-        && let Some(segment) = path.path.segments.last_mut().filter(|segment| segment.ident == "Result")
-        && let PathArguments::AngleBracketed(arguments) = &mut segment.arguments
-        && let Some(GenericArgument::Type(ok)) = arguments.args.first_mut()
-        && let Type::ImplTrait(opaque) = peeled_mut(ok)
-    {
-        outlive(opaque);
-    }
-}
-
-fn outlive(opaque: &mut TypeImplTrait) {
-    if stream_item(opaque, &mut Errors::default()).is_none() {
-        return;
-    }
-    let span = opaque.impl_token.span;
-    let is_static = opaque.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Lifetime(_)));
-    let is_send = opaque.bounds.iter().any(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == "Send"),
-        _ => false,
-    });
-    if !opaque.bounds.trailing_punct() {
-        opaque.bounds.push_punct(Token![+](span));
-    }
-    if !is_send {
-        opaque.bounds.push(parse_quote_spanned!(span=> ::core::marker::Send));
-    }
-    if !is_static {
-        opaque.bounds.push(TypeParamBound::Lifetime(Lifetime::new("'static", span)));
     }
 }

@@ -15,8 +15,8 @@ use crate::actor::frame::Chain;
 use crate::actor::inbox::Inbox;
 use crate::id::{ActorId, Key, NodeId};
 use crate::wire::bytes::List;
-use crate::wire::codec;
-use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref};
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
 
 const STOP: Key = Key::of("mobula", "stop");
 const KILL: Key = Key::of("mobula", "kill");
@@ -44,9 +44,11 @@ pub(crate) fn end_of(name: Key) -> Option<End> {
 /// What the node answered.
 pub(crate) enum Plain {
     /// A value.
-    Value(Vec<u8>),
+    Value(Enclosed, Vec<u8>),
     /// The constructor's own error.
-    App(Vec<Ref>, Vec<u8>),
+    App(Enclosed, Vec<u8>),
+    /// An object whose value it is.
+    Elsewhere(Enclosed),
 }
 
 /// One such ask, as the link knows it.
@@ -95,12 +97,13 @@ impl NodeAsk {
 impl Caller for NodeAsk {
     fn told(&self) {}
 
-    fn item(&self, _: List<'_, Ref>, _: &[u8], _: usize) {}
+    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
 
-    fn answered(&self, outcome: Outcome<'_>) {
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
         self.tell(match outcome {
-            Outcome::Value { body, .. } => Ok(Plain::Value(body.into())),
-            Outcome::App { refs, body } => Ok(Plain::App(refs.iter().collect(), body.into())),
+            Outcome::Value { body, .. } => Ok(Plain::Value(enclosed, body.into())),
+            Outcome::App { body, .. } => Ok(Plain::App(enclosed, body.into())),
+            Outcome::Elsewhere { .. } => Ok(Plain::Elsewhere(enclosed)),
             Outcome::Error { executed, fault } => {
                 Err(fault_to_error(fault, executed, self.actor, self.node, self.what))
             }
@@ -129,8 +132,8 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
     let envelope = Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, up };
     let ask = NodeAsk::new(actor.id, actor.peer.node(), ("end", ""));
     let caller: Arc<dyn Caller> = ask.clone();
-    let sent = encode_request(&envelope, &(), |packet| {
-        actor.peer.request(actor.stream(0), Outgoing { packet, deadline: None }, &caller)
+    let sent = encode_request(&envelope, &(), |packet, enclosed| {
+        actor.peer.request(actor.stream(0), Outgoing { packet, deadline: None, enclosed }, &caller)
     });
     let (ticket, sent) = match sent {
         Ok(Sent::Asked(ticket) | Sent::Waiting(ticket)) => (Some(ticket), Ok(())),
@@ -144,7 +147,8 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
             Err(error) => Err(error),
         };
         let reason = match answer {
-            Ok(Plain::Value(body) | Plain::App(_, body)) => codec::decode(&body).map_err(|error| {
+            Ok(Plain::Elsewhere(_)) => return Err(nonsense()),
+            Ok(Plain::Value(_, body) | Plain::App(_, body)) => codec::decode(&body).map_err(|error| {
                 let (what, message) = (Part::Reply, error.to_string());
                 CallError::Decode { what, message, executed: Executed::Yes }
             })?,
@@ -157,6 +161,12 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
         Ok(actor.end.get_or_init(|| reason).clone())
     });
     Ok(EndAsked { ticket, answer })
+}
+
+/// An object, where a value of Mobula's own was asked for.
+pub(crate) fn nonsense() -> CallError {
+    let message = "the node answered by an object".to_owned();
+    CallError::Decode { what: Part::Reply, message, executed: Executed::Yes }
 }
 
 /// Takes a request that ends or watches an actor of this node; `false` if it is none of these.
@@ -191,7 +201,7 @@ pub(crate) fn answer_value<T: serde::Serialize>(peer: &dyn Peer, call: u64, valu
     with_scratch(|body, packet| match codec::encode(value, body) {
         Ok(()) => {
             Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
-            peer.answer(call, packet)
+            peer.answer(call, packet, &Enclosed::default());
         }
         Err(error) => answer_fault(peer, call, Executed::Yes, CallFault::Encode { message: &error.to_string() }),
     });

@@ -16,8 +16,8 @@ use crate::actor::mailbox::Entry;
 use crate::actor::reply::{Answering, Arriving, Reply};
 use crate::clock::{self, Moment};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, DecodeError};
-use crate::wire::packet::{self, Answer, CallFault, Flags, Ref, Request};
+use crate::wire::codec::{self, DecodeError, Enclosed};
+use crate::wire::packet::{self, Answer, CallFault, Flags, Request};
 
 /// A request as it arrives.
 pub(crate) struct Incoming<'a> {
@@ -25,13 +25,10 @@ pub(crate) struct Incoming<'a> {
     pub(crate) arrival: Arrival,
     pub(crate) now: Moment,
     pub(crate) peer: &'a Arc<dyn Peer>,
+    pub(crate) enclosed: Enclosed,
 }
 
 impl Incoming<'_> {
-    pub(crate) fn refs(&self) -> Vec<Ref> {
-        self.request.refs.iter().collect()
-    }
-
     pub(crate) fn here(&self) -> &NodeRef {
         self.peer.here()
     }
@@ -83,7 +80,7 @@ impl<M: Method> RemoteJob<M> {
     /// Decodes a request's arguments.
     pub(crate) fn decode(inbox: Arc<Inbox<M::Actor>>, incoming: &Incoming<'_>) -> Result<Arc<Self>, DecodeError> {
         let request = &incoming.request;
-        let message: M = codec::decode_message(request.body, incoming.refs(), incoming.here())?;
+        let message: M = codec::decode_message(request.body, incoming.enclosed.clone(), incoming.here())?;
         let streams = <M::Reply as Reply>::Arriving::FLAGS.has(Flags::STREAM);
         let (peer, call) = (incoming.peer.clone(), incoming.arrival.call);
         Ok(Arc::new(RemoteJob {
@@ -235,6 +232,6 @@ pub(crate) fn send_fault<E>(to: &Answering, error: &CallError<E>) {
 pub(crate) fn answer_fault(peer: &dyn Peer, call: u64, executed: Executed, fault: CallFault<'_>) {
     with_scratch(|_, packet| {
         Answer { call, outcome: packet::Outcome::Error { executed, fault } }.encode(packet);
-        peer.answer(call, packet);
+        peer.answer(call, packet, &Enclosed::default());
     });
 }

@@ -14,6 +14,7 @@ use super::{ItemSent, encode_part, with_scratch};
 use crate::actor::error::{CallError, Executed, Never, Part};
 use crate::actor::reply::{Answering, Asked, Streamed};
 use crate::wire::bytes::List;
+use crate::wire::codec::Enclosed;
 use crate::wire::packet::{Answer, Outcome, Settle};
 
 /// The items that have arrived and were not taken yet: the link lets at most `STREAM_ITEMS` come.
@@ -146,7 +147,7 @@ pub(crate) fn pump<T: Serialize + DeserializeOwned + Send + 'static>(mut items: 
             });
             let sent = match next.await {
                 Ok(Some(item)) => match encode_item(&to, index, item) {
-                    Ok(packet) => send_item(&to, &consumer, &packet).await,
+                    Ok((packet, enclosed)) => send_item(&to, &consumer, &packet, &enclosed).await,
                     Err(error) => Err(error),
                 },
                 Ok(None) => break send_end(&to),
@@ -160,19 +161,19 @@ pub(crate) fn pump<T: Serialize + DeserializeOwned + Send + 'static>(mut items: 
     }));
 }
 
-fn encode_item<T: Serialize>(to: &Answering, index: u64, item: T) -> Result<Vec<u8>, CallError> {
+fn encode_item<T: Serialize>(to: &Answering, index: u64, item: T) -> Result<(Vec<u8>, Enclosed), CallError> {
     let mut packet = Vec::new();
     with_scratch(|body, _| {
-        let refs = encode_part(Part::Item, Executed::Yes, &item, body)?;
-        Settle::Item { call: to.call, index, refs: List::Items(&refs), body }.encode(&mut packet);
-        Ok(packet)
+        let enclosed = encode_part(Part::Item, Executed::Yes, &item, body)?;
+        Settle::Item { call: to.call, index, refs: List::Items(&enclosed.refs), body }.encode(&mut packet);
+        Ok((packet, enclosed))
     })
 }
 
 /// Sends one item, once there is room for it.
-async fn send_item(to: &Answering, consumer: &Consumer, packet: &[u8]) -> Result<(), CallError> {
+async fn send_item(to: &Answering, consumer: &Consumer, packet: &[u8], enclosed: &Enclosed) -> Result<(), CallError> {
     loop {
-        match to.peer.item(to.call, packet) {
+        match to.peer.item(to.call, packet, enclosed) {
             ItemSent::Sent => return Ok(()),
             ItemSent::Gone => return Err(CallError::Cancelled { executed: Executed::Yes }),
             ItemSent::Full => poll_fn(|cx| consumer.poll_room(cx)).await,
@@ -183,6 +184,6 @@ async fn send_item(to: &Answering, consumer: &Consumer, packet: &[u8]) -> Result
 fn send_end(to: &Answering) {
     with_scratch(|_, packet| {
         Answer { call: to.call, outcome: Outcome::Value { refs: List::EMPTY, body: &[] } }.encode(packet);
-        to.peer.answer(to.call, packet);
+        to.peer.answer(to.call, packet, &Enclosed::default());
     });
 }

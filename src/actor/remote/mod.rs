@@ -18,10 +18,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::error::{CallError, EndReason, Executed, Part};
 use super::frame::Chain;
 use super::inbox::Host;
+use super::line::Line;
 use crate::clock::Moment;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, EncodeError};
+use crate::wire::codec::{self, Enclosed, EncodeError};
 use crate::wire::packet::{Amount, CallFault, Flags, Frame, Lifetime, Outcome, Ref, Request, Spawn};
 
 /// The node that encodes and decodes, as the codec carries it: an [`Arc<Here>`](Here).
@@ -59,14 +60,16 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn standing(&self, ticket: u64) -> Option<Option<u64>>;
     /// Nobody waits for this call any more. Says whether it may have run.
     fn cancel(&self, ticket: u64) -> Executed;
+    /// What a request enclosed that was cancelled before it was sent never left.
+    fn not_sent(&self, enclosed: &Enclosed);
     /// The consumer of a streaming reply took an item whose packet had this length.
     fn took_item(&self, ticket: u64, length: usize);
     /// A request leaves its mailbox, to run or to be refused. Its stream should have this share of the mailbox's credit.
     fn begin(&self, arrival: Arrival, share: u32) -> Begun;
     /// Sends an encoded answer of a request that has left its mailbox, unless it was answered before.
-    fn answer(&self, call: u64, packet: &[u8]);
+    fn answer(&self, call: u64, packet: &[u8], enclosed: &Enclosed);
     /// Sends an encoded item of a streaming reply.
-    fn item(&self, call: u64, packet: &[u8]) -> ItemSent;
+    fn item(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> ItemSent;
     /// Runs a task on this node.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 }
@@ -111,6 +114,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) packet: &'a mut [u8],
     /// When its caller stops waiting.
     pub(crate) deadline: Option<Moment>,
+    pub(crate) enclosed: &'a Enclosed,
 }
 
 /// Where a request stands.
@@ -129,9 +133,9 @@ pub(crate) trait Caller: Send + Sync {
     /// A tell that waited for credit was sent.
     fn told(&self);
     /// An item of its streaming reply, whose packet had this length.
-    fn item(&self, refs: List<'_, Ref>, body: &[u8], length: usize);
+    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize);
     /// Its one answer.
-    fn answered(&self, outcome: Outcome<'_>);
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed);
     /// No answer will come.
     fn failed(&self, error: CallError);
 }
@@ -146,6 +150,8 @@ pub(crate) struct RemoteActor {
     stream: u64,
     /// Those of other groups that were called.
     groups: Mutex<Vec<(u8, u64)>>,
+    /// Calls that wait for arguments; made by the first.
+    line: OnceLock<Arc<Line>>,
     /// Why it ended, once that was said.
     end: OnceLock<EndReason>,
 }
@@ -153,7 +159,17 @@ pub(crate) struct RemoteActor {
 impl RemoteActor {
     pub(crate) fn new(id: ActorId, type_key: Key, placement: Placement, peer: Arc<dyn Peer>) -> Arc<Self> {
         let stream = peer.open_stream();
-        Arc::new(RemoteActor { id, type_key, placement, peer, stream, groups: Mutex::default(), end: OnceLock::new() })
+        let (groups, line, end) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        Arc::new(RemoteActor { id, type_key, placement, peer, stream, groups, line, end })
+    }
+
+    pub(crate) fn line(&self) -> &OnceLock<Arc<Line>> {
+        &self.line
+    }
+
+    /// The node at this end, unless it is gone.
+    pub(crate) fn here(&self) -> Option<Arc<dyn Host>> {
+        self.peer.here().downcast_ref::<Here>()?.0.upgrade()
     }
 
     pub(crate) fn stream(&self, group: u8) -> u64 {
@@ -217,10 +233,10 @@ pub(crate) fn with_scratch<R>(run: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R)
 pub(crate) fn encode_request<M: serde::Serialize, R>(
     envelope: &Envelope<'_>,
     message: &M,
-    send: impl FnOnce(&mut [u8]) -> Result<R, CallError>,
+    send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
     with_scratch(|body, packet| {
-        let refs = encode_part(Part::Arguments, Executed::No, message, body)?;
+        let enclosed = encode_part(Part::Arguments, Executed::No, message, body)?;
         let frames: Vec<Frame> = envelope.up.map_or_else(Vec::new, |chain| chain.frames());
         let request = Request {
             flags: envelope.flags,
@@ -232,11 +248,11 @@ pub(crate) fn encode_request<M: serde::Serialize, R>(
             retries: 0,
             caller: None,
             chain: List::Items(&frames),
-            refs: List::Items(&refs),
+            refs: List::Items(&enclosed.refs),
             body,
         };
         request.encode(packet);
-        send(packet)
+        send(packet, &enclosed)
     })
 }
 
@@ -247,11 +263,11 @@ pub(crate) type SpawnOf<'a> = (ActorId, Placement, Key, Key, Lifetime, &'a [(&'a
 pub(crate) fn encode_spawn<M: serde::Serialize, R>(
     (actor, placement, constructor, type_key, lifetime, resources): SpawnOf<'_>,
     message: &M,
-    send: impl FnOnce(&mut [u8]) -> Result<R, CallError>,
+    send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
     let resources: Vec<_> = resources.iter().map(|&(name, units)| Amount { name, units }).collect();
     with_scratch(|arguments, packet| {
-        let refs = encode_part(Part::Arguments, Executed::No, message, arguments)?;
+        let enclosed = encode_part(Part::Arguments, Executed::No, message, arguments)?;
         let mut body = Vec::with_capacity(arguments.len() + 64);
         let (namespace, name) = ("", None);
         let resources = List::Items(&resources);
@@ -266,11 +282,11 @@ pub(crate) fn encode_spawn<M: serde::Serialize, R>(
             retries: 0,
             caller: None,
             chain: List::EMPTY,
-            refs: List::Items(&refs),
+            refs: List::Items(&enclosed.refs),
             body: &body,
         };
         request.encode(packet);
-        send(packet)
+        send(packet, &enclosed)
     })
 }
 
@@ -280,13 +296,26 @@ pub(crate) fn encode_part<T: serde::Serialize + ?Sized>(
     executed: Executed,
     value: &T,
     body: &mut Vec<u8>,
-) -> Result<Vec<Ref>, CallError> {
-    let refs = codec::encode_message(value, body).map_err(|error| encode_error(what, executed, &error))?;
-    let (bytes, limit) = (body.len(), crate::limits::BODY_INLINE);
-    if bytes > limit {
-        return Err(CallError::TooLarge { what, bytes, limit, executed });
-    }
-    Ok(refs)
+) -> Result<Enclosed, CallError> {
+    let enclosed = encode_unbounded(what, executed, value, body)?;
+    check_bound(what, executed, body.len())?;
+    Ok(enclosed)
+}
+
+/// Encodes a part of a call's traffic, whatever its size.
+pub(crate) fn encode_unbounded<T: serde::Serialize + ?Sized>(
+    what: Part,
+    executed: Executed,
+    value: &T,
+    body: &mut Vec<u8>,
+) -> Result<Enclosed, CallError> {
+    codec::encode_message(value, body).map_err(|error| encode_error(what, executed, &error))
+}
+
+/// Whether a body of so many bytes travels inside a packet.
+pub(crate) fn check_bound(what: Part, executed: Executed, bytes: usize) -> Result<(), CallError> {
+    let limit = crate::limits::BODY_INLINE;
+    if bytes > limit { Err(CallError::TooLarge { what, bytes, limit, executed }) } else { Ok(()) }
 }
 
 fn encode_error(what: Part, executed: Executed, error: &EncodeError) -> CallError {

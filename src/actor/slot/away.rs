@@ -1,18 +1,21 @@
 //! A call's slot while the call is with another node.
 
+use std::future::poll_fn;
 use std::mem;
+use std::sync::Arc;
 
-use super::{Away, Slot, Stage};
+use super::{Away, Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
 use crate::actor::handle::Route;
 use crate::actor::job::Access;
-use crate::actor::mailbox::Entry;
+use crate::actor::mailbox::Entry as _;
 use crate::actor::remote::{self, Caller, Envelope, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
-use crate::wire::bytes::List;
-use crate::wire::codec;
-use crate::wire::packet::{self, Flags, Ref};
+use crate::object::content::Content;
+use crate::object::entry::Entry;
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{self, Flags};
 
 /// The group whose stream a call is part of.
 pub(super) const fn group_of<M: Method>() -> u8 {
@@ -28,7 +31,7 @@ impl<M: Method> Slot<M> {
         &self,
         actor: &RemoteActor,
         flags: Flags,
-        send: impl FnOnce(&mut [u8]) -> Result<Option<Sent>, CallError>,
+        send: impl FnOnce(&mut [u8], &Enclosed) -> Result<Option<Sent>, CallError>,
     ) -> Result<Option<Sent>, CallError> {
         let mut state = self.state.lock();
         let message = match mem::replace(&mut state.stage, Stage::Away) {
@@ -38,7 +41,7 @@ impl<M: Method> Slot<M> {
                 return Ok(None);
             }
         };
-        state.away = Some(Box::new(Away { arriving: Default::default(), ticket: None }));
+        state.away = Some(Box::new(Away { arriving: Default::default(), ticket: None, enclosed: Enclosed::default() }));
         drop(state);
         let envelope = Envelope {
             flags: flags.and(<M::Reply as Reply>::Arriving::FLAGS),
@@ -48,12 +51,14 @@ impl<M: Method> Slot<M> {
             // Nobody waits for what a tell runs.
             up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
         };
-        let sent = remote::encode_request(&envelope, &message, |packet| {
+        let sent = remote::encode_request(&envelope, &message, |packet, enclosed| {
             // Held while it is sent: an answer that comes at once finds the ticket.
             let mut state = self.state.lock();
-            let sent = send(packet)?;
+            let sent = send(packet, enclosed)?;
             if let (Some(Sent::Asked(ticket) | Sent::Waiting(ticket)), Some(away)) = (sent, &mut state.away) {
                 away.ticket = Some(ticket);
+                // Arguments are held until the answer (PROTOCOLS §3.5).
+                away.enclosed = enclosed.clone();
             }
             Ok(sent)
         });
@@ -65,10 +70,14 @@ impl<M: Method> Slot<M> {
         sent
     }
 
-    pub(super) fn cancel_remote(&self, ticket: Option<u64>) -> (Waiting, Executed) {
-        match (self.route(), ticket) {
-            (Some(Route::Remote(actor)), Some(ticket)) => match actor.peer.cancel(ticket) {
-                Executed::No => (Waiting::ForCredit, Executed::No),
+    pub(super) fn cancel_remote(&self, away: Option<Box<Away<M>>>) -> (Waiting, Executed) {
+        let asked = away.as_ref().and_then(|away| Some((away.ticket?, &away.enclosed)));
+        match (self.route(), asked) {
+            (Some(Route::Remote(actor)), Some((ticket, enclosed))) => match actor.peer.cancel(ticket) {
+                Executed::No => {
+                    actor.peer.not_sent(enclosed);
+                    (Waiting::ForCredit, Executed::No)
+                }
                 executed => (Waiting::OnTheWay, executed),
             },
             _ => (Waiting::OnTheWay, Executed::Maybe),
@@ -88,8 +97,45 @@ impl<M: Method> Slot<M> {
         self.state.lock().away.take()
     }
 
-    fn app_error(from: &Asked, refs: Vec<Ref>, body: &[u8]) -> CallError<M::Error> {
-        codec::decode_message(body, refs, from.here()).map_or_else(
+    /// The reply is an object of the answering node: an object that waits for it leads there, a caller has it fetched.
+    fn led_elsewhere(self: Arc<Self>, mut away: Box<Away<M>>, enclosed: Enclosed) {
+        let decode = |message: String| {
+            let (what, executed) = (Part::Reply, Executed::Yes);
+            CallError::Decode { what, message, executed }
+        };
+        let object = enclosed.holds.into_iter().flatten().next().and_then(|hold| hold.downcast::<Entry>().ok());
+        let (Some(object), Some(from)) = (object, self.asked(&away)) else {
+            return self.finish(Err(decode("the answer names no object".to_owned())));
+        };
+        let mut state = self.state.lock();
+        match mem::take(&mut state.caller) {
+            Listener::Object(sink) => {
+                state.stage = Stage::Over;
+                drop(state);
+                return sink.lead(object);
+            }
+            caller => state.caller = caller,
+        }
+        drop(state);
+        let peer = from.peer.clone();
+        peer.spawn(Box::pin(async move {
+            let mut seat = None;
+            let value = match poll_fn(|cx| object.poll(&mut seat, cx.waker())).await {
+                Ok(Content::Encoded(encoded)) => away
+                    .arriving
+                    .value(&from, encoded.enclosed, &encoded.body)
+                    .map_err(|error| decode(error.to_string())),
+                Ok(_) => Err(decode("the object was not sent".to_owned())),
+                Err(fault) => Err(decode(fault.to_string())),
+            };
+            if let Some(result) = value.transpose() {
+                self.finish(result);
+            }
+        }));
+    }
+
+    fn app_error(from: &Asked, enclosed: Enclosed, body: &[u8]) -> CallError<M::Error> {
+        codec::decode_message(body, enclosed, from.here()).map_or_else(
             |error| {
                 let (what, message) = (Part::Error, error.to_string());
                 CallError::Decode { what, message, executed: Executed::Yes }
@@ -104,16 +150,19 @@ impl<M: Method> Slot<M> {
         from: &Asked,
         away: &mut Away<M>,
         outcome: packet::Outcome<'_>,
+        enclosed: Enclosed,
     ) -> Option<Result<M::Reply, CallError<M::Error>>> {
         match outcome {
-            packet::Outcome::Value { refs, body } => match away.arriving.value(from, refs.iter().collect(), body) {
+            packet::Outcome::Value { body, .. } => match away.arriving.value(from, enclosed, body) {
                 Ok(reply) => reply.map(Ok),
                 Err(error) => {
                     let (what, message) = (Part::Reply, error.to_string());
                     Some(Err(CallError::Decode { what, message, executed: Executed::Yes }))
                 }
             },
-            packet::Outcome::App { refs, body } => Some(Err(Self::app_error(from, refs.iter().collect(), body))),
+            // Taken care of before.
+            packet::Outcome::Elsewhere { .. } => None,
+            packet::Outcome::App { body, .. } => Some(Err(Self::app_error(from, enclosed, body))),
             packet::Outcome::Error { executed, fault } => {
                 let method = (M::NAME, M::SIGNATURE);
                 let error = remote::fault_to_error(fault, executed, self.id(), from.peer.node(), method);
@@ -128,18 +177,21 @@ impl<M: Method> Caller for Slot<M> {
         self.admitted();
     }
 
-    fn item(&self, refs: List<'_, Ref>, body: &[u8], length: usize) {
+    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
         let Some(mut away) = self.take_away() else { return };
-        let reply = self.asked(&away).and_then(|from| away.arriving.item(&from, refs.iter().collect(), body, length));
+        let reply = self.asked(&away).and_then(|from| away.arriving.item(&from, enclosed, body, length));
         self.state.lock().away = Some(away);
         if let Some(reply) = reply {
             self.finish(Ok(reply));
         }
     }
 
-    fn answered(&self, outcome: packet::Outcome<'_>) {
+    fn answered(self: Arc<Self>, outcome: packet::Outcome<'_>, enclosed: Enclosed) {
         let Some(mut away) = self.take_away() else { return };
-        if let Some(result) = self.asked(&away).and_then(|from| self.result(&from, &mut away, outcome)) {
+        if let packet::Outcome::Elsewhere { .. } = outcome {
+            return self.led_elsewhere(away, enclosed);
+        }
+        if let Some(result) = self.asked(&away).and_then(|from| self.result(&from, &mut away, outcome, enclosed)) {
             self.finish(result);
         }
     }

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Slot, Stage, State, Wants};
+use super::{Listener, Slot, Stage, State, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Waiting};
 use crate::actor::frame::{Above, Chain, Held, Place, Serves, Wait};
@@ -50,22 +50,23 @@ impl<M: Method> Slot<M> {
     /// Its caller waits no more. Says how far it had come.
     pub(super) fn withdraw(&self, mut state: MutexGuard<'_, State<M>>) -> (Waiting, Executed) {
         state.wants = Wants::Nothing;
-        state.caller = None;
+        state.caller = Listener::Nobody;
         match &state.stage {
-            Stage::Made(_) => {
+            Stage::Made(message) => {
+                let waiting = if message.has_references() { Waiting::ForArguments } else { Waiting::InMailbox };
                 let message = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
                 drop(message);
                 if let Some(inbox) = self.local() {
                     inbox.mailbox().abandoned();
                 }
-                (Waiting::InMailbox, Executed::No)
+                (waiting, Executed::No)
             }
             Stage::Away => {
-                let ticket = state.away.take().and_then(|away| away.ticket);
+                let away = state.away.take();
                 state.stage = Stage::Over;
                 drop(state);
-                self.cancel_remote(ticket)
+                self.cancel_remote(away)
             }
             Stage::Begun => {
                 let cell = state.cell.take();
@@ -134,16 +135,15 @@ impl<M: Method> Wait for Slot<M> {
         if over || state.wants == Wants::Nothing {
             return;
         }
-        let caller = state.caller.take();
+        let caller = mem::take(&mut state.caller);
         let (_, executed) = self.withdraw(state);
         let mut state = self.state.lock();
         let error = Box::new(CallError::Deadlock { cycle, executed });
         let former = mem::replace(&mut state.stage, Stage::Done(Err(error)));
-        let caller = state.caller.take().or(caller);
+        let later = mem::take(&mut state.caller);
         drop(state);
         drop(former);
-        if let Some(caller) = caller {
-            caller.wake();
-        }
+        caller.wake();
+        later.wake();
     }
 }

@@ -164,3 +164,17 @@ fn more_reports_than_the_head_takes_at_once_wait_their_turn() {
         matches!(last, Some(ToHead::Ask(Ask { request, settled, .. })) if request == RequestId(REQUESTS as u64 + 1) && settled == [RequestId(1)])
     );
 }
+
+#[test]
+fn a_report_never_stands_behind_questions_that_wait() {
+    let local = Local::start();
+    let all = choose(local.life, 1, 2.0);
+    let all = |serial| Choose { actor: ActorId { life: local.life, serial }, ..all.clone() };
+    let mut questions: Vec<_> = (0..2 * REQUESTS as u64).map(|serial| local.client.ask(all(serial))).collect();
+    for (serial, question) in (0..).zip(questions.drain(..)) {
+        let chosen = now(question).expect("answered");
+        assert!(chosen.is_ok(), "{serial} has all there is, once the one before gave it back");
+        let (actor, placement, why) = (ActorId { life: local.life, serial }, Placement(0), Gone::Stopped);
+        local.client.report(Ended { actor, placement, why });
+    }
+}

@@ -5,6 +5,7 @@
 //! link     one link between two lives: channels, sessions, streams, calls (PROTOCOLS §1)
 //! channel  numbers, windows, what is not acknowledged      calls    tables by number and by ticket
 //! stream   credit                                          reply    streaming replies
+//! refs     who holds references to what this node owns, and what it holds of others (PROTOCOLS §3)
 //! probe    re-entrance and cycles of waits (PROTOCOLS §5)
 //! ```
 
@@ -13,5 +14,6 @@ mod channel;
 pub mod life;
 pub mod link;
 pub mod probe;
+pub mod refs;
 mod reply;
 mod stream;

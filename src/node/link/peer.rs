@@ -9,6 +9,7 @@ use crate::actor::error::CallError;
 use crate::actor::remote::{Arrival, Begun, Caller, ItemSent, NodeRef, Outgoing, Peer, Sent};
 use crate::id::{Life, NodeId};
 use crate::node::core::link::{self, Answered, Begin, Called, Demand, Failure, Patience, StreamId, Taken, Ticket};
+use crate::wire::codec::Enclosed;
 use crate::wire::packet::Executed;
 
 const fn to_core(arrival: Arrival) -> link::Arrival {
@@ -41,8 +42,14 @@ impl Peer for PeerLink {
     }
 
     fn request(&self, stream: u64, request: Outgoing<'_>, caller: &Arc<dyn Caller>) -> Result<Sent, CallError> {
+        let enclosed = request.enclosed;
+        self.around.enclose(self.peer.life, enclosed);
         let core = self.core.lock();
-        self.send(core, stream, request, caller)
+        let sent = self.send(core, stream, request, caller);
+        if sent.is_err() {
+            self.around.not_sent(self.peer.life, enclosed);
+        }
+        sent
     }
 
     fn try_request(
@@ -51,11 +58,19 @@ impl Peer for PeerLink {
         request: Outgoing<'_>,
         caller: &Arc<dyn Caller>,
     ) -> Result<Option<Sent>, CallError> {
+        let enclosed = request.enclosed;
+        self.around.enclose(self.peer.life, enclosed);
         let core = self.core.lock();
         if !core.link.is_ended() && !core.link.would_send(StreamId::from_bits(stream), request.packet.len()) {
+            drop(core);
+            self.around.not_sent(self.peer.life, enclosed);
             return Ok(None);
         }
-        self.send(core, stream, request, caller).map(Some)
+        let sent = self.send(core, stream, request, caller);
+        if sent.is_err() {
+            self.around.not_sent(self.peer.life, enclosed);
+        }
+        sent.map(Some)
     }
 
     fn standing(&self, ticket: u64) -> Option<Option<u64>> {
@@ -72,6 +87,10 @@ impl Peer for PeerLink {
         }
     }
 
+    fn not_sent(&self, enclosed: &Enclosed) {
+        self.around.not_sent(self.peer.life, enclosed);
+    }
+
     fn took_item(&self, ticket: u64, length: usize) {
         let mut core = self.core.lock();
         core.link.took_item(Ticket::from_bits(ticket), length);
@@ -86,7 +105,8 @@ impl Peer for PeerLink {
         Begun { runs: begun.begin == Begin::Run, closes: begun.closes }
     }
 
-    fn answer(&self, call: u64, packet: &[u8]) {
+    fn answer(&self, call: u64, packet: &[u8], enclosed: &Enclosed) {
+        self.around.enclose(self.peer.life, enclosed);
         let mut core = self.core.lock();
         let answered = core.link.answer(self.recent(), call, packet);
         self.changed(core, self.recent());
@@ -96,12 +116,19 @@ impl Peer for PeerLink {
             drop(served);
             drop(over);
         }
+        if answered == Answered::Gone {
+            self.around.not_sent(self.peer.life, enclosed);
+        }
     }
 
-    fn item(&self, call: u64, packet: &[u8]) -> ItemSent {
+    fn item(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> ItemSent {
+        self.around.enclose(self.peer.life, enclosed);
         let mut core = self.core.lock();
         let sent = core.link.send_item(call, packet);
         self.changed(core, self.recent());
+        if sent != link::ItemSent::Sent {
+            self.around.not_sent(self.peer.life, enclosed);
+        }
         match sent {
             link::ItemSent::Sent => ItemSent::Sent,
             link::ItemSent::Full => ItemSent::Full,

@@ -5,6 +5,7 @@
 //! outcome  = 00 . refs . body                         a value
 //!          | 01 . refs . body                         the method's own error
 //!          | 02 . executed u8 (0 no, 1 maybe, 2 yes) . fault
+//!          | 03 . refs                                a value that is an object of the answering node: one reference
 //! fault    = tag u8 . fields                          texts are cut to 1 KiB by who writes them
 //! end      = tag u8 . [text]                          why an actor is no more
 //! ```
@@ -35,6 +36,11 @@ pub enum Outcome<'a> {
         /// The value.
         body: &'a [u8],
     },
+    /// The method returned a value that no packet carries: it is an object of the answering node now.
+    Elsewhere {
+        /// The one reference to it.
+        refs: List<'a, Ref>,
+    },
     /// The method ran, and returned this error.
     App {
         /// The references inside the body.
@@ -49,6 +55,17 @@ pub enum Outcome<'a> {
         /// Why not.
         fault: CallFault<'a>,
     },
+}
+
+impl<'a> Outcome<'a> {
+    /// The references inside its body.
+    #[must_use]
+    pub const fn refs(&self) -> List<'a, Ref> {
+        match self {
+            Outcome::Value { refs, .. } | Outcome::App { refs, .. } | Outcome::Elsewhere { refs } => *refs,
+            Outcome::Error { .. } => List::EMPTY,
+        }
+    }
 }
 
 /// Whether a call that ended in an error may have run.
@@ -172,6 +189,7 @@ impl<'a> Answer<'a> {
         match &self.outcome {
             Outcome::Value { refs, body } => value(out, 0, refs, body),
             Outcome::App { refs, body } => value(out, 1, refs, body),
+            Outcome::Elsewhere { refs } => value(out, 3, refs, &[]),
             Outcome::Error { executed, fault } => {
                 out.extend_from_slice(&[2, *executed as u8]);
                 fault.put(out);
@@ -194,6 +212,11 @@ impl<'a> Answer<'a> {
                 let fault = CallFault::read(&mut reader)?;
                 reader.end("an answer")?;
                 Outcome::Error { executed, fault }
+            }
+            3 => {
+                let refs = List::read(&mut reader, 1)?;
+                reader.end("an answer")?;
+                Outcome::Elsewhere { refs }
             }
             tag => return Err(WireError::Tag { what: "an outcome", tag }),
         };

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! ref      = 01 . actor . type u64 . host life varint . placement varint . detached u8
-//! count    = 01 . actor . run varint . n varint        the actors of one life from `serial` on, `run` of them, n each
+//!          | 02 . object
+//! count    = (01 . actor | 02 . object) . run varint . n varint
+//!                                      those of one life from `serial` on, `run` of them, n each
+//! object   = life varint . serial varint
 //! ```
-//!
-//! Tag 02 is kept for objects in both.
 
-use crate::id::{ActorId, Key, Life, Placement};
+use crate::id::{ActorId, Key, Life, ObjectId, Placement};
 use crate::wire::bytes::{Element, Reader, WireError, put_varint};
+use std::fmt;
 
 const ACTOR: u8 = 1;
+const OBJECT: u8 = 2;
 
 /// A reference inside a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,23 @@ pub enum Ref {
         /// Whether the head owns it.
         detached: bool,
     },
+    /// A reference to an object.
+    Object {
+        /// Which object.
+        object: ObjectId,
+    },
+}
+
+impl Ref {
+    /// What its owner counts; nothing for a detached actor, which the head owns.
+    #[must_use]
+    pub const fn counted(&self) -> Option<Counted> {
+        match *self {
+            Ref::Actor { detached: true, .. } => None,
+            Ref::Actor { actor, .. } => Some(Counted::Actor(actor)),
+            Ref::Object { object } => Some(Counted::Object(object)),
+        }
+    }
 }
 
 impl Element<'_> for Ref {
@@ -43,6 +63,10 @@ impl Element<'_> for Ref {
                 put_varint(out, host.0);
                 put_varint(out, placement.0);
                 out.push(u8::from(detached));
+            }
+            Ref::Object { object } => {
+                out.push(OBJECT);
+                object.put(out);
             }
         }
     }
@@ -60,6 +84,7 @@ impl Element<'_> for Ref {
                     tag => return Err(WireError::Tag { what: "whether a reference is detached", tag }),
                 },
             }),
+            OBJECT => Ok(Ref::Object { object: ObjectId::read(reader)? }),
             tag => Err(WireError::Tag { what: "a reference", tag }),
         }
     }
@@ -71,6 +96,43 @@ impl Element<'_> for Ref {
 pub enum Counted {
     /// An actor's lifetime.
     Actor(ActorId),
+    /// An object.
+    Object(ObjectId),
+}
+
+impl Counted {
+    /// The life that counts it: the spawner's, or the object's owner's.
+    #[must_use]
+    pub const fn owner(&self) -> Life {
+        match *self {
+            Counted::Actor(actor) => actor.life,
+            Counted::Object(object) => object.life,
+        }
+    }
+
+    /// The thing of the same kind and owner whose serial is `steps` higher.
+    #[must_use]
+    pub const fn step(&self, steps: u64) -> Option<Counted> {
+        match *self {
+            Counted::Actor(ActorId { life, serial }) => match serial.checked_add(steps) {
+                Some(serial) => Some(Counted::Actor(ActorId { life, serial })),
+                None => None,
+            },
+            Counted::Object(ObjectId { life, serial }) => match serial.checked_add(steps) {
+                Some(serial) => Some(Counted::Object(ObjectId { life, serial })),
+                None => None,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Counted::Actor(actor) => write!(f, "actor {actor}"),
+            Counted::Object(object) => write!(f, "object {object}"),
+        }
+    }
 }
 
 /// So many references to each of a run of things with rising serials.
@@ -93,19 +155,21 @@ impl Element<'_> for Count {
                 out.push(ACTOR);
                 actor.put(out);
             }
+            Counted::Object(object) => {
+                out.push(OBJECT);
+                object.put(out);
+            }
         }
         put_varint(out, u64::from(self.run));
         put_varint(out, self.n);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        match reader.u8("a count")? {
-            ACTOR => Ok(Count {
-                first: Counted::Actor(ActorId::read(reader)?),
-                run: reader.varint32("a count's run")?,
-                n: reader.varint("a count")?,
-            }),
-            tag => Err(WireError::Tag { what: "a count", tag }),
-        }
+        let first = match reader.u8("a count")? {
+            ACTOR => Counted::Actor(ActorId::read(reader)?),
+            OBJECT => Counted::Object(ObjectId::read(reader)?),
+            tag => return Err(WireError::Tag { what: "a count", tag }),
+        };
+        Ok(Count { first, run: reader.varint32("a count's run")?, n: reader.varint("a count")? })
     }
 }

@@ -8,6 +8,7 @@ const WAIT: WaitId = WaitId { life: Life(3), serial: 5 };
 const CALLER: Incarnation = Incarnation { placement: Placement(6), restart: 1 };
 const REF: Ref =
     Ref::Actor { actor: ACTOR, type_key: Key(0x0102_0304), host: Life(4), placement: Placement(2), detached: true };
+const OBJECT: Counted = Counted::Object(ObjectId { life: Life(3), serial: 300 });
 const COUNT: Count = Count { first: Counted::Actor(ACTOR), run: 10, n: 2 };
 
 fn request() -> Request<'static> {
@@ -88,6 +89,11 @@ fn settle_packets_have_their_golden_bytes() {
     settle_golden(Settle::Claimed(List::EMPTY), "17 00");
     settle_golden(Settle::Release(List::Items(&[COUNT, COUNT])), "18 02 0103ac02 0a 02 0103ac02 0a 02");
     settle_golden(Settle::Landed(List::EMPTY), "19 00");
+    settle_golden(Settle::Gone(List::Items(&[COUNT])), "1b 01 0103ac02 0a 02");
+    let objects = Count { first: OBJECT, run: 10_000, n: 1 };
+    settle_golden(Settle::Release(List::Items(&[objects])), "18 01 0203ac02 904e 01");
+    let refs = List::Items(&[Ref::Object { object: ObjectId { life: Life(3), serial: 300 } }]);
+    settle_golden(Settle::Item { call: 1, index: 2, refs, body: b"i" }, "12 01 02 01 0203ac02 69");
     let path = List::Items(&[Hop { wait: WAIT, actor: ACTOR }]);
     let (actor, method) = (ACTOR, Key(7));
     let to = ProbeTo { actor, method, call: Some(5) };
@@ -97,6 +103,23 @@ fn settle_packets_have_their_golden_bytes() {
     );
     let probe = Probe { to: ProbeTo { call: None, ..to }, origin: WAIT, path: List::EMPTY };
     settle_golden(Settle::Probe(probe), "1a 03ac02 0700000000000000 00 0305 00");
+}
+
+#[test]
+fn what_is_counted_has_an_owner_and_detached_actors_are_not_counted() {
+    let attached = match REF {
+        Ref::Actor { actor, type_key, host, placement, .. } => {
+            Ref::Actor { actor, type_key, host, placement, detached: false }
+        }
+        Ref::Object { .. } => REF,
+    };
+    assert_eq!((REF.counted(), attached.counted()), (None, Some(Counted::Actor(ACTOR))));
+    let object = Ref::Object { object: ObjectId { life: Life(3), serial: 300 } };
+    assert_eq!(object.counted(), Some(OBJECT));
+    assert_eq!((OBJECT.owner(), Counted::Actor(ACTOR).owner()), (Life(3), Life(3)));
+    let last = Counted::Object(ObjectId { life: Life(3), serial: u64::MAX });
+    assert_eq!((OBJECT.step(u64::MAX - 300), last.step(1)), (Some(last), None));
+    assert_eq!((OBJECT.to_string(), Counted::Actor(ACTOR).to_string()), ("object 3.300".into(), "actor 3.300".into()));
 }
 
 #[test]
@@ -185,12 +208,12 @@ fn actor() -> impl Strategy<Value = ActorId> {
 }
 
 fn reference() -> impl Strategy<Value = Ref> {
-    (actor(), any::<(u64, u64, u64, bool)>()).prop_map(|(actor, (key, host, placement, detached))| Ref::Actor {
-        actor,
-        type_key: Key(key),
-        host: Life(host),
-        placement: Placement(placement),
-        detached,
+    let object = |ActorId { life, serial }| Ref::Object { object: ObjectId { life, serial } };
+    (actor(), any::<Option<(u64, u64, u64, bool)>>()).prop_map(move |(actor, handle)| match handle {
+        None => object(actor),
+        Some((key, host, placement, detached)) => {
+            Ref::Actor { actor, type_key: Key(key), host: Life(host), placement: Placement(placement), detached }
+        }
     })
 }
 
@@ -274,6 +297,7 @@ impl Parts {
             Settle::Cancel { call },
             Settle::Claim(List::Items(&counts)),
             Settle::Release(List::Items(&counts)),
+            Settle::Gone(List::Items(&[Count { first: OBJECT, run: other, n: index }])),
             Settle::Probe(Probe { to: ProbeTo { call: Some(call), ..to }, origin, path: List::Items(&hops) }),
             Settle::Probe(Probe { to, origin, path: List::EMPTY }),
         ];

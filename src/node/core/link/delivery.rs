@@ -50,7 +50,7 @@ pub enum Delivery<T> {
         /// The packet.
         at: Span,
     },
-    /// `Run`, `Recall` or `Stop`.
+    /// `Run`, `Recall`, `Stop`, or a `Request` that was cancelled before it came: what it encloses has arrived.
     Work {
         /// The packet.
         at: Span,
@@ -86,7 +86,8 @@ pub enum Delivery<T> {
         /// The call.
         call: u64,
     },
-    /// `Claim`, `Claimed`, `Release`, `Landed` or `Probe`.
+    /// `Claim`, `Claimed`, `Gone`, `Release`, `Landed` or `Probe`, or an `Answer` or `Item` that nobody waits for any more:
+    /// what it encloses has arrived.
     Settle {
         /// The packet.
         at: Span,

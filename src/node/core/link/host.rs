@@ -142,7 +142,7 @@ impl<T: Clone> Link<T> {
         }
     }
 
-    /// Sends an encoded `Claim`, `Claimed`, `Release` or `Landed`.
+    /// Sends an encoded `Claim`, `Claimed`, `Gone`, `Release` or `Landed`.
     pub fn send_settle(&mut self, packet: &[u8]) {
         if !self.ended {
             self.settle.push(packet);

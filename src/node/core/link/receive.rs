@@ -72,7 +72,10 @@ impl<T: Clone> Link<T> {
             Settle::Answer(Answer { call, .. }) => {
                 let ask = self.settled(call).ok_or(Breach::Answer(call))?;
                 let (stream, order) = (ask.stream, ask.order);
-                deliveries.extend(ask.token.map(|token| Delivery::Answer { token, order, at }));
+                deliveries.push(match ask.token {
+                    Some(token) => Delivery::Answer { token, order, at },
+                    None => Delivery::Settle { at },
+                });
                 self.asked_less(stream, deliveries);
             }
             Settle::Item { call, index, .. } => {
@@ -82,7 +85,10 @@ impl<T: Clone> Link<T> {
                 if !consumer.arrive(index) {
                     return Err(Breach::Item(call));
                 }
-                deliveries.extend(ask.token.clone().map(|token| Delivery::Item { token, at }));
+                deliveries.push(match ask.token.clone() {
+                    Some(token) => Delivery::Item { token, at },
+                    None => Delivery::Settle { at },
+                });
             }
             Settle::Room { call, count } => {
                 // None: the reply ended while this was on its way.
@@ -103,7 +109,12 @@ impl<T: Clone> Link<T> {
                     deliveries.push(Delivery::Cancel { call });
                 }
             }
-            Settle::Claim(_) | Settle::Claimed(_) | Settle::Release(_) | Settle::Landed(_) | Settle::Probe(_) => {
+            Settle::Claim(_)
+            | Settle::Claimed(_)
+            | Settle::Gone(_)
+            | Settle::Release(_)
+            | Settle::Landed(_)
+            | Settle::Probe(_) => {
                 deliveries.push(Delivery::Settle { at });
             }
         }
@@ -165,6 +176,7 @@ impl<T: Clone> Link<T> {
             self.left_mailbox(now, stream, u32::MAX);
             let outcome = Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled };
             self.push_settle(&Settle::Answer(Answer { call, outcome }));
+            deliveries.push(Delivery::Work { at });
             return Ok(());
         }
         if !tell {

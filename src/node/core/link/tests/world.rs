@@ -444,7 +444,13 @@ impl World {
                 self.unreachable += 1;
             }
             Delivery::Room { .. } | Delivery::Cancel { .. } | Delivery::Drained { .. } => {}
-            other => panic!("{other:?} was never sent"),
+            Delivery::Work { at } => {
+                assert!(matches!(Work::decode(at.of(batch)), Ok(Work::Request(_))), "cancelled early")
+            }
+            Delivery::Settle { at } => {
+                let late = Settle::decode(at.of(batch));
+                assert!(matches!(late, Ok(Settle::Answer(_) | Settle::Item { .. })), "{late:?} was never sent");
+            }
         }
     }
 

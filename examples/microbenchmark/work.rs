@@ -1,0 +1,120 @@
+//! Rows of objects and tasks. Tasks run in the worker process; the driver's runtime has one thread, for one core.
+
+use crate::measure::{Effort, Group, a_second, rows};
+use crate::remote::{TIME, Way, cluster, on_one_thread};
+use futures::StreamExt;
+use mobula::prelude::*;
+
+/// Tasks that are submitted, then all awaited.
+const BURST: u64 = 1_000;
+const CHAIN: u64 = 100;
+const REFERENCES: usize = 10_000;
+
+pub fn groups() -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut add = |named: &[(&str, &'static str)], run: Box<dyn Fn(Effort) -> anyhow::Result<Vec<f64>>>| {
+        groups.push(Group { rows: rows("", named), spans_processes: true, times: 1, run });
+    };
+    let small = [("single client get calls", "1/s"), ("single client put calls", "1/s")];
+    add(&small, Box::new(|effort| on_one_thread(put_and_get(effort))));
+    add(&[("single client tasks sync", "1/s")], Box::new(|effort| on_one_thread(tasks(effort, 1))));
+    add(&[("single client tasks async", "1/s")], Box::new(|effort| on_one_thread(tasks(effort, BURST))));
+    add(&[("single client wait 1k refs", "1/s")], Box::new(|effort| on_one_thread(wait(effort))));
+    add(&[("10k refs to a task and back", "1/s")], Box::new(|effort| on_one_thread(references(effort))));
+    add(&[("chain of 100 dependent tasks", "1/s")], Box::new(|effort| on_one_thread(chain(effort))));
+    groups
+}
+
+#[task]
+fn nothing() -> u64 {
+    0
+}
+
+#[task]
+fn same(references: Vec<ObjectRef<u64>>) -> Vec<ObjectRef<u64>> {
+    references
+}
+
+#[task]
+fn next(number: u64) -> u64 {
+    number + 1
+}
+
+async fn put_and_get(effort: Effort) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let small = cluster.put(7_u64).await?;
+    let get = a_second(effort.time(TIME), || async {
+        for _ in 0..BURST {
+            cluster.get(&small).await?;
+        }
+        Ok(BURST)
+    })
+    .await?;
+    let put = a_second(effort.time(TIME), || async {
+        for number in 0..BURST {
+            drop(cluster.put(number).await?);
+        }
+        Ok(BURST)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![get, put])
+}
+
+async fn tasks(effort: Effort, burst: u64) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let rate = a_second(effort.time(TIME), || async {
+        let submitted: Vec<_> = (0..burst).map(|_| nothing::submit(&cluster)).collect();
+        cluster.get_all(&submitted).await?;
+        Ok(burst)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![rate])
+}
+
+async fn wait(effort: Effort) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let rate = a_second(effort.time(TIME), || async {
+        let submitted: Vec<_> = (0..BURST).map(|_| nothing::submit(&cluster)).collect();
+        let mut settled = cluster.as_settled(submitted);
+        while let Some(one) = settled.next().await {
+            anyhow::ensure!(one.is_settled(), "what is given is there");
+        }
+        Ok(1)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![rate])
+}
+
+async fn references(effort: Effort) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let mut references = Vec::with_capacity(REFERENCES);
+    for number in 0..REFERENCES as u64 {
+        references.push(cluster.put(number).await?);
+    }
+    let rate = a_second(effort.time(TIME), || async {
+        let back = same::call(&cluster, references.clone()).await?;
+        anyhow::ensure!(back.len() == REFERENCES, "all of them");
+        Ok(1)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![rate])
+}
+
+async fn chain(effort: Effort) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let rate = a_second(effort.time(TIME), || async {
+        let mut last = next::submit(&cluster, 0);
+        for _ in 1..CHAIN {
+            last = next::submit(&cluster, &last);
+        }
+        anyhow::ensure!(cluster.get(&last).await? == CHAIN, "each adds one");
+        Ok(1)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![rate])
+}

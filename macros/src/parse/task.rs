@@ -1,0 +1,95 @@
+//! `#[task]` on a function.
+
+use super::{Errors, Refusal, function, options, types::Returned};
+use crate::model::{Defaults, Task, TypeName};
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::{Ident, Item, ItemFn, LitStr, Meta, ext::IdentExt};
+
+pub(crate) fn task(given: TokenStream, item: TokenStream) -> Result<Task, Refusal> {
+    let mut errors = Errors::default();
+    let options = TaskOptions::new(given, &mut errors);
+    match syn::parse2(item.clone()) {
+        Ok(Item::Fn(function)) => understood(function, options, errors),
+        Ok(other) => {
+            let (span, what) = match other {
+                Item::Struct(other) => (other.struct_token.span, "a struct: `#[actor]` makes it an actor"),
+                Item::Impl(other) => {
+                    (other.impl_token.span, "an impl: `#[methods]` makes its functions messages of an actor")
+                }
+                Item::Trait(other) => (other.trait_token.span, "a trait: put it on a function that calls its methods"),
+                Item::Mod(other) => (other.mod_token.span, "a module: put it on each of its functions"),
+                _ => (Span::call_site(), "this item: put it on a `fn` with a body, outside of impls and traits"),
+            };
+            let error = syn::Error::new(span, format!("`#[task]` is for functions, not for {what}"));
+            Err(errors.refuse(error, item))
+        }
+        Err(error) => Err(errors.refuse(error, item)),
+    }
+}
+
+fn understood(item: ItemFn, options: TaskOptions, mut errors: Errors) -> Result<Task, Refusal> {
+    check_name(&item.sig.ident, &mut errors);
+    let understood = function::task(&item, options.plain.as_ref(), &mut errors);
+    let Some((function, Returned { reply, error, .. })) = understood else {
+        return Err(errors.give_up(item.into_token_stream()));
+    };
+    let whole = item.to_token_stream();
+    let name = match options.name {
+        Some(name) => TypeName::Given(name.value()),
+        None => TypeName::InCrate(function.name.clone()),
+    };
+    let generics = item.sig.generics.clone();
+    errors.finish(Task { item, name, function, generics, reply, error, defaults: options.defaults }, || whole)
+}
+
+/// The function gets a type of its name beside it, which would hide one of these from its whole module.
+fn check_name(ident: &Ident, errors: &mut Errors) {
+    const PRIMITIVES: [&str; 17] = [
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32", "u64",
+        "u128", "usize",
+    ];
+    let name = ident.unraw().to_string();
+    if PRIMITIVES.contains(&&*name) {
+        let message = format!(
+            "a task has a type of its name, and `{name}` is one already: choose another name, and keep this one for other \
+             programs by `#[task(name = \"{name}\")]`"
+        );
+        errors.at(ident, message);
+    }
+}
+
+/// The options of `#[task(..)]`.
+#[derive(Default)]
+struct TaskOptions {
+    name: Option<LitStr>,
+    plain: Option<Meta>,
+    defaults: Defaults,
+}
+
+impl TaskOptions {
+    fn new(given: TokenStream, errors: &mut Errors) -> Self {
+        let mut found = TaskOptions::default();
+        for option in options::of_macro(given, errors) {
+            let key = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
+            match &*key {
+                "cpus" => found.defaults.cpus = options::amount(&option, errors),
+                "gpus" => found.defaults.gpus = options::amount(&option, errors),
+                "memory" => found.defaults.memory = options::bytes(&option, errors),
+                "retries" => found.defaults.retries = options::whole(&option, errors),
+                "priority" => found.defaults.priority = options::signed(&option, errors),
+                "name" => found.name = options::name(&option, errors),
+                "plain" => {
+                    options::flag(&option, errors);
+                    found.plain = Some(option);
+                }
+                _ => {
+                    const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `retries = 3`, `priority = 5`, \
+                                         `name = \"..\"` and `plain`";
+                    options::unknown(&option, KNOWN, errors);
+                }
+            }
+        }
+        found
+    }
+}

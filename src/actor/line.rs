@@ -1,0 +1,94 @@
+//! The line of calls whose arguments are not there yet: a call that was passed a reference waits here for its value, and
+//! holds back what its node calls of that actor after it, so that order holds (PROTOCOLS §1.8).
+
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::object::entry::{Entry, Watch};
+
+/// A call in line.
+pub(crate) trait InLine: Send + Sync {
+    /// An argument of it that is not there yet.
+    fn missing(&self) -> Option<Arc<Entry>>;
+    /// Its arguments are there, and nothing stands before it: it is sent.
+    fn go(self: Arc<Self>);
+}
+
+/// One line: of one actor's callers on this node.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// Whether anything stands in it, for callers who need not look in.
+    occupied: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: VecDeque<Arc<dyn InLine>>,
+    /// Someone lets calls go ..
+    moving: bool,
+    /// .. and is to look again.
+    again: bool,
+}
+
+impl Line {
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.occupied.load(Ordering::Acquire)
+    }
+
+    /// Enters a call; it goes before this returns if nothing holds it back.
+    pub(crate) fn enter(self: &Arc<Self>, call: Arc<dyn InLine>) {
+        {
+            let mut state = self.state.lock();
+            state.calls.push_back(call);
+            self.occupied.store(true, Ordering::Release);
+        }
+        self.advance();
+    }
+
+    /// Lets calls go, up to the first that misses an argument. One at a time does; who comes meanwhile has it look again.
+    fn advance(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.moving, true) {
+            state.again = true;
+            return;
+        }
+        loop {
+            state.again = false;
+            let Some(first) = state.calls.front().cloned() else { break };
+            drop(state);
+            let goes = match first.missing() {
+                None => true,
+                Some(entry) => {
+                    let watch: Arc<dyn Watch> = self.clone();
+                    if entry.watch(&watch, 0).is_none() {
+                        state = self.state.lock();
+                        continue;
+                    }
+                    false
+                }
+            };
+            let gone = if goes {
+                first.clone().go();
+                self.state.lock().calls.pop_front()
+            } else {
+                None
+            };
+            drop((first, gone));
+            state = self.state.lock();
+            if !goes && !state.again {
+                break;
+            }
+        }
+        state.moving = false;
+        self.occupied.store(!state.calls.is_empty(), Ordering::Release);
+    }
+}
+
+impl Watch for Line {
+    fn settled(self: Arc<Self>, _: usize) {
+        self.advance();
+    }
+}

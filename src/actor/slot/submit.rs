@@ -1,0 +1,165 @@
+//! A call's slot as what makes an object: nobody polls it, its reply settles the object.
+
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::{Slot, Wants};
+use crate::actor::dispatch::Method;
+use crate::actor::error::{CallError, Executed, Never, WireError};
+use crate::actor::frame::Serves;
+use crate::actor::handle::{ActorRef, Route};
+use crate::actor::job::Outcome;
+use crate::id::{Life, ObjectId};
+use crate::limits::SUBMITTED;
+use crate::object::content::Content;
+use crate::object::entry::Entry;
+use crate::object::error::GetError;
+use crate::object::param::Param;
+use crate::wire::packet::Flags;
+
+/// Whom a call's reply goes to.
+#[derive(Default)]
+pub(crate) enum Listener<T, E> {
+    /// Nobody yet, or no more.
+    #[default]
+    Nobody,
+    /// The task that polls the call.
+    Task(Waker),
+    /// An object.
+    Object(Sink<T, E>),
+}
+
+impl<T, E> Listener<T, E> {
+    pub(crate) fn wake(self) {
+        if let Listener::Task(waker) = self {
+            waker.wake();
+        }
+    }
+}
+
+/// The object that a call's reply settles. Dropped before, it says that nothing will come.
+pub(crate) struct Sink<T, E> {
+    entry: Arc<Entry>,
+    settle: fn(&Entry, Result<T, CallError<E>>),
+}
+
+impl<T, E> Sink<T, E> {
+    /// Settles `entry`.
+    pub(crate) fn new(entry: Arc<Entry>) -> Self
+    where
+        T: Param<Owned = T>,
+        E: WireError,
+    {
+        Sink { entry, settle: settle::<T, E> }
+    }
+
+    /// The value is that of another object.
+    pub(crate) fn lead(&self, elsewhere: Arc<Entry>) {
+        self.entry.settle(Ok(Content::Elsewhere(elsewhere)));
+    }
+
+    pub(crate) fn fill(&self, result: Result<T, CallError<E>>) {
+        (self.settle)(&self.entry, result);
+    }
+}
+
+impl<T, E> Drop for Sink<T, E> {
+    fn drop(&mut self) {
+        // Nothing happens if it was filled.
+        if !self.entry.is_settled() {
+            self.entry.settle(Err(Arc::new(GetError::ShutDown)));
+        }
+    }
+}
+
+/// A submitted call that runs: its slot is gone, for nobody can ask it for anything.
+pub(super) struct Awaited<M: Method> {
+    pub(super) sink: Sink<M::Reply, M::Error>,
+    pub(super) to: Option<ActorRef<M::Actor>>,
+}
+
+impl<M: Method> Outcome<M> for Awaited<M> {
+    fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
+        self.sink.fill(result);
+    }
+
+    fn poll_cancelled(&self, _: &Waker) -> bool {
+        false
+    }
+
+    fn abandoned(&self) -> CallError {
+        let executed = Executed::Yes;
+        let reason = match self.to.as_ref().map(ActorRef::route) {
+            Some(Route::Local(inbox)) => inbox.mailbox().reason(),
+            _ => None,
+        };
+        match (reason, &self.to) {
+            (Some(reason), Some(to)) => CallError::ActorDied { actor: to.id(), reason, executed },
+            _ => CallError::Cancelled { executed },
+        }
+    }
+
+    fn serves(&self) -> Serves {
+        Serves::Nobody
+    }
+}
+
+fn settle<T: Param<Owned = T>, E: WireError>(entry: &Entry, result: Result<T, CallError<E>>) {
+    entry.settle(match result {
+        Ok(value) => Ok(Content::of::<T>(T::share(value))),
+        Err(error) => Err(Arc::new(to_get_error(error).into_fault())),
+    });
+}
+
+/// A call's error as who asks for its object is told.
+pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
+    let executed = error.executed();
+    match error.into_app::<Never>() {
+        Ok(error) => GetError::App(error),
+        Err(CallError::Panicked { method, message }) => GetError::Panicked { what: method, message },
+        Err(CallError::Cancelled { executed }) => GetError::Cancelled { executed },
+        Err(CallError::NodeDied { node, executed }) => GetError::NodeDied { node, executed },
+        Err(CallError::Timeout { after, waiting, executed }) => {
+            GetError::Timeout { after, waiting: waiting.to_string(), executed }
+        }
+        Err(CallError::Argument { object, why }) => GetError::Argument { object, why },
+        Err(CallError::QueueFull { limit }) => GetError::QueueFull { limit },
+        Err(other) => GetError::Call { message: other.to_string(), executed },
+    }
+}
+
+impl<M: Method> Slot<M> {
+    /// An object of the node that the call is made on; it has failed already if too many are promised.
+    pub(super) fn promise(&self) -> Arc<Entry> {
+        let host = match self.route() {
+            Some(Route::Local(inbox)) => Some(inbox.host().clone()),
+            Some(Route::Remote(actor)) => actor.here(),
+            Some(Route::Gone(_)) | None => None,
+        };
+        // Without a node the call fails at once, and nobody will ask elsewhere.
+        let Some(host) = host else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
+        let (id, promised) = (host.next_object(), host.promised());
+        match promised.promise(SUBMITTED) {
+            true => Entry::pending(id, Some(promised.clone())),
+            false => Entry::settled(id, Err(Arc::new(GetError::QueueFull { limit: SUBMITTED }))),
+        }
+    }
+
+    pub(super) fn run_beside(&self, task: BoxFuture<'static, ()>) {
+        match self.route() {
+            Some(Route::Local(inbox)) => inbox.host().spawn(task),
+            Some(Route::Remote(actor)) => actor.peer.spawn(task),
+            Some(Route::Gone(_)) | None => {}
+        }
+    }
+
+    pub(super) fn ask_for(mut self: Arc<Self>, sink: Sink<M::Reply, M::Error>) {
+        let Some(slot) = Arc::get_mut(&mut self) else { return };
+        let state = slot.state.get_mut();
+        (state.wants, state.caller) = (Wants::Reply, super::Listener::Object(sink));
+        if let Err(error) = self.push(Flags::ASK, None) {
+            self.finish(Err(error.widen()));
+        }
+    }
+}

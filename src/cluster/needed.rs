@@ -1,0 +1,69 @@
+//! What an actor or a task is to have of its node, as its options say it one by one.
+
+use std::sync::Arc;
+
+use crate::directory::request::Needs;
+use crate::id::NodeId;
+use crate::schedule::labels::LabelError;
+use crate::schedule::resources::{AmountError, ResourcesError};
+use crate::schedule::{Amount, Condition, Strategy};
+
+/// An option that is not allowed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidOption {
+    /// An amount.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// A resource.
+    #[error(transparent)]
+    Resource(#[from] ResourcesError),
+    /// A label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+}
+
+/// What was said so far.
+#[derive(Debug, Default)]
+pub(super) struct Needed {
+    needs: Needs,
+    /// The first option that is not allowed.
+    invalid: Option<InvalidOption>,
+}
+
+impl Needed {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.invalid.is_none() && self.needs == Needs::default()
+    }
+
+    pub(super) fn resource(&mut self, name: &str, amount: f64) {
+        self.change(|needs| {
+            let amount = Amount::new(amount)?;
+            needs.resources = std::mem::take(&mut needs.resources).with(name, amount)?;
+            Ok::<_, InvalidOption>(())
+        });
+    }
+
+    pub(super) fn label(&mut self, key: &str, value: String) {
+        let value: Arc<str> = value.into();
+        self.change(|needs| {
+            let condition = Condition::In([value].into());
+            needs.labels = std::mem::take(&mut needs.labels).with(key, condition)?;
+            Ok::<_, LabelError>(())
+        });
+    }
+
+    pub(super) fn on(&mut self, node: NodeId) {
+        self.needs.strategy = Strategy::Node(node);
+    }
+
+    fn change<X: Into<InvalidOption>>(&mut self, change: impl FnOnce(&mut Needs) -> Result<(), X>) {
+        if let Err(error) = change(&mut self.needs) {
+            self.invalid.get_or_insert(error.into());
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<Needs, InvalidOption> {
+        self.invalid.map_or(Ok(self.needs), Err)
+    }
+}

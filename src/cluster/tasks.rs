@@ -1,0 +1,146 @@
+//! Tasks as the cluster's users submit them: options first, then `.submit()` or `.await`.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::client::Cluster;
+use super::needed::Needed;
+use crate::actor::error::{Executed, Never, WireError};
+use crate::actor::inbox::Host;
+use crate::id::NodeId;
+use crate::limits::SUBMITTED;
+use crate::node::tasks::Submitted;
+use crate::object::entry::Entry;
+use crate::object::error::GetError;
+use crate::object::get::Get;
+use crate::object::param::Object;
+use crate::object::reference::ObjectRef;
+use crate::task::context::TaskContext;
+use crate::task::slot::{Runnable, TaskSlot};
+use crate::task::spec::{Defaults, Task};
+
+/// One run of a task that was not submitted yet: options, then `.submit()`, or `.await` for the value itself.
+#[must_use = "a task is lazy: `.submit()` it, or `.await` it"]
+pub struct TaskCall<T, E = Never> {
+    cluster: Cluster,
+    make: Box<dyn FnOnce(Arc<Entry>) -> Arc<dyn Runnable> + Send>,
+    /// None while it takes what tasks take that say nothing: one CPU.
+    needed: Option<Box<Needed>>,
+    retries: u32,
+    of: PhantomData<fn() -> (T, E)>,
+}
+
+impl<T, E> TaskCall<T, E> {
+    fn with(mut self, change: impl FnOnce(&mut Needed)) -> Self {
+        let needed = self.needed.get_or_insert_with(|| {
+            let mut one_cpu = Box::<Needed>::default();
+            one_cpu.resource("cpu", 1.0);
+            one_cpu
+        });
+        change(needed);
+        self
+    }
+
+    /// Takes so many CPUs of its node while it runs, in steps of 1/10,000, instead of one.
+    pub fn cpus(self, cpus: f64) -> Self {
+        self.resource("cpu", cpus)
+    }
+
+    /// Takes so many GPUs of its node.
+    pub fn gpus(self, gpus: f64) -> Self {
+        self.resource("gpu", gpus)
+    }
+
+    /// Takes so much memory of its node, in bytes. A reservation: nothing stops the task from using more.
+    pub fn memory(self, bytes: u64) -> Self {
+        self.resource("memory", bytes as f64)
+    }
+
+    /// Takes so much of a named resource of its node. What no node has fails the task at once, saying so.
+    pub fn resource(self, name: impl AsRef<str>, amount: f64) -> Self {
+        self.with(|needed| needed.resource(name.as_ref(), amount))
+    }
+
+    /// Only on nodes whose label `key` is `value`.
+    pub fn label(self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.with(|needed| needed.label(key.as_ref(), value.into()))
+    }
+
+    /// Only on this node.
+    pub fn on(self, node: NodeId) -> Self {
+        self.with(|needed| needed.on(node))
+    }
+
+    /// Runs it again on another node, so often, if its node ends before it has answered. An error or a panic of the function
+    /// is its result, and nothing is run again for it.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Submits it, and gives a reference to its result. Never waits: with too many submitted
+    /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
+    ///
+    /// Dropping the reference does not cancel the task.
+    pub fn submit(self) -> ObjectRef<T, E> {
+        let node = self.cluster.node();
+        let (id, promised) = (Host::next_object(&**node), Host::promised(&**node));
+        if !promised.promise(SUBMITTED) {
+            let full = GetError::QueueFull { limit: SUBMITTED };
+            return ObjectRef::new(Entry::settled(id, Err(Arc::new(full))));
+        }
+        let entry = Entry::pending(id, Some(promised.clone()));
+        let task = (self.make)(entry.clone());
+        match self.needed.map(|needed| needed.finish()).transpose() {
+            Ok(needs) => node.submit(Submitted { task, needs: needs.map(Arc::new), retries: self.retries }),
+            Err(invalid) => task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No }),
+        }
+        ObjectRef::new(entry)
+    }
+}
+
+impl<T: Object, E: WireError> IntoFuture for TaskCall<T, E> {
+    type Output = <Get<T, E> as Future>::Output;
+    type IntoFuture = Get<T, E>;
+
+    fn into_future(self) -> Get<T, E> {
+        Get::new(&self.submit())
+    }
+}
+
+impl<T, E> fmt::Debug for TaskCall<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskCall").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+/// What the generated `call` calls.
+pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
+    let make = Box::new(move |entry| TaskSlot::new(message, entry) as Arc<dyn Runnable>);
+    let defaults = K::DEFAULTS;
+    let mut call =
+        TaskCall { cluster: cluster.clone(), make, needed: None, retries: defaults.retries, of: PhantomData };
+    if defaults.cpus != Defaults::NONE.cpus {
+        call = call.cpus(defaults.cpus);
+    }
+    if defaults.gpus > 0.0 {
+        call = call.gpus(defaults.gpus);
+    }
+    if defaults.memory > 0 {
+        call = call.memory(defaults.memory);
+    }
+    call
+}
+
+impl TaskContext {
+    /// The cluster that the task runs in, seen from its node.
+    ///
+    /// # Panics
+    /// Never: tasks are run by nodes.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        Cluster::of_node(self.node().clone().downcast().expect("tasks are run by nodes"))
+    }
+}

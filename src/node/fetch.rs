@@ -1,0 +1,230 @@
+//! Reading an object that another node owns: asked of its owner as a call of the node itself, in pieces that fit into a packet.
+//!
+//! ```text
+//! request body = serial u64 . offset u64                  of an object of the asked life
+//! value        = form u8 (0 packed, 1 plain) . length u64 . bytes from the offset on
+//!                the first piece encloses the object's references
+//! error        = why it cannot be had, encoded
+//! ```
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use super::core::link::Party;
+use super::link::PeerLink;
+use super::runtime::Node;
+use crate::actor::error::{CallError, Executed};
+use crate::actor::remote::ask::{NodeAsk, Plain};
+use crate::actor::remote::host::Incoming;
+use crate::actor::remote::{Caller, Outgoing, Peer, with_scratch};
+use crate::id::{ActorId, Key, ObjectId, Placement};
+use crate::limits::{OBJECT_PIECE, OBJECT_PIECES};
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::{Entry, Outcome as Settled};
+use crate::object::error::{Fault, GetError};
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, Enclosed, Hold};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref, Request};
+
+/// What the request is called.
+const READ: Key = Key::of("mobula", "object");
+/// Form and length.
+const HEADER: usize = 9;
+
+/// One piece of an object.
+struct Piece {
+    form: Form,
+    length: u64,
+    bytes: Bytes,
+    enclosed: Enclosed,
+}
+
+/// What an owner answers.
+enum Read {
+    Piece(Piece),
+    /// The value is another object's.
+    Elsewhere(Arc<Entry>),
+}
+
+impl Piece {
+    fn read(body: Vec<u8>, enclosed: Enclosed) -> Option<Piece> {
+        let body = Bytes::from(body);
+        let form = match body.first()? {
+            0 => Form::Packed,
+            1 => Form::Plain,
+            _ => return None,
+        };
+        let length = u64::from_le_bytes(body.get(1..HEADER)?.try_into().ok()?);
+        Some(Piece { form, length, bytes: body.slice(HEADER..), enclosed })
+    }
+}
+
+impl Node {
+    /// Fetches the value of an object that another life owns, and settles its entry.
+    pub(super) async fn fetch_object(self: Arc<Self>, entry: Arc<Entry>) {
+        let outcome = self.read_object(entry.id()).await;
+        entry.settle(outcome.map_err(Arc::new));
+    }
+
+    async fn read_object(&self, object: ObjectId) -> Result<Content, Fault> {
+        let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
+        let owner = self.known(|known| known.get(object.life).map(|member| member.node));
+        let link = owner.and_then(|node| self.link(Party { node, life: object.life }));
+        let link = link.ok_or_else(|| lost("the node that owned it has ended"))?;
+        let first = match ask(&link, object, 0).await? {
+            Read::Piece(piece) => piece,
+            Read::Elsewhere(next) => return Ok(Content::Elsewhere(next)),
+        };
+        let whole = usize::try_from(first.length).map_err(|_| lost("it is larger than this process's memory"))?;
+        let mut body = first.bytes;
+        if body.len() < whole {
+            body = rest(&link, object, body, whole).await?;
+        }
+        let node = Some(self.here().clone());
+        Ok(Content::Encoded(Encoded { form: first.form, body, enclosed: first.enclosed, node }))
+    }
+
+    /// A peer asks the node itself: for an object, or to run a task.
+    pub(super) fn serve_node(&self, incoming: &Incoming<'_>) {
+        if incoming.request.method != READ {
+            return self.shared().run_for_peer(incoming);
+        }
+        let body = incoming.request.body;
+        let (Some(serial), Some(offset)) = (number(body, 0), number(body, 8)) else {
+            incoming.refuse(CallFault::Decode { message: "a request for an object names its serial and an offset" });
+            return;
+        };
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        let object = ObjectId { life: self.last_life(), serial };
+        let Some(entry) = self.exposed(object) else {
+            let why = "its owner has let it go".to_owned();
+            return answer_fault(&*peer, arrival.call, &GetError::Lost { object, why });
+        };
+        if let Some(settled) = entry.outcome() {
+            return answer(&*peer, arrival.call, settled, offset);
+        }
+        self.runtime().spawn(async move {
+            let mut seat = None;
+            let settled = poll_fn(|cx| entry.poll(&mut seat, cx.waker())).await;
+            answer(&*peer, arrival.call, settled, offset);
+        });
+    }
+}
+
+fn number(body: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// Asks the owner for what follows an offset.
+async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read, Fault> {
+    let lost = |error: CallError| GetError::Lost { object, why: error.to_string() };
+    let actor = ActorId { life: object.life, serial: 0 };
+    let ask = NodeAsk::new(actor, link.party().node, ("object", ""));
+    let caller: Arc<dyn Caller> = ask.clone();
+    let mut body = object.serial.to_le_bytes().to_vec();
+    body.extend_from_slice(&offset.to_le_bytes());
+    with_scratch(|_, packet| {
+        let request = Request {
+            flags: Flags::ASK,
+            stream: 0,
+            time_left: None,
+            placement: Placement(0),
+            actor,
+            method: READ,
+            retries: 0,
+            caller: None,
+            chain: List::EMPTY,
+            refs: List::EMPTY,
+            body: &body,
+        };
+        request.encode(packet);
+        let enclosed = &Enclosed::default();
+        link.request(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
+    })
+    .map_err(lost)?;
+    match poll_fn(|cx| ask.poll(cx)).await {
+        Ok(Plain::Value(enclosed, body)) => Piece::read(body, enclosed).map(Read::Piece).ok_or_else(nonsense),
+        Ok(Plain::Elsewhere(enclosed)) => {
+            let next = enclosed.holds.into_iter().flatten().next();
+            next.and_then(|hold| hold.downcast().ok()).map(Read::Elsewhere).ok_or_else(nonsense)
+        }
+        Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
+            .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
+        Err(error) => Err(lost(error)),
+    }
+}
+
+/// What follows the first piece, several pieces under way at once.
+async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize) -> Result<Bytes, Fault> {
+    let step = first.len().max(1);
+    // What is declared is reserved as it comes.
+    let mut body = BytesMut::with_capacity(whole.min(OBJECT_PIECE * OBJECT_PIECES));
+    body.extend_from_slice(&first);
+    let mut offsets = (step..whole).step_by(step);
+    let mut under_way = FuturesOrdered::new();
+    loop {
+        while under_way.len() < OBJECT_PIECES
+            && let Some(offset) = offsets.next()
+        {
+            under_way.push_back(ask(link, object, offset as u64));
+        }
+        let Some(piece) = under_way.next().await else { break };
+        let Read::Piece(piece) = piece? else { return Err(nonsense()) };
+        body.extend_from_slice(&piece.bytes);
+    }
+    match body.len() == whole {
+        true => Ok(body.freeze()),
+        false => Err(GetError::Codec { message: format!("the owner sent {} of {whole} bytes", body.len()) }),
+    }
+}
+
+fn nonsense() -> Fault {
+    GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
+}
+
+fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {
+    if let Ok(Content::Elsewhere(next)) = &settled {
+        let hold: Hold = next.clone();
+        let enclosed = Enclosed { refs: vec![Ref::Object { object: next.id() }], holds: vec![Some(hold)] };
+        return with_scratch(|_, packet| {
+            Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
+            peer.answer(call, packet, &enclosed);
+        });
+    }
+    let encoded = settled
+        .map_err(|fault| (*fault).clone())
+        .and_then(|content| content.encode().map_err(|error| GetError::Codec { message: error.to_string() }));
+    let encoded = match encoded {
+        Ok(encoded) => encoded,
+        Err(fault) => return answer_fault(peer, call, &fault),
+    };
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(encoded.body.len());
+    let to = from.saturating_add(OBJECT_PIECE).min(encoded.body.len());
+    let none = Enclosed::default();
+    let enclosed = if offset == 0 { &encoded.enclosed } else { &none };
+    with_scratch(|body, packet| {
+        body.push(u8::from(encoded.form == Form::Plain));
+        body.extend_from_slice(&(encoded.body.len() as u64).to_le_bytes());
+        body.extend_from_slice(&encoded.body[from..to]);
+        let refs = List::Items(&enclosed.refs);
+        Answer { call, outcome: Outcome::Value { refs, body } }.encode(packet);
+        peer.answer(call, packet, enclosed);
+    });
+}
+
+fn answer_fault(peer: &dyn Peer, call: u64, fault: &Fault) {
+    with_scratch(|body, packet| {
+        let outcome = match codec::encode(fault, body) {
+            Ok(()) => Outcome::App { refs: List::EMPTY, body },
+            Err(_) => Outcome::Error { executed: Executed::Yes, fault: CallFault::ReferenceLost },
+        };
+        Answer { call, outcome }.encode(packet);
+        peer.answer(call, packet, &Enclosed::default());
+    });
+}

@@ -1,0 +1,212 @@
+//! The objects of a node: which of its own others hold, and which of others it holds; the shell of the counting core.
+//!
+//! Lock order: nothing is called under the lock but the core. Entries are dropped outside of it: their drop comes back here.
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::sync::{Arc, Weak};
+
+use super::core::link::Party;
+use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
+use super::runtime::Node;
+use crate::clock;
+use crate::id::{Life, ObjectId};
+use crate::object::entry::Entry;
+use crate::object::error::GetError;
+use crate::object::home::Home;
+use crate::wire::bytes::List;
+use crate::wire::codec::{Enclosed, Hold};
+use crate::wire::packet::{Counted, Ref, Settle};
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Objects(Mutex<Option<State>>);
+
+struct State {
+    refs: Refs<Hold>,
+    /// Objects of other lives, as this node's references share them.
+    borrowed: FxHashMap<ObjectId, Weak<Entry>>,
+}
+
+impl State {
+    fn new(life: Life) -> Self {
+        State { refs: Refs::new(life), borrowed: FxHashMap::default() }
+    }
+}
+
+impl Node {
+    /// Changes the counts of the life that is lived; then carries out what follows.
+    fn count<R>(&self, change: impl FnOnce(&mut State, &mut Effects<Hold>) -> R) -> R {
+        let mut effects = Effects::new();
+        let life = self.last_life();
+        let (result, former) = {
+            let mut state = self.objects().0.lock();
+            let former = state.take_if(|state| state.refs.life() != life);
+            let result = change(state.get_or_insert_with(|| State::new(life)), &mut effects);
+            (result, former)
+        };
+        if let Some(former) = former {
+            lose(former.borrowed.into_values(), Loss::OwnerDied);
+        }
+        for effect in effects {
+            self.carry_out_count(effect);
+        }
+        result
+    }
+
+    fn carry_out_count(&self, effect: Effect<Hold>) {
+        match effect {
+            Effect::Say(life) => self.say_counts(life),
+            Effect::Free(token) => drop(token),
+            Effect::Lost(Counted::Object(object), loss) => {
+                let entry = self.count(|state, _| state.borrowed.remove(&object));
+                lose(entry, loss);
+            }
+            Effect::Lost(..) => {}
+        }
+    }
+
+    /// Says what there is to say to a life, over its link.
+    fn say_counts(&self, life: Life) {
+        let node = self.known(|known| known.get(life).map(|member| member.node));
+        let link = node.and_then(|node| self.link(Party { node, life }));
+        let Some(link) = link else { return self.shared().holder_ended(life) };
+        while let Some(said) = self.count(|state, _| state.refs.take(life)) {
+            let mut packet = Vec::new();
+            said.packet().encode(&mut packet);
+            link.send_counts(&packet);
+        }
+    }
+
+    pub(super) fn references_arrived(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {
+        let refs: Vec<Ref> = refs.iter().collect();
+        let holds = refs.iter().map(|reference| match *reference {
+            Ref::Object { object } => Some(self.object_arrived(from, object)),
+            _ => None,
+        });
+        let holds = holds.collect();
+        Enclosed { refs, holds }
+    }
+
+    /// The entry of an object that a packet refers to.
+    fn object_arrived(&self, from: Life, object: ObjectId) -> Hold {
+        let counted = Counted::Object(object);
+        let home: Weak<dyn Home> = Arc::downgrade(&self.shared()) as Weak<dyn Home>;
+        self.count(|state, effects| {
+            let lost = |loss: Loss| -> Hold { Entry::settled(object, Err(Arc::new(lost(object, loss)))) };
+            match state.refs.arrived(from, counted, effects) {
+                Held::Own(token) => return token,
+                Held::Lost(loss) => return lost(loss),
+                Held::Taken => {}
+            }
+            let entry = match state.borrowed.get(&object).and_then(Weak::upgrade) {
+                Some(entry) => entry,
+                None => {
+                    if let Held::Lost(loss) = state.refs.hold(counted, effects) {
+                        return lost(loss);
+                    }
+                    let entry = Entry::borrowed(object, home);
+                    state.borrowed.insert(object, Arc::downgrade(&entry));
+                    entry
+                }
+            };
+            // The packet's own hold: the entry has one now.
+            state.refs.unhold(counted, effects);
+            entry
+        })
+    }
+
+    pub(super) fn references_leave(&self, to: Life, enclosed: &Enclosed) {
+        let me = self.last_life();
+        self.count(|state, _| {
+            for (counted, hold) in objects(enclosed) {
+                match counted.owner() == me {
+                    true => state.refs.send(counted, hold, to, 1),
+                    false => state.refs.sent_on(counted, to, 1),
+                }
+            }
+        });
+    }
+
+    pub(super) fn references_stay(&self, to: Life, enclosed: &Enclosed) {
+        self.count(|state, effects| {
+            for (counted, _) in objects(enclosed) {
+                state.refs.unsend(counted, to, 1, effects);
+            }
+        });
+    }
+
+    pub(super) fn references_counted(&self, from: Life, settle: &Settle<'_>) -> bool {
+        let Some((kind, counts)) = Kind::of(settle) else { return true };
+        self.count(|state, effects| state.refs.apply(from, kind, &counts, effects)).is_ok()
+    }
+
+    /// A life has ended, or a link with it is broken: for references these are the same.
+    pub(super) fn holder_ended(self: &Arc<Self>, life: Life) {
+        self.holders_ended(|ended| ended == life);
+    }
+
+    /// Lives have ended.
+    pub(super) fn holders_ended(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
+        let now = clock::now();
+        let deadline = self.count(|state, effects| {
+            let lives: Vec<Life> = state.refs.lives().filter(|life| ended(*life)).collect();
+            for life in lives {
+                state.refs.node_ended(life, now, effects);
+            }
+            state.refs.deadline()
+        });
+        let Some(deadline) = deadline else { return };
+        let node = Arc::downgrade(self);
+        self.runtime().spawn(async move {
+            tokio::time::sleep(deadline.since(now)).await;
+            if let Some(node) = node.upgrade() {
+                node.count(|state, effects| state.refs.tick(clock::now(), effects));
+            }
+        });
+    }
+
+    /// How many references are counted between this node and others.
+    pub(crate) fn reference_load(&self) -> Load {
+        self.count(|state, _| state.refs.load())
+    }
+
+    /// An object of this node that another one may ask for.
+    pub(super) fn exposed(&self, object: ObjectId) -> Option<Arc<Entry>> {
+        self.count(|state, _| state.refs.find(Counted::Object(object)))?.downcast().ok()
+    }
+}
+
+impl Home for Node {
+    fn fetch(&self, entry: &Arc<Entry>) {
+        self.runtime().spawn(self.shared().fetch_object(entry.clone()));
+    }
+
+    fn let_go(&self, object: ObjectId) {
+        self.count(|state, effects| {
+            // Another entry may have taken its place meanwhile.
+            if state.borrowed.get(&object).is_some_and(|entry| entry.strong_count() == 0) {
+                state.borrowed.remove(&object);
+            }
+            if object.life != state.refs.life() {
+                state.refs.unhold(Counted::Object(object), effects);
+            }
+        });
+    }
+}
+
+/// The objects that a message encloses, and what keeps them.
+fn objects(enclosed: &Enclosed) -> impl Iterator<Item = (Counted, &Hold)> {
+    let pairs = enclosed.refs.iter().zip(&enclosed.holds);
+    pairs.filter_map(|(reference, hold)| Some((reference.counted()?, hold.as_ref()?)))
+}
+
+fn lost(object: ObjectId, loss: Loss) -> GetError<crate::object::error::Coded> {
+    GetError::Lost { object, why: loss.to_string() }
+}
+
+fn lose(entries: impl IntoIterator<Item = Weak<Entry>>, loss: Loss) {
+    for entry in entries.into_iter().filter_map(|entry| entry.upgrade()) {
+        entry.settle(Err(Arc::new(lost(entry.id(), loss))));
+    }
+}

@@ -1,0 +1,94 @@
+//! What the node does about what its life says.
+
+use super::{Node, StandingNow, random_number};
+use crate::actor::error::EndReason;
+use crate::clock;
+use crate::directory::message::{Caller, Command, ToHead};
+use crate::directory::request::{Beat, Holdings, Hosting, Rejoin, Standing};
+use crate::id::Life;
+use crate::node::core::life::{Effect, Fenced};
+
+impl Node {
+    pub(super) fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::Send(message) => self.say(message),
+            Effect::Rejoin(beat) => self.rejoin(beat),
+            Effect::Begun(life, _) => self.begun(life),
+            Effect::Fence(life, why) => self.fence(life, &why),
+            Effect::Exit => {
+                tracing::error!("this node's lease ran out and a handler still runs: the process exits");
+                std::process::exit(75);
+            }
+            Effect::Refused(why) => {
+                tracing::error!(%why, "the head refuses this node");
+                self.client.close();
+                self.standing.send_replace(StandingNow::Refused(why));
+            }
+            Effect::Redial => self.hang_up(),
+            Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
+            Effect::Obey(Command::Host(host)) => self.shared().make(&host),
+            Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
+            // No node wants slots yet, so none is told of any.
+            Effect::Obey(Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. }) => {}
+            Effect::Departed => {
+                let ended = |life| self.known(|known| known.has_ended(life));
+                self.links.end(ended);
+                self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
+                self.shared().holders_ended(ended);
+            }
+            Effect::Answer(request, reply) => self.client.answered(request, reply),
+            Effect::Waits(request, why) => self.client.waits(request, why),
+            Effect::Dial(Caller { life, node, .. }) => self.shared().dial_caller(life, node),
+            Effect::Status(number, page) => self.looks.shown(number, page),
+        }
+    }
+
+    pub(in crate::node) fn say(&self, message: ToHead) {
+        let say = self.machine.lock().say.clone();
+        if let Some(say) = say {
+            say(message);
+        }
+    }
+
+    fn hang_up(&self) {
+        let hang_up = self.machine.lock().hang_up.clone();
+        if let Some(hang_up) = hang_up {
+            hang_up();
+        }
+    }
+
+    fn begun(&self, life: Life) {
+        self.attach_client(life);
+        self.standing.send_replace(StandingNow::Member(life));
+    }
+
+    /// The life is over: nothing of it goes on (PROTOCOLS §2.3). Then it joins anew, with no actors.
+    fn fence(&self, life: Life, why: &Fenced) {
+        if *why != Fenced::Left {
+            tracing::error!(%life, %why, "this node's life is over: its actors end, then it joins anew");
+        }
+        self.client.life_over();
+        self.links.end_all();
+        self.actors.close(&EndReason::NodeDied, |_| true);
+        if *why == Fenced::Left {
+            return;
+        }
+        self.standing.send_replace(StandingNow::Joining);
+        let node = self.shared();
+        self.runtime.spawn(async move {
+            while node.actors.len() > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            node.step(|machine, effects| machine.life.emptied(clock::now(), random_number(), effects));
+        });
+    }
+
+    fn rejoin(&self, beat: Beat) {
+        let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
+        let hosted = self.actors.known().into_iter().map(hosting).collect();
+        self.say(ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new(), holdings: Holdings::default() }));
+        if let Some(life) = self.is_member() {
+            self.attach_client(life);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The value of an object, as its node holds it: alive, as it was put, or as the bytes that it travels as.
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+use super::entry::Entry;
+use super::error::GetError;
+use super::param::{Erased, Param};
+use crate::wire::codec::{self, Enclosed, EncodeError};
+
+/// How the bytes of an object's body are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Form {
+    /// MessagePack, its references beside it.
+    Packed,
+    /// The items of a slice, or text, as they lie in memory.
+    Plain,
+}
+
+/// The value of an object.
+#[derive(Clone)]
+pub(crate) enum Content {
+    /// As it was put, shared within this process.
+    Live(Live),
+    /// As it arrived.
+    Encoded(Encoded),
+    /// It is the value of another object.
+    Elsewhere(Arc<Entry>),
+}
+
+/// A value of a type that is not known here, and how it is encoded.
+#[derive(Clone)]
+pub(crate) struct Live {
+    value: Erased,
+    encode: Encode,
+    /// As it travels, once another node has asked for it: what it encloses is held for as long as the value itself.
+    encoded: Arc<OnceLock<Encoded>>,
+}
+
+type Encode = fn(&Erased) -> Result<Encoded, EncodeError>;
+
+/// A value as it travels.
+#[derive(Clone)]
+pub(crate) struct Encoded {
+    pub(crate) form: Form,
+    pub(crate) body: Bytes,
+    pub(crate) enclosed: Enclosed,
+    /// The node that its references attach to.
+    pub(crate) node: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Content {
+    pub(crate) fn of<T: ?Sized + Param>(shared: T::Shared) -> Self {
+        Content::Live(Live { value: T::erase(shared), encode: encode::<T>, encoded: Arc::default() })
+    }
+
+    /// As it travels.
+    pub(crate) fn encode(&self) -> Result<Encoded, EncodeError> {
+        match self {
+            Content::Live(live) => match live.encoded.get() {
+                Some(encoded) => Ok(encoded.clone()),
+                None => {
+                    let encoded = (live.encode)(&live.value)?;
+                    Ok(live.encoded.get_or_init(|| encoded).clone())
+                }
+            },
+            Content::Encoded(encoded) => Ok(encoded.clone()),
+            Content::Elsewhere(_) => Err(EncodeError::Value("the value is another object's".to_owned())),
+        }
+    }
+
+    /// The value as a `T`.
+    pub(crate) fn shared<T: ?Sized + Param, E>(self) -> Result<T::Shared, GetError<E>> {
+        match self {
+            Content::Live(live) => T::restore(live.value)
+                .ok_or_else(|| GetError::WrongType { expected: std::any::type_name::<T>().to_owned() }),
+            Content::Encoded(encoded) => encoded.decode::<T>().map_err(|message| GetError::Codec { message }),
+            Content::Elsewhere(entry) => {
+                Err(GetError::Lost { object: entry.id(), why: "nobody has asked for it".to_owned() })
+            }
+        }
+    }
+}
+
+impl Encoded {
+    fn decode<T: ?Sized + Param>(self) -> Result<T::Shared, String> {
+        match self.form {
+            Form::Plain => T::from_plain(self.body),
+            Form::Packed => {
+                let decoded = match &self.node {
+                    Some(node) => codec::decode_message::<Read<T>>(&self.body, self.enclosed, node),
+                    None => codec::decode::<Read<T>>(&self.body),
+                };
+                decoded.map(|read| T::share(read.0)).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+fn encode<T: ?Sized + Param>(value: &Erased) -> Result<Encoded, EncodeError> {
+    let shared = T::restore(value.clone()).ok_or_else(|| EncodeError::Value("another type".to_owned()))?;
+    if let Some(plain) = shared.plain() {
+        let (body, enclosed) = (Bytes::copy_from_slice(plain), Enclosed::default());
+        return Ok(Encoded { form: Form::Plain, body, enclosed, node: None });
+    }
+    let mut body = Vec::new();
+    let enclosed = codec::encode_message(&Lent::<T>(&shared), &mut body)?;
+    Ok(Encoded { form: Form::Packed, body: body.into(), enclosed, node: None })
+}
+
+struct Lent<'a, T: ?Sized>(&'a T);
+
+impl<T: ?Sized + Param> Serialize for Lent<'_, T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        T::encode(self.0, to)
+    }
+}
+
+struct Read<T: ?Sized + Param>(T::Owned, PhantomData<T>);
+
+impl<'de, T: ?Sized + Param> Deserialize<'de> for Read<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::decode(from).map(|value| Read(value, PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::failure::Never;
+
+    fn travelled<T: ?Sized + Param>(content: &Content) -> Result<T::Shared, GetError<Never>> {
+        Content::Encoded(content.encode().unwrap()).shared::<T, Never>()
+    }
+
+    #[test]
+    fn a_value_is_the_same_alive_and_after_it_has_travelled() {
+        let words = Content::of::<Vec<String>>(Arc::new(vec!["a".into(), "b".into()]));
+        assert_eq!(*words.clone().shared::<Vec<String>, Never>().unwrap(), ["a", "b"]);
+        assert_eq!(*travelled::<Vec<String>>(&words).unwrap(), ["a", "b"]);
+        let items = Content::of::<[u32]>(<[u32]>::share(vec![1, 2, 3]));
+        assert_eq!(items.encode().unwrap().form, Form::Plain);
+        assert_eq!(&*travelled::<[u32]>(&items).unwrap(), [1, 2, 3]);
+        let text = Content::of::<str>(str::share("text".into()));
+        assert_eq!(&*travelled::<str>(&text).unwrap(), "text");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_alive_and_after_it_has_travelled() {
+        let items = Content::of::<[u32]>(<[u32]>::share(vec![1, 2, 3]));
+        assert!(matches!(items.clone().shared::<u32, Never>(), Err(GetError::WrongType { .. })));
+        assert!(matches!(travelled::<u32>(&items), Err(GetError::Codec { .. })));
+        assert!(matches!(travelled::<[u64]>(&items), Err(GetError::Codec { .. })), "12 bytes are no whole number");
+        let text = Content::of::<String>(Arc::new("text".into()));
+        assert!(matches!(travelled::<u32>(&text), Err(GetError::Codec { .. })));
+    }
+}

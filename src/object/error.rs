@@ -1,0 +1,169 @@
+//! Why an object cannot be had.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+use super::failure::{Never, WireError};
+use crate::id::{NodeId, ObjectId};
+use crate::wire::codec;
+use crate::wire::packet::Executed;
+
+/// Why an object cannot be had: what makes it failed, or it is lost. Of a task, why it has no result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetError<E = Never> {
+    /// What makes it returned this error.
+    #[error("{0}")]
+    App(E),
+    /// What makes it panicked.
+    #[error("`{what}` panicked: {message} (it ran)")]
+    Panicked {
+        /// The task or method.
+        what: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// The call that makes it failed before or beside its method.
+    #[error("{message}")]
+    Call {
+        /// What the call's error says.
+        message: String,
+        /// Whether it may have run.
+        executed: Executed,
+    },
+    /// What makes it was cancelled.
+    #[error("it was cancelled ({executed})")]
+    Cancelled {
+        /// Whether it may have run.
+        executed: Executed,
+    },
+    /// The node that was making it ended.
+    #[error("node {node} died ({executed})")]
+    NodeDied {
+        /// The node.
+        node: NodeId,
+        /// Whether it may have run.
+        executed: Executed,
+    },
+    /// `.timeout(..)` ran out.
+    #[error("nothing within {after:?}: it was {waiting} ({executed})")]
+    Timeout {
+        /// The bound.
+        after: Duration,
+        /// What it was waiting for.
+        waiting: String,
+        /// Whether it may have run.
+        executed: Executed,
+    },
+    /// As many are queued as may be.
+    #[error("{limit} are queued already: wait for some of them, or submit by `submit_wait().await` (it did not run)")]
+    QueueFull {
+        /// The bound.
+        limit: usize,
+    },
+    /// An argument that was passed by reference cannot be had.
+    #[error("argument {object} cannot be had: {why} (it did not run)")]
+    Argument {
+        /// The argument.
+        object: ObjectId,
+        /// Why not.
+        why: String,
+    },
+    /// The object is lost.
+    #[error("object {object} is lost: {why}")]
+    Lost {
+        /// The object.
+        object: ObjectId,
+        /// Why.
+        why: String,
+    },
+    /// The value has another type than its reference says.
+    #[error("the object is no `{expected}`")]
+    WrongType {
+        /// The reference's type.
+        expected: String,
+    },
+    /// The value could not be encoded or decoded.
+    #[error("the object's value: {message}")]
+    Codec {
+        /// What the codec said.
+        message: String,
+    },
+    /// The cluster that it belonged to was shut down in this process.
+    #[error("its cluster was shut down")]
+    ShutDown,
+}
+
+impl<E> GetError<E> {
+    /// Whether what makes it may have run.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        match self {
+            GetError::App(_) | GetError::Panicked { .. } | GetError::WrongType { .. } | GetError::Codec { .. } => {
+                Executed::Yes
+            }
+            GetError::Call { executed, .. }
+            | GetError::Cancelled { executed }
+            | GetError::NodeDied { executed, .. }
+            | GetError::Timeout { executed, .. } => *executed,
+            GetError::QueueFull { .. } | GetError::Argument { .. } => Executed::No,
+            GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
+        }
+    }
+
+    /// The maker's own error as `app` makes it.
+    pub(crate) fn map_app<F>(self, app: impl FnOnce(E) -> GetError<F>) -> GetError<F> {
+        match self {
+            GetError::App(error) => app(error),
+            GetError::Panicked { what, message } => GetError::Panicked { what, message },
+            GetError::Call { message, executed } => GetError::Call { message, executed },
+            GetError::Cancelled { executed } => GetError::Cancelled { executed },
+            GetError::NodeDied { node, executed } => GetError::NodeDied { node, executed },
+            GetError::Timeout { after, waiting, executed } => GetError::Timeout { after, waiting, executed },
+            GetError::QueueFull { limit } => GetError::QueueFull { limit },
+            GetError::Argument { object, why } => GetError::Argument { object, why },
+            GetError::Lost { object, why } => GetError::Lost { object, why },
+            GetError::WrongType { expected } => GetError::WrongType { expected },
+            GetError::Codec { message } => GetError::Codec { message },
+            GetError::ShutDown => GetError::ShutDown,
+        }
+    }
+}
+
+impl<E: WireError> GetError<E> {
+    /// As an object keeps it, for references of whatever error type.
+    pub(crate) fn into_fault(self) -> Fault {
+        self.map_app(|error| {
+            let (mut body, text) = (Vec::new(), error.to_string());
+            // An error that does not encode still says what it is.
+            let _ = codec::encode(&error, &mut body);
+            GetError::App(Coded { body: body.into(), text })
+        })
+    }
+
+    /// What a reference whose maker fails with `E` gives.
+    pub(crate) fn from_fault(fault: Fault) -> Self {
+        fault.map_app(|coded| match codec::decode(&coded.body) {
+            Ok(error) => GetError::App(error),
+            Err(_) => GetError::Call { message: coded.text, executed: Executed::Yes },
+        })
+    }
+}
+
+/// A failure as an object keeps it.
+pub(crate) type Fault = GetError<Coded>;
+
+/// An error of user code, encoded, and its text for those who do not know its type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Coded {
+    pub(crate) body: Bytes,
+    pub(crate) text: String,
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,237 @@
+//! Waiting for objects: one, all, or some of many.
+
+use futures_core::Stream;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+use super::content::Content;
+use super::entry::{Entry, Outcome, Seat, Watch};
+use super::error::GetError;
+use super::failure::{Never, WireError};
+use super::param::{Object, Param, View};
+use super::reference::{ObjectRef, Of};
+use crate::wire::packet::Executed;
+
+/// The value of an outcome, shared.
+pub(crate) fn shared<T: ?Sized + Param, E: WireError>(outcome: Outcome) -> Result<T::Shared, GetError<E>> {
+    match outcome {
+        Ok(content) => content.shared::<T, E>(),
+        Err(fault) => Err(GetError::from_fault(Arc::unwrap_or_clone(fault))),
+    }
+}
+
+/// Waits for an object, and gives it as `G` says.
+struct Waits {
+    entry: Arc<Entry>,
+    seat: Option<Seat>,
+    limit: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Waits {
+    fn new(entry: Arc<Entry>) -> Self {
+        Waits { entry, seat: None, limit: None, timer: None }
+    }
+
+    fn poll<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, GetError<E>>> {
+        while let Poll::Ready(outcome) = self.entry.poll(&mut self.seat, cx.waker()) {
+            self.seat = None;
+            match outcome {
+                Ok(Content::Elsewhere(next)) => self.entry = next,
+                outcome => return Poll::Ready(Ok(outcome)),
+            }
+        }
+        let Some(after) = self.limit else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        std::task::ready!(timer.as_mut().poll(cx));
+        let (waiting, executed) = ("waiting for the object".to_owned(), Executed::Maybe);
+        Poll::Ready(Err(GetError::Timeout { after, waiting, executed }))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            self.entry.leave(seat);
+        }
+    }
+}
+
+/// Waits for an object's value: what [`Cluster::get`](crate::Cluster::get) gives. Cancel-safe: dropping it changes nothing.
+#[must_use = "a future is lazy: await it"]
+pub struct Get<T: ?Sized, E = Never> {
+    waits: Waits,
+    of: Of<T, E>,
+}
+
+impl<T: ?Sized, E> Get<T, E> {
+    pub(crate) fn new(of: &ObjectRef<T, E>) -> Self {
+        Get { waits: Waits::new(of.entry().clone()), of: PhantomData }
+    }
+
+    /// Bounds the wait, from the first poll. What makes the object goes on.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.waits.limit = Some(limit);
+        self
+    }
+}
+
+impl<T: ?Sized + Object, E: WireError> Future for Get<T, E> {
+    type Output = Result<T::Got, GetError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = std::task::ready!(self.waits.poll::<E>(cx))?;
+        Poll::Ready(shared::<T, E>(outcome).map(T::got))
+    }
+}
+
+/// Waits for an object and gives a view of it: what [`Cluster::view`](crate::Cluster::view) gives.
+#[must_use = "a future is lazy: await it"]
+pub struct GetView<T: ?Sized, E = Never>(Get<T, E>);
+
+impl<T: ?Sized, E> GetView<T, E> {
+    pub(crate) fn new(of: &ObjectRef<T, E>) -> Self {
+        GetView(Get::new(of))
+    }
+
+    /// Bounds the wait, from the first poll.
+    pub fn timeout(self, limit: Duration) -> Self {
+        GetView(self.0.timeout(limit))
+    }
+}
+
+impl<T: ?Sized + Param, E: WireError> Future for GetView<T, E> {
+    type Output = Result<View<T>, GetError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = std::task::ready!(self.0.waits.poll::<E>(cx))?;
+        Poll::Ready(shared::<T, E>(outcome).map(View::new))
+    }
+}
+
+impl<T: ?Sized, E> fmt::Debug for Get<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Get").field(&self.waits.entry.id()).finish()
+    }
+}
+
+impl<T: ?Sized, E> fmt::Debug for GetView<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GetView").field(&self.0.waits.entry.id()).finish()
+    }
+}
+
+/// References in the order in which their objects are there, or have failed: what
+/// [`Cluster::as_settled`](crate::Cluster::as_settled) gives. Each step costs what became ready, not what is pending.
+#[must_use = "a stream is lazy: poll it"]
+pub struct AsSettled<T: ?Sized, E = Never> {
+    ready: Arc<Ready>,
+    /// By key; none once given.
+    waiting: Vec<Option<Seated<T, E>>>,
+    left: usize,
+}
+
+/// A reference, and where it is watched if it was not settled at first.
+type Seated<T, E> = (ObjectRef<T, E>, Option<Seat>);
+
+#[derive(Default)]
+struct Ready {
+    state: Mutex<ReadyState>,
+}
+
+#[derive(Default)]
+struct ReadyState {
+    keys: VecDeque<usize>,
+    waker: Option<Waker>,
+}
+
+impl Watch for Ready {
+    fn settled(self: Arc<Self>, key: usize) {
+        let mut state = self.state.lock();
+        state.keys.push_back(key);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T: ?Sized, E> AsSettled<T, E> {
+    pub(crate) fn new(references: impl IntoIterator<Item = ObjectRef<T, E>>) -> Self {
+        let ready = Arc::<Ready>::default();
+        let watch: Arc<dyn Watch> = ready.clone();
+        let mut waiting = Vec::new();
+        for (key, reference) in references.into_iter().enumerate() {
+            let seat = reference.entry().watch(&watch, key);
+            if seat.is_none() {
+                ready.clone().settled(key);
+            }
+            waiting.push(Some((reference, seat)));
+        }
+        AsSettled { ready, left: waiting.len(), waiting }
+    }
+
+    /// Those that it has not given.
+    #[must_use]
+    pub fn into_pending(mut self) -> Vec<ObjectRef<T, E>> {
+        self.leave().collect()
+    }
+
+    fn leave(&mut self) -> impl Iterator<Item = ObjectRef<T, E>> + use<T, E> {
+        std::mem::take(&mut self.waiting).into_iter().flatten().map(|(reference, seat)| {
+            if let Some(seat) = seat {
+                reference.entry().leave(seat);
+            }
+            reference
+        })
+    }
+}
+
+impl<T: ?Sized, E> Stream for AsSettled<T, E> {
+    type Item = ObjectRef<T, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let key = {
+            let mut state = self.ready.state.lock();
+            match state.keys.pop_front() {
+                Some(key) => key,
+                None => {
+                    state.waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        };
+        self.left -= 1;
+        let given = self.waiting.get_mut(key).and_then(Option::take);
+        Poll::Ready(given.map(|(reference, _)| reference))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T: ?Sized, E> Unpin for AsSettled<T, E> {}
+
+impl<T: ?Sized, E> Drop for AsSettled<T, E> {
+    fn drop(&mut self) {
+        self.leave().for_each(drop);
+    }
+}
+
+impl<T: ?Sized, E> fmt::Debug for AsSettled<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsSettled").field("left", &self.left).finish_non_exhaustive()
+    }
+}

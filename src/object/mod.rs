@@ -1,0 +1,15 @@
+//! Objects: immutable values behind typed references, that exist or will.
+//!
+//! ```text
+//! ObjectRef<T, E> ──Arc──▶ Entry: pending ──fill──▶ ready: the value as it was put, or its bytes
+//!                                         ──fail──▶ failed: why, as whoever asks is told
+//! ```
+
+pub(crate) mod content;
+pub(crate) mod entry;
+pub mod error;
+pub mod failure;
+pub mod get;
+pub(crate) mod home;
+pub mod param;
+pub mod reference;

@@ -1,0 +1,200 @@
+//! The store's housekeeper: a task that gives warm segments back to the system in time, and moves objects to disk when
+//! memory is short. It sleeps while there is neither.
+
+use super::Shared;
+use super::kept::{Keep, Spill};
+use super::line::State;
+use super::spill::{Folder, SpillError, SpillFile};
+use super::view::Stored;
+use crate::clock;
+use crate::limits;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Objects looked at for one to spill while nobody waits for its memory: those that are viewed are passed over.
+const LOOKED_AT: usize = 128;
+
+/// What can be spilled, and what is being.
+pub(super) struct Spiller {
+    folder: Arc<Folder>,
+    kept: Mutex<LeastRecentlyUsed>,
+    /// Objects that are being written, and their bytes.
+    writing: AtomicUsize,
+    writing_bytes: AtomicUsize,
+    /// The housekeeper knows that memory is short.
+    told: AtomicBool,
+    failed: Mutex<Option<(clock::Moment, SpillError)>>,
+}
+
+#[derive(Default)]
+struct LeastRecentlyUsed {
+    last: u64,
+    by_use: BTreeMap<u64, Weak<Keep>>,
+}
+
+impl Spiller {
+    pub(super) fn new(parent: &Path) -> Result<Spiller, SpillError> {
+        Ok(Spiller {
+            folder: Arc::new(Folder::make(parent)?),
+            kept: Mutex::default(),
+            writing: AtomicUsize::new(0),
+            writing_bytes: AtomicUsize::new(0),
+            told: AtomicBool::new(false),
+            failed: Mutex::new(None),
+        })
+    }
+
+    /// Why the last object could not be spilled, if it could not.
+    pub(super) fn last_error(&self) -> Option<SpillError> {
+        self.failed.lock().as_ref().map(|(_, error)| error.clone())
+    }
+
+    pub(super) fn touch(&self, keep: &Arc<Keep>) {
+        let mut kept = self.kept.lock();
+        kept.last += 1;
+        let now = kept.last;
+        let before = keep.used.swap(now, Ordering::Relaxed);
+        let known = kept.by_use.remove(&before);
+        kept.by_use.insert(now, known.unwrap_or_else(|| Arc::downgrade(keep)));
+    }
+
+    pub(super) fn forget(&self, keep: &Keep) {
+        self.kept.lock().by_use.remove(&keep.used.load(Ordering::Relaxed));
+    }
+
+    /// Takes the object that was used least recently off the list, if it was before `until`.
+    fn oldest(&self, until: u64) -> Option<Arc<Keep>> {
+        loop {
+            let mut kept = self.kept.lock();
+            let first = kept.by_use.first_entry().filter(|first| *first.key() <= until)?;
+            let keep = first.remove().upgrade();
+            drop(kept);
+            if let Some(keep) = keep {
+                return Some(keep);
+            }
+        }
+    }
+}
+
+/// What has been found to spill.
+enum Victim {
+    /// It is to be written.
+    Write(Arc<Keep>, Stored),
+    /// It was on disk already; its memory is free.
+    Freed,
+}
+
+/// Runs until the store is gone.
+pub(super) async fn run(shared: Weak<Shared>, wake: Arc<Notify>) {
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        let rest = strong.cool().into_iter().chain(strong.spill()).min();
+        drop(strong);
+        match rest {
+            // Woken or not, there is something to look at.
+            Some(rest) => drop(tokio::time::timeout(rest, wake.notified()).await),
+            None => wake.notified().await,
+        }
+    }
+}
+
+impl Shared {
+    /// Releases segments that have been warm for long enough. Gives the time until the next look.
+    fn cool(&self) -> Option<Duration> {
+        let mut state = self.state.lock();
+        state.table.advance(clock::now());
+        state.cooling = state.table.totals().warm > 0;
+        let cooling = state.cooling;
+        drop(state);
+        self.carry_out();
+        cooling.then_some(limits::WARM_LOOK)
+    }
+
+    fn is_short(&self, state: &State, spiller: &Spiller) -> bool {
+        let used = state.table.totals().used.saturating_sub(spiller.writing_bytes.load(Ordering::Relaxed));
+        state.is_waited_for() || used as f64 > self.capacity as f64 * limits::SPILL_FROM
+    }
+
+    /// Whether the housekeeper is to be told that memory is short.
+    pub(super) fn wants_to_spill(&self, state: &State) -> bool {
+        let Some(spiller) = &self.spiller else { return false };
+        self.is_short(state, spiller) && !spiller.told.swap(true, Ordering::Relaxed)
+    }
+
+    /// An object more can be spilled.
+    pub(super) fn consider_spilling(&self) {
+        if self.spiller.is_some() && (self.hungry() || self.wants_to_spill(&self.state.lock())) {
+            self.wake();
+        }
+    }
+
+    /// Begins to write objects to disk, as many as is sensible. Gives the time until another try after a failure.
+    fn spill(self: &Arc<Self>) -> Option<Duration> {
+        let spiller = self.spiller.as_ref()?;
+        loop {
+            // Whoever finds memory short from here on tells.
+            spiller.told.store(false, Ordering::Relaxed);
+            let (short, waited_for) = {
+                let state = self.state.lock();
+                (self.is_short(&state, spiller), state.is_waited_for())
+            };
+            spiller.told.store(short, Ordering::Relaxed);
+            // Before looking: an object that becomes idle after that wakes the housekeeper.
+            self.hungry.store(short, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            if !short || spiller.writing.load(Ordering::Relaxed) >= limits::SPILLS {
+                return None;
+            }
+            let failed = spiller.failed.lock().as_ref().map(|(at, _)| clock::now().since(*at));
+            if let Some(ago) = failed.filter(|ago| *ago < limits::SPILL_PAUSE) {
+                return Some(limits::SPILL_PAUSE - ago);
+            }
+            match self.victim(spiller, if waited_for { usize::MAX } else { LOOKED_AT })? {
+                Victim::Write(keep, stored) => self.write(keep, stored),
+                Victim::Freed => {}
+            }
+        }
+    }
+
+    /// The object to write next: of those that nobody views, the least recently used.
+    fn victim(&self, spiller: &Spiller, most: usize) -> Option<Victim> {
+        let until = spiller.kept.lock().last;
+        for _ in 0..most {
+            let keep = spiller.oldest(until)?;
+            match keep.begin() {
+                Spill::Write(stored) => return Some(Victim::Write(keep, stored)),
+                Spill::Done => return Some(Victim::Freed),
+                // It is in use.
+                Spill::Viewed => keep.touch(),
+            }
+        }
+        None
+    }
+
+    fn write(self: &Arc<Self>, keep: Arc<Keep>, stored: Stored) {
+        let shared = Arc::clone(self);
+        let bytes = shared.state.lock().table.footprint(keep.length());
+        let Some(spiller) = &self.spiller else { return };
+        spiller.writing.fetch_add(1, Ordering::Relaxed);
+        spiller.writing_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let folder = Arc::clone(&spiller.folder);
+        tokio::task::spawn_blocking(move || {
+            let written = SpillFile::write(&folder, &stored);
+            drop(folder);
+            let Some(spiller) = &shared.spiller else { return };
+            if let Err(error) = &written {
+                tracing::warn!(%error, "an object could not be spilled");
+            }
+            *spiller.failed.lock() = written.as_ref().err().map(|error| (clock::now(), error.clone()));
+            keep.end(stored, written);
+            spiller.writing.fetch_sub(1, Ordering::Relaxed);
+            spiller.writing_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            shared.wake();
+        });
+    }
+}

@@ -1,0 +1,303 @@
+//! A node's shared-memory store: immutable objects that other processes of this host read in place. A library below the
+//! node: it knows bytes and where they lie, and neither who owns an object nor who asks for it.
+//!
+//! ```text
+//! Store ── create ──▶ Draft ── seal ──▶ Stored ── keep ──▶ Kept ◀── spill, restore ──▶ disk
+//!   │                                     │
+//!   │ table: whose memory is what         │ pin ──▶ Location ── over a link ──┐
+//!   │ segment: memory files               ▼                                   ▼
+//!   └─ serve ═══ Unix socket: descriptors, unpins, retirements ═══ Attached ── view ──▶ Foreign
+//! ```
+//!
+//! PROTOCOLS §4 has the rules between owner and readers.
+
+mod keeper;
+mod kept;
+mod line;
+mod readers;
+mod segment;
+mod spill;
+mod table;
+mod transfer;
+mod view;
+
+pub use kept::Kept;
+pub use readers::{PinError, ReaderId, Ticket, TicketError};
+pub use segment::MappingError;
+pub use spill::SpillError;
+pub use transfer::{Attached, Foreign, ServeError, Server, TransferError};
+pub use view::{Draft, Stored};
+
+use keeper::Spiller;
+use line::State;
+use parking_lot::Mutex;
+use readers::Readers;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use table::Table;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+/// What [`Store::new`] is given.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Bytes of memory that the store may take, at most.
+    pub capacity: usize,
+    /// Where objects are spilled that do not fit; it is made if need be. Without one, nothing is spilled.
+    pub folder: Option<PathBuf>,
+}
+
+/// Where an object is: a range of a segment, for processes that read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The segment, by a number that the store never uses again.
+    pub segment: u64,
+    /// Bytes from its beginning: a multiple of 64.
+    pub offset: u64,
+    /// Bytes of the object.
+    pub length: u64,
+}
+
+/// Why an object has no memory, or is not given back.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// It would not fit if it were alone.
+    #[error(
+        "an object of {length} bytes exceeds the store's {capacity} bytes; give the store more memory, or split it"
+    )]
+    TooLarge {
+        /// Its bytes.
+        length: usize,
+        /// The store's.
+        capacity: usize,
+    },
+    /// Others hold the memory.
+    #[error("the store has no room for {length} bytes: {usage}{}", because(spill.as_ref()))]
+    NoRoom {
+        /// The object's bytes.
+        length: usize,
+        /// What holds the memory.
+        usage: Usage,
+        /// Why objects could not be spilled, if one could not.
+        spill: Option<SpillError>,
+    },
+    /// Too many wait for room already.
+    #[error("{} creations wait for room in the store already; let some end first", crate::limits::STORE_LINE)]
+    LineFull,
+    /// The system gave no memory file.
+    #[error("the system gives no shared memory: {0}")]
+    System(#[source] io::Error),
+    /// It could not be brought back from disk, or the store could not take its folder.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+    /// Stores are made and used within a tokio runtime, which does their work in the background.
+    #[error("there is no tokio runtime here, or it is ending; make and use the store within one")]
+    NoRuntime,
+}
+
+fn because(spill: Option<&SpillError>) -> String {
+    spill.map_or_else(String::new, |error| format!("; nothing could be spilled: {error}"))
+}
+
+/// What holds a store's memory, in bytes, rounding included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// What there may be.
+    pub capacity: usize,
+    /// What there is: all segments.
+    pub held: usize,
+    /// Objects that are being written.
+    pub drafts: usize,
+    /// Sealed objects that no other process reads.
+    pub sealed: usize,
+    /// Sealed objects that other processes read.
+    pub pinned: usize,
+    /// Free segments, kept for the next objects.
+    pub warm: usize,
+    /// Free segments that other processes have not unmapped yet.
+    pub retiring: usize,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Usage { capacity, drafts, sealed, pinned, retiring, .. } = self;
+        write!(
+            f,
+            "of {capacity} bytes, drafts hold {drafts}, sealed objects {sealed}, those that other processes read {pinned}, \
+             and memory that readers still map {retiring}"
+        )
+    }
+}
+
+/// A node's store. Clones are the same store; it ends with the last of them and of its objects.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    capacity: usize,
+    state: Mutex<State>,
+    /// Bytes of objects by what they are; the table knows the sum with the sealed ones.
+    drafts: AtomicUsize,
+    pinned: AtomicUsize,
+    readers: Readers,
+    spiller: Option<Spiller>,
+    /// The housekeeper wants objects to become idle, to spill them.
+    hungry: AtomicBool,
+    housekeeper: Arc<Notify>,
+}
+
+impl Store {
+    /// An empty store, which takes memory as objects come.
+    ///
+    /// # Errors
+    ///
+    /// Outside of a tokio runtime, and if the folder for spilled objects cannot be had.
+    pub fn new(config: StoreConfig) -> Result<Store, StoreError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StoreError::NoRuntime)?;
+        let spiller = config.folder.as_deref().map(Spiller::new).transpose()?;
+        let shared = Arc::new(Shared {
+            capacity: config.capacity,
+            state: Mutex::new(State::new(Table::new(config.capacity, segment::page_size()))),
+            drafts: AtomicUsize::new(0),
+            pinned: AtomicUsize::new(0),
+            readers: Readers::default(),
+            spiller,
+            hungry: AtomicBool::new(false),
+            housekeeper: Arc::new(Notify::new()),
+        });
+        runtime.spawn(keeper::run(Arc::downgrade(&shared), Arc::clone(&shared.housekeeper)));
+        Ok(Store { shared })
+    }
+
+    /// Memory for an object, now.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room, or others wait for some. The error says what holds the memory.
+    pub fn try_create(&self, length: usize) -> Result<Draft, StoreError> {
+        self.shared.draft_now(length)
+    }
+
+    /// Memory for an object, after everybody who asked before. Spilling makes room meanwhile, if the store has a folder.
+    /// Dropping the future leaves the line and costs nobody else their place.
+    ///
+    /// # Errors
+    ///
+    /// If `wait` passes without room, or if there can never be any.
+    pub async fn create(&self, length: usize, wait: Duration) -> Result<Draft, StoreError> {
+        self.shared.draft(length, wait).await
+    }
+
+    /// Stores a copy, if there is room now. Copying takes 0.1 ms a megabyte: call it on a thread that may block if there
+    /// are many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::try_create`].
+    pub fn copy_in(&self, bytes: &[u8]) -> Result<Stored, StoreError> {
+        let mut draft = self.try_create(bytes.len())?;
+        draft.copy_from_slice(bytes);
+        Ok(draft.seal())
+    }
+
+    /// Lets the store move an object to disk while nobody views it and memory is short. The `Stored` is given up: a view
+    /// is had again with [`Kept::get`].
+    #[must_use]
+    pub fn keep(&self, stored: Stored) -> Kept {
+        Kept::new(stored, &self.shared)
+    }
+
+    /// A ticket for one connection of one other process, and what that process is called here.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many readers, or the system has no randomness.
+    pub fn issue_ticket(&self) -> Result<(ReaderId, Ticket), TicketError> {
+        self.shared.readers.issue()
+    }
+
+    /// Ends what a ticket allows. Before the reader has connected, its pins end, and it never will. After that it is
+    /// given no more segments, and its pins end as always: by its own word, or with its socket.
+    pub fn revoke(&self, reader: ReaderId) {
+        drop(self.shared.readers.revoke(reader));
+    }
+
+    /// Keeps an object in its place for a reader, until that reader says that it is done or its socket ends. To be called
+    /// before the reader is told the location; each call is for one [`Attached::view`].
+    ///
+    /// # Errors
+    ///
+    /// If the reader is gone, or the object is of another store.
+    pub fn pin(&self, stored: &Stored, reader: ReaderId) -> Result<Location, PinError> {
+        if !stored.shared().is_some_and(|shared| Arc::ptr_eq(shared, &self.shared)) {
+            return Err(PinError::OtherStore);
+        }
+        self.shared.readers.pin(stored, reader)
+    }
+
+    /// Serves readers on a Unix socket at `path`, in a folder that only this user may enter. Needs a tokio runtime, as
+    /// the store does.
+    ///
+    /// # Errors
+    ///
+    /// If others may enter the folder, or the socket cannot be made.
+    pub fn serve(&self, path: &Path) -> Result<Server, ServeError> {
+        Server::start(&self.shared, path)
+    }
+
+    /// What holds the memory.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.shared.usage()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.usage())
+    }
+}
+
+impl Shared {
+    fn usage(&self) -> Usage {
+        let totals = self.state.lock().table.totals();
+        // Read one after the other: while objects come and go, the parts may not add up to the sum.
+        let (drafts, pinned) = (self.drafts.load(Ordering::Relaxed), self.pinned.load(Ordering::Relaxed));
+        Usage {
+            capacity: self.capacity,
+            held: totals.held,
+            drafts,
+            sealed: totals.used.saturating_sub(drafts).saturating_sub(pinned),
+            pinned,
+            warm: totals.warm,
+            retiring: totals.retiring,
+        }
+    }
+
+    fn no_room(&self, length: usize) -> StoreError {
+        let spill = self.spiller.as_ref().and_then(Spiller::last_error);
+        StoreError::NoRoom { length, usage: self.usage(), spill }
+    }
+
+    fn hungry(&self) -> bool {
+        self.hungry.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        self.housekeeper.notify_one();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // It finds the store gone, and ends.
+        self.wake();
+    }
+}

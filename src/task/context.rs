@@ -1,0 +1,61 @@
+//! What a task may ask of its surroundings.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::id::ObjectId;
+
+/// The surroundings of a task: `ctx: &TaskContext` as its first parameter gives it.
+#[derive(Clone)]
+pub struct TaskContext {
+    /// The node that it runs on.
+    node: Arc<dyn Any + Send + Sync>,
+    result: ObjectId,
+    attempt: u32,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl TaskContext {
+    pub(crate) fn new(
+        node: Arc<dyn Any + Send + Sync>,
+        result: ObjectId,
+        attempt: u32,
+        cancelled: Arc<AtomicBool>,
+    ) -> Self {
+        TaskContext { node, result, attempt, cancelled }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<dyn Any + Send + Sync> {
+        &self.node
+    }
+
+    /// The object that it makes.
+    #[must_use]
+    pub fn result(&self) -> ObjectId {
+        self.result
+    }
+
+    /// Which attempt this is; the first is 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether the task was cancelled. An asynchronous one is dropped at its next await; a synchronous one that runs for long
+    /// looks here now and then.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext")
+            .field("result", &self.result)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}

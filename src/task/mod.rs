@@ -1,0 +1,6 @@
+//! Tasks: one run of an annotated function each.
+
+pub mod context;
+pub mod registry;
+pub(crate) mod slot;
+pub mod spec;

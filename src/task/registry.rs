@@ -1,0 +1,102 @@
+//! The tasks that this process was compiled with.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::slot::{self, Runnable};
+use super::spec::Task;
+use crate::actor::dispatch::TypeName;
+use crate::actor::registry::RegisterError;
+use crate::actor::remote::NodeRef;
+use crate::id::Key;
+use crate::object::entry::Entry;
+use crate::wire::codec::{DecodeError, Enclosed};
+
+/// One task: what a node advertises of it.
+#[derive(Clone, Copy)]
+pub struct TaskRegistration {
+    pub(crate) name: TypeName,
+    pub(crate) signature: &'static str,
+    pub(crate) key: Key,
+    pub(crate) type_id: fn() -> TypeId,
+    arrived: Arrives,
+}
+
+type Arrives = fn(&[u8], Enclosed, &NodeRef, Arc<Entry>) -> Result<Arc<dyn Runnable>, DecodeError>;
+
+/// Why a task that arrived was not made.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// This process was not compiled with it.
+    UnknownTask,
+    /// Its signature is another.
+    UnknownSignature,
+    /// Its arguments do not decode.
+    Arguments(DecodeError),
+}
+
+impl TaskRegistration {
+    /// The registration of `K`.
+    #[must_use]
+    pub const fn of<K: Task>() -> Self {
+        TaskRegistration {
+            name: K::NAME,
+            signature: K::SIGNATURE,
+            key: K::KEY,
+            type_id: TypeId::of::<K>,
+            arrived: slot::arrived::<K>,
+        }
+    }
+}
+
+/// The registered tasks, by the key of their names.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks(BTreeMap<Key, TaskRegistration>);
+
+impl Tasks {
+    /// What the macros registered.
+    ///
+    /// # Errors
+    /// Two of them have one name.
+    pub(crate) fn new() -> Result<Self, RegisterError> {
+        let mut tasks = BTreeMap::new();
+        for task in inventory::iter::<TaskRegistration>.into_iter().copied() {
+            let former: Option<TaskRegistration> = tasks.insert(task.name.key(), task);
+            if former.is_some_and(|former| (former.type_id)() != (task.type_id)()) {
+                return Err(RegisterError::DuplicateTask { name: task.name.to_string() });
+            }
+        }
+        Ok(Tasks(tasks))
+    }
+
+    /// A task of this name and signature, of arguments that arrived.
+    pub(crate) fn make(
+        &self,
+        (name, signature): (Key, Key),
+        body: &[u8],
+        enclosed: Enclosed,
+        here: &NodeRef,
+        result: Arc<Entry>,
+    ) -> Result<Arc<dyn Runnable>, NotMade> {
+        let task = self.0.get(&name).ok_or(NotMade::UnknownTask)?;
+        if task.key != signature {
+            return Err(NotMade::UnknownSignature);
+        }
+        (task.arrived)(body, enclosed, here, result).map_err(NotMade::Arguments)
+    }
+
+    /// Every task: its name, and the key of its signature.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TypeName, Key)> {
+        self.0.values().map(|task| (task.name, task.key))
+    }
+}
+
+impl fmt::Debug for TaskRegistration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskRegistration({}{})", self.name, self.signature)
+    }
+}
+
+inventory::collect!(TaskRegistration);

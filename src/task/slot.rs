@@ -1,0 +1,165 @@
+//! The one allocation of a task beside its result: its arguments until it begins.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::context::TaskContext;
+use super::spec::{Code, Task};
+use crate::actor::args;
+use crate::actor::dispatch::TypeName;
+use crate::actor::error::{Executed, panic_message};
+use crate::actor::remote::NodeRef;
+use crate::id::Key;
+use crate::object::content::Content;
+use crate::object::entry::Entry;
+use crate::object::error::{Fault, GetError};
+use crate::object::param::Param;
+use crate::wire::codec::{self, DecodeError, Enclosed};
+
+/// A task of whatever function, as the node that runs it keeps it.
+pub(crate) trait Runnable: Send + Sync {
+    /// What it makes.
+    fn result(&self) -> &Arc<Entry>;
+    /// The objects that were passed by reference and have no values in their places yet.
+    fn references(&self) -> Vec<Arc<Entry>>;
+    /// Runs it; once.
+    fn run(self: Arc<Self>, context: TaskContext) -> Ran;
+    /// Whether it runs on the compute pool.
+    fn is_blocking(&self) -> bool;
+    /// It never runs, or has failed elsewhere.
+    fn fail(&self, fault: Fault);
+    /// Told when it is cancelled while it runs.
+    fn cancelled(&self) -> &Arc<AtomicBool>;
+    /// What runs it.
+    fn kind(&self) -> Kind;
+    /// Its arguments as they travel, all values; they stay here for another attempt.
+    fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault>;
+}
+
+/// What a node must have been compiled with to run a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) name: TypeName,
+    pub(crate) signature: Key,
+}
+
+/// How far a task came when it was run.
+pub(crate) enum Ran {
+    /// It is over.
+    Over,
+    /// It goes on.
+    Running(BoxFuture<'static, ()>),
+}
+
+pub(crate) struct TaskSlot<K: Task> {
+    message: Mutex<Option<K>>,
+    result: Arc<Entry>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<K: Task> TaskSlot<K> {
+    pub(crate) fn new(message: K, result: Arc<Entry>) -> Arc<Self> {
+        let (message, cancelled) = (Mutex::new(Some(message)), Arc::default());
+        Arc::new(TaskSlot { message, result, cancelled })
+    }
+
+    /// The message, its arguments all values.
+    fn take(&self) -> Result<K, Fault> {
+        let message = self.message.lock().take();
+        let mut message = message.ok_or(GetError::Cancelled { executed: Executed::No })?;
+        args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        Ok(message)
+    }
+
+    fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
+        self.result.settle(match ran {
+            Ok(Ok(value)) => Ok(Content::of::<K::Reply>(K::Reply::share(value))),
+            Ok(Err(error)) => Err(Arc::new(GetError::App(error).into_fault())),
+            Err(panic) => {
+                let (what, message) = (K::NAME.to_string(), panic_message(&*panic));
+                Err(Arc::new(GetError::Panicked { what, message }))
+            }
+        });
+    }
+}
+
+impl<K: Task> Runnable for TaskSlot<K> {
+    fn result(&self) -> &Arc<Entry> {
+        &self.result
+    }
+
+    fn references(&self) -> Vec<Arc<Entry>> {
+        self.message.lock().as_mut().map(args::references).unwrap_or_default()
+    }
+
+    fn run(self: Arc<Self>, context: TaskContext) -> Ran {
+        match K::CODE {
+            Code::Blocking(run) => {
+                match self.take() {
+                    Ok(message) => self.settle(catch_unwind(AssertUnwindSafe(|| run(message, &context)))),
+                    Err(fault) => self.fail(fault),
+                }
+                Ran::Over
+            }
+            // Also its failing is left to the future: whoever waits for it is begun by it in turn, however many they are.
+            Code::Async(run) => Ran::Running(Box::pin(async move {
+                match self.take() {
+                    Ok(message) => {
+                        let ran = AssertUnwindSafe(async { run(message, &context).await }).catch_unwind().await;
+                        self.settle(ran);
+                    }
+                    Err(fault) => self.fail(fault),
+                }
+            })),
+        }
+    }
+
+    fn is_blocking(&self) -> bool {
+        matches!(K::CODE, Code::Blocking(_))
+    }
+
+    fn fail(&self, fault: Fault) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let message = self.message.lock().take();
+        drop(message);
+        self.result.settle(Err(Arc::new(fault)));
+    }
+
+    fn cancelled(&self) -> &Arc<AtomicBool> {
+        &self.cancelled
+    }
+
+    fn kind(&self) -> Kind {
+        Kind { name: K::NAME, signature: K::KEY }
+    }
+
+    fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
+        let mut message = self.message.lock();
+        let Some(message) = &mut *message else { return Err(GetError::Cancelled { executed: Executed::No }) };
+        args::resolve(message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        codec::encode_message(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
+    }
+}
+
+/// Makes a task of arguments that arrived.
+pub(crate) fn arrived<K: Task>(
+    body: &[u8],
+    enclosed: Enclosed,
+    here: &NodeRef,
+    result: Arc<Entry>,
+) -> Result<Arc<dyn Runnable>, DecodeError> {
+    Ok(TaskSlot::<K>::new(codec::decode_message(body, enclosed, here)?, result))
+}
+
+impl<K: Task> Drop for TaskSlot<K> {
+    /// Whoever waits for what never ran is told.
+    fn drop(&mut self) {
+        if !self.result.is_settled() {
+            self.result.settle(Err(Arc::new(GetError::ShutDown)));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What `#[task]` generates for each function.
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::context::TaskContext;
+use crate::actor::args::Arguments;
+use crate::actor::dispatch::TypeName;
+use crate::id::Key;
+use crate::object::failure::WireError;
+use crate::object::param::Param;
+
+/// The arguments of one task. Implemented by `#[task]`.
+pub trait Task: Arguments + Serialize + DeserializeOwned {
+    /// What it returns.
+    type Reply: Param<Owned = Self::Reply>;
+    /// What it fails with.
+    type Error: WireError;
+    /// Its stable name: the crate and the function, or the explicit name alone.
+    const NAME: TypeName;
+    /// Its parameters' and return type's tokens.
+    const SIGNATURE: &'static str;
+    /// Its body.
+    const CODE: Code<Self>;
+    /// What the attribute says of each run; a call may say otherwise.
+    const DEFAULTS: Defaults = Defaults::NONE;
+    /// What a node that runs it is asked for by.
+    const KEY: Key = Key::of(Self::NAME.name, Self::SIGNATURE);
+}
+
+type ResultOf<K> = Result<<K as Task>::Reply, <K as Task>::Error>;
+
+/// A task's body.
+pub enum Code<K: Task> {
+    /// Synchronous: runs on the compute pool.
+    Blocking(fn(K, &TaskContext) -> ResultOf<K>),
+    /// Asynchronous: runs on the runtime.
+    Async(for<'a> fn(K, &'a TaskContext) -> BoxFuture<'a, ResultOf<K>>),
+}
+
+/// What `#[task(..)]` says of each run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Defaults {
+    /// CPUs that a run takes of its node.
+    pub cpus: f64,
+    /// GPUs.
+    pub gpus: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Further attempts, each after the failed one is known to be over.
+    pub retries: u32,
+    /// Who comes first among those that wait: higher numbers.
+    pub priority: i32,
+}
+
+impl Defaults {
+    /// One CPU, and nothing else: like Ray's.
+    pub const NONE: Defaults = Defaults { cpus: 1.0, gpus: 0.0, memory: 0, retries: 0, priority: 0 };
+}

@@ -1,0 +1,184 @@
+//! References between processes: what they promise wherever they went, and that nothing is kept once they are gone.
+
+use mobula::prelude::*;
+use mobula::{GetError, SharedObjects};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+mobula::test_worker!();
+
+type Blob = Vec<u8>;
+
+/// References inside a value of the user's own.
+#[derive(Clone, Serialize, Deserialize)]
+struct Parcel {
+    name: String,
+    blobs: Vec<ObjectRef<Blob>>,
+}
+
+#[actor]
+struct Keeper {
+    kept: Vec<ObjectRef<Blob>>,
+    gate: tokio::sync::watch::Sender<bool>,
+}
+
+#[methods(concurrency = 8)]
+impl Keeper {
+    #[constructor]
+    pub fn new() -> Self {
+        Self { kept: Vec::new(), gate: tokio::sync::watch::Sender::new(false) }
+    }
+
+    pub fn keep(&mut self, parcel: Parcel) -> usize {
+        self.kept.extend(parcel.blobs);
+        self.kept.len()
+    }
+
+    pub fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    pub fn give(&self) -> Vec<ObjectRef<Blob>> {
+        self.kept.clone()
+    }
+
+    pub async fn pass_on(&self, to: KeeperHandle) -> mobula::Result<usize> {
+        let (name, blobs) = ("passed on".to_owned(), self.kept.clone());
+        Ok(to.keep(Parcel { name, blobs }).await?)
+    }
+
+    pub async fn lengths(&self) -> mobula::Result<Vec<usize>> {
+        let mut lengths = Vec::new();
+        for blob in self.kept.clone() {
+            lengths.push(blob.await?.len());
+        }
+        Ok(lengths)
+    }
+
+    pub async fn make(&self, ctx: &mut ActorContext<Self>, length: usize) -> mobula::Result<ObjectRef<Blob>> {
+        Ok(ctx.cluster().put(vec![7; length]).await?)
+    }
+
+    pub async fn slowly(&self, length: usize) -> mobula::Result<Blob> {
+        self.gate.subscribe().wait_for(|open| *open).await?;
+        Ok(vec![1; length])
+    }
+
+    pub fn open(&self) {
+        self.gate.send_replace(true);
+    }
+
+    pub fn process(&self) -> u32 {
+        std::process::id()
+    }
+
+    pub fn sum(&self, items: &[u32]) -> u32 {
+        items.iter().sum()
+    }
+
+    pub fn shared(&self, ctx: &mut ActorContext<Self>) -> (usize, usize, usize) {
+        let SharedObjects { lent, borrowed, in_transit, .. } = ctx.cluster().shared_objects();
+        (lent, borrowed, in_transit)
+    }
+}
+
+async fn bounded<F: IntoFuture>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future.into_future()).await.expect("within 20 s")
+}
+
+/// Waits until no node shares any object.
+async fn nothing_is_shared(cluster: &Cluster, keepers: &[&KeeperHandle]) {
+    let quiet = async {
+        loop {
+            let here = cluster.shared_objects();
+            let mut all = vec![(here.lent, here.borrowed, here.in_transit)];
+            for keeper in keepers {
+                all.push(keeper.shared().await.unwrap());
+            }
+            if all.iter().all(|shared| *shared == (0, 0, 0)) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(quiet).await;
+}
+
+async fn two_keepers(cluster: &Cluster) -> (KeeperHandle, KeeperHandle) {
+    let hosts: Vec<_> = cluster.nodes().into_iter().filter(|node| node.hosts_actors).map(|node| node.id).collect();
+    let [one, two] = hosts[..] else { panic!("{} workers", hosts.len()) };
+    (bounded(Keeper::spawn(cluster).on(one)).await.unwrap(), bounded(Keeper::spawn(cluster).on(two)).await.unwrap())
+}
+
+fn parcel(blobs: Vec<ObjectRef<Blob>>) -> Parcel {
+    Parcel { name: "parcel".into(), blobs }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reference_is_read_wherever_it_went_and_all_is_let_go_when_it_is_gone() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let lengths = [0, 5, 70_000, 3_000_000];
+    let mut blobs = Vec::new();
+    for length in lengths {
+        blobs.push(cluster.put(vec![3; length]).await.unwrap());
+    }
+    assert_eq!(bounded(one.keep(parcel(blobs.clone()))).await, Ok(4));
+    assert_eq!(cluster.shared_objects().lent, 4);
+    drop(blobs);
+    assert_eq!(bounded(one.lengths()).await.unwrap(), lengths, "they stay while someone elsewhere holds them");
+    assert_eq!(bounded(one.pass_on(two.clone())).await.unwrap(), 4);
+    bounded(one.forget()).await.unwrap();
+    assert_eq!(bounded(two.lengths()).await.unwrap(), lengths, "and after who passed them on has let go");
+    let back = bounded(two.give()).await.unwrap();
+    assert_eq!(bounded(cluster.get(&back[3])).await.unwrap(), vec![3; 3_000_000], "home again");
+    drop(back);
+    bounded(two.forget()).await.unwrap();
+    nothing_is_shared(&cluster, &[&one, &two]).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reference_to_what_is_not_there_yet_is_passed_on_and_waited_for_elsewhere() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let late: ObjectRef<Blob, mobula::Failure> = one.slowly(100_000).submit();
+    assert_eq!(bounded(two.keep(parcel(vec![late.clone().erase()]))).await, Ok(1));
+    let lengths = tokio::spawn(two.lengths());
+    bounded(one.open()).await.unwrap();
+    assert_eq!(bounded(lengths).await.unwrap().unwrap(), [100_000]);
+    drop(late);
+    bounded(two.forget()).await.unwrap();
+    nothing_is_shared(&cluster, &[&one, &two]).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_argument_by_reference_is_a_value_where_it_arrives() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let items = cluster.put_slice(&[1_u32, 2, 3]).await.unwrap();
+    assert_eq!(bounded(one.sum(&items)).await, Ok(6));
+    let made: ObjectRef<Blob> = bounded(two.make(200_000)).await.unwrap();
+    assert_eq!(bounded(cluster.get(&made)).await.unwrap().len(), 200_000, "a worker owns it");
+    drop(made);
+    nothing_is_shared(&cluster, &[&one, &two]).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_process_owned_is_lost_and_what_it_held_is_let_go() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let made: ObjectRef<Blob> = bounded(one.make(10)).await.unwrap();
+    let mine = cluster.put(vec![1; 10]).await.unwrap();
+    bounded(one.keep(parcel(vec![mine.clone()]))).await.unwrap();
+    let victim = bounded(one.process()).await.unwrap();
+    assert_eq!(std::process::Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap().code(), Some(0));
+    let lost = bounded(cluster.get(&made)).await.unwrap_err();
+    assert!(matches!(&lost, GetError::Lost { object, .. } if *object == made.id()), "{lost:?}");
+    assert_eq!(bounded(cluster.get(&mine)).await.unwrap().len(), 10, "its owner lives");
+    drop(made);
+    nothing_is_shared(&cluster, &[&two]).await;
+    bounded(cluster.shutdown()).await;
+}

@@ -1,0 +1,9 @@
+//! The store through its public door: objects, the line of those who wait, spilling, and readers in other processes.
+
+mod hostile;
+mod line;
+mod objects;
+mod processes;
+mod readers;
+mod spilling;
+mod support;

@@ -1,0 +1,146 @@
+//! Tasks that worker processes run.
+
+use mobula::prelude::*;
+use mobula::{Executed, GetError, task};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+mobula::test_worker!();
+
+#[task]
+fn process() -> u32 {
+    std::process::id()
+}
+
+#[task]
+fn add(one: u64, two: u64) -> u64 {
+    one + two
+}
+
+#[task]
+fn grown(bytes: Vec<u8>, by: usize) -> Vec<u8> {
+    let mut bytes = bytes;
+    bytes.resize(bytes.len() + by, 9);
+    bytes
+}
+
+#[task]
+fn fails(why: &str) -> mobula::Result<u64> {
+    Err(why.to_owned())?
+}
+
+#[task]
+fn panics() -> u64 {
+    panic!("as asked")
+}
+
+#[task]
+async fn nested(ctx: &TaskContext, depth: u64) -> mobula::Result<u64> {
+    match depth {
+        0 => Ok(1),
+        _ => Ok(1 + nested::call(&ctx.cluster(), depth - 1).await?),
+    }
+}
+
+/// Ends its process where `file` is not there yet, and makes it.
+#[task(retries = 2)]
+fn survives(file: &str) -> u32 {
+    if std::fs::File::create_new(file).is_ok() {
+        std::process::abort();
+    }
+    std::process::id()
+}
+
+#[task]
+fn dies() -> u32 {
+    std::process::abort()
+}
+
+async fn bounded<F: IntoFuture>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(30), future.into_future()).await.expect("within 30 s")
+}
+
+async fn two_workers() -> Cluster {
+    bounded(Cluster::local().workers(2)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_are_spread_over_the_workers_and_their_results_come_back() {
+    let cluster = two_workers().await;
+    let submitted: Vec<ObjectRef<u32>> = (0..100).map(|_| process::submit(&cluster)).collect();
+    let ran: BTreeSet<u32> = bounded(cluster.get_all(&submitted)).await.unwrap().into_iter().collect();
+    let workers: BTreeSet<u32> = cluster.worker_processes().into_iter().collect();
+    assert_eq!(ran, workers, "the driver runs none");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_goes_on_from_node_to_node() {
+    let cluster = two_workers().await;
+    let mut last = add::submit(&cluster, 0, 0);
+    for _ in 0..100 {
+        last = add::submit(&cluster, &last, 1);
+    }
+    assert_eq!(bounded(last).await, Ok(100));
+    assert_eq!(bounded(nested::call(&cluster, 5)).await.unwrap(), 6);
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_arguments_and_results_travel_as_objects() {
+    let cluster = two_workers().await;
+    let first = grown::submit(&cluster, vec![1; 300_000], 700_000);
+    let second = grown::submit(&cluster, &first, 1);
+    let third = grown::submit(&cluster, &second, 1);
+    let value = bounded(cluster.get(&third)).await.unwrap();
+    assert_eq!((value.len(), value[0], value[1_000_001]), (1_000_002, 1, 9));
+    drop((first, second, third));
+    let quiet = async {
+        while cluster.shared_objects().lent + cluster.shared_objects().borrowed > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(quiet).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_and_panics_come_back_as_what_they_are() {
+    let cluster = two_workers().await;
+    let error = bounded(fails::submit(&cluster, "no more")).await.unwrap_err();
+    assert!(matches!(&error, GetError::App(failure) if failure.to_string() == "no more"), "{error:?}");
+    let panicked = bounded(panics::submit(&cluster)).await.unwrap_err();
+    assert!(matches!(&panicked, GetError::Panicked { message, .. } if message == "as asked"), "{panicked:?}");
+    assert_eq!(panicked.executed(), Executed::Yes);
+    let depends = bounded(add::submit(&cluster, panics::submit(&cluster), 1)).await.unwrap_err();
+    assert!(matches!(depends, GetError::Argument { .. }), "{depends:?}");
+    assert_eq!(bounded(add::submit(&cluster, 1, 1)).await, Ok(2), "the workers live");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_worker_dies_runs_again_elsewhere_if_it_may_and_says_so_if_not() {
+    let cluster = two_workers().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("begun");
+    let survivor = bounded(survives::submit(&cluster, file.to_str().unwrap())).await.unwrap();
+    assert!(file.exists() && survivor != std::process::id());
+    let died = bounded(dies::submit(&cluster)).await.unwrap_err();
+    assert!(matches!(died, GetError::NodeDied { executed: Executed::Maybe, .. }), "{died:?}");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_task_takes_is_reserved_and_what_no_node_has_is_said_at_once() {
+    let cluster = two_workers().await;
+    let never = bounded(process::call(&cluster).gpus(1.0)).await.unwrap_err();
+    assert!(never.to_string().contains("no node has gpu ≥ 1"), "{never}");
+    assert_eq!(never.executed(), Executed::No);
+    let invalid = bounded(process::call(&cluster).cpus(-1.0)).await.unwrap_err();
+    assert!(invalid.to_string().contains("no amount of a resource"), "{invalid}");
+    let whole = cluster.nodes().into_iter().find(|node| node.hosts_actors).unwrap().id;
+    let many: Vec<_> = (0..20).map(|_| process::call(&cluster).cpus(0.5).on(whole).submit()).collect();
+    let ran: BTreeSet<u32> = bounded(cluster.get_all(&many)).await.unwrap().into_iter().collect();
+    assert_eq!(ran.len(), 1, "all on that node");
+    bounded(cluster.shutdown()).await;
+}
