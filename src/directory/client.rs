@@ -9,9 +9,9 @@
 
 use crate::clock::{self, Moment};
 use crate::directory::candidates::Candidates;
-use crate::directory::message::{Ask, How, Question, Reply, Request, RequestId, Settled, ToHead};
-use crate::directory::request::{Candidate, Choose, ChooseError, End, Ended, GetOrSpawn, Gone};
-use crate::id::{ActorId, Life, Placement};
+use crate::directory::message::{Ask, Question, Reply, Request, RequestId, Settled, ToHead};
+use crate::directory::request::{Candidate, Choose, ChooseError};
+use crate::id::Life;
 use crate::limits::{HEAD_WAIT, QUESTIONS, REQUESTS};
 use crate::schedule::Why;
 use crate::wire::packet::Executed;
@@ -26,7 +26,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 mod asking;
+mod open;
 pub use asking::Asking;
+use open::{Kept, Never, Open};
 
 /// Answers told done in a message of their own, when no request comes to carry them.
 const DONE_ALONE: usize = 64;
@@ -79,55 +81,6 @@ fn perhaps(executed: Executed) -> &'static str {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    /// Someone waits for the answer.
-    Asked,
-    /// Nobody does: it only has to arrive.
-    Report,
-}
-
-#[derive(Debug)]
-struct Open {
-    what: Request,
-    kept: Kept,
-    asked: Moment,
-    /// At some door, so that the head may have carried it out.
-    said: bool,
-    /// At this door, and not answered.
-    under_way: bool,
-    /// It was of a life that is over.
-    over: bool,
-    reply: Option<Reply>,
-    why: Option<Why>,
-    waker: Option<Waker>,
-    /// Dropped with this: tells whoever waits for a report to arrive.
-    _told: Option<oneshot::Sender<Never>>,
-}
-
-impl Open {
-    fn new(what: Request, kept: Kept, told: Option<oneshot::Sender<Never>>) -> Open {
-        let asked = clock::now();
-        let (said, under_way, over, reply, why, waker) = (false, false, false, None, None, None);
-        Open { what, kept, asked, said, under_way, over, reply, why, waker, _told: told }
-    }
-
-    /// The life that it makes an actor for.
-    fn life(&self) -> Option<Life> {
-        match &self.what {
-            Request::Spawn(spawn) => Some(spawn.actor.life),
-            Request::GetOrSpawn(GetOrSpawn(spawn)) => Some(spawn.actor.life),
-            Request::Choose(choose) => Some(choose.actor.life),
-            _ => None,
-        }
-    }
-
-    fn end(&mut self) {
-        self.over = true;
-        self.waker.take().into_iter().for_each(Waker::wake);
-    }
-}
-
 /// Whether the node has a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -139,10 +92,6 @@ enum Phase {
     /// There will be none.
     Over,
 }
-
-/// Nothing is ever sent: the end of the channel is the message.
-#[derive(Debug)]
-enum Never {}
 
 /// A report under way. Ready once the head has it, or the life that reported is over.
 #[derive(Debug)]
@@ -415,28 +364,12 @@ impl Client {
                 *state.under_way.of(open.kept) -= 1;
                 state.done.push(id);
             }
-            undo(&open)
+            open.undo()
         };
         if let Some(undo) = undo {
             self.report(undo);
         }
         self.say_what_may_be_said();
-    }
-}
-
-/// What undoes a request whose answer nobody takes.
-fn undo(open: &Open) -> Option<Request> {
-    if !open.said {
-        return None;
-    }
-    let kill = |actor: ActorId| End { actor, how: How::Kill }.into();
-    match &open.what {
-        Request::Spawn(spawn) => Some(kill(spawn.actor)),
-        Request::GetOrSpawn(request) => Some(kill(request.0.actor)),
-        Request::Choose(choose) if !choose.needs.resources.is_empty() => {
-            Some(Ended { actor: choose.actor, placement: Placement(0), why: Gone::Killed }.into())
-        }
-        _ => None,
     }
 }
 

@@ -1,9 +1,9 @@
 use super::*;
-use crate::directory::message::{Command, FromHead, News};
-use crate::directory::request::{Hosted, Lookup, Query, Spawn, SpawnError, Summary};
+use crate::directory::message::{Command, FromHead, How, News};
+use crate::directory::request::{End, Ended, Gone, Hosted, Lookup, Query, Spawn, SpawnError, Summary};
 use crate::directory::testing::{choose, join, name, node, spawn};
 use crate::directory::{Config, Door, Head, Keeps, Reign, Word};
-use crate::id::Epoch;
+use crate::id::{ActorId, Epoch, Placement};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node of the head's own process that makes at once whatever it is ordered to.
