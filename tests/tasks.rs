@@ -165,6 +165,20 @@ async fn references_are_passed_where_values_are_before_they_are_there() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_dropped_holds_back_nothing_behind_it() {
+    let cluster = Cluster::local().await.unwrap();
+    let (gate, account) = (Account::spawn(&cluster, 1).await.unwrap(), Account::spawn(&cluster, 1).await.unwrap());
+    let late = gate.wait(3).submit();
+    let mut first = account.add(&late);
+    assert!(futures::poll!(&mut first).is_pending());
+    let behind = account.add(1).submit();
+    assert!(!behind.is_settled());
+    drop(first);
+    assert_eq!(bounded(behind).await, Ok(2));
+    bounded(gate.open()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_chain_of_a_hundred_is_submitted_at_once() {
     let cluster = Cluster::local().await.unwrap();
     let mut last = square::submit(&cluster, 0);

@@ -56,17 +56,20 @@ pub(crate) enum Resolved {
 }
 
 /// The shared half of an actor: handles push into it, its cell takes out of it.
+///
+/// In this order: each call looks at the line, then pushes into the front of the mailbox.
+#[repr(C)]
 pub(crate) struct Inbox<A: Actor> {
-    id: ActorId,
-    placement: Placement,
+    /// Calls of this node that wait for arguments; made by the first.
+    line: OnceLock<Arc<Line>>,
     mailbox: Mailbox<dyn Job<A>>,
+    occupied: Occupied,
     /// Streams of other nodes with calls in the mailbox.
     streams: AtomicU32,
     /// A call that wants the actor for itself holds back those behind it.
     held_back: AtomicBool,
-    occupied: Occupied,
-    /// Calls of this node that wait for arguments; made by the first.
-    line: OnceLock<Arc<Line>>,
+    id: ActorId,
+    placement: Placement,
     host: Arc<dyn Host>,
 }
 

@@ -3,8 +3,8 @@
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::object::entry::{Entry, Watch};
 
@@ -31,6 +31,8 @@ struct State {
     moving: bool,
     /// .. and is to look again.
     again: bool,
+    /// What tells this line that it is settled: watched once, however many look.
+    watched: Option<Weak<Entry>>,
 }
 
 impl Line {
@@ -49,7 +51,7 @@ impl Line {
     }
 
     /// Lets calls go, up to the first that misses an argument. One at a time does; who comes meanwhile has it look again.
-    fn advance(self: &Arc<Self>) {
+    pub(crate) fn advance(self: &Arc<Self>) {
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.moving, true) {
             state.again = true;
@@ -61,14 +63,11 @@ impl Line {
             drop(state);
             let goes = match first.missing() {
                 None => true,
-                Some(entry) => {
-                    let watch: Arc<dyn Watch> = self.clone();
-                    if entry.watch(&watch, 0).is_none() {
-                        state = self.state.lock();
-                        continue;
-                    }
-                    false
+                Some(entry) if !self.watches(&entry) => {
+                    state = self.state.lock();
+                    continue;
                 }
+                Some(_) => false,
             };
             let gone = if goes {
                 first.clone().go();
@@ -85,10 +84,29 @@ impl Line {
         state.moving = false;
         self.occupied.store(!state.calls.is_empty(), Ordering::Release);
     }
+
+    /// Has `entry` tell this line when it is settled; `false` if it is already.
+    fn watches(self: &Arc<Self>, entry: &Arc<Entry>) -> bool {
+        let known = Arc::downgrade(entry);
+        {
+            let mut state = self.state.lock();
+            if state.watched.as_ref().is_some_and(|watched| watched.ptr_eq(&known)) {
+                return true;
+            }
+            state.watched = Some(known);
+        }
+        let watch: Arc<dyn Watch> = self.clone();
+        let watches = entry.watch(&watch, 0).is_some();
+        if !watches {
+            self.state.lock().watched = None;
+        }
+        watches
+    }
 }
 
 impl Watch for Line {
     fn settled(self: Arc<Self>, _: usize) {
+        self.state.lock().watched = None;
         self.advance();
     }
 }

@@ -80,6 +80,9 @@ impl Node {
         };
         let whole = usize::try_from(first.length).map_err(|_| lost("it is larger than this process's memory"))?;
         let mut body = first.bytes;
+        if body.len() != whole.min(OBJECT_PIECE) {
+            return Err(nonsense());
+        }
         if body.len() < whole {
             body = rest(&link, object, body, whole).await?;
         }
@@ -162,7 +165,7 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read
 
 /// What follows the first piece, several pieces under way at once.
 async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize) -> Result<Bytes, Fault> {
-    let step = first.len().max(1);
+    let step = OBJECT_PIECE;
     // What is declared is reserved as it comes.
     let mut body = BytesMut::with_capacity(whole.min(OBJECT_PIECE * OBJECT_PIECES));
     body.extend_from_slice(&first);
@@ -175,13 +178,14 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
             under_way.push_back(ask(link, object, offset as u64));
         }
         let Some(piece) = under_way.next().await else { break };
-        let Read::Piece(piece) = piece? else { return Err(nonsense()) };
-        body.extend_from_slice(&piece.bytes);
+        match piece? {
+            Read::Piece(piece) if piece.bytes.len() == step.min(whole - body.len()) => {
+                body.extend_from_slice(&piece.bytes)
+            }
+            _ => return Err(nonsense()),
+        }
     }
-    match body.len() == whole {
-        true => Ok(body.freeze()),
-        false => Err(GetError::Codec { message: format!("the owner sent {} of {whole} bytes", body.len()) }),
-    }
+    Ok(body.freeze())
 }
 
 fn nonsense() -> Fault {

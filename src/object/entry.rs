@@ -88,8 +88,15 @@ impl Entry {
         self.id
     }
 
-    /// Settles it; what comes later is dropped.
+    /// Settles it; what comes later is dropped. A value that another node says is this object's own is none.
     pub(crate) fn settle(&self, outcome: Outcome) {
+        let outcome = match outcome {
+            Ok(Content::Elsewhere(next)) if std::ptr::eq(Arc::as_ptr(&next.followed()), self) => {
+                let why = "its owner says that its value is its own".to_owned();
+                Err(Arc::new(Fault::Lost { object: self.id, why }))
+            }
+            outcome => outcome,
+        };
         let mut state = self.state.lock();
         if let State::Settled(_) = *state {
             return;

@@ -9,7 +9,7 @@
 //!
 //! Events change the state; [`Queue::flush`] says what follows from all that came since the last one. Tasks of a class
 //! leave in the order of priority, then of age; `line` says what a preferred node changes about that. A slot is given
-//! `depth` tasks, as many as it runs in [`PUSH_AHEAD`], two at least, and no more than its share of what is ready; a slot
+//! `depth` tasks, as many as it runs in [`PUSH_AHEAD`](crate::limits::PUSH_AHEAD), two at least, and no more than its share of what is ready; a slot
 //! that would idle is always filled, from another grant's unbegun tasks if the line is empty.
 //!
 //! Q1: under a grant never more than slots × depth tasks are pushed. Q2: no task is lost or pushed twice. Q3: tasks of one

@@ -60,6 +60,10 @@ impl<M: Method> Slot<M> {
                 if let Some(inbox) = self.local() {
                     inbox.mailbox().abandoned();
                 }
+                // What stood behind it for its arguments' sake goes on.
+                if let Some(line) = self.line() {
+                    line.advance();
+                }
                 (waiting, Executed::No)
             }
             Stage::Away => {
