@@ -81,7 +81,7 @@ impl<T, E> TaskCall<T, E> {
     }
 
     /// Submits it, and gives a reference to its result. Never waits: with too many submitted
-    /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
+    /// ([`SUBMITTED`]), the object has failed with [`GetError::QueueFull`].
     ///
     /// Dropping the reference does not cancel the task.
     pub fn submit(self) -> ObjectRef<T, E> {
