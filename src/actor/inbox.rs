@@ -56,20 +56,17 @@ pub(crate) enum Resolved {
 }
 
 /// The shared half of an actor: handles push into it, its cell takes out of it.
-///
-/// In this order: each call looks at the line, then pushes into the front of the mailbox.
-#[repr(C)]
 pub(crate) struct Inbox<A: Actor> {
-    /// Calls of this node that wait for arguments; made by the first.
-    line: OnceLock<Arc<Line>>,
+    id: ActorId,
+    placement: Placement,
     mailbox: Mailbox<dyn Job<A>>,
-    occupied: Occupied,
     /// Streams of other nodes with calls in the mailbox.
     streams: AtomicU32,
     /// A call that wants the actor for itself holds back those behind it.
     held_back: AtomicBool,
-    id: ActorId,
-    placement: Placement,
+    occupied: Occupied,
+    /// Calls of this node that wait for arguments; made by the first.
+    line: OnceLock<Arc<Line>>,
     host: Arc<dyn Host>,
 }
 
