@@ -15,8 +15,8 @@ use super::remote::{Here, NodeRef, Peer, check_bound, encode_unbounded, with_scr
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
-use crate::wire::packet::{Answer, Flags, Outcome, Ref};
+use crate::wire::codec::{self, DecodeError, Enclosed};
+use crate::wire::packet::{Answer, Flags, Outcome};
 
 /// What a method may return.
 #[diagnostic::on_unimplemented(
@@ -109,9 +109,7 @@ impl Answering {
         let host = host.ok_or(CallError::Cancelled { executed: Executed::Yes })?;
         let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(here.clone()));
         let content = Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node });
-        let object = host.next_object();
-        let hold: Hold = Entry::settled(object, Ok(content));
-        Ok(Enclosed { refs: vec![Ref::Object { object }], holds: vec![Some(hold)] })
+        Ok(Entry::settled(host.next_object(), Ok(content)).enclosed())
     }
 }
 

@@ -257,11 +257,8 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
             return Ok(Some(slot));
         }
         match slot.route() {
-            Some(Route::Local(_)) if slot.by_reference => match slot.push(Flags::TELL, None)? {
-                Place::Admitted => Ok(None),
-                // It has taken its place; nobody waits for it.
-                Place::InLine => Ok(None),
-            },
+            // It has taken its place, if only in line; nobody waits for it.
+            Some(Route::Local(_)) if slot.by_reference => slot.push(Flags::TELL, None).map(|_| None),
             None | Some(Route::Local(_)) => Ok(Some(slot)),
             Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
             Some(Route::Remote(actor)) => {

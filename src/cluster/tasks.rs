@@ -10,7 +10,6 @@ use super::needed::Needed;
 use crate::actor::error::{Executed, Never, WireError};
 use crate::actor::inbox::Host;
 use crate::id::NodeId;
-use crate::limits::SUBMITTED;
 use crate::node::tasks::Submitted;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
@@ -81,17 +80,15 @@ impl<T, E> TaskCall<T, E> {
     }
 
     /// Submits it, and gives a reference to its result. Never waits: with too many submitted
-    /// ([`SUBMITTED`]), the object has failed with [`GetError::QueueFull`].
+    /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
     ///
     /// Dropping the reference does not cancel the task.
     pub fn submit(self) -> ObjectRef<T, E> {
         let node = self.cluster.node();
-        let (id, promised) = (Host::next_object(&**node), Host::promised(&**node));
-        if !promised.promise(SUBMITTED) {
-            let full = GetError::QueueFull { limit: SUBMITTED };
-            return ObjectRef::new(Entry::settled(id, Err(Arc::new(full))));
+        let entry = Host::promised(&**node).promise(Host::next_object(&**node));
+        if entry.is_settled() {
+            return ObjectRef::new(entry);
         }
-        let entry = Entry::pending(id, Some(promised.clone()));
         let task = (self.make)(entry.clone());
         match self.needed.map(|needed| needed.finish()).transpose() {
             Ok(needs) => node.submit(Submitted { task, needs: needs.map(Arc::new), retries: self.retries }),

@@ -26,8 +26,8 @@ use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed, Hold};
-use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref, Request};
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Request};
 
 /// What the request is called.
 const READ: Key = Key::of("mobula", "object");
@@ -153,10 +153,7 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read
     .map_err(lost)?;
     match poll_fn(|cx| ask.poll(cx)).await {
         Ok(Plain::Value(enclosed, body)) => Piece::read(body, enclosed).map(Read::Piece).ok_or_else(nonsense),
-        Ok(Plain::Elsewhere(enclosed)) => {
-            let next = enclosed.holds.into_iter().flatten().next();
-            next.and_then(|hold| hold.downcast().ok()).map(Read::Elsewhere).ok_or_else(nonsense)
-        }
+        Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),
         Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
             .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
         Err(error) => Err(lost(error)),
@@ -165,11 +162,10 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read
 
 /// What follows the first piece, several pieces under way at once.
 async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize) -> Result<Bytes, Fault> {
-    let step = OBJECT_PIECE;
     // What is declared is reserved as it comes.
     let mut body = BytesMut::with_capacity(whole.min(OBJECT_PIECE * OBJECT_PIECES));
     body.extend_from_slice(&first);
-    let mut offsets = (step..whole).step_by(step);
+    let mut offsets = (OBJECT_PIECE..whole).step_by(OBJECT_PIECE);
     let mut under_way = FuturesOrdered::new();
     loop {
         while under_way.len() < OBJECT_PIECES
@@ -179,7 +175,7 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
         }
         let Some(piece) = under_way.next().await else { break };
         match piece? {
-            Read::Piece(piece) if piece.bytes.len() == step.min(whole - body.len()) => {
+            Read::Piece(piece) if piece.bytes.len() == OBJECT_PIECE.min(whole - body.len()) => {
                 body.extend_from_slice(&piece.bytes)
             }
             _ => return Err(nonsense()),
@@ -194,8 +190,7 @@ fn nonsense() -> Fault {
 
 fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {
     if let Ok(Content::Elsewhere(next)) = &settled {
-        let hold: Hold = next.clone();
-        let enclosed = Enclosed { refs: vec![Ref::Object { object: next.id() }], holds: vec![Some(hold)] };
+        let enclosed = next.enclosed();
         return with_scratch(|_, packet| {
             Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
             peer.answer(call, packet, &enclosed);

@@ -33,8 +33,8 @@ use crate::task::context::TaskContext;
 use crate::task::registry::NotMade;
 use crate::task::slot::{Ran, Runnable};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed, Hold};
-use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Ref, Request};
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Request};
 
 /// Before a task's arguments: the key of its name, and these bits.
 const HEADER: usize = 9;
@@ -229,8 +229,7 @@ impl Node {
             0 => self.make_task(arrived, &body[HEADER..], incoming.enclosed.clone()),
             _ => {
                 // The arguments are an object of the caller's.
-                let object = incoming.enclosed.holds.iter().flatten().next().cloned();
-                let Some(object) = object.and_then(|hold| hold.downcast::<Entry>().ok()) else {
+                let Some(object) = Entry::of_enclosed(&incoming.enclosed) else {
                     return arrived.refuse(CallFault::Decode { message: "a task's arguments are nowhere" });
                 };
                 let node = self.clone();
@@ -238,8 +237,7 @@ impl Node {
                     let mut seat = None;
                     match poll_fn(|cx| object.poll(&mut seat, cx.waker())).await {
                         Ok(Content::Encoded(encoded)) => node.make_task(arrived, &encoded.body, encoded.enclosed),
-                        Ok(_) => arrived.refuse(CallFault::ReferenceLost),
-                        Err(_) => arrived.refuse(CallFault::ReferenceLost),
+                        Ok(_) | Err(_) => arrived.refuse(CallFault::ReferenceLost),
                     }
                 });
             }
@@ -343,11 +341,9 @@ fn encode(task: &dyn Runnable, has_room: bool, body: &mut Vec<u8>, node: &Arc<No
     }
     let arguments = bytes::Bytes::copy_from_slice(&body[HEADER..]);
     let content = Encoded { form: Form::Packed, body: arguments, enclosed, node: Some(node.here().clone()) };
-    let object = Host::next_object(&**node);
-    let hold: Hold = Entry::settled(object, Ok(Content::Encoded(content)));
     body.truncate(HEADER - 1);
     body.push(place | ELSEWHERE);
-    Ok(Enclosed { refs: vec![Ref::Object { object }], holds: vec![Some(hold)] })
+    Ok(Entry::settled(Host::next_object(&**node), Ok(Content::Encoded(content))).enclosed())
 }
 
 /// A task that another node runs for this one.
@@ -372,7 +368,7 @@ impl Caller for Sent {
                 result.settle(Ok(Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node })));
             }
             Outcome::Elsewhere { .. } => {
-                let object = enclosed.holds.into_iter().flatten().next().and_then(|hold| hold.downcast().ok());
+                let object = Entry::of_enclosed(&enclosed);
                 result.settle(object.map(Content::Elsewhere).ok_or_else(|| Arc::new(nonsense())));
             }
             Outcome::App { body, .. } => self.submitted.task.fail(codec::decode(body).unwrap_or_else(|_| nonsense())),
@@ -429,9 +425,7 @@ impl Watch for Answers {
                 self.arrived.answer(Outcome::Value { refs, body: &encoded.body }, &encoded.enclosed);
             }
             Ok(_) => {
-                let hold: Hold = self.result.clone();
-                let refs = vec![Ref::Object { object: self.result.id() }];
-                let enclosed = Enclosed { refs, holds: vec![Some(hold)] };
+                let enclosed = self.result.enclosed();
                 self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed);
             }
             Err(fault) => {

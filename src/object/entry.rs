@@ -9,6 +9,9 @@ use super::content::Content;
 use super::error::Fault;
 use super::home::Home;
 use crate::id::ObjectId;
+use crate::limits::SUBMITTED;
+use crate::wire::codec::{Enclosed, Hold};
+use crate::wire::packet::Ref;
 
 /// What became of an object.
 pub(crate) type Outcome = Result<Content, Arc<Fault>>;
@@ -33,10 +36,13 @@ pub(crate) struct Seat(u32);
 pub(crate) struct Promised(Arc<AtomicUsize>);
 
 impl Promised {
-    /// Counts one more, if there are fewer than `most`.
-    pub(crate) fn promise(&self, most: usize) -> bool {
-        let more = |count: usize| (count < most).then_some(count + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    /// One more, counted until it is settled; it has failed already if there are [`SUBMITTED`].
+    pub(crate) fn promise(&self, id: ObjectId) -> Arc<Entry> {
+        let more = |count: usize| (count < SUBMITTED).then_some(count + 1);
+        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Entry::pending(id, Some(self.clone())),
+            Err(_) => Entry::settled(id, Err(Arc::new(Fault::QueueFull { limit: SUBMITTED }))),
+        }
     }
 
     fn kept(&self) {
@@ -82,6 +88,17 @@ impl Entry {
 
     pub(crate) fn settled(id: ObjectId, outcome: Outcome) -> Arc<Self> {
         Arc::new(Entry { id, home: None, state: Mutex::new(State::Settled(outcome)) })
+    }
+
+    /// What a message encloses that is this object and nothing else.
+    pub(crate) fn enclosed(self: &Arc<Self>) -> Enclosed {
+        let hold: Hold = self.clone();
+        Enclosed { refs: vec![Ref::Object { object: self.id }], holds: vec![Some(hold)] }
+    }
+
+    /// The object that a message is, which encloses nothing else.
+    pub(crate) fn of_enclosed(enclosed: &Enclosed) -> Option<Arc<Self>> {
+        enclosed.holds.iter().flatten().next().and_then(|hold| hold.clone().downcast().ok())
     }
 
     pub(crate) fn id(&self) -> ObjectId {

@@ -103,7 +103,7 @@ impl<M: Method> Slot<M> {
             let (what, executed) = (Part::Reply, Executed::Yes);
             CallError::Decode { what, message, executed }
         };
-        let object = enclosed.holds.into_iter().flatten().next().and_then(|hold| hold.downcast::<Entry>().ok());
+        let object = Entry::of_enclosed(&enclosed);
         let (Some(object), Some(from)) = (object, self.asked(&away)) else {
             return self.finish(Err(decode("the answer names no object".to_owned())));
         };

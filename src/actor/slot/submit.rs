@@ -11,7 +11,6 @@ use crate::actor::frame::Serves;
 use crate::actor::handle::{ActorRef, Route};
 use crate::actor::job::Outcome;
 use crate::id::{Life, ObjectId};
-use crate::limits::SUBMITTED;
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
@@ -139,11 +138,7 @@ impl<M: Method> Slot<M> {
         };
         // Without a node the call fails at once, and nobody will ask elsewhere.
         let Some(host) = host else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
-        let (id, promised) = (host.next_object(), host.promised());
-        match promised.promise(SUBMITTED) {
-            true => Entry::pending(id, Some(promised.clone())),
-            false => Entry::settled(id, Err(Arc::new(GetError::QueueFull { limit: SUBMITTED }))),
-        }
+        host.promised().promise(host.next_object())
     }
 
     pub(super) fn run_beside(&self, task: BoxFuture<'static, ()>) {
