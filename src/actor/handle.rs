@@ -4,7 +4,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::dispatch::{Actor, Methods};
 use super::ending::{End, Ending};
@@ -12,6 +12,7 @@ use super::error::{CallError, EndReason, Executed};
 use super::frame::Chain;
 use super::inbox::{Inbox, Resolved};
 use super::job::Access;
+use super::line::Line;
 use super::remote::{Here, RemoteActor};
 use crate::id::ActorId;
 use crate::wire::codec::scope;
@@ -59,6 +60,17 @@ pub(crate) enum Route<A: Actor> {
     Remote(Arc<RemoteActor>),
     /// It lives no more.
     Gone(Arc<(ActorId, EndReason)>),
+}
+
+impl<A: Actor> Route<A> {
+    /// Where this node's calls to it wait for arguments, once one did.
+    pub(crate) fn line(&self) -> Option<&OnceLock<Arc<Line>>> {
+        match self {
+            Route::Local(inbox) => Some(inbox.line()),
+            Route::Remote(actor) => Some(actor.line()),
+            Route::Gone(_) => None,
+        }
+    }
 }
 
 impl<A: Actor> Clone for Route<A> {

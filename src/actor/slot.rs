@@ -86,8 +86,6 @@ pub(crate) struct Slot<M: Method> {
     /// not travel from the sender's processor to the cell's.
     to: Option<ActorRef<M::Actor>>,
     up: Option<Arc<Chain>>,
-    /// Whether an argument was passed by reference.
-    by_reference: bool,
     state: Mutex<State<M>>,
 }
 
@@ -95,8 +93,8 @@ struct State<M: Method> {
     stage: Stage<M>,
     wants: Wants,
     caller: Listener<M::Reply, M::Error>,
-    /// The cell's, while a method that can be cancelled runs.
-    cell: Option<Box<Waker>>,
+    /// Whether an argument was passed by reference.
+    by_reference: bool,
     /// Of a call to another node, until its answer; of a streaming reply also after its first item.
     away: Option<Box<Away<M>>>,
     /// Its number among the waits of its caller's frame.
@@ -115,7 +113,8 @@ enum Stage<M: Method> {
     Made(M),
     /// It is with another node.
     Away,
-    Begun,
+    /// With the waker of the cell that runs it, if it can be cancelled.
+    Begun(Option<Box<Waker>>),
     Done(Result<M::Reply, Box<CallError<M::Error>>>),
     Over,
 }
@@ -123,11 +122,13 @@ enum Stage<M: Method> {
 impl<M: Method> Slot<M> {
     #[inline]
     pub(crate) fn new(to: ActorRef<M::Actor>, message: M) -> Self {
-        let wants = Wants::Nothing;
+        let (wants, caller) = (Wants::Nothing, Listener::Nobody);
         let by_reference = message.has_references();
-        let state =
-            State { stage: Stage::Made(message), wants, caller: Listener::Nobody, cell: None, away: None, wait: None };
-        Slot { to: Some(to), up: None, by_reference, state: Mutex::new(state) }
+        if by_reference && let Some(line) = to.route().line() {
+            line.get_or_init(Arc::default);
+        }
+        let state = State { stage: Stage::Made(message), wants, caller, by_reference, away: None, wait: None };
+        Slot { to: Some(to), up: None, state: Mutex::new(state) }
     }
 
     fn refused(&self, reason: EndReason) -> CallError {
@@ -258,7 +259,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         }
         match slot.route() {
             // It has taken its place, if only in line; nobody waits for it.
-            Some(Route::Local(_)) if slot.by_reference => slot.push(Flags::TELL, None).map(|_| None),
+            Some(Route::Local(_)) if slot.state.lock().by_reference => slot.push(Flags::TELL, None).map(|_| None),
             None | Some(Route::Local(_)) => Ok(Some(slot)),
             Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
             Some(Route::Remote(actor)) => {
@@ -412,7 +413,7 @@ impl<M: Method> Slot<M> {
                 if !matches!(state.stage, Stage::Made(_)) {
                     return Taken::Abandoned;
                 }
-                let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun) else {
+                let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun(None)) else {
                     return Taken::Abandoned;
                 };
                 let above = Self::above(slot.up.as_ref(), state.wants);
@@ -460,8 +461,10 @@ impl<M: Method> Outcome<M> for Arc<Slot<M>> {
         if state.wants == Wants::Nothing {
             return true;
         }
-        if !state.cell.as_ref().is_some_and(|cell| cell.will_wake(waker)) {
-            state.cell = Some(Box::new(waker.clone()));
+        if let Stage::Begun(cell) = &mut state.stage
+            && !cell.as_ref().is_some_and(|cell| cell.will_wake(waker))
+        {
+            *cell = Some(Box::new(waker.clone()));
         }
         false
     }

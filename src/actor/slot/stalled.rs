@@ -6,7 +6,6 @@ use super::{Slot, Stage};
 use crate::actor::args;
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
-use crate::actor::handle::Route;
 use crate::actor::line::{InLine, Line};
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::clock::Moment;
@@ -23,27 +22,17 @@ pub(super) struct Stalled<M: Method> {
 impl<M: Method> Slot<M> {
     /// The line that it must stand in: it was passed a reference, or follows a call that waits there.
     pub(super) fn line(&self) -> Option<Arc<Line>> {
-        let line = match self.route() {
-            Some(Route::Local(inbox)) => inbox.line(),
-            Some(Route::Remote(actor)) => actor.line(),
-            Some(Route::Gone(_)) | None => return None,
-        };
-        match line.get() {
-            Some(line) if self.by_reference || line.is_occupied() => Some(line.clone()),
-            None if self.by_reference => Some(line.get_or_init(Arc::default).clone()),
-            _ => None,
-        }
+        // There is none yet where no call was ever passed a reference: most calls look no further.
+        let line = self.route()?.line()?.get()?;
+        (line.is_occupied() || self.state.lock().by_reference).then(|| line.clone())
     }
 
     /// Puts values in the places of the references that it was passed; `false` if one is not there yet, or a call before it
     /// waits.
     pub(super) fn resolve_now(self: &mut Arc<Self>) -> Result<bool, CallError> {
-        if let Some(line) = self.line().filter(|line| line.is_occupied()) {
-            drop(line);
+        let Some(line) = self.line() else { return Ok(true) };
+        if line.is_occupied() {
             return Ok(false);
-        }
-        if !self.by_reference {
-            return Ok(true);
         }
         let mut state = self.state.lock();
         let Stage::Made(message) = &mut state.stage else { return Ok(true) };

@@ -51,7 +51,7 @@ impl<M: Method> Slot<M> {
     pub(super) fn withdraw(&self, mut state: MutexGuard<'_, State<M>>) -> (Waiting, Executed) {
         state.wants = Wants::Nothing;
         state.caller = Listener::Nobody;
-        match &state.stage {
+        match &mut state.stage {
             Stage::Made(message) => {
                 let waiting = if message.has_references() { Waiting::ForArguments } else { Waiting::InMailbox };
                 let message = mem::replace(&mut state.stage, Stage::Over);
@@ -72,8 +72,8 @@ impl<M: Method> Slot<M> {
                 drop(state);
                 self.cancel_remote(away)
             }
-            Stage::Begun => {
-                let cell = state.cell.take();
+            Stage::Begun(cell) => {
+                let cell = cell.take();
                 drop(state);
                 if let Some(cell) = cell {
                     cell.wake();
@@ -112,7 +112,7 @@ impl<M: Method> Wait for Slot<M> {
             }
             // It is being sent, or its answer is being read.
             (Stage::Away, ..) => Place::Over,
-            (Stage::Made(_) | Stage::Begun, ..) => Place::Here,
+            (Stage::Made(_) | Stage::Begun(_), ..) => Place::Here,
         }
     }
 
@@ -120,7 +120,7 @@ impl<M: Method> Wait for Slot<M> {
         let Some(inbox) = self.local() else { return Held::Not };
         let begun = match self.state.lock().stage {
             Stage::Made(_) => false,
-            Stage::Begun => true,
+            Stage::Begun(_) => true,
             Stage::Away | Stage::Done(_) | Stage::Over => return Held::Not,
         };
         match begun {
@@ -132,7 +132,7 @@ impl<M: Method> Wait for Slot<M> {
     fn deadlock(&self, cycle: Vec<ActorId>) {
         let mut state = self.state.lock();
         let over = match state.stage {
-            Stage::Made(_) | Stage::Begun => state.wants == Wants::Told,
+            Stage::Made(_) | Stage::Begun(_) => state.wants == Wants::Told,
             Stage::Away => state.away.is_none(),
             Stage::Done(_) | Stage::Over => true,
         };
