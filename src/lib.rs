@@ -36,6 +36,8 @@
 //! | call them | the generated handle, whose methods give a [`Call`] or a [`StreamCall`]; arguments are [`IntoArg`] |
 //! | stop, kill and watch them | the trait [`Handle`], which every handle has |
 //! | find them by name | [`Cluster::lookup`], and [`LookupActor`] for `Counter::lookup` |
+//! | call several together | [`Pool`] spreads work over actors, [`Group`] calls those that joined it |
+//! | hand work from node to node | [`Queue`], bounded, first in first out |
 //! | start or join a cluster | [`#[mobula::main]`](macro@main), or [`Cluster`] and [`ClusterBuilder`] by hand |
 //! | look at it | [`Cluster::status`], [`Cluster::nodes`], [`Cluster::counters`] |
 //! | keep strangers out | [`ClusterKey`] and [`Identity`], or the files that `mobula key new` writes |
@@ -105,10 +107,13 @@ pub use actor::reply::{Reply, Streamed};
 pub use cluster::client::{Cluster, NodeInfo};
 pub use cluster::config::{ClusterBuilder, StartError};
 pub use cluster::depart::Departed;
+pub use cluster::group::{Broadcast, Group, GroupError};
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
 pub use cluster::needed::InvalidOption;
 pub use cluster::objects::SharedObjects;
+pub use cluster::pool::{Pool, PoolCall, PoolMap, Router};
+pub use cluster::queue::{NewQueue, Queue, QueueError};
 pub use cluster::spawn::{Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
 pub use cluster::tasks::TaskCall;
@@ -133,8 +138,10 @@ pub mod error {
     pub use crate::actor::registry::RegisterError;
     pub use crate::cluster::config::StartError;
     pub use crate::cluster::depart::Departed;
+    pub use crate::cluster::group::GroupError;
     pub use crate::cluster::lookup::LookupError;
     pub use crate::cluster::needed::InvalidOption;
+    pub use crate::cluster::queue::QueueError;
     pub use crate::cluster::spawn::SpawnError;
     pub use crate::directory::AskError;
     pub use crate::directory::request::{

@@ -22,6 +22,16 @@ pub const SUBMITTED: usize = 4_000_000;
 /// Actors one node hosts: about 10 GB of idle ones.
 pub const HOSTED_ACTORS: usize = 10_000_000;
 
+// ---- queues and groups of actors ----
+/// Items one queue may hold: about 2 GB of small ones.
+pub const QUEUE_ITEMS: usize = 1 << 24;
+/// Callers that may wait for a queue's items, and as many for its room: each is a call that runs.
+pub const QUEUE_WAITING: usize = 4_096;
+/// Members one group may have: its list is one message.
+pub const GROUP_MEMBERS: usize = MESSAGE_REFS;
+/// Members that are called at once.
+pub const GROUP_CALLS: usize = 256;
+
 // ---- messages ----
 /// A body up to this size travels inside its packet; a larger one is an object.
 pub const BODY_INLINE: usize = 64 << 10;

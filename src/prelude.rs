@@ -1,7 +1,7 @@
 //! What most programs need: `use mobula::prelude::*;`
 
 pub use crate::{
-    Actor, ActorContext, Call, CallError, Cluster, GetError, Handle, LookupActor, Message, Never, ObjectRef,
-    StreamCall, TaskContext, View, actor, methods, task,
+    Actor, ActorContext, Call, CallError, Cluster, GetError, Group, Handle, LookupActor, Message, Never, ObjectRef,
+    Pool, Queue, StreamCall, TaskContext, View, actor, methods, task,
 };
 pub use futures_core::Stream;

@@ -116,6 +116,16 @@ impl<T: Reply, E: WireError> Call<T, E> {
         }
     }
 
+    /// Goes on without whoever awaited it, and hands over its result.
+    pub(crate) fn conclude(self, then: impl FnOnce(Result<T, CallError<E>>) + Send + 'static)
+    where
+        T: 'static,
+    {
+        if let Some(slot) = self.slot.clone() {
+            slot.run(Box::pin(async move { then(self.await) }));
+        }
+    }
+
     /// The actor it goes to.
     #[must_use]
     pub fn target(&self) -> Option<ActorId> {

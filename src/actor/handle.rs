@@ -122,6 +122,15 @@ impl<A: Actor> ActorRef<A> {
         }
     }
 
+    /// Whether it is known here to have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        match &self.route {
+            Route::Local(inbox) => inbox.mailbox().reason().is_some(),
+            Route::Remote(actor) => actor.has_ended(),
+            Route::Gone(_) => true,
+        }
+    }
+
     /// Refuses an ask that could never be answered: those who wait for it occupy what it needs. Of an actor elsewhere
     /// its own node says so.
     pub(crate) fn check_cycle(&self, frame: &Chain, access: Access) -> Result<(), CallError>

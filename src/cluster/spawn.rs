@@ -187,6 +187,20 @@ pub enum SpawnError<E = Never> {
     Node(CallError),
 }
 
+impl SpawnError<Never> {
+    /// The same error where constructors fail with `E`.
+    pub(super) fn widen<E>(self) -> SpawnError<E> {
+        match self {
+            SpawnError::App(never) => match never {},
+            SpawnError::Panicked { message } => SpawnError::Panicked { message },
+            SpawnError::Invalid(invalid) => SpawnError::Invalid(invalid),
+            SpawnError::NotPlaced(why) => SpawnError::NotPlaced(why),
+            SpawnError::Head(why) => SpawnError::Head(why),
+            SpawnError::Node(why) => SpawnError::Node(why),
+        }
+    }
+}
+
 impl<E> SpawnError<E> {
     /// What the constructor's own run ended in.
     pub(super) fn from_constructor(error: CallError<E>) -> Self {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::failure::{Never, WireError};
-use crate::id::{NodeId, ObjectId};
+use crate::id::{ActorId, NodeId, ObjectId};
 use crate::wire::codec;
 use crate::wire::packet::Executed;
 
@@ -45,6 +45,16 @@ pub enum GetError<E = Never> {
         /// The node.
         node: NodeId,
         /// Whether it may have run.
+        executed: Executed,
+    },
+    /// The actor whose method makes it ended before it answered.
+    #[error("actor {actor} is gone: {why} ({executed})")]
+    ActorDied {
+        /// The actor.
+        actor: ActorId,
+        /// Why it ended.
+        why: String,
+        /// Whether the method may have run.
         executed: Executed,
     },
     /// `.timeout(..)` ran out.
@@ -107,6 +117,7 @@ impl<E> GetError<E> {
             GetError::Call { executed, .. }
             | GetError::Cancelled { executed }
             | GetError::NodeDied { executed, .. }
+            | GetError::ActorDied { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
             GetError::QueueFull { .. } | GetError::Argument { .. } => Executed::No,
             GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
@@ -121,6 +132,7 @@ impl<E> GetError<E> {
             GetError::Call { message, executed } => GetError::Call { message, executed },
             GetError::Cancelled { executed } => GetError::Cancelled { executed },
             GetError::NodeDied { node, executed } => GetError::NodeDied { node, executed },
+            GetError::ActorDied { actor, why, executed } => GetError::ActorDied { actor, why, executed },
             GetError::Timeout { after, waiting, executed } => GetError::Timeout { after, waiting, executed },
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },

@@ -12,4 +12,5 @@ pub mod failure;
 pub mod get;
 pub(crate) mod home;
 pub mod param;
+pub mod parcel;
 pub mod reference;

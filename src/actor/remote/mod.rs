@@ -187,6 +187,11 @@ impl RemoteActor {
         }
     }
 
+    /// Whether it is known to have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.get().is_some()
+    }
+
     /// As it travels inside messages.
     pub(crate) fn to_ref(&self) -> Ref {
         let (host, placement) = (self.peer.life(), self.placement);

@@ -119,6 +119,9 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
         Err(CallError::Panicked { method, message }) => GetError::Panicked { what: method, message },
         Err(CallError::Cancelled { executed }) => GetError::Cancelled { executed },
         Err(CallError::NodeDied { node, executed }) => GetError::NodeDied { node, executed },
+        Err(CallError::ActorDied { actor, reason, executed }) => {
+            GetError::ActorDied { actor, why: reason.to_string(), executed }
+        }
         Err(CallError::Timeout { after, waiting, executed }) => {
             GetError::Timeout { after, waiting: waiting.to_string(), executed }
         }
