@@ -140,22 +140,22 @@ impl<T, E> Future for Call<T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let slot = this.slot.as_mut().expect("a call is not polled again after it was ready");
+        let mut slot = this.slot.take().expect("a call is not polled again after it was ready");
         if this.sent {
-            if let Poll::Ready(result) = slot.poll_reply(cx) {
-                this.slot = None;
-                return Poll::Ready(result);
+            if let ready @ Poll::Ready(_) = slot.poll_reply(cx) {
+                return ready;
             }
         } else {
             this.sent = true;
-            if let Some(slot) = Arc::get_mut(slot) {
+            if let Some(slot) = Arc::get_mut(&mut slot) {
                 slot.prepare(cx.waker());
             }
-            if let Err(error) = slot.clone().ask(this.limit) {
-                this.slot = None;
-                return Poll::Ready(Err(error.widen()));
-            }
+            slot = match slot.ask(this.limit) {
+                Ok(slot) => slot,
+                Err(error) => return Poll::Ready(Err(error.widen())),
+            };
         }
+        this.slot = Some(slot);
         let Some(after) = this.limit else { return Poll::Pending };
         let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         if timer.as_mut().poll(cx).is_pending() {

@@ -43,8 +43,8 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     fn submit(self: Arc<Self>, sink: Sink<T, E>);
     /// Runs a task on the node that the call is made on.
     fn run(&self, task: BoxFuture<'static, ()>);
-    /// Asks; in line if there is no room. `limit` is how long its caller will wait.
-    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError>;
+    /// Asks; in line if there is no room. `limit` is how long its caller will wait. Gives it back to wait with.
+    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<Arc<dyn Pending<T, E>>, CallError>;
     /// Sends it one way; gives it back if it stands in line, or its caller's turn is over.
     fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
     /// Sends it one way if there is room; gives it back if there is none.
@@ -220,11 +220,12 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         self.ask_for(sink);
     }
 
-    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<(), CallError> {
+    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
         match &self.up {
-            Some(frame) => self.ask_in(frame, limit),
-            None => self.push(Flags::ASK, limit).map(drop),
+            Some(frame) => self.ask_in(frame, limit)?,
+            None => drop(self.push(Flags::ASK, limit)?),
         }
+        Ok(self)
     }
 
     fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
