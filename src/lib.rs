@@ -120,10 +120,12 @@ pub use cluster::tasks::TaskCall;
 pub use directory::request::ActorState;
 pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
+pub use object::buffer::{Buffer, Fill};
 pub use object::error::GetError;
 pub use object::get::{AsSettled, Get, GetView};
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
+pub use store::{StoreError, Usage as StoreUsage};
 pub use task::context::TaskContext;
 
 /// Every error that the public face gives, and what they are made of.
@@ -154,6 +156,7 @@ pub mod error {
     pub use crate::schedule::Amount;
     pub use crate::schedule::labels::LabelError;
     pub use crate::schedule::resources::{AmountError, ResourcesError};
+    pub use crate::store::{SpillError, StoreError};
 }
 
 /// What an actor's type parameters must be to travel.

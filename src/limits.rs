@@ -59,6 +59,16 @@ pub const RETRIES: u32 = 1 << 16;
 pub const NAME_BYTES: usize = 256;
 
 // ---- the store (PROTOCOLS §4) ----
+/// Plain objects from this size on lie in the store: a smaller one travels inside of one packet, which costs less than a pin
+/// and its end.
+pub const STORED: usize = BODY_INLINE;
+/// Bytes that are copied into the store at once, for half a millisecond; then others of the thread go on. Less would leave the
+/// long copies that processors are fastest at.
+pub const STORE_COPY: usize = 4 << 20;
+/// How long a new object waits for room: enough to move gigabytes to disk.
+pub const STORE_WAIT: Duration = Duration::from_secs(30);
+/// The memory of a machine that does not tell how much it has.
+pub const STORE_UNKNOWN: usize = 1 << 30;
 /// Objects from this size on have segments of their own: recycling one costs nothing beside writing it.
 pub const OWN_SEGMENT: usize = 4 << 20;
 /// The segments that smaller objects share: one costs 19 µs and a descriptor, and goes back to the system as a whole.

@@ -124,7 +124,7 @@ impl<T: ?Sized + Param> Unresolved for Arg<T> {
 
     fn resolve(&mut self) -> Result<(), String> {
         let State::Reference(reference) = &self.0 else { return Ok(()) };
-        let outcome = reference.entry().followed().outcome().ok_or("its value is not there yet")?;
+        let outcome = reference.entry().at_hand().ok_or("its value is not there yet")?;
         let shared = shared::<T, Never>(outcome).map_err(|error| match error {
             // The reason at the end of the chain, however long it is: texts that hold each other grow with every link.
             GetError::Argument { why, .. } => why,

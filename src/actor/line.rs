@@ -10,10 +10,18 @@ use crate::object::entry::{Entry, Watch};
 
 /// A call in line.
 pub(crate) trait InLine: Send + Sync {
-    /// An argument of it that is not there yet.
-    fn missing(&self) -> Option<Arc<Entry>>;
+    /// What it waits for, if it waits for anything.
+    fn missing(self: Arc<Self>) -> Option<Missing>;
     /// Its arguments are there, and nothing stands before it: it is sent.
     fn go(self: Arc<Self>);
+}
+
+/// What a call in line waits for.
+pub(crate) enum Missing {
+    /// An argument that is not there yet.
+    Value(Arc<Entry>),
+    /// Arguments that are being brought: whoever brings them tells the line.
+    Brought,
 }
 
 /// One line: of one actor's callers on this node.
@@ -61,9 +69,9 @@ impl Line {
             state.again = false;
             let Some(first) = state.calls.front().cloned() else { break };
             drop(state);
-            let goes = match first.missing() {
+            let goes = match first.clone().missing() {
                 None => true,
-                Some(entry) if !self.watches(&entry) => {
+                Some(Missing::Value(entry)) if !self.watches(&entry) => {
                     state = self.state.lock();
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! Actors: their mailboxes, the cells that run them, the calls and handles that reach them.
 
 pub mod args;
+pub(crate) mod bring;
 pub mod call;
 pub mod cell;
 pub mod context;

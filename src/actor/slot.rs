@@ -149,7 +149,7 @@ impl<M: Method> Slot<M> {
         let deadline = limit.map(|limit| clock::now() + limit);
         match self.line() {
             Some(line) => {
-                line.enter(Arc::new(Stalled { call: self.clone(), flags, deadline }));
+                line.enter(Stalled::new(self.clone(), flags, deadline, &line));
                 Ok(Place::InLine)
             }
             None => self.send(flags, deadline),

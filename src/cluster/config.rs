@@ -12,6 +12,8 @@ use crate::actor::registry::{RegisterError, Registration};
 use crate::directory::request::JoinError;
 use crate::limits;
 use crate::net::{AddressError, ClusterKey, DialError, Identity, KeyError, NetError};
+use crate::node::machine;
+use crate::node::store::{Sharing, Spilling, StoreSettings};
 use crate::node::worker::WorkerError;
 
 /// Options of a cluster, or of a node that joins one. Await it.
@@ -41,6 +43,10 @@ pub struct ClusterBuilder {
     pub(super) lease: Duration,
     pub(super) suspect_after: Duration,
     pub(super) head_wait: Duration,
+    store_memory: Option<usize>,
+    spilling: Spilling,
+    store_wait: Duration,
+    sharing: Sharing,
     pub(super) registrations: Vec<Registration>,
 }
 
@@ -80,6 +86,10 @@ impl ClusterBuilder {
             lease: limits::LEASE,
             suspect_after: limits::SUSPECT_AFTER,
             head_wait: limits::HEAD_WAIT,
+            store_memory: None,
+            spilling: Spilling::Anywhere,
+            store_wait: limits::STORE_WAIT,
+            sharing: Sharing::InPlace,
             registrations: Vec::new(),
         }
     }
@@ -179,6 +189,53 @@ impl ClusterBuilder {
     pub fn head_wait(mut self, wait: Duration) -> Self {
         self.head_wait = wait;
         self
+    }
+
+    /// How many bytes of shared memory this node's objects may take (each worker's, where there are any). By default all the
+    /// nodes that this starts share 30% of the machine's memory, or of what the control group may use if that is less. Nothing
+    /// is taken before there are objects.
+    pub fn store_memory(mut self, bytes: usize) -> Self {
+        self.store_memory = Some(bytes);
+        self
+    }
+
+    /// Moves objects that memory is too short for into this folder, which is made if need be; one that is there must be this
+    /// user's alone. By default it is one in the system's folder for temporary files.
+    pub fn spill_to(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spilling = Spilling::To(folder.into());
+        self
+    }
+
+    /// Moves no object to disk: what memory is too short for waits, then fails.
+    pub fn never_spill(mut self) -> Self {
+        self.spilling = Spilling::Never;
+        self
+    }
+
+    /// How long an object that is put or created waits for room in memory (30 s).
+    pub fn store_wait(mut self, wait: Duration) -> Self {
+        self.store_wait = wait;
+        self
+    }
+
+    /// Sends objects to other processes of this host as to other hosts, instead of having them read in place.
+    pub fn never_share_memory(mut self) -> Self {
+        self.sharing = Sharing::Never;
+        self
+    }
+
+    /// What another node was told.
+    pub(super) fn store(mut self, settings: StoreSettings) -> Self {
+        let StoreSettings { capacity, spilling, wait, sharing } = settings;
+        (self.store_memory, self.spilling, self.store_wait, self.sharing) = (Some(capacity), spilling, wait, sharing);
+        self
+    }
+
+    /// Of each node that is started: this one, and its workers.
+    pub(super) fn store_settings(&self) -> StoreSettings {
+        let share = || machine::memory().map_or(limits::STORE_UNKNOWN, |bytes| bytes / 10 * 3) / (self.workers + 1);
+        let (spilling, wait, sharing) = (self.spilling.clone(), self.store_wait, self.sharing);
+        StoreSettings { capacity: self.store_memory.unwrap_or_else(share), spilling, wait, sharing }
     }
 
     /// Registers an actor type that its macro did not: one whose crate the linker might drop.

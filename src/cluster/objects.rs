@@ -5,12 +5,15 @@ use futures_util::StreamExt;
 use super::client::Cluster;
 use crate::actor::error::WireError;
 use crate::actor::inbox::Host;
+use crate::limits::{STORE_COPY, STORED};
+use crate::object::buffer::{Buffer, Fill};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::{AsSettled, Get, GetView};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
+use crate::store::{StoreError, Usage as StoreUsage};
 
 /// How many objects are shared between a node and others: what [`Cluster::shared_objects`] gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub struct SharedObjects {
 
 impl Cluster {
     /// Makes a value an object: what is passed by reference is sent once to each node that reads it, however often it is an
-    /// argument. In this process it is shared, and never copied.
+    /// argument. In this process it is shared, and never copied; but for [`Bytes`](bytes::Bytes), which are copied into the
+    /// store if they are large, where all processes of this host read them in place.
     ///
     /// ```standalone_crate
     /// # use mobula::prelude::*;
@@ -40,29 +44,149 @@ impl Cluster {
     /// ```
     ///
     /// # Errors
-    /// None yet in this process, where a value stays where it is.
-    #[expect(clippy::unused_async, reason = "values of other kinds wait for room in the store")]
-    pub async fn put<T: Param<Owned = T>>(&self, value: T) -> Result<ObjectRef<T>, GetError> {
-        Ok(self.try_put(value))
+    /// The store has no room for bytes, as for [`put_slice`](Cluster::put_slice). Other values always fit.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the value.
+    pub async fn put<T: Param<Owned = T>>(&self, value: T) -> Result<ObjectRef<T>, StoreError> {
+        match large(&value) {
+            Some(bytes) => self.copy_in(bytes).await,
+            None => Ok(self.hold::<T>(T::share(value))),
+        }
     }
 
-    /// Makes a slice of plain data an object, which readers view in place.
+    /// The same, without waiting for room.
     ///
     /// # Errors
-    /// None yet in this process, where the copy stays where it is.
-    #[expect(clippy::unused_async, reason = "large slices wait for room in the store")]
-    pub async fn put_slice<P: bytemuck::Pod + Send + Sync>(&self, items: &[P]) -> Result<ObjectRef<[P]>, GetError> {
-        Ok(self.hold::<[P]>(<[P]>::share(items.to_vec())))
+    /// As [`put`](Cluster::put)'s, at once.
+    pub fn try_put<T: Param<Owned = T>>(&self, value: T) -> Result<ObjectRef<T>, StoreError> {
+        match large(&value) {
+            Some(bytes) => self.copy_in_now(bytes),
+            None => Ok(self.hold::<T>(T::share(value))),
+        }
     }
 
-    /// The same, without waiting.
-    pub fn try_put<T: Param<Owned = T>>(&self, value: T) -> ObjectRef<T> {
-        self.hold::<T>(T::share(value))
+    /// Makes a slice of plain data an object, which readers view in place: it is copied once, into shared memory unless it is
+    /// small ([`STORED`]). To spare the copy, [`create`](Cluster::create) the memory and fill it.
+    ///
+    /// # Errors
+    /// It exceeds the store, or there is no room for it within [`store_wait`](crate::ClusterBuilder::store_wait): the error
+    /// says what holds the memory.
+    ///
+    /// # Cancel safety
+    /// Dropping it frees what was copied.
+    pub async fn put_slice<P: bytemuck::Pod + Send + Sync>(&self, items: &[P]) -> Result<ObjectRef<[P]>, StoreError> {
+        match large(items) {
+            Some(bytes) => self.copy_in(bytes).await,
+            None => Ok(self.hold::<[P]>(<[P]>::share(items.to_vec()))),
+        }
+    }
+
+    /// The same, without waiting for room. Copying takes 0.1 ms a megabyte: on a thread that may block if there are many.
+    ///
+    /// # Errors
+    /// As [`put_slice`](Cluster::put_slice)'s, at once.
+    pub fn try_put_slice<P: bytemuck::Pod + Send + Sync>(&self, items: &[P]) -> Result<ObjectRef<[P]>, StoreError> {
+        match large(items) {
+            Some(bytes) => self.copy_in_now(bytes),
+            None => Ok(self.hold::<[P]>(<[P]>::share(items.to_vec()))),
+        }
+    }
+
+    /// Makes a text an object, as [`put_slice`](Cluster::put_slice) does a slice.
+    ///
+    /// # Errors
+    /// As [`put_slice`](Cluster::put_slice)'s.
+    pub async fn put_str(&self, text: &str) -> Result<ObjectRef<str>, StoreError> {
+        match large(text) {
+            Some(bytes) => self.copy_in(bytes).await,
+            None => Ok(self.hold::<str>(str::share(text.to_owned()))),
+        }
+    }
+
+    /// The same, without waiting for room.
+    ///
+    /// # Errors
+    /// As [`put_slice`](Cluster::put_slice)'s, at once.
+    pub fn try_put_str(&self, text: &str) -> Result<ObjectRef<str>, StoreError> {
+        match large(text) {
+            Some(bytes) => self.copy_in_now(bytes),
+            None => Ok(self.hold::<str>(str::share(text.to_owned()))),
+        }
+    }
+
+    /// Memory for a slice of `length` items, or a text of `length` bytes, to be filled in place and sealed: nothing is copied.
+    ///
+    /// ```standalone_crate
+    /// # use mobula::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mobula::Result<()> {
+    /// let cluster = Cluster::local().await?;
+    /// let mut squares = cluster.create::<[u64]>(100_000).await?;
+    /// for (square, root) in squares.iter_mut().zip(0_u64..) {
+    ///     *square = root * root;
+    /// }
+    /// let squares: ObjectRef<[u64]> = squares.seal();
+    /// assert_eq!(cluster.get(&squares).await?[300], 90_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`put_slice`](Cluster::put_slice)'s.
+    pub async fn create<T: ?Sized + Fill>(&self, length: usize) -> Result<Buffer<T>, StoreError> {
+        let id = Host::next_object(&**self.node());
+        match bytes_of::<T>(length) {
+            bytes if bytes < STORED => Ok(Buffer::own(id, length)),
+            bytes => Ok(Buffer::stored(id, self.node().draft(bytes).await?, self.node().store()?)),
+        }
+    }
+
+    /// The same, without waiting for room.
+    ///
+    /// # Errors
+    /// As [`put_slice`](Cluster::put_slice)'s, at once.
+    pub fn try_create<T: ?Sized + Fill>(&self, length: usize) -> Result<Buffer<T>, StoreError> {
+        let id = Host::next_object(&**self.node());
+        match bytes_of::<T>(length) {
+            bytes if bytes < STORED => Ok(Buffer::own(id, length)),
+            bytes => {
+                let store = self.node().store()?;
+                Ok(Buffer::stored(id, store.try_create(bytes)?, store))
+            }
+        }
+    }
+
+    /// What holds the memory of this node's store.
+    #[must_use]
+    pub fn store_usage(&self) -> StoreUsage {
+        self.node().store_usage()
     }
 
     fn hold<T: ?Sized + Param>(&self, shared: T::Shared) -> ObjectRef<T> {
-        let id = Host::next_object(&**self.node());
-        ObjectRef::new(Entry::settled(id, Ok(Content::of::<T>(shared))))
+        self.object(Content::of::<T>(shared))
+    }
+
+    fn object<T: ?Sized>(&self, content: Content) -> ObjectRef<T> {
+        ObjectRef::new(Entry::settled(Host::next_object(&**self.node()), Ok(content)))
+    }
+
+    async fn copy_in<T: ?Sized>(&self, bytes: &[u8]) -> Result<ObjectRef<T>, StoreError> {
+        let (mut draft, mut done) = (self.node().draft(bytes.len()).await?, 0);
+        for (to, from) in draft.chunks_mut(STORE_COPY).zip(bytes.chunks(STORE_COPY)) {
+            to.copy_from_slice(from);
+            done += from.len();
+            // The slice is borrowed, so no other thread can do it; others of this one are not to wait for all of it.
+            if done < bytes.len() {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(self.object(Content::Kept(self.node().store()?.keep(draft.seal()))))
+    }
+
+    fn copy_in_now<T: ?Sized>(&self, bytes: &[u8]) -> Result<ObjectRef<T>, StoreError> {
+        let store = self.node().store()?;
+        Ok(self.object(Content::Kept(store.keep(store.copy_in(bytes)?))))
     }
 
     /// The value of an object, once it is there; a slice's or a text's is a [`View`](crate::View), read in place.
@@ -121,4 +245,14 @@ impl Cluster {
     pub fn as_settled<T: ?Sized, E>(&self, of: impl IntoIterator<Item = ObjectRef<T, E>>) -> AsSettled<T, E> {
         AsSettled::new(of)
     }
+}
+
+/// The bytes of a plain value that is too large to be passed along.
+fn large<T: ?Sized + Param>(value: &T) -> Option<&[u8]> {
+    value.plain().filter(|bytes| bytes.len() >= STORED)
+}
+
+/// What so many items take; more than any store has if that is no number.
+fn bytes_of<T: ?Sized + Fill>(items: usize) -> usize {
+    items.saturating_mul(size_of::<T::Item>())
 }

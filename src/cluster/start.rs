@@ -268,5 +268,6 @@ fn settings(
         advertised: Arc::new(Node::advertised(&registry, &tasks)),
     };
     let namespace = builder.namespace.as_str().into();
-    Ok(Settings { head, join, registry, tasks, stuck, head_wait: builder.head_wait, cpus, namespace })
+    let (head_wait, store) = (builder.head_wait, builder.store_settings());
+    Ok(Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace, store })
 }

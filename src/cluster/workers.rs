@@ -71,7 +71,7 @@ pub(super) async fn start(
             true => "tcp://127.0.0.1:0".to_owned(),
             false => Address::private().to_string(),
         };
-        let mut orders = Orders::new(key, &identity, head.to_owned(), listen);
+        let mut orders = Orders::new(key, &identity, head.to_owned(), listen, builder.store_settings());
         let machine = std::thread::available_parallelism().map_or(1, usize::from);
         orders.cpus = builder.cpus.unwrap_or(machine as f64 / count as f64);
         orders.resources.clone_from(&builder.resources);

@@ -109,12 +109,21 @@ impl Node {
             let why = "its owner has let it go".to_owned();
             return answer_fault(&*peer, arrival.call, &GetError::Lost { object, why });
         };
-        if let Some(settled) = entry.outcome() {
+        let now = match entry.outcome() {
+            Some(Ok(Content::Elsewhere(next))) => Some(Ok(Content::Elsewhere(next))),
+            Some(Ok(content)) => content.at_hand().map(Ok),
+            settled => settled,
+        };
+        if let Some(settled) = now {
             return answer(&*peer, arrival.call, settled, offset);
         }
         self.runtime().spawn(async move {
             let mut seat = None;
-            let settled = poll_fn(|cx| entry.poll(&mut seat, cx.waker())).await;
+            let settled = match poll_fn(|cx| entry.poll(&mut seat, cx.waker())).await {
+                Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
+                Ok(content) => content.brought(entry.id()).await,
+                Err(fault) => Err(fault),
+            };
             answer(&*peer, arrival.call, settled, offset);
         });
     }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 
 /// The boot of this machine, the same in all its containers; random where the system does not tell, which is to say
 /// that no other node counts as of this machine.
@@ -18,6 +19,36 @@ pub(crate) fn host_name() -> String {
     let mut name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.truncate(name.floor_char_boundary(crate::limits::NAME_BYTES));
     name
+}
+
+/// The bytes of memory that this process may use: the machine's, or those of its control group if they are less.
+pub(crate) fn memory() -> Option<usize> {
+    let info = rustix::system::sysinfo();
+    let machine = (info.totalram as u64).checked_mul(u64::from(info.mem_unit.max(1)));
+    let bytes = std::iter::once(machine).chain(control_groups()).flatten().min()?;
+    usize::try_from(bytes).ok()
+}
+
+/// What the control groups allow that this process is in: its own and those around it, of either version.
+fn control_groups() -> impl Iterator<Item = Option<u64>> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().filter_map(limit_files).flatten().collect::<Vec<_>>();
+    limits.into_iter().map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+/// The files with the limits of a line of `/proc/self/cgroup`, from the group outwards.
+fn limit_files(line: &str) -> Option<Vec<PathBuf>> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (controllers, group) = (fields.next()?, fields.next()?);
+    let (root, file) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max"),
+        controllers if controllers.split(',').any(|each| each == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
+        _ => return None,
+    };
+    let group = Path::new(group.trim_start_matches('/'));
+    Some(group.ancestors().map(|around| Path::new(root).join(around).join(file)).collect())
 }
 
 /// Addresses of the documentation's ranges (RFC 5737, RFC 3849): routed as any far one is, and never sent to.
@@ -41,6 +72,19 @@ pub(crate) fn address_towards(any: IpAddr, peers: &[SocketAddr]) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limits_of_memory_are_those_of_all_control_groups_around_a_process() {
+        let files = |line| limit_files(line).map(|files| files.iter().map(|file| file.display().to_string()).collect());
+        let expected = |files: &[&str]| Some(files.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let nested = ["/sys/fs/cgroup/a/b/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"];
+        assert_eq!(files("0::/a/b"), expected(&nested));
+        let first = ["/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+        assert_eq!(files("7:cpu,memory:/a"), expected(&first));
+        assert_eq!(files("3:cpu:/a"), None);
+        assert_eq!(files("nonsense"), None);
+        assert!(memory().is_some_and(|bytes| bytes > 1 << 20));
+    }
 
     #[test]
     fn a_peer_on_this_machine_finds_it_at_its_loopback_address() {

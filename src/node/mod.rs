@@ -15,5 +15,6 @@ mod prober;
 pub(crate) mod runtime;
 mod shutdown;
 pub(crate) mod spawn;
+pub(crate) mod store;
 pub(crate) mod tasks;
 pub(crate) mod worker;

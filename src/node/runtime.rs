@@ -21,6 +21,7 @@ use super::look::Looks;
 use super::objects::Objects;
 use super::prober::Prober;
 use super::spawn::Seeds;
+use super::store::{NodeStore, StoreSettings};
 use super::tasks::Tasks;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::{Host, Resolved};
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) head_wait: std::time::Duration,
     pub(crate) cpus: usize,
     pub(crate) namespace: Arc<str>,
+    pub(crate) store: StoreSettings,
 }
 
 /// One node of a cluster.
@@ -69,6 +71,7 @@ pub(crate) struct Node {
     promised: Promised,
     tasks: Tasks,
     objects: Objects,
+    store: NodeStore,
     machine: Mutex<Machine>,
     /// Told when the machine's deadline may have moved.
     sooner: Notify,
@@ -110,7 +113,7 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace } = settings;
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace, store } = settings;
         let (id, hosts) = (join.node, join.hosts);
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -130,6 +133,7 @@ impl Node {
             promised: Promised::default(),
             tasks: Tasks::default(),
             objects: Objects::default(),
+            store: NodeStore::new(store),
             machine: Mutex::new(machine),
             sooner: Notify::new(),
             standing: tokio::sync::watch::Sender::new(StandingNow::Joining),
@@ -238,6 +242,10 @@ impl Node {
 
     pub(super) fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    pub(super) fn node_store(&self) -> &NodeStore {
+        &self.store
     }
 
     pub(super) fn task_table(&self) -> &TaskTable {

@@ -167,6 +167,14 @@ impl Node {
                 None => self.queue(task),
             };
         }
+        if let Some(bringing) = task.clone().bring() {
+            let node = self.clone();
+            self.runtime().spawn(async move {
+                bringing.await;
+                node.send_task(submitted, to, reserved);
+            });
+            return;
+        }
         let Some(link) = self.link(Party { node: to.node, life: to.life }) else {
             return self.attempt_failed(submitted, GetError::NodeDied { node: to.node, executed: Executed::No });
         };
@@ -283,6 +291,18 @@ impl Node {
     }
 
     fn begin(self: &Arc<Self>, task: Arc<dyn Runnable>, place: Place) {
+        let Some(bringing) = task.clone().bring() else { return self.run_task(task, place) };
+        let node = self.clone();
+        Host::spawn(
+            &**self,
+            Box::pin(async move {
+                bringing.await;
+                node.run_task(task, place);
+            }),
+        );
+    }
+
+    fn run_task(self: &Arc<Self>, task: Arc<dyn Runnable>, place: Place) {
         let context = TaskContext::new(self.clone(), task.result().id(), 1, task.cancelled().clone());
         if task.is_blocking() {
             self.compute().run(Box::new(move || {

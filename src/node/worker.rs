@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
+use super::store::StoreSettings;
 use crate::net::{ClusterKey, Identity};
 use crate::wire::codec;
 
@@ -54,10 +55,17 @@ pub(crate) struct Orders {
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) namespace: String,
     pub(crate) head_wait: Duration,
+    pub(crate) store: StoreSettings,
 }
 
 impl Orders {
-    pub(crate) fn new(key: &ClusterKey, identity: &Identity, head: String, listen: String) -> Self {
+    pub(crate) fn new(
+        key: &ClusterKey,
+        identity: &Identity,
+        head: String,
+        listen: String,
+        store: StoreSettings,
+    ) -> Self {
         Orders {
             key: key.to_text().to_string(),
             identity: identity.to_text().to_string(),
@@ -68,6 +76,7 @@ impl Orders {
             labels: Vec::new(),
             namespace: String::new(),
             head_wait: crate::limits::HEAD_WAIT,
+            store,
         }
     }
 

@@ -1,4 +1,5 @@
-//! The value of an object, as its node holds it: alive, as it was put, or as the bytes that it travels as.
+//! The value of an object, as its node holds it: alive, as it was put; as the bytes that it travels as; or as plain bytes that
+//! come and go, which are brought before they are read.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,8 +8,11 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
 use super::entry::Entry;
-use super::error::GetError;
+use super::entry::Outcome;
+use super::error::{Fault, GetError};
 use super::param::{Erased, Param};
+use crate::id::ObjectId;
+use crate::store::{Kept, SpillError, StoreError};
 use crate::wire::codec::{self, Enclosed, EncodeError};
 
 /// How the bytes of an object's body are to be read.
@@ -27,6 +31,8 @@ pub(crate) enum Content {
     Live(Live),
     /// As it arrived.
     Encoded(Encoded),
+    /// Plain bytes in this node's store, in memory or on disk.
+    Kept(Kept),
     /// It is the value of another object.
     Elsewhere(Arc<Entry>),
 }
@@ -57,6 +63,30 @@ impl Content {
         Content::Live(Live { value: T::erase(shared), encode: encode::<T>, encoded: Arc::default() })
     }
 
+    /// As it can be read now; none if it must be brought first.
+    pub(crate) fn at_hand(&self) -> Option<Content> {
+        match self {
+            Content::Live(_) | Content::Encoded(_) => Some(self.clone()),
+            Content::Kept(kept) => Some(Content::plain(Bytes::from_owner(kept.in_memory()?))),
+            Content::Elsewhere(_) => None,
+        }
+    }
+
+    /// Brings what is not at hand: then it stays while the result is held.
+    pub(crate) async fn brought(self, object: ObjectId) -> Outcome {
+        match self {
+            Content::Kept(kept) => match kept.get().await {
+                Ok(stored) => Ok(Content::plain(Bytes::from_owner(stored))),
+                Err(error) => Err(Arc::new(not_brought(object, &error))),
+            },
+            at_hand => Ok(at_hand),
+        }
+    }
+
+    fn plain(body: Bytes) -> Self {
+        Content::Encoded(Encoded { form: Form::Plain, body, enclosed: Enclosed::default(), node: None })
+    }
+
     /// As it travels.
     pub(crate) fn encode(&self) -> Result<Encoded, EncodeError> {
         match self {
@@ -68,7 +98,7 @@ impl Content {
                 }
             },
             Content::Encoded(encoded) => Ok(encoded.clone()),
-            Content::Elsewhere(_) => Err(EncodeError::Value("the value is another object's".to_owned())),
+            Content::Kept(_) | Content::Elsewhere(_) => Err(EncodeError::Value(NOT_BROUGHT.to_owned())),
         }
     }
 
@@ -78,10 +108,20 @@ impl Content {
             Content::Live(live) => T::restore(live.value)
                 .ok_or_else(|| GetError::WrongType { expected: std::any::type_name::<T>().to_owned() }),
             Content::Encoded(encoded) => encoded.decode::<T>().map_err(|message| GetError::Codec { message }),
-            Content::Elsewhere(entry) => {
-                Err(GetError::Lost { object: entry.id(), why: "nobody has asked for it".to_owned() })
-            }
+            Content::Kept(_) | Content::Elsewhere(_) => Err(GetError::Codec { message: NOT_BROUGHT.to_owned() }),
         }
+    }
+}
+
+const NOT_BROUGHT: &str = "it is not at hand";
+
+/// Why an object of this node's store cannot be read.
+fn not_brought(object: ObjectId, error: &StoreError) -> Fault {
+    let why = error.to_string();
+    match error {
+        StoreError::Spill(SpillError::Corrupt { .. }) => GetError::Lost { object, why },
+        StoreError::NoRuntime => GetError::ShutDown,
+        _ => GetError::OnDisk { object, why },
     }
 }
 

@@ -149,6 +149,14 @@ impl Entry {
         entry
     }
 
+    /// What became of it, if that is known and a value is at hand.
+    pub(crate) fn at_hand(self: &Arc<Self>) -> Option<Outcome> {
+        match self.followed().outcome()? {
+            Ok(content) => content.at_hand().map(Ok),
+            Err(fault) => Some(Err(fault)),
+        }
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         matches!(*self.state.lock(), State::Settled(_))
     }

@@ -89,6 +89,14 @@ pub enum GetError<E = Never> {
         /// Why.
         why: String,
     },
+    /// The object is on disk, and cannot be read for now: another try may find it.
+    #[error("object {object} was moved to disk and cannot be brought back now: {why}")]
+    OnDisk {
+        /// The object.
+        object: ObjectId,
+        /// Why not.
+        why: String,
+    },
     /// The value has another type than its reference says.
     #[error("the object is no `{expected}`")]
     WrongType {
@@ -111,9 +119,11 @@ impl<E> GetError<E> {
     #[must_use]
     pub fn executed(&self) -> Executed {
         match self {
-            GetError::App(_) | GetError::Panicked { .. } | GetError::WrongType { .. } | GetError::Codec { .. } => {
-                Executed::Yes
-            }
+            GetError::App(_)
+            | GetError::Panicked { .. }
+            | GetError::OnDisk { .. }
+            | GetError::WrongType { .. }
+            | GetError::Codec { .. } => Executed::Yes,
             GetError::Call { executed, .. }
             | GetError::Cancelled { executed }
             | GetError::NodeDied { executed, .. }
@@ -137,6 +147,7 @@ impl<E> GetError<E> {
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },
             GetError::Lost { object, why } => GetError::Lost { object, why },
+            GetError::OnDisk { object, why } => GetError::OnDisk { object, why },
             GetError::WrongType { expected } => GetError::WrongType { expected },
             GetError::Codec { message } => GetError::Codec { message },
             GetError::ShutDown => GetError::ShutDown,

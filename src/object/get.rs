@@ -1,6 +1,7 @@
 //! Waiting for objects: one, all, or some of many.
 
 use futures_core::Stream;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,40 +28,76 @@ pub(crate) fn shared<T: ?Sized + Param, E: WireError>(outcome: Outcome) -> Resul
     }
 }
 
-/// Waits for an object, and gives it as `G` says.
-struct Waits {
+/// Waits for the value of an object, wherever it is, and has it at hand then.
+pub(crate) struct Value {
     entry: Arc<Entry>,
     seat: Option<Seat>,
+    bringing: Option<BoxFuture<'static, Outcome>>,
+}
+
+impl Value {
+    pub(crate) fn of(entry: Arc<Entry>) -> Self {
+        Value { entry, seat: None, bringing: None }
+    }
+}
+
+impl Future for Value {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let this = &mut *self;
+        if let Some(bringing) = &mut this.bringing {
+            return bringing.as_mut().poll(cx);
+        }
+        loop {
+            let outcome = std::task::ready!(this.entry.poll(&mut this.seat, cx.waker()));
+            this.seat = None;
+            let content = match outcome {
+                Ok(Content::Elsewhere(next)) => {
+                    this.entry = next;
+                    continue;
+                }
+                Ok(content) => content,
+                Err(fault) => return Poll::Ready(Err(fault)),
+            };
+            if let Some(content) = content.at_hand() {
+                return Poll::Ready(Ok(content));
+            }
+            let bringing = this.bringing.insert(Box::pin(content.brought(this.entry.id())));
+            return bringing.as_mut().poll(cx);
+        }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            self.entry.leave(seat);
+        }
+    }
+}
+
+/// Waits for an object's value, for so long.
+struct Waits {
+    value: Value,
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Waits {
     fn new(entry: Arc<Entry>) -> Self {
-        Waits { entry, seat: None, limit: None, timer: None }
+        Waits { value: Value::of(entry), limit: None, timer: None }
     }
 
     fn poll<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, GetError<E>>> {
-        while let Poll::Ready(outcome) = self.entry.poll(&mut self.seat, cx.waker()) {
-            self.seat = None;
-            match outcome {
-                Ok(Content::Elsewhere(next)) => self.entry = next,
-                outcome => return Poll::Ready(Ok(outcome)),
-            }
+        if let Poll::Ready(outcome) = Pin::new(&mut self.value).poll(cx) {
+            return Poll::Ready(Ok(outcome));
         }
         let Some(after) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         std::task::ready!(timer.as_mut().poll(cx));
         let (waiting, executed) = ("waiting for the object".to_owned(), Executed::Maybe);
         Poll::Ready(Err(GetError::Timeout { after, waiting, executed }))
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        if let Some(seat) = self.seat {
-            self.entry.leave(seat);
-        }
     }
 }
 
@@ -118,13 +155,13 @@ impl<T: ?Sized + Param, E: WireError> Future for GetView<T, E> {
 
 impl<T: ?Sized, E> fmt::Debug for Get<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Get").field(&self.waits.entry.id()).finish()
+        f.debug_tuple("Get").field(&self.waits.value.entry.id()).finish()
     }
 }
 
 impl<T: ?Sized, E> fmt::Debug for GetView<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GetView").field(&self.0.waits.entry.id()).finish()
+        f.debug_tuple("GetView").field(&self.0.waits.value.entry.id()).finish()
     }
 }
 

@@ -5,6 +5,7 @@
 //!                                         ──fail──▶ failed: why, as whoever asks is told
 //! ```
 
+pub mod buffer;
 pub(crate) mod content;
 pub(crate) mod entry;
 pub mod error;

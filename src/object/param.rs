@@ -4,6 +4,7 @@
 //! T                    one value              shared: Arc<T>            as an object's body: MessagePack
 //! [P], P plain data    a slice                shared: SharedSlice<P>    as an object's body: its bytes
 //! str                  text                   shared: ByteString        as an object's body: its bytes
+//! Bytes                bytes                  shared: Arc<Bytes>        as an object's body: they themselves
 //! ```
 
 use bytes::Bytes;
@@ -79,8 +80,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Param for T {
     fn restore(erased: Erased) -> Option<Arc<T>> {
         erased.downcast().ok()
     }
-    fn from_plain(_: Bytes) -> Result<Arc<T>, String> {
-        Err(format!("the object is plain bytes, and no encoded `{}`", std::any::type_name::<T>()))
+    fn plain(&self) -> Option<&[u8]> {
+        // The one type of these that is plain bytes: which it is, the compiler knows.
+        (self as &dyn Any).downcast_ref::<Bytes>().map(AsRef::as_ref)
+    }
+    fn from_plain(bytes: Bytes) -> Result<Arc<T>, String> {
+        let shared: Erased = Arc::new(bytes);
+        shared
+            .downcast()
+            .map_err(|_| format!("the object is plain bytes, and no encoded `{}`", std::any::type_name::<T>()))
     }
 }
 

@@ -89,6 +89,12 @@ impl Kept {
         Ok(stored)
     }
 
+    /// A view of it, if it is in memory now.
+    #[must_use]
+    pub fn in_memory(&self) -> Option<Stored> {
+        self.0.in_memory()
+    }
+
     /// Whether it is in memory now.
     #[must_use]
     pub fn is_in_memory(&self) -> bool {

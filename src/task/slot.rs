@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::context::TaskContext;
 use super::spec::{Code, Task};
 use crate::actor::args;
+use crate::actor::bring;
 use crate::actor::dispatch::TypeName;
 use crate::actor::error::{Executed, panic_message};
 use crate::actor::remote::NodeRef;
@@ -26,6 +27,8 @@ pub(crate) trait Runnable: Send + Sync {
     fn result(&self) -> &Arc<Entry>;
     /// The objects that were passed by reference and have no values in their places yet.
     fn references(&self) -> Vec<Arc<Entry>>;
+    /// Brings arguments that are not at hand; none if all are.
+    fn bring(self: Arc<Self>) -> Option<BoxFuture<'static, ()>>;
     /// Runs it; once.
     fn run(self: Arc<Self>, context: TaskContext) -> Ran;
     /// Whether it runs on the compute pool.
@@ -94,6 +97,24 @@ impl<K: Task> Runnable for TaskSlot<K> {
 
     fn references(&self) -> Vec<Arc<Entry>> {
         self.message.lock().as_mut().map(args::references).unwrap_or_default()
+    }
+
+    fn bring(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
+        let absent = self.message.lock().as_mut().map(bring::absent).unwrap_or_default();
+        if absent.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            let brought = bring::bring(absent).await;
+            let message = self.message.lock().take();
+            let Some(mut message) = message else { return };
+            // While what was brought is at hand.
+            let resolved = brought.and_then(|_brought| args::resolve(&mut message));
+            match resolved {
+                Ok(()) => *self.message.lock() = Some(message),
+                Err((object, why)) => self.fail(GetError::Argument { object, why }),
+            }
+        }))
     }
 
     fn run(self: Arc<Self>, context: TaskContext) -> Ran {

@@ -1,14 +1,17 @@
 //! A call's slot while an argument that was passed by reference is not there yet.
 
-use std::sync::Arc;
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
 
 use super::{Slot, Stage};
 use crate::actor::args;
+use crate::actor::bring::{self, Brought};
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
-use crate::actor::line::{InLine, Line};
+use crate::actor::line::{InLine, Line, Missing};
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::clock::Moment;
+use crate::id::ObjectId;
 use crate::object::entry::Entry;
 use crate::wire::packet::Flags;
 
@@ -17,6 +20,16 @@ pub(super) struct Stalled<M: Method> {
     pub(super) call: Arc<Slot<M>>,
     pub(super) flags: Flags,
     pub(super) deadline: Option<Moment>,
+    /// Where it stands.
+    line: Weak<Line>,
+    bringing: Mutex<Bringing>,
+}
+
+/// Arguments that are there, and must be brought to be at hand.
+enum Bringing {
+    NotYet,
+    UnderWay,
+    Done(Result<Brought, (ObjectId, String)>),
 }
 
 impl<M: Method> Slot<M> {
@@ -36,7 +49,7 @@ impl<M: Method> Slot<M> {
         }
         let mut state = self.state.lock();
         let Stage::Made(message) = &mut state.stage else { return Ok(true) };
-        if args::references(message).iter().any(|entry| !entry.is_settled()) {
+        if args::references(message).iter().any(|entry| entry.at_hand().is_none()) {
             return Ok(false);
         }
         args::resolve(message).map_err(|(object, why)| CallError::Argument { object, why })?;
@@ -44,11 +57,52 @@ impl<M: Method> Slot<M> {
     }
 }
 
+impl<M: Method> Stalled<M> {
+    pub(super) fn new(call: Arc<Slot<M>>, flags: Flags, deadline: Option<Moment>, line: &Arc<Line>) -> Arc<Self> {
+        let (line, bringing) = (Arc::downgrade(line), Mutex::new(Bringing::NotYet));
+        Arc::new(Stalled { call, flags, deadline, line, bringing })
+    }
+
+    /// Has arguments brought that are not at hand; whether the call waits for that.
+    fn brings(self: &Arc<Self>, absent: Vec<Arc<Entry>>) -> bool {
+        let mut bringing = self.bringing.lock();
+        match &*bringing {
+            Bringing::Done(_) => return false,
+            Bringing::UnderWay => return true,
+            Bringing::NotYet if absent.is_empty() => return false,
+            Bringing::NotYet => *bringing = Bringing::UnderWay,
+        }
+        drop(bringing);
+        let stalled = self.clone();
+        self.call.run_beside(Box::pin(async move {
+            let brought = bring::bring(absent).await;
+            *stalled.bringing.lock() = Bringing::Done(brought);
+            if let Some(line) = stalled.line.upgrade() {
+                line.advance();
+            }
+        }));
+        true
+    }
+
+    fn failed(&self) -> Result<(), CallError> {
+        match &*self.bringing.lock() {
+            Bringing::Done(Err((object, why))) => Err(CallError::Argument { object: *object, why: why.clone() }),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<M: Method> InLine for Stalled<M> {
-    fn missing(&self) -> Option<Arc<Entry>> {
-        let mut state = self.call.state.lock();
-        let Stage::Made(message) = &mut state.stage else { return None };
-        args::references(message).into_iter().find(|entry| !entry.is_settled())
+    fn missing(self: Arc<Self>) -> Option<Missing> {
+        let absent = {
+            let mut state = self.call.state.lock();
+            let Stage::Made(message) = &mut state.stage else { return None };
+            if let Some(entry) = args::references(message).into_iter().find(|entry| !entry.is_settled()) {
+                return Some(Missing::Value(entry));
+            }
+            bring::absent(message)
+        };
+        self.brings(absent).then_some(Missing::Brought)
     }
 
     fn go(self: Arc<Self>) {
@@ -58,8 +112,8 @@ impl<M: Method> InLine for Stalled<M> {
             // Its caller has dropped it.
             _ => return,
         };
-        let sent = resolved.map_err(|(object, why)| CallError::Argument { object, why });
-        match sent.and_then(|()| call.send(self.flags, self.deadline)) {
+        let resolved = resolved.map_err(|(object, why)| CallError::Argument { object, why });
+        match self.failed().and(resolved).and_then(|()| call.send(self.flags, self.deadline)) {
             Ok(Place::Admitted) => call.admitted(),
             Ok(Place::InLine) => {}
             Err(error) => call.finish(Err(error.widen())),
