@@ -39,6 +39,9 @@ pub const BODY_INLINE: usize = 64 << 10;
 pub const OBJECT_PIECE: usize = BODY_INLINE - (1 << 10);
 /// Pieces of one object that are under way at once: the least window of a link.
 pub const OBJECT_PIECES: usize = 16;
+/// Objects that lead to one another before a value comes. Each is a node that answered by an object of another, so that
+/// more are surely a circle.
+pub const OBJECT_HOPS: usize = 64;
 /// How deeply a body may nest: rmp-serde's own default of 1,024 overflows small stacks.
 pub const BODY_DEPTH: usize = 64;
 /// References and handles one message may carry.

@@ -16,6 +16,21 @@ struct Parcel {
     blobs: Vec<ObjectRef<Blob>>,
 }
 
+/// Cannot be encoded: its `Serialize` panics.
+#[derive(Clone, Deserialize)]
+struct Explosive(u32);
+
+impl Serialize for Explosive {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("it goes off")
+    }
+}
+
+#[task]
+fn handles(explosive: Explosive) -> u32 {
+    explosive.0
+}
+
 #[actor]
 struct Keeper {
     kept: Vec<ObjectRef<Blob>>,
@@ -74,6 +89,14 @@ impl Keeper {
 
     pub fn sum(&self, items: &[u32]) -> u32 {
         items.iter().sum()
+    }
+
+    pub fn handle(&self, explosive: &Explosive) -> u32 {
+        explosive.0
+    }
+
+    pub fn explode(&self) -> Explosive {
+        Explosive(3)
     }
 
     pub fn shared(&self, ctx: &mut ActorContext<Self>) -> (usize, usize, usize) {
@@ -180,5 +203,31 @@ async fn what_a_killed_process_owned_is_lost_and_what_it_held_is_let_go() {
     assert_eq!(bounded(cluster.get(&mine)).await.unwrap().len(), 10, "its owner lives");
     drop(made);
     nothing_is_shared(&cluster, &[&two]).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_whose_serialize_panics_fails_its_own_call_and_holds_nothing_up() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let explosive = cluster.put(Explosive(1)).await.unwrap();
+    let encodes =
+        |error: &CallError| matches!(error, CallError::Encode { message, .. } if message.contains("goes off"));
+    let by_reference = bounded(one.handle(&explosive)).await.unwrap_err();
+    assert!(encodes(&by_reference), "{by_reference:?}");
+    let by_value = bounded(one.handle(Explosive(2))).await.unwrap_err();
+    assert!(encodes(&by_value), "{by_value:?}");
+    let items = cluster.put_slice(&[1_u32, 2]).await.unwrap();
+    assert_eq!(bounded(one.sum(&items)).await, Ok(3), "the line behind it goes on");
+    let reply = bounded(one.explode()).await.map(drop).unwrap_err();
+    assert!(encodes(&reply), "{reply:?}");
+    let made: ObjectRef<Explosive> = two.explode().submit();
+    let waiters = [made.clone(), made.clone(), made];
+    for waiter in waiters {
+        let error = bounded(waiter).await.map(drop).unwrap_err();
+        assert!(error.to_string().contains("goes off"), "{error:?}");
+    }
+    let task = bounded(handles::submit(&cluster, &explosive)).await.unwrap_err();
+    assert!(task.to_string().contains("goes off"), "{task:?}");
     bounded(cluster.shutdown()).await;
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::error::Never;
+use super::error::{Never, panic_message};
 use super::handle::Handle;
 use crate::id::ObjectId;
 use crate::object::entry::Entry;
@@ -90,7 +91,9 @@ pub trait Arguments: Send + 'static {
 /// The objects that arguments refer to, in order.
 pub(crate) fn references<M: Arguments>(message: &mut M) -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
-    message.each(&mut |argument| entries.extend(argument.entry().map(|pending| pending.0.followed())));
+    // One that leads nowhere is settled, and fails when its value is put in its place.
+    let followed = |pending: Pending<'_>| pending.0.followed().unwrap_or_else(|_| pending.0.clone());
+    message.each(&mut |argument| entries.extend(argument.entry().map(followed)));
     entries
 }
 
@@ -101,9 +104,11 @@ pub(crate) fn references<M: Arguments>(message: &mut M) -> Vec<Arc<Entry>> {
 pub(crate) fn resolve<M: Arguments>(message: &mut M) -> Result<(), (ObjectId, String)> {
     let mut failed = None;
     message.each(&mut |argument| {
-        if let Some(id) = argument.entry().map(|pending| pending.0.id())
-            && let Err(why) = argument.resolve()
-        {
+        let Some(id) = argument.entry().map(|pending| pending.0.id()) else { return };
+        // A value's type and what takes its place may panic as they are decoded and dropped.
+        let resolved = catch_unwind(AssertUnwindSafe(|| argument.resolve()))
+            .unwrap_or_else(|panic| Err(format!("its type panicked: {}", panic_message(&*panic))));
+        if let Err(why) = resolved {
             failed.get_or_insert((id, why));
         }
     });

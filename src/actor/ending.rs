@@ -154,9 +154,13 @@ struct EndState {
 
 impl<A: Actor> EndWait<A> {
     fn watch(&self, cx: &Context<'_>) -> Option<CallError> {
+        // A waker is other people's code: made and dropped outside of the lock.
+        let waker = cx.waker().clone();
         let mut state = self.state.lock();
-        state.waker = Some(cx.waker().clone());
-        state.deadlock.take()
+        let (former, deadlock) = (state.waker.replace(waker), state.deadlock.take());
+        drop(state);
+        drop(former);
+        deadlock
     }
 }
 

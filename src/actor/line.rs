@@ -3,9 +3,11 @@
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::error::panic_message;
 use crate::object::entry::{Entry, Watch};
 
 /// A call in line.
@@ -69,20 +71,12 @@ impl Line {
             state.again = false;
             let Some(first) = state.calls.front().cloned() else { break };
             drop(state);
-            let goes = match first.clone().missing() {
-                None => true,
-                Some(Missing::Value(entry)) if !self.watches(&entry) => {
-                    state = self.state.lock();
-                    continue;
-                }
-                Some(_) => false,
-            };
-            let gone = if goes {
-                first.clone().go();
-                self.state.lock().calls.pop_front()
-            } else {
-                None
-            };
+            // Who is told that a call went may panic. The line must not stand still for that.
+            let goes = catch_unwind(AssertUnwindSafe(|| self.goes(&first))).unwrap_or_else(|panic| {
+                tracing::error!(panic = panic_message(&*panic), "who was told of a call in line panicked");
+                true
+            });
+            let gone = if goes { self.state.lock().calls.pop_front() } else { None };
             drop((first, gone));
             state = self.state.lock();
             if !goes && !state.again {
@@ -91,6 +85,19 @@ impl Line {
         }
         state.moving = false;
         self.occupied.store(!state.calls.is_empty(), Ordering::Release);
+    }
+
+    /// Lets the first call go unless it misses an argument.
+    fn goes(self: &Arc<Self>, first: &Arc<dyn InLine>) -> bool {
+        loop {
+            match first.clone().missing() {
+                None => break,
+                Some(Missing::Value(entry)) if !self.watches(&entry) => {}
+                Some(Missing::Value(_) | Missing::Brought) => return false,
+            }
+        }
+        first.clone().go();
+        true
     }
 
     /// Has `entry` tell this line when it is settled; `false` if it is already.

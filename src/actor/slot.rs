@@ -111,6 +111,8 @@ struct Away<M: Method> {
 
 enum Stage<M: Method> {
     Made(M),
+    /// It is at the head of its line, and values take the places of the references that it was passed.
+    Resolving,
     /// It is with another node.
     Away,
     /// With the waker of the cell that runs it, if it can be cancelled.
@@ -289,7 +291,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
 
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         let mut state = self.state.lock();
-        if let Stage::Made(_) | Stage::Away = state.stage
+        if let Stage::Made(_) | Stage::Resolving | Stage::Away = state.stage
             && state.wants != Wants::Told
         {
             state.watch(cx);

@@ -14,6 +14,7 @@ use super::inbox::{Host, Hosted, Inbox};
 use super::mailbox::Taken;
 use super::remote::{NodeRef, encode_part};
 use crate::id::{ActorId, Placement};
+use crate::object::failure::text_of;
 use crate::wire::codec::{self, DecodeError, Enclosed};
 
 /// Runs a constructor, then starts the actor's cell on its host. Dropped before it is ready, no actor comes to be.
@@ -111,7 +112,7 @@ pub(crate) fn plant<C: Constructor>(planting: Planting<'_>) -> Result<(), Decode
 /// A constructor's failure, as it travels.
 pub(crate) fn failed<E: WireError>(error: CallError<E>) -> Planted {
     error.into_app().map_or_else(Planted::Failed, |error| {
-        let (mut body, text) = (Vec::new(), error.to_string());
+        let (mut body, text) = (Vec::new(), text_of(&error));
         encode_part(Part::Error, Executed::Yes, &error, &mut body)
             .map_or_else(Planted::Failed, |enclosed| Planted::App(body, enclosed, text))
     })

@@ -145,6 +145,29 @@ struct State {
     candidates: Candidates,
 }
 
+/// What waits until the lock is free: wakers are other people's code, and so is what the end of a report tells. Made before
+/// the lock is taken, so that it is dropped after.
+#[derive(Default)]
+struct Later {
+    wakers: Vec<Waker>,
+    /// Of one who waits with another now: only dropped.
+    replaced: Option<Waker>,
+    over: Vec<Open>,
+}
+
+impl Later {
+    fn wake(&mut self, open: &mut Open) {
+        self.wakers.extend(open.waker.take());
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        self.over.clear();
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     head_wait: Duration,
@@ -183,13 +206,14 @@ impl Client {
     /// `life` can speak to the head: its `Join`, `Rejoin` or `Beat` was said at this door. What is open is asked (again).
     pub fn attached(&self, life: Life, say: Say) {
         let (settled, door) = {
+            let mut later = Later::default();
             let mut state = self.0.state.lock();
             state.close_door();
             if state.phase == Phase::Over {
                 return;
             }
             state.phase = Phase::Living;
-            state.end_those(|open| open.life().is_some_and(|of| of != life));
+            state.end_those(&mut later, |open| open.life().is_some_and(|of| of != life));
             let mut unsaid: Each<VecDeque<RequestId>> = Each::default();
             for (id, open) in state.open.iter().filter(|(_, open)| open.reply.is_none() && !open.over) {
                 unsaid.of(open.kept).push_back(*id);
@@ -212,25 +236,28 @@ impl Client {
 
     /// The door has closed.
     pub fn detached(&self) {
+        let mut later = Later::default();
         let mut state = self.0.state.lock();
         state.close_door();
         // Who waits looks at the clock from now on.
-        state.open.values_mut().filter_map(|open| open.waker.take()).for_each(Waker::wake);
+        state.open.values_mut().for_each(|open| later.wake(open));
     }
 
     /// The life is over, and with it what it asked and what it was to make. What was not said yet and any life may ask waits
     /// for the next one.
     pub fn life_over(&self) {
+        let mut later = Later::default();
         let mut state = self.0.state.lock();
-        state.end_life(Phase::Between);
-        state.end_those(|open| open.said || open.life().is_some());
+        state.end_life(&mut later, Phase::Between);
+        state.end_those(&mut later, |open| open.said || open.life().is_some());
     }
 
     /// There will be no other life: all that is asked fails.
     pub fn close(&self) {
+        let mut later = Later::default();
         let mut state = self.0.state.lock();
-        state.end_life(Phase::Over);
-        state.end_those(|_| true);
+        state.end_life(&mut later, Phase::Over);
+        state.end_those(&mut later, |_| true);
     }
 
     /// Membership has this version now: kept answers to `Choose` of earlier ones hold no longer.
@@ -241,18 +268,19 @@ impl Client {
     /// The head answered.
     pub fn answered(&self, request: RequestId, reply: Reply) {
         let settle = {
+            let mut later = Later::default();
             let mut state = self.0.state.lock();
             state.done.push(request);
             match state.open.get_mut(&request) {
                 Some(open) if open.reply.is_none() => {
-                    let (kept, waker) = (open.kept, open.waker.take());
+                    let kept = open.kept;
+                    later.wake(open);
                     open.reply = Some(reply);
                     let was_under_way = usize::from(std::mem::take(&mut open.under_way));
                     *state.under_way.of(kept) -= was_under_way;
                     if kept == Kept::Report {
-                        state.open.remove(&request);
+                        later.over.extend(state.open.remove(&request));
                     }
-                    waker.into_iter().for_each(Waker::wake);
                 }
                 _ => {}
             }
@@ -268,9 +296,10 @@ impl Client {
 
     /// A request waits at the head, for this.
     pub fn waits(&self, request: RequestId, why: Why) {
+        let mut later = Later::default();
         if let Some(open) = self.0.state.lock().open.get_mut(&request) {
             open.why = Some(why);
-            open.waker.take().into_iter().for_each(Waker::wake);
+            later.wake(open);
         }
     }
 
@@ -357,16 +386,16 @@ impl Client {
 
     /// Nobody waits any more.
     fn give_up(&self, id: RequestId) {
-        let undo = {
+        let open = {
             let mut state = self.0.state.lock();
             let Some(open) = state.open.remove(&id) else { return };
             if open.under_way {
                 *state.under_way.of(open.kept) -= 1;
                 state.done.push(id);
             }
-            open.undo()
+            open
         };
-        if let Some(undo) = undo {
+        if let Some(undo) = open.undo() {
             self.report(undo);
         }
         self.say_what_may_be_said();
@@ -374,16 +403,21 @@ impl Client {
 }
 
 impl State {
-    fn end_life(&mut self, phase: Phase) {
+    fn end_life(&mut self, later: &mut Later, phase: Phase) {
         self.close_door();
         self.phase = phase;
         self.unsaid = Each::default();
         self.candidates.forget();
-        self.open.retain(|_, open| open.kept == Kept::Asked);
+        let reports = self.open.iter().filter(|(_, open)| open.kept == Kept::Report);
+        let reports: Vec<RequestId> = reports.map(|(id, _)| *id).collect();
+        later.over.extend(reports.iter().filter_map(|id| self.open.remove(id)));
     }
 
-    fn end_those(&mut self, which: impl Fn(&Open) -> bool) {
-        self.open.values_mut().filter(|open| open.reply.is_none() && which(open)).for_each(Open::end);
+    fn end_those(&mut self, later: &mut Later, which: impl Fn(&Open) -> bool) {
+        for open in self.open.values_mut().filter(|open| open.reply.is_none() && which(open)) {
+            open.over = true;
+            later.wake(open);
+        }
     }
 
     fn close_door(&mut self) {

@@ -29,6 +29,8 @@ macro_rules! counts {
 counts! {
     /// TCP connections accepted by the guard, those refused at once included.
     GuardAccepted = "guard_accepted",
+    /// TCP connections that this node dialled and whose guard answered: those, and the accepted ones, each end once.
+    GuardDialled = "guard_dialled",
     /// Accepting failed, for want of descriptors most often.
     GuardAcceptFailed = "guard_accept_failed",
     /// Guarded connections, of either side, whose handshake was done.

@@ -117,15 +117,14 @@ impl Node {
         if let Some(settled) = now {
             return answer(&*peer, arrival.call, settled, offset);
         }
-        self.runtime().spawn(async move {
-            let mut seat = None;
-            let settled = match poll_fn(|cx| entry.poll(&mut seat, cx.waker())).await {
+        peer.clone().spawn_linked(Box::pin(async move {
+            let settled = match entry.settling().await {
                 Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
                 Ok(content) => content.brought(entry.id()).await,
                 Err(fault) => Err(fault),
             };
             answer(&*peer, arrival.call, settled, offset);
-        });
+        }));
     }
 }
 

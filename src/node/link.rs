@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::core::link::{self, Acks, Called, Delivery, Failure, Link, Party};
 use crate::actor::error::CallError;
@@ -72,6 +72,8 @@ pub(crate) struct PeerLink {
     held: AtomicUsize,
     /// The stream of what is asked of the node itself; opened by the first.
     node_stream: OnceLock<u64>,
+    /// Whether it has ended, for what is done here for the peer alone.
+    over: watch::Sender<bool>,
 }
 
 struct Core {
@@ -95,6 +97,7 @@ impl PeerLink {
             connecting: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             node_stream: OnceLock::new(),
+            over: watch::Sender::new(false),
         });
         link.around.run(Box::pin(send_batches(link.clone())));
         link
@@ -225,7 +228,9 @@ impl PeerLink {
                 _ => {}
             }
         }
-        self.served.lock().clear();
+        self.over.send_replace(true);
+        let served = std::mem::take(&mut *self.served.lock());
+        drop(served);
     }
 
     /// Sends a probe.
@@ -425,3 +430,6 @@ const fn from_core(arrival: link::Arrival, bytes: usize) -> Arrival {
     let link::Arrival { call, stream, tell, opens } = arrival;
     Arrival { call, stream, tell, opens, bytes }
 }
+
+#[cfg(test)]
+mod tests;

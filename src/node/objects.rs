@@ -32,15 +32,53 @@ impl State {
     fn new(life: Life) -> Self {
         State { refs: Refs::new(life), borrowed: FxHashMap::default() }
     }
+
+    /// The entry of an object that a packet refers to.
+    fn arrived(&mut self, from: Life, object: ObjectId, home: Weak<dyn Home>, effects: &mut Effects<Hold>) -> Hold {
+        let counted = Counted::Object(object);
+        let lost = |loss: Loss| -> Hold { Entry::settled(object, Err(Arc::new(lost(object, loss)))) };
+        match self.refs.arrived(from, counted, effects) {
+            Held::Own(token) => return token,
+            Held::Lost(loss) => return lost(loss),
+            Held::Taken => {}
+        }
+        let entry = match self.borrowed.get(&object).and_then(Weak::upgrade) {
+            Some(entry) => entry,
+            None => {
+                if let Held::Lost(loss) = self.refs.hold(counted, effects) {
+                    return lost(loss);
+                }
+                let entry = Entry::borrowed(object, home, self.refs.life());
+                self.borrowed.insert(object, Arc::downgrade(&entry));
+                entry
+            }
+        };
+        // The packet's own hold: the entry has one now.
+        self.refs.unhold(counted, effects);
+        entry
+    }
+
+    /// An entry is gone that was counted in this life. One of an earlier life has no part in these counts.
+    fn let_go(&mut self, object: ObjectId, counted_in: Life, effects: &mut Effects<Hold>) {
+        if counted_in != self.refs.life() {
+            return;
+        }
+        // Another entry may have taken its place meanwhile.
+        if self.borrowed.get(&object).is_some_and(|entry| entry.strong_count() == 0) {
+            self.borrowed.remove(&object);
+        }
+        self.refs.unhold(Counted::Object(object), effects);
+    }
 }
 
 impl Node {
     /// Changes the counts of the life that is lived; then carries out what follows.
     fn count<R>(&self, change: impl FnOnce(&mut State, &mut Effects<Hold>) -> R) -> R {
         let mut effects = Effects::new();
-        let life = self.last_life();
         let (result, former) = {
             let mut state = self.objects().0.lock();
+            // Under the lock: else one who read an earlier life could put it in the place of a later one.
+            let life = self.last_life();
             let former = state.take_if(|state| state.refs.life() != life);
             let result = change(state.get_or_insert_with(|| State::new(life)), &mut effects);
             (result, former)
@@ -90,35 +128,13 @@ impl Node {
 
     /// The entry of an object that a packet refers to.
     fn object_arrived(&self, from: Life, object: ObjectId) -> Hold {
-        let counted = Counted::Object(object);
         let home: Weak<dyn Home> = Arc::downgrade(&self.shared()) as Weak<dyn Home>;
-        self.count(|state, effects| {
-            let lost = |loss: Loss| -> Hold { Entry::settled(object, Err(Arc::new(lost(object, loss)))) };
-            match state.refs.arrived(from, counted, effects) {
-                Held::Own(token) => return token,
-                Held::Lost(loss) => return lost(loss),
-                Held::Taken => {}
-            }
-            let entry = match state.borrowed.get(&object).and_then(Weak::upgrade) {
-                Some(entry) => entry,
-                None => {
-                    if let Held::Lost(loss) = state.refs.hold(counted, effects) {
-                        return lost(loss);
-                    }
-                    let entry = Entry::borrowed(object, home);
-                    state.borrowed.insert(object, Arc::downgrade(&entry));
-                    entry
-                }
-            };
-            // The packet's own hold: the entry has one now.
-            state.refs.unhold(counted, effects);
-            entry
-        })
+        self.count(|state, effects| state.arrived(from, object, home, effects))
     }
 
     pub(super) fn references_leave(&self, to: Life, enclosed: &Enclosed) {
-        let me = self.last_life();
         self.count(|state, _| {
+            let me = state.refs.life();
             for (counted, hold) in objects(enclosed) {
                 match counted.owner() == me {
                     true => state.refs.send(counted, hold, to, 1),
@@ -182,16 +198,8 @@ impl Home for Node {
         self.runtime().spawn(self.shared().fetch_object(entry.clone()));
     }
 
-    fn let_go(&self, object: ObjectId) {
-        self.count(|state, effects| {
-            // Another entry may have taken its place meanwhile.
-            if state.borrowed.get(&object).is_some_and(|entry| entry.strong_count() == 0) {
-                state.borrowed.remove(&object);
-            }
-            if object.life != state.refs.life() {
-                state.refs.unhold(Counted::Object(object), effects);
-            }
-        });
+    fn let_go(&self, object: ObjectId, counted_in: Life) {
+        self.count(|state, effects| state.let_go(object, counted_in, effects));
     }
 }
 
@@ -208,5 +216,36 @@ fn lost(object: ObjectId, loss: Loss) -> GetError<crate::object::error::Coded> {
 fn lose(entries: impl IntoIterator<Item = Weak<Entry>>, loss: Loss) {
     for entry in entries.into_iter().filter_map(|entry| entry.upgrade()) {
         entry.settle(Err(Arc::new(lost(entry.id(), loss))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl Home for Nowhere {
+        fn fetch(&self, _: &Arc<Entry>) {}
+        fn let_go(&self, _: ObjectId, _: Life) {}
+    }
+
+    /// What the entry says when it is gone is carried over by hand: (object, life).
+    #[test]
+    fn an_entry_of_an_earlier_life_does_not_give_back_what_a_later_one_counts() {
+        let (owner, object) = (Life(7), ObjectId { life: Life(7), serial: 1 });
+        let home: Arc<dyn Home> = Arc::new(Nowhere);
+        let (mut earlier, mut later) = (State::new(Life(8)), State::new(Life(9)));
+        let mut effects = Effects::new();
+        let old = earlier.arrived(owner, object, Arc::downgrade(&home), &mut effects);
+        let new = later.arrived(owner, object, Arc::downgrade(&home), &mut effects);
+        effects.clear();
+        drop(old);
+        later.let_go(object, Life(8), &mut effects);
+        assert_eq!((later.refs.load().held, effects.len()), (1, 0), "the later life holds it still");
+        drop(new);
+        later.let_go(object, Life(9), &mut effects);
+        assert_eq!(later.refs.load().held, 0);
+        assert!(matches!(effects[..], [Effect::Say(life)] if life == owner), "and gives it back by its own entry");
     }
 }

@@ -241,13 +241,12 @@ impl Node {
                     return arrived.refuse(CallFault::Decode { message: "a task's arguments are nowhere" });
                 };
                 let node = self.clone();
-                self.runtime().spawn(async move {
-                    let mut seat = None;
-                    match poll_fn(|cx| object.poll(&mut seat, cx.waker())).await {
+                arrived.peer.clone().spawn_linked(Box::pin(async move {
+                    match object.settling().await {
                         Ok(Content::Encoded(encoded)) => node.make_task(arrived, &encoded.body, encoded.enclosed),
                         Ok(_) | Err(_) => arrived.refuse(CallFault::ReferenceLost),
                     }
-                });
+                }));
             }
         }
     }

@@ -1,15 +1,16 @@
 //! An object as its node keeps it: pending, ready or failed, and who waits for that.
 
 use parking_lot::{Mutex, MutexGuard};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::content::Content;
 use super::error::Fault;
 use super::home::Home;
-use crate::id::ObjectId;
-use crate::limits::SUBMITTED;
+use crate::id::{Life, ObjectId};
+use crate::limits::{OBJECT_HOPS, SUBMITTED};
 use crate::wire::codec::{Enclosed, Hold};
 use crate::wire::packet::Ref;
 
@@ -53,8 +54,8 @@ impl Promised {
 /// One object.
 pub(crate) struct Entry {
     id: ObjectId,
-    /// Of an object that another life owns.
-    home: Option<Weak<dyn Home>>,
+    /// Of an object that another life owns: the node, and its life that counts this entry.
+    home: Option<(Weak<dyn Home>, Life)>,
     state: Mutex<State>,
 }
 
@@ -82,8 +83,8 @@ impl Entry {
     }
 
     /// An object that another life owns: its value is fetched when it is wanted.
-    pub(crate) fn borrowed(id: ObjectId, home: Weak<dyn Home>) -> Arc<Self> {
-        Arc::new(Entry { id, home: Some(home), state: Mutex::new(State::Pending(Pending::default())) })
+    pub(crate) fn borrowed(id: ObjectId, home: Weak<dyn Home>, counted_in: Life) -> Arc<Self> {
+        Arc::new(Entry { id, home: Some((home, counted_in)), state: Mutex::new(State::Pending(Pending::default())) })
     }
 
     pub(crate) fn settled(id: ObjectId, outcome: Outcome) -> Arc<Self> {
@@ -107,19 +108,25 @@ impl Entry {
 
     /// Settles it; what comes later is dropped. A value that another node says is this object's own is none.
     pub(crate) fn settle(&self, outcome: Outcome) {
-        let outcome = match outcome {
-            Ok(Content::Elsewhere(next)) if std::ptr::eq(Arc::as_ptr(&next.followed()), self) => {
-                let why = "its owner says that its value is its own".to_owned();
-                Err(Arc::new(Fault::Lost { object: self.id, why }))
-            }
-            outcome => outcome,
+        let next = match &outcome {
+            Ok(Content::Elsewhere(next)) => Some(next.clone()),
+            _ => None,
         };
         let mut state = self.state.lock();
         if let State::Settled(_) = *state {
+            drop(state);
             return;
         }
         let former = std::mem::replace(&mut *state, State::Settled(outcome));
         drop(state);
+        // Looked at once it can be seen: of two that are led to each other at once, one at least sees the other.
+        if let Some(next) = next
+            && next.followed().is_err()
+        {
+            let astray = State::Settled(Err(Arc::new(self.astray())));
+            let circle = std::mem::replace(&mut *self.state.lock(), astray);
+            drop(circle);
+        }
         let State::Pending(Pending { promised, first, more, .. }) = former else { return };
         if let Some(promised) = promised {
             promised.kept();
@@ -141,17 +148,34 @@ impl Entry {
     }
 
     /// The object whose value this one's is: itself, or the last of those that it leads to so far.
-    pub(crate) fn followed(self: &Arc<Self>) -> Arc<Entry> {
+    ///
+    /// # Errors
+    /// It leads on and on.
+    pub(crate) fn followed(self: &Arc<Self>) -> Result<Arc<Entry>, Fault> {
         let mut entry = self.clone();
-        while let Some(Ok(Content::Elsewhere(next))) = entry.outcome() {
-            entry = next;
+        for _ in 0..OBJECT_HOPS {
+            match entry.outcome() {
+                Some(Ok(Content::Elsewhere(next))) => entry = next,
+                _ => return Ok(entry),
+            }
         }
-        entry
+        Err(self.astray())
+    }
+
+    /// What is said of an object that has no value of its own, nor an end of those that it leads to.
+    pub(crate) fn astray(&self) -> Fault {
+        let why =
+            format!("its owner says that its value is another's, and that leads back or on for {OBJECT_HOPS} more");
+        Fault::Lost { object: self.id, why }
     }
 
     /// What became of it, if that is known and a value is at hand.
     pub(crate) fn at_hand(self: &Arc<Self>) -> Option<Outcome> {
-        match self.followed().outcome()? {
+        let last = match self.followed() {
+            Ok(last) => last,
+            Err(fault) => return Some(Err(Arc::new(fault))),
+        };
+        match last.outcome()? {
             Ok(content) => content.at_hand().map(Ok),
             Err(fault) => Some(Err(fault)),
         }
@@ -162,20 +186,38 @@ impl Entry {
     }
 
     /// What became of it, or a seat whose waker is woken then. `seat` is the one taken before.
-    pub(crate) fn poll(self: &Arc<Self>, seat: &mut Option<Seat>, waker: &Waker) -> Poll<Outcome> {
-        let mut state = self.state.lock();
-        match &mut *state {
-            State::Settled(outcome) => Poll::Ready(outcome.clone()),
-            State::Pending(pending) => {
-                match seat.and_then(|seat| pending.find(seat)) {
-                    Some(Watcher::Task(known)) if known.will_wake(waker) => {}
-                    Some(watcher) => *watcher = Watcher::Task(waker.clone()),
-                    None => *seat = Some(pending.sit(Watcher::Task(waker.clone()))),
+    fn poll(self: &Arc<Self>, seat: &mut Option<Seat>, waker: &Waker) -> Poll<Outcome> {
+        // Wakers are other people's code: made and dropped outside of the lock.
+        let mut fresh = None;
+        loop {
+            let mut state = self.state.lock();
+            let pending = match &mut *state {
+                State::Settled(outcome) => return Poll::Ready(outcome.clone()),
+                State::Pending(pending) => pending,
+            };
+            let seated = seat.and_then(|seat| pending.find(seat));
+            let former = match (seated, fresh.take()) {
+                (Some(Watcher::Task(known)), spare) if known.will_wake(waker) => spare,
+                (_, None) => {
+                    drop(state);
+                    fresh = Some(Watcher::Task(waker.clone()));
+                    continue;
                 }
-                self.fetch(state);
-                Poll::Pending
-            }
+                (Some(watcher), Some(fresh)) => Some(std::mem::replace(watcher, fresh)),
+                (None, Some(fresh)) => {
+                    *seat = Some(pending.sit(fresh));
+                    None
+                }
+            };
+            self.fetch(state);
+            drop(former);
+            return Poll::Pending;
         }
+    }
+
+    /// Waits for what becomes of it.
+    pub(crate) fn settling(self: &Arc<Self>) -> Settling {
+        Settling { entry: self.clone(), seat: None }
     }
 
     /// Has `watch` told when it is settled; none if it is already.
@@ -194,7 +236,9 @@ impl Entry {
     /// Somebody waits: a value that is elsewhere is asked for, once.
     fn fetch(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let State::Pending(pending) = &mut *state else { return };
-        let Some(home) = self.home.as_ref().filter(|_| !std::mem::replace(&mut pending.fetched, true)) else { return };
+        let Some((home, _)) = self.home.as_ref().filter(|_| !std::mem::replace(&mut pending.fetched, true)) else {
+            return;
+        };
         drop(state);
         match home.upgrade() {
             Some(home) => home.fetch(self),
@@ -216,8 +260,44 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(home) = self.home.as_ref().and_then(Weak::upgrade) {
-            home.let_go(self.id);
+        if let Some((home, counted_in)) = &self.home
+            && let Some(home) = home.upgrade()
+        {
+            home.let_go(self.id, *counted_in);
+        }
+    }
+}
+
+/// Waits for what becomes of an object; dropped, it waits no more.
+#[must_use = "a future is lazy: await it"]
+pub(crate) struct Settling {
+    entry: Arc<Entry>,
+    seat: Option<Seat>,
+}
+
+impl Settling {
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
+
+impl Future for Settling {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Settling { entry, seat } = &mut *self;
+        let polled = entry.poll(seat, cx.waker());
+        if polled.is_ready() {
+            *seat = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            self.entry.leave(seat);
         }
     }
 }
@@ -243,5 +323,73 @@ impl Pending {
             Some((at, _)) if *at == seat => self.first.take(),
             _ => self.more.iter().position(|(at, _)| *at == seat).map(|index| self.more.swap_remove(index)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::{ArcWake, waker};
+    use std::sync::atomic::AtomicBool;
+
+    fn object(serial: u64) -> ObjectId {
+        ObjectId { life: Life(1), serial }
+    }
+
+    /// A waker whose drop looks whether the entry's lock is free.
+    struct Looks(Arc<Entry>, Arc<AtomicBool>);
+
+    impl ArcWake for Looks {
+        fn wake_by_ref(_: &Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.store(self.0.state.try_lock().is_some(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_is_dropped_outside_of_the_lock() {
+        let (entry, free) = (Entry::pending(object(1), None), Arc::new(AtomicBool::new(false)));
+        let mut settling = entry.settling();
+        let first = waker(Arc::new(Looks(entry.clone(), free.clone())));
+        assert!(Pin::new(&mut settling).poll(&mut Context::from_waker(&first)).is_pending());
+        drop(first);
+        assert!(!free.load(Ordering::Relaxed), "the entry has it");
+        assert!(Pin::new(&mut settling).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(free.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn objects_that_lead_to_each_other_are_lost_and_nobody_follows_them_for_ever() {
+        for _ in 0..200 {
+            let (one, other) = (Entry::pending(object(1), None), Entry::pending(object(2), None));
+            std::thread::scope(|scope| {
+                let leads = |from: &Arc<Entry>, to: &Arc<Entry>| {
+                    let (from, to) = (from.clone(), to.clone());
+                    scope.spawn(move || from.settle(Ok(Content::Elsewhere(to))));
+                };
+                leads(&one, &other);
+                leads(&other, &one);
+            });
+            let lost = |entry: &Arc<Entry>| matches!(entry.outcome(), Some(Err(_)));
+            assert!(lost(&one) || lost(&other), "the circle is open");
+            one.followed().unwrap();
+            other.followed().unwrap();
+        }
+        let own = Entry::pending(object(3), None);
+        own.settle(Ok(Content::Elsewhere(own.clone())));
+        assert!(matches!(own.outcome(), Some(Err(fault)) if matches!(*fault, Fault::Lost { .. })));
+    }
+
+    #[test]
+    fn a_chain_that_leads_on_and_on_is_given_up() {
+        let chain: Vec<_> = (0..=OBJECT_HOPS as u64).map(|serial| Entry::pending(object(serial), None)).collect();
+        for pair in chain.windows(2).rev() {
+            pair[0].settle(Ok(Content::Elsewhere(pair[1].clone())));
+        }
+        assert!(chain[1].followed().is_ok(), "one hop less is followed");
+        assert!(matches!(chain[0].followed(), Err(Fault::Lost { .. })));
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-use super::failure::{Never, WireError};
+use super::failure::{Never, WireError, text_of};
 use crate::id::{ActorId, NodeId, ObjectId};
 use crate::wire::codec;
 use crate::wire::packet::Executed;
@@ -159,7 +159,7 @@ impl<E: WireError> GetError<E> {
     /// As an object keeps it, for references of whatever error type.
     pub(crate) fn into_fault(self) -> Fault {
         self.map_app(|error| {
-            let (mut body, text) = (Vec::new(), error.to_string());
+            let (mut body, text) = (Vec::new(), text_of(&error));
             // An error that does not encode still says what it is.
             let _ = codec::encode(&error, &mut body);
             GetError::App(Coded { body: body.into(), text })

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(crate) use crate::wire::codec::panic_message;
 
 /// The error of a method that cannot fail by itself. It has no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,9 +59,8 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
 pub trait WireError: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static {}
 impl<E: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static> WireError for E {}
 
-/// The text of a caught panic.
-pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").to_owned()
+/// What an error says; a `Display` that panics says so.
+pub(crate) fn text_of(error: &impl fmt::Display) -> String {
+    catch_unwind(AssertUnwindSafe(|| error.to_string()))
+        .unwrap_or_else(|panic| format!("an error whose `Display` panicked: {}", panic_message(&*panic)))
 }

@@ -13,11 +13,12 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::content::Content;
-use super::entry::{Entry, Outcome, Seat, Watch};
+use super::entry::{Entry, Outcome, Seat, Settling, Watch};
 use super::error::GetError;
 use super::failure::{Never, WireError};
 use super::param::{Object, Param, View};
 use super::reference::{ObjectRef, Of};
+use crate::limits::OBJECT_HOPS;
 use crate::wire::packet::Executed;
 
 /// The value of an outcome, shared.
@@ -30,14 +31,15 @@ pub(crate) fn shared<T: ?Sized + Param, E: WireError>(outcome: Outcome) -> Resul
 
 /// Waits for the value of an object, wherever it is, and has it at hand then.
 pub(crate) struct Value {
-    entry: Arc<Entry>,
-    seat: Option<Seat>,
+    of: Settling,
+    /// How many objects led to it.
+    hops: usize,
     bringing: Option<BoxFuture<'static, Outcome>>,
 }
 
 impl Value {
     pub(crate) fn of(entry: Arc<Entry>) -> Self {
-        Value { entry, seat: None, bringing: None }
+        Value { of: entry.settling(), hops: 0, bringing: None }
     }
 }
 
@@ -50,11 +52,13 @@ impl Future for Value {
             return bringing.as_mut().poll(cx);
         }
         loop {
-            let outcome = std::task::ready!(this.entry.poll(&mut this.seat, cx.waker()));
-            this.seat = None;
+            let outcome = std::task::ready!(Pin::new(&mut this.of).poll(cx));
             let content = match outcome {
+                Ok(Content::Elsewhere(_)) if this.hops >= OBJECT_HOPS => {
+                    return Poll::Ready(Err(Arc::new(this.of.entry().astray())));
+                }
                 Ok(Content::Elsewhere(next)) => {
-                    this.entry = next;
+                    (this.of, this.hops) = (next.settling(), this.hops + 1);
                     continue;
                 }
                 Ok(content) => content,
@@ -63,16 +67,8 @@ impl Future for Value {
             if let Some(content) = content.at_hand() {
                 return Poll::Ready(Ok(content));
             }
-            let bringing = this.bringing.insert(Box::pin(content.brought(this.entry.id())));
+            let bringing = this.bringing.insert(Box::pin(content.brought(this.of.entry().id())));
             return bringing.as_mut().poll(cx);
-        }
-    }
-}
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        if let Some(seat) = self.seat {
-            self.entry.leave(seat);
         }
     }
 }
@@ -155,13 +151,13 @@ impl<T: ?Sized + Param, E: WireError> Future for GetView<T, E> {
 
 impl<T: ?Sized, E> fmt::Debug for Get<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Get").field(&self.waits.value.entry.id()).finish()
+        f.debug_tuple("Get").field(&self.waits.value.of.entry().id()).finish()
     }
 }
 
 impl<T: ?Sized, E> fmt::Debug for GetView<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GetView").field(&self.0.waits.value.entry.id()).finish()
+        f.debug_tuple("GetView").field(&self.0.waits.value.of.entry().id()).finish()
     }
 }
 
@@ -239,16 +235,16 @@ impl<T: ?Sized, E> Stream for AsSettled<T, E> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let key = {
-            let mut state = self.ready.state.lock();
-            match state.keys.pop_front() {
-                Some(key) => key,
-                None => {
-                    state.waker = Some(cx.waker().clone());
-                    return Poll::Pending;
-                }
-            }
+        // A waker is other people's code: made and dropped outside of the lock.
+        let waker = cx.waker().clone();
+        let mut state = self.ready.state.lock();
+        let Some(key) = state.keys.pop_front() else {
+            let former = state.waker.replace(waker);
+            drop(state);
+            drop(former);
+            return Poll::Pending;
         };
+        drop(state);
         self.left -= 1;
         let given = self.waiting.get_mut(key).and_then(Option::take);
         Poll::Ready(given.map(|(reference, _)| reference))

@@ -159,10 +159,16 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
-        let mut message = self.message.lock();
-        let Some(message) = &mut *message else { return Err(GetError::Cancelled { executed: Executed::No }) };
-        args::resolve(message).map_err(|(object, why)| GetError::Argument { object, why })?;
-        codec::encode_message(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
+        // Encoding is user code: it is done outside of the lock.
+        let message = self.message.lock().take();
+        let Some(mut message) = message else { return Err(GetError::Cancelled { executed: Executed::No }) };
+        args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        let encoded =
+            codec::encode_message(&message, body).map_err(|error| GetError::Codec { message: error.to_string() });
+        // One that failed meanwhile needs no arguments any more.
+        let left = if self.result.is_settled() { Some(message) } else { self.message.lock().replace(message) };
+        drop(left);
+        encoded
     }
 }
 

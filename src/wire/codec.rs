@@ -3,6 +3,9 @@
 //! Before a body is decoded it is walked once without allocating: its depth, every declared length and that it is one
 //! whole value are checked there, so that nothing a peer declares is believed by a `Deserialize` implementation.
 //!
+//! `Serialize` and `Deserialize` are the user's code: a panic of theirs is an error like any other that they give, or else
+//! it would take down whoever happened to need the bytes, and all that this one had still to do.
+//!
 //! Handles and references inside a message do not travel in its body. While a message is encoded, [`scope::put`]
 //! collects them into the list beside it; while it is decoded, [`scope::take`] attaches them to the node that decodes.
 
@@ -13,6 +16,7 @@ use rmp_serde::encode::Error as WriteError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 mod skim;
@@ -30,6 +34,9 @@ pub enum EncodeError {
     /// Its `Serialize` implementation says so.
     #[error("the value does not serialize: {0}")]
     Value(String),
+    /// Its `Serialize` implementation panicked.
+    #[error("the value does not serialize: its `Serialize` panicked: {0}")]
+    Panicked(String),
 }
 
 /// Why a body does not decode.
@@ -51,16 +58,21 @@ pub enum DecodeError {
     /// It is not what the type expects.
     #[error("the body is no such value: {0}")]
     Value(String),
+    /// The type's `Deserialize` implementation panicked.
+    #[error("the body is no such value: its `Deserialize` panicked: {0}")]
+    Panicked(String),
 }
 
 /// Appends `value`; on an error `out` is as it was.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-    let encoded = value.serialize(&mut serializer).map_err(|error| match error {
-        WriteError::DepthLimitExceeded => EncodeError::TooDeep,
-        other => EncodeError::Value(other.to_string()),
-    });
+    let encoded = match catch_unwind(AssertUnwindSafe(|| value.serialize(&mut serializer))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(WriteError::DepthLimitExceeded)) => Err(EncodeError::TooDeep),
+        Ok(Err(other)) => Err(EncodeError::Value(other.to_string())),
+        Err(panic) => Err(EncodeError::Panicked(panic_message(&*panic))),
+    };
     let checked = encoded.and_then(|()| match skim::check(&out[start..]) {
         Ok(()) => Ok(()),
         Err(DecodeError::TooDeep) => Err(EncodeError::TooDeep),
@@ -76,10 +88,20 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
 /// Decodes a whole body.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     skim::check(body)?;
-    T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(body)).map_err(|error| match error {
-        ReadError::DepthLimitExceeded => DecodeError::TooDeep,
-        other => DecodeError::Value(other.to_string()),
-    })
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
+    match catch_unwind(AssertUnwindSafe(|| T::deserialize(&mut deserializer))) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(ReadError::DepthLimitExceeded)) => Err(DecodeError::TooDeep),
+        Ok(Err(other)) => Err(DecodeError::Value(other.to_string())),
+        Err(panic) => Err(DecodeError::Panicked(panic_message(&*panic))),
+    }
+}
+
+/// The text of a caught panic.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
 }
 
 /// What a message encloses beside its body.

@@ -60,7 +60,7 @@ fn kinds(at: At) -> Vec<(&'static str, Vec<u8>)> {
 async fn every_kind_of_stranger_is_closed_in_time_and_counted_by_its_reason() {
     let place = Place::start().await;
     for at in BOTH {
-        let before = place.counted(at).await;
+        let before = place.at_rest(at).await;
         let kinds = kinds(at);
         let port = place.port(at);
         futures::future::join_all(kinds.iter().map(|(_, bytes)| closed(&port, bytes))).await;
@@ -71,8 +71,7 @@ async fn every_kind_of_stranger_is_closed_in_time_and_counted_by_its_reason() {
                 None => expected.push((reason, 1)),
             }
         }
-        expected.extend([("guard_accepted", kinds.len() as u64), ("guard_ended", kinds.len() as u64)]);
-        place.has_counted(at, &before, &expected).await;
+        place.has_counted(at, &before, kinds.len() as u64, &expected).await;
         place.is_undisturbed().await;
     }
     place.end().await;
@@ -82,12 +81,12 @@ async fn every_kind_of_stranger_is_closed_in_time_and_counted_by_its_reason() {
 async fn another_wire_version_is_told_ours_and_closed() {
     let place = Place::start().await;
     for at in BOTH {
-        let before = place.counted(at).await;
+        let before = place.at_rest(at).await;
         let mut other = preface(lane(at));
         other[6..8].copy_from_slice(&[0x34, 0x12]);
         let heard = closed(&place.port(at), &[greeting(), ready("DEALER", b""), frame(&other)].concat()).await;
         assert!(heard.ends_with(&frame(&answer())), "{heard:?}");
-        place.has_counted(at, &before, &[("guard_wire_version", 1)]).await;
+        place.has_counted(at, &before, 1, &[("guard_wire_version", 1)]).await;
     }
     place.end().await;
 }
@@ -96,12 +95,12 @@ async fn another_wire_version_is_told_ours_and_closed() {
 async fn a_node_with_another_key_is_refused_and_told_what_to_do() {
     let place = Place::start().await;
     for at in BOTH {
-        let before = place.counted(at).await;
+        let before = place.at_rest(at).await;
         let stranger = Node::start(Keys::new().worker(Medium::Sockets, None)).await;
         let error = stranger.dial_at(place.node(at), &place.address(at), lane(at)).await.unwrap_err();
         assert!(matches!(error, DialError::WrongKey { .. }), "{error}");
         assert!(error.to_string().contains("mobula key new"), "{error}");
-        place.has_counted(at, &before, &[("refused_key", 1)]).await;
+        place.has_counted(at, &before, 1, &[("refused_key", 1)]).await;
         stranger.net.close().await;
     }
     place.end().await;
@@ -127,12 +126,12 @@ async fn overheard(place: &Place, at: At) -> Vec<u8> {
         let _ = answers.await;
         heard
     });
-    let before = place.counted(at).await;
+    let before = place.at_rest(at).await;
     let member = Node::start(place.member()).await;
     let session = member.dial_at(place.node(at), &address, lane(at)).await.unwrap();
     session.close(mobula::net::Closed::Here);
     member.net.close().await;
-    place.has_counted(at, &before, &[("guard_ended", 1), ("session_closed", 1)]).await;
+    place.has_counted(at, &before, 1, &[("session_accepted", 1), ("session_closed", 1)]).await;
     bounded(relayed).await.unwrap()
 }
 
@@ -141,10 +140,9 @@ async fn a_handshake_that_is_replayed_opens_no_session() {
     let place = Place::start().await;
     for at in BOTH {
         let heard = overheard(&place, at).await;
-        let before = place.counted(at).await;
+        let before = place.at_rest(at).await;
         closed(&place.port(at), &heard).await;
-        place.has_counted(at, &before, &[("refused_handshake", 1), ("guard_accepted", 1), ("guard_ended", 1)]).await;
-        assert_eq!(place.counted(at).await["session_accepted"], before["session_accepted"]);
+        place.has_counted(at, &before, 1, &[("refused_handshake", 1), ("session_accepted", 0)]).await;
     }
     place.end().await;
 }
@@ -154,13 +152,14 @@ async fn a_handshake_cut_at_every_byte_leaves_nothing_behind() {
     let place = Place::start().await;
     for at in BOTH {
         let heard = overheard(&place, at).await;
-        let before = place.counted(at).await;
+        let before = place.at_rest(at).await;
         for cut in 0..heard.len() {
             drop(Stranger::with(&place.port(at), &heard[..cut]).await);
+            // Some at a time, so that what is waited for is done soon on any machine.
+            if cut % 32 == 0 || cut + 1 == heard.len() {
+                place.has_counted(at, &before, cut as u64 + 1, &[("session_accepted", 0)]).await;
+            }
         }
-        let all = heard.len() as u64;
-        place.has_counted(at, &before, &[("guard_accepted", all), ("guard_ended", all)]).await;
-        assert_eq!(place.counted(at).await["session_accepted"], before["session_accepted"]);
         place.is_undisturbed().await;
     }
     place.end().await;
@@ -169,7 +168,7 @@ async fn a_handshake_cut_at_every_byte_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_connections_at_once_are_closed_in_time_and_disturb_nobody() {
     let place = Place::start().await;
-    let before = place.counted(At::Worker).await;
+    let before = place.at_rest(At::Worker).await;
     let port = place.port(At::Worker);
     let bytes = greeting();
     let crowd = futures::future::join_all((0..1_000).map(|_| closed(&port, &bytes)));
@@ -180,11 +179,9 @@ async fn a_thousand_connections_at_once_are_closed_in_time_and_disturb_nobody() 
         }
     };
     tokio::join!(crowd, legitimate);
-    place.has_counted(At::Worker, &before, &[("guard_accepted", 1_000), ("guard_ended", 1_000)]).await;
-    let since = place.counted(At::Worker).await;
-    let reasons: u64 =
-        ["guard_timeout", "guard_too_many", "guard_crowded_out"].map(|name| since[name] - before[name]).iter().sum();
-    assert_eq!(reasons, 1_000, "{since:?}");
+    let (since, again) = place.has_counted(At::Worker, &before, 1_000, &[]).await;
+    let reasons = ["guard_timeout", "guard_too_many", "guard_crowded_out"].map(|name| since.get(name).unwrap_or(&0));
+    assert!((1_000..=1_000 + again).contains(&reasons.into_iter().sum()), "{since:?}");
     place.end().await;
 }
 

@@ -83,14 +83,17 @@ impl NodeAsk {
 
     /// The answer, once.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Plain, CallError>> {
+        // A waker is other people's code: made and dropped outside of the lock.
+        let waker = cx.waker().clone();
         let mut state = self.state.lock();
-        match state.answer.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(result) = state.answer.take() {
+            drop(state);
+            return Poll::Ready(result);
         }
+        let former = state.waker.replace(waker);
+        drop(state);
+        drop(former);
+        Poll::Pending
     }
 }
 

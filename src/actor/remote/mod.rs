@@ -72,6 +72,8 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn item(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> ItemSent;
     /// Runs a task on this node.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// Runs a task on this node that is of use to the peer only: it is dropped when the link ends.
+    fn spawn_linked(&self, task: BoxFuture<'static, ()>);
 }
 
 /// A request of the peer that was handed over.

@@ -1,6 +1,5 @@
 //! A call's slot while the call is with another node.
 
-use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
 
@@ -65,7 +64,8 @@ impl<M: Method> Slot<M> {
         match sent {
             Ok(Some(_)) => {}
             Ok(None) => self.state.lock().stage = Stage::Made(message),
-            Err(_) => self.state.lock().stage = Stage::Over,
+            // Whoever sends it says so to the caller, who may be waiting by now.
+            Err(_) => drop(self.take_away()),
         }
         sent
     }
@@ -119,8 +119,7 @@ impl<M: Method> Slot<M> {
         drop(state);
         let peer = from.peer.clone();
         peer.spawn(Box::pin(async move {
-            let mut seat = None;
-            let value = match poll_fn(|cx| object.poll(&mut seat, cx.waker())).await {
+            let value = match object.settling().await {
                 Ok(Content::Encoded(encoded)) => away
                     .arriving
                     .value(&from, encoded.enclosed, &encoded.body)

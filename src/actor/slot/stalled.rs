@@ -1,6 +1,7 @@
 //! A call's slot while an argument that was passed by reference is not there yet.
 
 use parking_lot::Mutex;
+use std::mem;
 use std::sync::{Arc, Weak};
 
 use super::{Slot, Stage};
@@ -47,13 +48,38 @@ impl<M: Method> Slot<M> {
         if line.is_occupied() {
             return Ok(false);
         }
-        let mut state = self.state.lock();
-        let Stage::Made(message) = &mut state.stage else { return Ok(true) };
+        // Nobody else knows it yet.
+        let Some(slot) = Arc::get_mut(self) else { return Ok(false) };
+        let Stage::Made(message) = &mut slot.state.get_mut().stage else { return Ok(true) };
         if args::references(message).iter().any(|entry| entry.at_hand().is_none()) {
             return Ok(false);
         }
         args::resolve(message).map_err(|(object, why)| CallError::Argument { object, why })?;
         Ok(true)
+    }
+
+    /// Puts values in the places of the references that it was passed, outside of the lock: decoding them is user code.
+    /// `false` if its caller has dropped it.
+    fn resolve(&self) -> Result<bool, CallError> {
+        let mut message = {
+            let mut state = self.state.lock();
+            match mem::replace(&mut state.stage, Stage::Resolving) {
+                Stage::Made(message) => message,
+                other => {
+                    state.stage = other;
+                    return Ok(false);
+                }
+            }
+        };
+        let resolved = args::resolve(&mut message);
+        let mut state = self.state.lock();
+        if !matches!(state.stage, Stage::Resolving) {
+            drop(state);
+            return Ok(false);
+        }
+        state.stage = Stage::Made(message);
+        drop(state);
+        resolved.map(|()| true).map_err(|(object, why)| CallError::Argument { object, why })
     }
 }
 
@@ -107,13 +133,12 @@ impl<M: Method> InLine for Stalled<M> {
 
     fn go(self: Arc<Self>) {
         let call = &self.call;
-        let resolved = match &mut call.state.lock().stage {
-            Stage::Made(message) => args::resolve(message),
-            // Its caller has dropped it.
-            _ => return,
+        let sent = match self.failed().and_then(|()| call.resolve()) {
+            Ok(true) => call.send(self.flags, self.deadline),
+            Ok(false) => return,
+            Err(error) => Err(error),
         };
-        let resolved = resolved.map_err(|(object, why)| CallError::Argument { object, why });
-        match self.failed().and(resolved).and_then(|()| call.send(self.flags, self.deadline)) {
+        match sent {
             Ok(Place::Admitted) => call.admitted(),
             Ok(Place::InLine) => {}
             Err(error) => call.finish(Err(error.widen())),

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Listener, Slot, Stage, State, Wants};
+use super::{Slot, Stage, State, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Waiting};
 use crate::actor::frame::{Above, Chain, Held, Place, Serves, Wait};
@@ -50,8 +50,9 @@ impl<M: Method> Slot<M> {
     /// Its caller waits no more. Says how far it had come.
     pub(super) fn withdraw(&self, mut state: MutexGuard<'_, State<M>>) -> (Waiting, Executed) {
         state.wants = Wants::Nothing;
-        state.caller = Listener::Nobody;
-        match &mut state.stage {
+        // Its end is other people's code: it comes once the lock is free.
+        let former = mem::take(&mut state.caller);
+        let stood = match &mut state.stage {
             Stage::Made(message) => {
                 let waiting = if message.has_references() { Waiting::ForArguments } else { Waiting::InMailbox };
                 let message = mem::replace(&mut state.stage, Stage::Over);
@@ -65,6 +66,12 @@ impl<M: Method> Slot<M> {
                     line.advance();
                 }
                 (waiting, Executed::No)
+            }
+            Stage::Resolving => {
+                // Whoever puts the values in finds that nobody waits, and goes on with the line.
+                state.stage = Stage::Over;
+                drop(state);
+                (Waiting::ForArguments, Executed::No)
             }
             Stage::Away => {
                 let away = state.away.take();
@@ -86,7 +93,9 @@ impl<M: Method> Slot<M> {
                 drop(reply);
                 (Waiting::Running, Executed::Yes)
             }
-        }
+        };
+        drop(former);
+        stood
     }
 
     /// The call by its place in memory, which it keeps while it waits.
@@ -112,14 +121,14 @@ impl<M: Method> Wait for Slot<M> {
             }
             // It is being sent, or its answer is being read.
             (Stage::Away, ..) => Place::Over,
-            (Stage::Made(_) | Stage::Begun(_), ..) => Place::Here,
+            (Stage::Made(_) | Stage::Resolving | Stage::Begun(_), ..) => Place::Here,
         }
     }
 
     fn held(&self) -> Held {
         let Some(inbox) = self.local() else { return Held::Not };
         let begun = match self.state.lock().stage {
-            Stage::Made(_) => false,
+            Stage::Made(_) | Stage::Resolving => false,
             Stage::Begun(_) => true,
             Stage::Away | Stage::Done(_) | Stage::Over => return Held::Not,
         };
@@ -132,7 +141,7 @@ impl<M: Method> Wait for Slot<M> {
     fn deadlock(&self, cycle: Vec<ActorId>) {
         let mut state = self.state.lock();
         let over = match state.stage {
-            Stage::Made(_) | Stage::Begun(_) => state.wants == Wants::Told,
+            Stage::Made(_) | Stage::Resolving | Stage::Begun(_) => state.wants == Wants::Told,
             Stage::Away => state.away.is_none(),
             Stage::Done(_) | Stage::Over => true,
         };

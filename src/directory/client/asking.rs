@@ -1,6 +1,6 @@
 //! A request under way, as the one who asked holds it.
 
-use super::{AskError, Client};
+use super::{AskError, Client, Later};
 use crate::clock;
 use crate::directory::message::{Question, RequestId};
 use crate::schedule::Why;
@@ -45,15 +45,17 @@ impl<Q: Question> Future for Asking<Q> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = self.client.0.clone();
         let until = {
+            let mut later = Later::default();
+            let waker = context.waker().clone();
             let mut state = shared.state.lock();
             let Some(open) = state.open.get_mut(&self.id) else {
                 return Poll::Ready(Err(AskError::LifeOver { executed: Executed::Maybe }));
             };
             if let Some(reply) = open.reply.take() {
-                state.open.remove(&self.id);
+                later.over.extend(state.open.remove(&self.id));
                 return Poll::Ready(Q::answer(reply).ok_or(AskError::Nonsense));
             }
-            open.waker = Some(context.waker().clone());
+            later.replaced = open.waker.replace(waker);
             match state.open.get(&self.id).map(|open| state.failure(open, shared.head_wait)) {
                 Some(Ok(until)) => until,
                 Some(Err(error)) => {

@@ -55,11 +55,6 @@ impl Open {
         }
     }
 
-    pub(super) fn end(&mut self) {
-        self.over = true;
-        self.waker.take().into_iter().for_each(Waker::wake);
-    }
-
     /// What undoes a request whose answer nobody takes.
     pub(super) fn undo(&self) -> Option<Request> {
         if !self.said {

@@ -178,3 +178,65 @@ fn a_report_never_stands_behind_questions_that_wait() {
         local.client.report(Ended { actor, placement, why });
     }
 }
+
+/// A waker that looks whether the client's lock is free: when it wakes, and when it is dropped.
+struct Looks {
+    client: Client,
+    held: Arc<AtomicU64>,
+    looked: Arc<AtomicU64>,
+}
+
+impl Looks {
+    fn look(&self) {
+        self.looked.fetch_add(1, Ordering::Relaxed);
+        self.held.fetch_add(u64::from(self.client.0.state.try_lock().is_none()), Ordering::Relaxed);
+    }
+}
+
+impl futures_util::task::ArcWake for Looks {
+    fn wake_by_ref(looks: &Arc<Self>) {
+        looks.look();
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        self.look();
+    }
+}
+
+#[test]
+fn whoever_waits_is_woken_and_let_go_outside_of_the_lock() {
+    let (held, looked) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let waits_for = |local: &Local, ends: &dyn Fn(&Local, RequestId)| {
+        let waker = |local: &Local| {
+            let (client, held, looked) = (local.client.clone(), held.clone(), looked.clone());
+            futures_util::task::waker(Arc::new(Looks { client, held, looked }))
+        };
+        // It finds no room at the head: it waits there.
+        let mut asking = Box::pin(local.client.ask(choose(local.life, 1, 64.0)));
+        let request = local.client.0.state.lock().last;
+        assert!(asking.as_mut().poll(&mut Context::from_waker(&waker(local))).is_pending());
+        assert!(asking.as_mut().poll(&mut Context::from_waker(&waker(local))).is_pending());
+        // A report that nobody answers.
+        local.client.detached();
+        let mut arrives = local.client.report_until_known(Ended {
+            actor: ActorId { life: local.life, serial: 1 },
+            placement: Placement(0),
+            why: Gone::Stopped,
+        });
+        assert!(Pin::new(&mut arrives).poll(&mut Context::from_waker(&waker(local))).is_pending());
+        ends(local, request);
+        drop((asking, arrives));
+    };
+    waits_for(&Local::start(), &|local, _| local.client.life_over());
+    waits_for(&Local::start(), &|local, _| local.client.close());
+    waits_for(&Local::start(), &|local, _| local.attach());
+    waits_for(&Local::start(), &|local, _| local.client.attached(Life(local.life.0 + 1), Arc::new(|_| {})));
+    waits_for(&Local::start(), &|local, request| local.client.waits(request, Why::Full));
+    waits_for(&Local::start(), &|local, request| {
+        local.client.answered(request, Reply::Chosen(Err(ChooseError::Full)));
+    });
+    assert!(looked.load(Ordering::Relaxed) > 0);
+    assert_eq!(held.load(Ordering::Relaxed), 0, "the lock was held");
+}

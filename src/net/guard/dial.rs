@@ -90,6 +90,7 @@ impl DialGuard {
         let control = Arc::new(Control::default());
         let (ending, ended) = watch::channel(None);
         let (limits, told, counted) = (limits.clone(), control.clone(), counters.clone());
+        counters.add(Count::GuardDialled);
         tokio::spawn(async move {
             let last = relay(tcp, inbound, door, &limits, &told, deadline).await;
             counted.add(Count::GuardEnded);

@@ -139,6 +139,18 @@ impl Peer for PeerLink {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.around.run(task);
     }
+
+    fn spawn_linked(&self, task: BoxFuture<'static, ()>) {
+        let mut over = self.over.subscribe();
+        self.around.run(Box::pin(async move {
+            tokio::select! {
+                biased;
+                // The link that says so is gone, or says so.
+                _ = over.wait_for(|over| *over) => {}
+                () = task => {}
+            }
+        }));
+    }
 }
 
 impl PeerLink {

@@ -182,3 +182,31 @@ proptest! {
         let _ = decode::<Everything>(&body[..at]);
     }
 }
+
+/// Panics when it is encoded or decoded.
+#[derive(Debug)]
+struct Explosive;
+
+impl Serialize for Explosive {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("on the way out")
+    }
+}
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("on the way in")
+    }
+}
+
+#[test]
+fn a_panic_of_the_users_code_is_an_error_and_leaves_the_scope_and_the_buffer_as_they_were() {
+    let mut out = vec![1, 2];
+    let error = encode_message(&(1, Explosive), &mut out).err();
+    assert_eq!(error, Some(EncodeError::Panicked("on the way out".to_owned())));
+    assert_eq!(out, [1, 2]);
+    assert_eq!(scope::put(reference(1), None), Err(scope::ScopeError::NotEncoding));
+    let error = decode_message::<Explosive>(&[0xc0], Enclosed::default(), &node()).unwrap_err();
+    assert_eq!(error, DecodeError::Panicked("on the way in".to_owned()));
+    assert_eq!(scope::take(0).err(), Some(scope::ScopeError::NotDecoding));
+}
