@@ -252,6 +252,8 @@ pub const WANT_AGAIN: Duration = Duration::from_secs(5);
 pub const WANT_WORK: Duration = Duration::from_millis(10);
 /// Unbegun tasks worth less time than this are not fetched back for an idle slot: the round trip costs as much.
 pub const RECALL_WORTH: Duration = Duration::from_millis(1);
+/// Tasks of one grant that a thread runs one after another before it lets other work of the pool go first.
+pub const TASKS_IN_A_ROW: usize = 64;
 /// Tasks that may be taken out of line for being near their arguments before the oldest is.
 pub const OVERTAKES: u32 = 64;
 

@@ -51,6 +51,45 @@ fn survives(file: &str) -> u32 {
     std::process::id()
 }
 
+/// As `survives`, and says which attempt it is.
+#[task(retries = 1)]
+fn attempt(ctx: &TaskContext, file: &str) -> u32 {
+    if std::fs::File::create_new(file).is_ok() {
+        std::process::abort();
+    }
+    ctx.attempt()
+}
+
+/// Waits for tasks of its own, each of which waits for one of its own.
+#[task]
+async fn fan(ctx: &TaskContext, width: u64) -> mobula::Result<u64> {
+    let cluster = ctx.cluster();
+    let each: Vec<ObjectRef<u64, mobula::Failure>> = (0..width).map(|_| nested::submit(&cluster, 2)).collect();
+    let mut sum = 0;
+    for one in each {
+        sum += one.await?;
+    }
+    Ok(sum)
+}
+
+/// Ends when `file` is there, and says when it began by making `begun`.
+#[task]
+fn until(file: &str, begun: &str) -> bool {
+    let _ = std::fs::File::create(begun);
+    while !std::path::Path::new(file).exists() {
+        std::thread::yield_now();
+    }
+    true
+}
+
+/// Appends its name to a file.
+#[task]
+fn sign(file: &str, name: &str) -> mobula::Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file)?;
+    Ok(writeln!(file, "{name}")?)
+}
+
 #[task]
 fn dies() -> u32 {
     std::process::abort()
@@ -84,6 +123,75 @@ async fn a_chain_goes_on_from_node_to_node() {
     assert_eq!(bounded(last).await, Ok(100));
     assert_eq!(bounded(nested::call(&cluster, 5)).await.unwrap(), 6);
     bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_wait_for_tasks_never_hold_all_there_are() {
+    let cluster = two_workers().await;
+    assert_eq!(bounded(nested::call(&cluster, 100)).await.unwrap(), 101, "deeper than there are CPUs");
+    let many: Vec<_> = (0..50).map(|_| fan::submit(&cluster, 4)).collect();
+    for one in many {
+        assert_eq!(bounded(one).await.unwrap(), 12);
+    }
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_is_numbered_and_one_that_did_not_run_costs_none() {
+    let cluster = two_workers().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("begun");
+    // Others stand behind it on the node that dies: they did not begin, and have no retry to spend.
+    let first = attempt::submit(&cluster, file.to_str().unwrap());
+    let behind: Vec<_> = (0..200).map(|x| add::submit(&cluster, x, 1)).collect();
+    assert_eq!(bounded(first).await, Ok(2));
+    for (x, sum) in (0..).zip(behind) {
+        match bounded(sum).await {
+            Ok(sum) => assert_eq!(sum, x + 1),
+            // One that may have begun there is not run twice.
+            Err(error) => assert_eq!(error.executed(), Executed::Maybe, "{error}"),
+        }
+    }
+    assert_eq!(bounded(add::submit(&cluster, 1, 1)).await, Ok(2));
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn higher_priorities_leave_first() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, begun, list) = (at("end"), at("begun"), at("list"));
+    let blocks = until::submit(&cluster, &file, &begun);
+    while !std::path::Path::new(&begun).exists() {
+        tokio::task::yield_now().await;
+    }
+    // Its node's one CPU is taken, and all of these are of one class that has none.
+    let sign = |name: &str, priority| sign::call(&cluster, &list, name).priority(priority).submit();
+    let signed = [sign("low", -1), sign("usual", 0), sign("high", 7), sign("higher", 8), sign("high too", 7)];
+    std::fs::File::create(&file).unwrap();
+    assert_eq!(bounded(blocks).await, Ok(true));
+    for one in signed {
+        bounded(one).await.unwrap();
+    }
+    let order = std::fs::read_to_string(&list).unwrap();
+    assert_eq!(order.lines().collect::<Vec<_>>(), ["higher", "high", "high too", "usual", "low"]);
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_node_has_fails_at_once_or_waits_if_it_is_asked_to() {
+    let cluster = two_workers().await;
+    let waits = process::call(&cluster).resource("moon", 1.0).wait_for_node().submit();
+    for _ in 0..3 {
+        let error = bounded(process::call(&cluster).resource("moon", 1.0)).await.unwrap_err();
+        assert!(error.to_string().contains("no node has moon"), "{error}");
+    }
+    assert!(!waits.is_settled());
+    assert_eq!(bounded(add::submit(&cluster, 1, 1)).await, Ok(2), "it holds back nothing else");
+    bounded(cluster.shutdown()).await;
+    let error = bounded(waits).await.unwrap_err();
+    assert_eq!(error, GetError::ShutDown);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

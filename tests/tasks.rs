@@ -278,6 +278,24 @@ async fn a_hundred_thousand_at_once_all_run() {
 }
 
 #[tokio::test]
+async fn more_than_may_be_queued_fail_at_once_and_what_is_queued_runs() {
+    for takes in [None, Some(0.5)] {
+        let cluster = Cluster::builder().max_queued(3).cpus(1.0).await.unwrap();
+        let account = Account::spawn(&cluster, 0).await.unwrap();
+        let late = account.wait(3).submit();
+        // Each waits for an argument, so none leaves the queue; in a cluster of one process a task that names no resources
+        // goes another way.
+        let call = || square::call(&cluster, &late);
+        let submit = || takes.map_or_else(call, |cpus| call().cpus(cpus)).submit();
+        let queued: Vec<_> = (0..3).map(|_| submit()).collect();
+        assert_eq!(bounded(submit()).await, Err(GetError::QueueFull { limit: 3 }));
+        bounded(account.open()).await.unwrap();
+        assert_eq!(bounded(cluster.get_all(&queued)).await, Ok(vec![9, 9, 9]));
+        assert_eq!(bounded(submit()).await, Ok(9), "there is room again");
+    }
+}
+
+#[tokio::test]
 async fn a_generic_function_is_a_task_for_each_of_its_types() {
     let cluster = Cluster::local().await.unwrap();
     let words = vec!["a".to_owned(), "c".to_owned(), "b".to_owned()];

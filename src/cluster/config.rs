@@ -47,6 +47,7 @@ pub struct ClusterBuilder {
     spilling: Spilling,
     store_wait: Duration,
     sharing: Sharing,
+    pub(super) max_queued: usize,
     pub(super) registrations: Vec<Registration>,
 }
 
@@ -90,6 +91,7 @@ impl ClusterBuilder {
             spilling: Spilling::Anywhere,
             store_wait: limits::STORE_WAIT,
             sharing: Sharing::InPlace,
+            max_queued: limits::QUEUED_TASKS,
             registrations: Vec::new(),
         }
     }
@@ -149,7 +151,7 @@ impl ClusterBuilder {
     }
 
     /// How many CPUs this node offers to actors (each worker, where there are any). By default those of the machine,
-    /// divided among the workers.
+    /// divided among the workers, but one at least.
     pub fn cpus(mut self, cpus: f64) -> Self {
         self.cpus = Some(cpus);
         self
@@ -236,6 +238,13 @@ impl ClusterBuilder {
         let share = || machine::memory().map_or(limits::STORE_UNKNOWN, |bytes| bytes / 10 * 3) / (self.workers + 1);
         let (spilling, wait, sharing) = (self.spilling.clone(), self.store_wait, self.sharing);
         StoreSettings { capacity: self.store_memory.unwrap_or_else(share), spilling, wait, sharing }
+    }
+
+    /// How many tasks this node may have queued, waiting for arguments or for their turn (4 million): beyond it a task fails
+    /// with [`GetError::QueueFull`](crate::GetError::QueueFull). Tasks that were sent to a node's CPUs are not counted.
+    pub fn max_queued(mut self, tasks: usize) -> Self {
+        self.max_queued = tasks;
+        self
     }
 
     /// Registers an actor type that its macro did not: one whose crate the linker might drop.

@@ -268,6 +268,6 @@ fn settings(
         advertised: Arc::new(Node::advertised(&registry, &tasks)),
     };
     let namespace = builder.namespace.as_str().into();
-    let (head_wait, store) = (builder.head_wait, builder.store_settings());
-    Ok(Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace, store })
+    let (head_wait, max_queued, store) = (builder.head_wait, builder.max_queued, builder.store_settings());
+    Ok(Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store })
 }

@@ -9,6 +9,7 @@ use super::client::Cluster;
 use super::needed::Needed;
 use crate::actor::error::{Executed, Never, WireError};
 use crate::actor::inbox::Host;
+use crate::directory::request::Patience;
 use crate::id::NodeId;
 use crate::node::tasks::Submitted;
 use crate::object::entry::Entry;
@@ -28,6 +29,8 @@ pub struct TaskCall<T, E = Never> {
     /// None while it takes what tasks take that say nothing: one CPU.
     needed: Option<Box<Needed>>,
     retries: u32,
+    priority: i32,
+    patience: Patience,
     of: PhantomData<fn() -> (T, E)>,
 }
 
@@ -79,6 +82,19 @@ impl<T, E> TaskCall<T, E> {
         self
     }
 
+    /// Among the tasks that wait on this node, those of a higher number leave first; 0 if nothing is said. What was sent to a
+    /// node already, a few milliseconds of work, goes on.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Waits until a node comes that has what it needs, instead of failing at once when none has.
+    pub fn wait_for_node(mut self) -> Self {
+        self.patience = Patience::Wait;
+        self
+    }
+
     /// Submits it, and gives a reference to its result. Never waits: with too many submitted
     /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
     ///
@@ -91,7 +107,10 @@ impl<T, E> TaskCall<T, E> {
         }
         let task = (self.make)(entry.clone());
         match self.needed.map(|needed| needed.finish()).transpose() {
-            Ok(needs) => node.submit(Submitted { task, needs: needs.map(Arc::new), retries: self.retries }),
+            Ok(needs) => {
+                let (retries, priority, patience) = (self.retries, self.priority, self.patience);
+                node.submit(Submitted { task, needs: needs.map(Arc::new), retries, priority, patience });
+            }
             Err(invalid) => task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No }),
         }
         ObjectRef::new(entry)
@@ -117,8 +136,15 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
     let make = Box::new(move |entry| TaskSlot::new(message, entry) as Arc<dyn Runnable>);
     let defaults = K::DEFAULTS;
-    let mut call =
-        TaskCall { cluster: cluster.clone(), make, needed: None, retries: defaults.retries, of: PhantomData };
+    let mut call = TaskCall {
+        cluster: cluster.clone(),
+        make,
+        needed: None,
+        retries: defaults.retries,
+        priority: defaults.priority,
+        patience: Patience::Fail,
+        of: PhantomData,
+    };
     if defaults.cpus != Defaults::NONE.cpus {
         call = call.cpus(defaults.cpus);
     }

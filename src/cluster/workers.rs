@@ -73,7 +73,7 @@ pub(super) async fn start(
         };
         let mut orders = Orders::new(key, &identity, head.to_owned(), listen, builder.store_settings());
         let machine = std::thread::available_parallelism().map_or(1, usize::from);
-        orders.cpus = builder.cpus.unwrap_or(machine as f64 / count as f64);
+        orders.cpus = builder.cpus.unwrap_or((machine as f64 / count as f64).max(1.0));
         orders.resources.clone_from(&builder.resources);
         orders.labels.clone_from(&builder.labels);
         orders.namespace.clone_from(&builder.namespace);

@@ -4,7 +4,7 @@ use crate::clock::Moment;
 use crate::directory::message::RequestId;
 use crate::directory::request::{Holding, Want, WantError};
 use crate::directory::room::BundleId;
-use crate::id::{GrantId, Life};
+use crate::id::{Epoch, GrantId, Life};
 use crate::schedule::{Amount, Class, Requirement, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -119,6 +119,14 @@ pub(super) struct Grants {
 }
 
 impl Grants {
+    /// Grants of this head get numbers above those that heads of earlier epochs gave, for no record of these is kept, and
+    /// below 2^63, for nodes number beyond that what they lend themselves. Epochs are counted, or are microseconds where a
+    /// head has no journal: then fewer grants than 256 begin in one.
+    pub(super) fn begin_in(&mut self, epoch: Epoch) {
+        let bits = if epoch.0 < 1 << 23 { 40 } else { 8 };
+        self.last = GrantId((epoch.0 << bits) & (u64::MAX >> 1));
+    }
+
     pub(super) fn next(&mut self) -> GrantId {
         self.last = self.last.next();
         self.last

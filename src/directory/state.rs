@@ -13,7 +13,7 @@ use crate::directory::lives::Lives;
 use crate::directory::message::{Ask, Command, FromHead, News, Reply, Request, RequestId, Settled, ToHead};
 use crate::directory::record::Record;
 use crate::directory::request::{Change, DeadNodes, LifeEnd, MemberLog};
-use crate::id::{Epoch, GrantId, Life, NodeId};
+use crate::id::{Epoch, Life, NodeId};
 use crate::limits;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -141,6 +141,7 @@ impl Directory {
             dead: DeadNodes::default(),
             abdicated: false,
         };
+        directory.grants.begin_in(config.reign.epoch);
         for record in records {
             directory.replay(record);
         }
@@ -152,8 +153,6 @@ impl Directory {
     /// earlier start of it gave.
     pub fn begin_after(&mut self, last: Life) {
         self.lives.begin_after(last);
-        // More grants than lives begin in any time, but not so many more.
-        self.grants.last = GrantId(last.0.saturating_mul(256));
     }
 
     /// This start of the head.

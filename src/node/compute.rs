@@ -34,11 +34,6 @@ impl Compute {
         Compute { queue, work, threads: Arc::default(), most: most.max(1) }
     }
 
-    /// How many threads run at most.
-    pub(crate) fn threads(&self) -> usize {
-        self.most
-    }
-
     /// Runs `work` on the next free thread. A panic ends the work, not the thread.
     pub(crate) fn run(&self, work: Work) {
         let mut threads = self.threads.lock();

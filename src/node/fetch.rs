@@ -18,7 +18,7 @@ use super::link::PeerLink;
 use super::runtime::Node;
 use crate::actor::error::{CallError, Executed};
 use crate::actor::remote::ask::{NodeAsk, Plain};
-use crate::actor::remote::host::Incoming;
+use crate::actor::remote::host::{Incoming, Served};
 use crate::actor::remote::{Caller, Outgoing, Peer, with_scratch};
 use crate::id::{ActorId, Key, ObjectId, Placement};
 use crate::limits::{OBJECT_PIECE, OBJECT_PIECES};
@@ -91,10 +91,15 @@ impl Node {
     }
 
     /// A peer asks the node itself: for an object, or to run a task.
-    pub(super) fn serve_node(&self, incoming: &Incoming<'_>) {
+    pub(super) fn serve_node(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
         if incoming.request.method != READ {
             return self.shared().run_for_peer(incoming);
         }
+        self.serve_object(incoming);
+        None
+    }
+
+    fn serve_object(&self, incoming: &Incoming<'_>) {
         let body = incoming.request.body;
         let (Some(serial), Some(offset)) = (number(body, 0), number(body, 8)) else {
             incoming.refuse(CallFault::Decode { message: "a request for an object names its serial and an offset" });

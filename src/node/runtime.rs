@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) stuck: Stuck,
     pub(crate) head_wait: std::time::Duration,
     pub(crate) cpus: usize,
+    /// Tasks that may be queued.
+    pub(crate) max_queued: usize,
     pub(crate) namespace: Arc<str>,
     pub(crate) store: StoreSettings,
 }
@@ -113,7 +115,7 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace, store } = settings;
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store } = settings;
         let (id, hosts) = (join.node, join.hosts);
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -131,7 +133,7 @@ impl Node {
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
             promised: Promised::default(),
-            tasks: Tasks::default(),
+            tasks: Tasks::new(max_queued, cpus),
             objects: Objects::default(),
             store: NodeStore::new(store),
             machine: Mutex::new(machine),

@@ -82,8 +82,7 @@ impl Node {
         }
         let request = &incoming.request;
         if request.actor.serial == 0 {
-            self.serve_node(incoming);
-            return None;
+            return self.serve_node(incoming);
         }
         match self.actors().get(request.actor) {
             Some(actor) if actor.placement() == request.placement => actor.deliver(incoming),

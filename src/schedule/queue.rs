@@ -209,10 +209,15 @@ impl<K: Ord, T> Queue<K, T> {
     /// # Errors
     /// The queue is full, or the class is none of this queue's.
     pub fn submit(&mut self, submission: Submission<'_, T>) -> Result<TaskNumber, QueueFull<T>> {
-        let Submission { class, priority, bytes, waits_for: missing, follows, prefers, token } = submission;
-        if self.queued >= self.bounds.queued || self.classes.len() <= class.0 as usize {
-            return Err(QueueFull(token));
+        if self.queued >= self.bounds.queued || self.classes.len() <= submission.class.0 as usize {
+            return Err(QueueFull(submission.token));
         }
+        Ok(self.submit_again(submission))
+    }
+
+    /// A task that was here before is to run again, however full the queue is. Its class is one of this queue's.
+    pub fn submit_again(&mut self, submission: Submission<'_, T>) -> TaskNumber {
+        let Submission { class, priority, bytes, waits_for: missing, follows, prefers, token } = submission;
         let place = self.slab.insert(Fresh { token, class, priority, bytes, missing, prefers });
         let number = self.slab.number(place);
         (self.queued, self.bytes) = (self.queued + 1, self.bytes + u64::from(bytes));
@@ -221,7 +226,7 @@ impl<K: Ord, T> Queue<K, T> {
         } else if !follows.is_empty() {
             self.follow(place, number, follows);
         }
-        Ok(number)
+        number
     }
 
     /// An argument of a task has arrived.
@@ -244,13 +249,19 @@ impl<K: Ord, T> Queue<K, T> {
     pub fn finished(&mut self, task: TaskNumber, ran: Duration) -> Option<T> {
         let place = self.slab.place(task)?;
         let entry = self.slab.get(place)?;
-        let At::Pushed(grant) = entry.at else { return None };
-        let class = entry.class;
+        let (class, At::Pushed(_)) = (entry.class, entry.at) else { return None };
         if let Some(state) = self.classes.get_mut(class.0 as usize) {
             let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX).max(1);
             state.run_time =
                 if state.run_time == 0 { ran } else { state.run_time - state.run_time / 8 + ran / 8 }.max(1);
         }
+        self.failed(task)
+    }
+
+    /// A task that was pushed is over, and nobody knows how long it ran: its token.
+    pub fn failed(&mut self, task: TaskNumber) -> Option<T> {
+        let place = self.slab.place(task)?;
+        let At::Pushed(grant) = self.slab.get(place)?.at else { return None };
         self.unpush(grant, place);
         self.remove(place)
     }
@@ -283,6 +294,29 @@ impl<K: Ord, T> Queue<K, T> {
             taken.extend(self.remove(place).map(|token| (number, token)));
         }
         taken
+    }
+
+    /// The head refuses what a class wants, and has forgotten it: [`Queue::drain`]. A later task has it asked again.
+    pub fn refused(&mut self, class: Class) -> Vec<(TaskNumber, T)> {
+        let drained = self.drain(class);
+        if let Some(state) = self.state(class)
+            && state.pushed == 0
+        {
+            state.told = 0;
+        }
+        drained
+    }
+
+    /// Slots of a class that may be filled.
+    #[must_use]
+    pub fn slots(&self, class: Class) -> u32 {
+        self.classes.get(class.0 as usize).map_or(0, |state| state.slots)
+    }
+
+    /// After a flush: the classes of which tasks are ready and all slots are in use.
+    pub fn hungry(&self) -> impl Iterator<Item = Class> + '_ {
+        let hungry = |(_, state): &(u32, &ClassState)| !state.line.is_empty();
+        (0..).zip(&self.classes).filter(hungry).map(|(class, _)| Class(class))
     }
 
     /// The token of a task that is still here.

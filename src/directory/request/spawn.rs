@@ -61,7 +61,7 @@ impl fmt::Display for FullName {
 }
 
 /// What an actor's node must have.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Needs {
     /// Taken of the node until the actor ends.
     pub resources: Resources,

@@ -36,7 +36,7 @@ pub struct Want {
 }
 
 /// What becomes of demand that no node can meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Patience {
     /// It waits for nodes to come.
     Wait,

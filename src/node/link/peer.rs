@@ -42,14 +42,7 @@ impl Peer for PeerLink {
     }
 
     fn request(&self, stream: u64, request: Outgoing<'_>, caller: &Arc<dyn Caller>) -> Result<Sent, CallError> {
-        let enclosed = request.enclosed;
-        self.around.enclose(self.peer.life, enclosed);
-        let core = self.core.lock();
-        let sent = self.send(core, stream, request, caller);
-        if sent.is_err() {
-            self.around.not_sent(self.peer.life, enclosed);
-        }
-        sent
+        self.enclose_and_send(stream, request, caller, Patience::Fails)
     }
 
     fn try_request(
@@ -66,7 +59,7 @@ impl Peer for PeerLink {
             self.around.not_sent(self.peer.life, enclosed);
             return Ok(None);
         }
-        let sent = self.send(core, stream, request, caller);
+        let sent = self.send(core, stream, request, caller, Patience::Fails);
         if sent.is_err() {
             self.around.not_sent(self.peer.life, enclosed);
         }
@@ -154,14 +147,42 @@ impl Peer for PeerLink {
 }
 
 impl PeerLink {
+    /// Takes an encoded request in line; it waits for a peer that falls silent until that is heard again or its life ends.
+    pub(in crate::node) fn request_patiently(
+        &self,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+    ) -> Result<Sent, CallError> {
+        self.enclose_and_send(stream, request, caller, Patience::Waits)
+    }
+
+    fn enclose_and_send(
+        &self,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+        patience: Patience,
+    ) -> Result<Sent, CallError> {
+        let enclosed = request.enclosed;
+        self.around.enclose(self.peer.life, enclosed);
+        let core = self.core.lock();
+        let sent = self.send(core, stream, request, caller, patience);
+        if sent.is_err() {
+            self.around.not_sent(self.peer.life, enclosed);
+        }
+        sent
+    }
+
     fn send(
         &self,
         mut core: MutexGuard<'_, Core>,
         stream: u64,
         request: Outgoing<'_>,
         caller: &Arc<dyn Caller>,
+        patience: Patience,
     ) -> Result<Sent, CallError> {
-        let demand = Demand { token: caller.clone(), deadline: request.deadline, patience: Patience::Fails };
+        let demand = Demand { token: caller.clone(), deadline: request.deadline, patience };
         let now = self.now();
         let sent = core.link.send(now, StreamId::from_bits(stream), request.packet, demand);
         self.changed(core, now);

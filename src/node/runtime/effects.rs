@@ -4,7 +4,7 @@ use super::{Node, StandingNow, random_number};
 use crate::actor::error::EndReason;
 use crate::clock;
 use crate::directory::message::{Caller, Command, ToHead};
-use crate::directory::request::{Beat, Holdings, Hosting, Rejoin, Standing};
+use crate::directory::request::{Beat, Hosting, Rejoin, Standing};
 use crate::id::Life;
 use crate::node::core::life::{Effect, Fenced};
 
@@ -28,10 +28,16 @@ impl Node {
             Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
             Effect::Obey(Command::Host(host)) => self.shared().make(&host),
             Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
-            // No node wants slots yet, so none is told of any.
-            Effect::Obey(Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. }) => {}
+            Effect::Obey(Command::Grant(granted)) => {
+                let epoch = self.machine.lock().life.reign().unwrap_or_default().epoch;
+                self.shared().granted(granted, epoch);
+            }
+            Effect::Obey(Command::Recall { grant, keep }) => self.shared().grant_recalled(grant, keep),
+            Effect::Obey(Command::Revoke { grant, why }) => self.shared().grant_revoked(grant, why),
             Effect::Departed => {
                 let ended = |life| self.known(|known| known.has_ended(life));
+                // Before their links end: what was sent to them is then sent elsewhere.
+                self.shared().tasks_of_ended(ended);
                 self.links.end(ended);
                 self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
                 self.shared().holders_ended(ended);
@@ -60,6 +66,7 @@ impl Node {
     fn begun(&self, life: Life) {
         self.attach_client(life);
         self.standing.send_replace(StandingNow::Member(life));
+        self.shared().want_anew();
     }
 
     /// The life is over: nothing of it goes on (PROTOCOLS §2.3). Then it joins anew, with no actors.
@@ -68,6 +75,10 @@ impl Node {
             tracing::error!(%life, %why, "this node's life is over: its actors end, then it joins anew");
         }
         self.client.life_over();
+        match why {
+            Fenced::Left => self.shared().close_tasks(),
+            _ => self.shared().tasks_between_lives(),
+        }
         self.links.end_all();
         self.actors.close(&EndReason::NodeDied, |_| true);
         if *why == Fenced::Left {
@@ -86,9 +97,11 @@ impl Node {
     fn rejoin(&self, beat: Beat) {
         let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
         let hosted = self.actors.known().into_iter().map(hosting).collect();
-        self.say(ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new(), holdings: Holdings::default() }));
+        let holdings = self.holdings(beat.epoch);
+        self.say(ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new(), holdings }));
         if let Some(life) = self.is_member() {
             self.attach_client(life);
         }
+        self.shared().want_anew();
     }
 }

@@ -9,7 +9,8 @@ use std::fmt;
 pub(super) const NIL: u32 = u32::MAX;
 
 /// A task of one queue: its place in the slab, and how often that place was used before. Never given twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct TaskNumber(pub u64);
 
 impl TaskNumber {

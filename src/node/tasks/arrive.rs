@@ -1,0 +1,249 @@
+//! Tasks that peers send here: refused, run, answered.
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use super::host::{Ready, Whose};
+use super::terms::{Header, RECALL, TERMS, Terms, put_ran};
+use crate::actor::error::Executed;
+use crate::actor::inbox::Host;
+use crate::actor::remote::host::{Incoming, Served, answer_fault};
+use crate::actor::remote::{Peer, ask, with_scratch};
+use crate::clock::{self, Moment};
+use crate::id::{GrantId, Key};
+use crate::limits::BODY_INLINE;
+use crate::node::runtime::Node;
+use crate::object::content::Content;
+use crate::object::entry::{Entry, Outcome as Settled, Watch};
+use crate::object::error::{Fault, GetError};
+use crate::schedule::TaskNumber;
+use crate::task::registry::NotMade;
+use crate::task::slot::Runnable;
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Answer, CallFault, Outcome};
+
+/// How far a task of a peer is.
+const WAITS: u8 = 0;
+const BEGUN: u8 = 1;
+const CANCELLED: u8 = 2;
+
+/// A task that runs here for a peer.
+pub(super) struct Arrived {
+    peer: Arc<dyn Peer>,
+    call: u64,
+    kind: (Key, Key),
+    number: TaskNumber,
+    standing: AtomicU8,
+    began: AtomicU64,
+    /// Once its arguments are here.
+    task: Mutex<Option<Arc<dyn Runnable>>>,
+}
+
+impl Arrived {
+    /// Takes it out of its line; `false` if it was cancelled before.
+    pub(super) fn begin(&self) -> bool {
+        self.standing.compare_exchange(WAITS, BEGUN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(super) fn began_at(&self, at: Moment) {
+        self.began.store(at.0, Ordering::Relaxed);
+    }
+
+    fn refuse(&self, fault: CallFault<'_>) {
+        answer_fault(&*self.peer, self.call, Executed::No, fault);
+    }
+
+    fn answer(&self, outcome: Outcome<'_>, enclosed: &Enclosed) {
+        let mut packet = Vec::new();
+        Answer { call: self.call, outcome }.encode(&mut packet);
+        self.peer.answer(self.call, &packet, enclosed);
+    }
+}
+
+impl Served for Arrived {
+    /// Nobody waits for it any more: it never runs, or is told.
+    fn cancel(&self) {
+        let waited = self.standing.compare_exchange(WAITS, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let task = self.task.lock().clone();
+        if let Some(task) = task {
+            task.cancelled().store(true, Ordering::Relaxed);
+        }
+        if waited {
+            self.refuse(CallFault::Cancelled);
+        }
+    }
+
+    fn room(&self) {}
+}
+
+impl Node {
+    /// A peer sends a task to run here, or says something of a grant.
+    pub(in crate::node) fn run_for_peer(self: &Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        match incoming.request.method {
+            TERMS => self.terms_arrived(incoming),
+            RECALL => self.recall_arrived(incoming),
+            _ => return self.task_arrived(incoming),
+        }
+        None
+    }
+
+    fn task_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        let Ok((header, arguments)) = Header::read(incoming.request.body) else {
+            incoming.refuse(CallFault::Decode { message: "a task begins with its name and grant" });
+            return None;
+        };
+        if !self.tasks().host.knows(incoming.peer.life(), header.grant) {
+            incoming.refuse(CallFault::NoGrant);
+            return None;
+        }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return None;
+        }
+        let arrived = Arc::new(Arrived {
+            peer,
+            call: arrival.call,
+            kind: (header.name, incoming.request.method),
+            number: header.number,
+            standing: AtomicU8::new(WAITS),
+            began: AtomicU64::new(0),
+            task: Mutex::new(None),
+        });
+        if !header.elsewhere {
+            return self.make_task(arrived, header, arguments, incoming.enclosed.clone());
+        }
+        // The arguments are an object of the caller's.
+        let Some(object) = Entry::of_enclosed(&incoming.enclosed) else {
+            arrived.refuse(CallFault::Decode { message: "a task's arguments are nowhere" });
+            return None;
+        };
+        let (node, coming) = (self.clone(), arrived.clone());
+        arrived.peer.clone().spawn_linked(Box::pin(async move {
+            match object.settling().await {
+                Ok(Content::Encoded(encoded)) => drop(node.make_task(coming, header, &encoded.body, encoded.enclosed)),
+                Ok(_) | Err(_) => coming.refuse(CallFault::ReferenceLost),
+            }
+        }));
+        Some(arrived)
+    }
+
+    fn make_task(
+        self: &Arc<Self>,
+        arrived: Arc<Arrived>,
+        header: Header,
+        body: &[u8],
+        enclosed: Enclosed,
+    ) -> Option<Arc<dyn Served>> {
+        let result = Entry::pending(Host::next_object(&**self), None);
+        let task = match self.task_table().make(arrived.kind, body, enclosed, self.here(), result.clone()) {
+            Ok(task) => task,
+            Err(why) => {
+                match why {
+                    NotMade::UnknownTask => arrived.refuse(CallFault::UnknownType),
+                    NotMade::UnknownSignature => arrived.refuse(CallFault::UnknownMethod),
+                    NotMade::Arguments(error) => arrived.refuse(CallFault::Decode { message: &error.to_string() }),
+                }
+                return None;
+            }
+        };
+        *arrived.task.lock() = Some(task.clone());
+        let answers: Arc<dyn Watch> = Arc::new(Answers { arrived: arrived.clone(), result: result.clone() });
+        result.watch(&answers, 0)?;
+        let Header { grant, attempt, yields, .. } = header;
+        let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields };
+        if self.run_under(grant, ready).is_err() {
+            arrived.refuse(CallFault::NoGrant);
+            return None;
+        }
+        Some(arrived)
+    }
+
+    fn terms_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) {
+        let (peer, arrival) = (incoming.peer, incoming.arrival);
+        peer.begin(arrival, u32::MAX);
+        let terms = match codec::decode::<Terms>(incoming.request.body) {
+            Ok(terms) if self.hosts_actors() && !super::host::is_local(terms.grant) => terms,
+            Ok(_) => return tracing::warn!(node = %peer.node(), "a peer speaks of a grant that there cannot be"),
+            Err(error) => return tracing::warn!(node = %peer.node(), %error, "a grant's terms do not decode"),
+        };
+        let grant = terms.grant;
+        for ready in self.tasks().host.take_terms(peer.life(), terms) {
+            if let Whose::Peer(arrived) = &ready.whose {
+                arrived.refuse(CallFault::NoGrant);
+            }
+        }
+        self.begin_tasks(grant);
+    }
+
+    fn recall_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) {
+        let (peer, arrival) = (incoming.peer, incoming.arrival);
+        let Ok((grant, count)) = codec::decode::<(GrantId, u32)>(incoming.request.body) else {
+            incoming.refuse(CallFault::Decode { message: "a recall names a grant and a count" });
+            return;
+        };
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        let mut numbers: Vec<TaskNumber> = Vec::new();
+        for ready in self.tasks().host.recall(peer.life(), grant, count) {
+            if let Whose::Peer(arrived) = &ready.whose
+                && arrived.begin()
+            {
+                numbers.push(arrived.number);
+                arrived.refuse(CallFault::Cancelled);
+            }
+        }
+        ask::answer_value(&**peer, arrival.call, &numbers);
+    }
+}
+
+/// Answers the peer once the task's result is there.
+struct Answers {
+    arrived: Arc<Arrived>,
+    result: Arc<Entry>,
+}
+
+impl Watch for Answers {
+    fn settled(self: Arc<Self>, _: usize) {
+        let settled: Option<Settled> = self.result.outcome();
+        let encoded = settled.unwrap_or(Err(Arc::new(GetError::ShutDown))).and_then(|content| {
+            content.encode().map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+        });
+        let began = Moment(self.arrived.began.load(Ordering::Relaxed));
+        let ran = u64::try_from(clock::now().since(began).as_nanos()).unwrap_or(u64::MAX);
+        match encoded {
+            Ok(encoded) if encoded.body.len() <= BODY_INLINE - super::terms::RAN => with_scratch(|body, _| {
+                put_ran(body, ran);
+                body.extend_from_slice(&encoded.body);
+                let refs = List::Items(&encoded.enclosed.refs);
+                self.arrived.answer(Outcome::Value { refs, body }, &encoded.enclosed);
+            }),
+            Ok(_) => {
+                let enclosed = self.result.enclosed();
+                self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed);
+            }
+            Err(fault) => self.failed(&fault, ran),
+        }
+    }
+}
+
+impl Answers {
+    fn failed(&self, fault: &Fault, ran: u64) {
+        let none = Enclosed::default();
+        with_scratch(|body, _| {
+            put_ran(body, ran);
+            match codec::encode(fault, body) {
+                Ok(()) if body.len() <= BODY_INLINE => {
+                    self.arrived.answer(Outcome::App { refs: List::EMPTY, body }, &none);
+                }
+                _ => {
+                    let message = &fault.to_string();
+                    let (executed, fault) = (Executed::Yes, CallFault::Encode { message });
+                    self.arrived.answer(Outcome::Error { executed, fault }, &none);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,470 @@
+//! What runs here: under each grant no more tasks at once than it has slots; the others wait in its line, where they can
+//! be recalled.
+//!
+//! A task that gives its CPU back when it first waits is *parked* from then on: it holds its slot no longer.
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use super::arrive::Arrived;
+use super::terms::Terms;
+use crate::actor::inbox::Host as _;
+use crate::clock::{self, Moment};
+use crate::directory::request::Lending;
+use crate::id::{Epoch, GrantId, GroupId, Life};
+use crate::limits::TASKS_IN_A_ROW;
+use crate::node::runtime::Node;
+use crate::schedule::{Resources, TaskNumber};
+use crate::task::context::TaskContext;
+use crate::task::slot::{Ran, Runnable};
+
+/// Under which tasks run that a cluster of one process does not ask the head for.
+const ALONE: GrantId = GrantId(u64::MAX);
+
+/// Whose task it is.
+pub(super) enum Whose {
+    /// This node's own, beside its queue.
+    Alone,
+    /// This node's own.
+    Own(TaskNumber),
+    /// A peer's.
+    Peer(Arc<Arrived>),
+}
+
+/// A task that may begin.
+pub(super) struct Ready {
+    pub(super) task: Arc<dyn Runnable>,
+    pub(super) whose: Whose,
+    pub(super) attempt: u32,
+    /// It gives its CPU back when it first waits.
+    pub(super) yields: bool,
+}
+
+/// Tasks that wait for a slot, in the order of priority, then of their coming.
+#[derive(Default)]
+struct Line {
+    usual: VecDeque<Ready>,
+    others: BTreeMap<Reverse<i32>, VecDeque<Ready>>,
+    len: usize,
+}
+
+impl Line {
+    fn push(&mut self, ready: Ready, priority: i32) {
+        self.len += 1;
+        match priority {
+            0 => self.usual.push_back(ready),
+            _ => self.others.entry(Reverse(priority)).or_default().push_back(ready),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Ready> {
+        self.len = self.len.checked_sub(1)?;
+        let first = self.others.first_key_value().map(|(priority, _)| priority.0);
+        let Some(priority) = first.filter(|priority| *priority > 0 || self.usual.is_empty()) else {
+            return self.usual.pop_front();
+        };
+        let level = self.others.get_mut(&Reverse(priority))?;
+        let ready = level.pop_front();
+        if level.is_empty() {
+            self.others.remove(&Reverse(priority));
+        }
+        ready
+    }
+
+    /// Takes the last of them.
+    fn pop_last(&mut self) -> Option<Ready> {
+        let ready = self.usual.pop_back();
+        self.len -= usize::from(ready.is_some());
+        ready
+    }
+}
+
+/// A grant on this node.
+struct Lent {
+    owner: Life,
+    slots: u32,
+    size: Resources,
+    bundle: Option<(GroupId, u32)>,
+    line: Line,
+    /// Tasks that hold a slot, those that are parked, and slots lent to tasks of this node's own.
+    running: u32,
+    parked: u32,
+    lent: u32,
+    /// The grant of whose slots this one is.
+    of: Option<GrantId>,
+}
+
+impl Lent {
+    fn new(owner: Life, slots: u32, size: Resources) -> Lent {
+        let (bundle, line, of) = (None, Line::default(), None);
+        Lent { owner, slots, size, bundle, line, running: 0, parked: 0, lent: 0, of }
+    }
+
+    fn has_slot(&self) -> bool {
+        self.running + self.lent < self.slots
+    }
+
+    fn is_over(&self) -> bool {
+        self.slots == 0 && self.running + self.parked + self.lent == 0
+    }
+}
+
+#[derive(Default)]
+struct State {
+    grants: FxHashMap<GrantId, Lent>,
+    /// Grants of earlier heads that are not known here are refused.
+    epoch: Epoch,
+    /// Grants by which this node lends slots to its own tasks.
+    local: u64,
+}
+
+/// The grants on this node and what runs under them.
+pub(super) struct Host {
+    state: Mutex<State>,
+    most: usize,
+    /// Tasks that are parked: only while there are some may a slot be lent.
+    parked: AtomicUsize,
+    /// Tasks that wait beside the queue.
+    alone: AtomicUsize,
+    cpus: u32,
+}
+
+/// A slot that a task holds; given back when this is dropped.
+struct Place {
+    node: Arc<Node>,
+    grant: GrantId,
+    whose: Whose,
+    began: Moment,
+    parked: bool,
+    /// The thread that ran the task goes on with the next one itself.
+    in_a_row: bool,
+}
+
+impl Host {
+    pub(super) fn new(most: usize, cpus: usize) -> Self {
+        let (state, parked, alone) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
+        Host { state, most, parked, alone, cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
+    }
+
+    /// How many tasks may wait beside the queue.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Counts one more, if it may.
+    pub(super) fn take_room(&self) -> bool {
+        let more = |count: usize| (count < self.most).then_some(count + 1);
+        self.alone.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn any_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes a grant's terms, or what is left of them.
+    pub(super) fn take_terms(&self, owner: Life, terms: Terms) -> Vec<Ready> {
+        let mut state = self.state.lock();
+        let Terms { grant, epoch, slots, size, bundle } = terms;
+        let stale = epoch < state.epoch;
+        let Some(known) = state.grants.get_mut(&grant) else {
+            if slots > 0 && !stale {
+                state.grants.insert(grant, Lent { bundle, ..Lent::new(owner, slots, size) });
+            }
+            return Vec::new();
+        };
+        if known.owner != owner {
+            return Vec::new();
+        }
+        known.slots = known.slots.min(slots);
+        let refused = if slots == 0 { std::mem::take(&mut known.line) } else { Line::default() };
+        if known.is_over() {
+            state.grants.remove(&grant);
+        }
+        drop(state);
+        refused.into_all()
+    }
+
+    /// Whether tasks of this owner may run under this grant.
+    pub(super) fn knows(&self, owner: Life, grant: GrantId) -> bool {
+        self.state.lock().grants.get(&grant).is_some_and(|lent| lent.owner == owner && lent.slots > 0)
+    }
+
+    /// The last tasks in a grant's line, at most so many: they have not begun.
+    pub(super) fn recall(&self, owner: Life, grant: GrantId, count: u32) -> Vec<Ready> {
+        let mut state = self.state.lock();
+        let Some(lent) = state.grants.get_mut(&grant).filter(|lent| lent.owner == owner) else { return Vec::new() };
+        let mut taken: Vec<Ready> = std::iter::from_fn(|| lent.line.pop_last()).take(count as usize).collect();
+        taken.reverse();
+        taken
+    }
+
+    /// A slot of a grant that idles while a task of it is parked: lent under a new grant, whose number and size are given.
+    pub(super) fn lend(&self, to: Life) -> Option<(GrantId, Resources)> {
+        let mut state = self.state.lock();
+        let idle = |(_, lent): &(&GrantId, &mut Lent)| lent.parked > lent.lent && lent.has_slot();
+        let (of, lent) = state.grants.iter_mut().find(idle)?;
+        lent.lent += 1;
+        let (of, size) = (*of, lent.size.clone());
+        state.local += 1;
+        let grant = GrantId(ALONE.0 - state.local);
+        state.grants.insert(grant, Lent { of: Some(of), ..Lent::new(to, 1, size.clone()) });
+        Some((grant, size))
+    }
+
+    /// That slot is free again: of which grant it is.
+    pub(super) fn unlend(&self, grant: GrantId) -> Option<GrantId> {
+        let mut state = self.state.lock();
+        let of = state.grants.get(&grant)?.of?;
+        let lent = state.grants.get_mut(&grant)?;
+        lent.slots = 0;
+        if lent.is_over() {
+            state.grants.remove(&grant);
+        }
+        let lender = state.grants.get_mut(&of)?;
+        lender.lent -= 1;
+        if lender.is_over() {
+            state.grants.remove(&of);
+        }
+        Some(of)
+    }
+
+    /// What is lent here to owners that the head has given it to; from now on no grant of an earlier head is taken.
+    pub(super) fn lendings(&self, epoch: Epoch) -> Vec<Lending> {
+        let mut state = self.state.lock();
+        state.epoch = epoch;
+        let real = state.grants.iter().filter(|(id, lent)| !is_local(**id) && lent.slots > 0);
+        let mut lendings: Vec<Lending> = real
+            .map(|(grant, Lent { owner, slots, size, bundle, .. })| Lending {
+                grant: *grant,
+                owner: *owner,
+                slots: *slots,
+                size: size.clone(),
+                bundle: *bundle,
+            })
+            .collect();
+        lendings.sort_unstable_by_key(|lending| lending.grant);
+        lendings
+    }
+
+    /// Nothing is granted here any more. Gives what has not begun.
+    pub(super) fn clear(&self) -> Vec<(GrantId, Vec<Ready>)> {
+        let mut state = self.state.lock();
+        let mut unbegun = Vec::new();
+        state.grants.retain(|grant, lent| {
+            lent.slots = 0;
+            unbegun.push((*grant, std::mem::take(&mut lent.line)));
+            !lent.is_over()
+        });
+        drop(state);
+        unbegun.into_iter().map(|(grant, line)| (grant, line.into_all())).collect()
+    }
+
+    fn of_owners(&self, ended: impl Fn(Life) -> bool) -> Vec<Ready> {
+        let mut state = self.state.lock();
+        let mut unbegun = Vec::new();
+        state.grants.retain(|_, lent| {
+            if ended(lent.owner) {
+                lent.slots = 0;
+                unbegun.push(std::mem::take(&mut lent.line));
+            }
+            !lent.is_over()
+        });
+        drop(state);
+        unbegun.into_iter().flat_map(Line::into_all).collect()
+    }
+
+    /// Puts a task in its grant's line; back if there is no such grant.
+    fn line_up(&self, grant: GrantId, ready: Ready, priority: i32) -> Result<(), Ready> {
+        let mut state = self.state.lock();
+        let cpus = self.cpus;
+        let lent = match state.grants.get_mut(&grant) {
+            Some(lent) => lent,
+            None if grant == ALONE => {
+                state.grants.entry(ALONE).or_insert_with(|| Lent::new(Life(0), cpus, Resources::none()))
+            }
+            None => return Err(ready),
+        };
+        if lent.slots == 0 {
+            return Err(ready);
+        }
+        lent.line.push(ready, priority);
+        Ok(())
+    }
+
+    /// The next task of a grant that may begin: it has its slot.
+    fn next(&self, grant: GrantId) -> Option<Ready> {
+        let mut state = self.state.lock();
+        self.take_next(state.grants.get_mut(&grant)?, grant)
+    }
+
+    fn take_next(&self, lent: &mut Lent, grant: GrantId) -> Option<Ready> {
+        if !lent.has_slot() {
+            return None;
+        }
+        let next = loop {
+            let next = lent.line.pop()?;
+            if grant == ALONE {
+                self.alone.fetch_sub(1, Ordering::Relaxed);
+            }
+            match &next.whose {
+                // One that was cancelled meanwhile was answered then.
+                Whose::Peer(arrived) if !arrived.begin() => drop(next),
+                _ => break next,
+            }
+        };
+        lent.running += 1;
+        Some(next)
+    }
+
+    /// A task no longer holds its slot, or is over.
+    fn change<R>(&self, grant: GrantId, change: impl FnOnce(&mut Lent) -> R) -> Option<R> {
+        let mut state = self.state.lock();
+        let lent = state.grants.get_mut(&grant)?;
+        let result = change(lent);
+        if lent.is_over() {
+            state.grants.remove(&grant);
+        }
+        Some(result)
+    }
+}
+
+impl Line {
+    fn into_all(mut self) -> Vec<Ready> {
+        std::iter::from_fn(|| self.pop()).collect()
+    }
+}
+
+/// Whether a node made this grant's number itself.
+pub(super) fn is_local(grant: GrantId) -> bool {
+    grant.0 >> 63 == 1
+}
+
+impl Node {
+    /// Runs a task of a cluster of one process.
+    pub(super) fn run_alone(self: &Arc<Self>, ready: Ready, priority: i32) {
+        if let Err(ready) = self.tasks().host.line_up(ALONE, ready, priority) {
+            return drop(ready);
+        }
+        self.begin_tasks(ALONE);
+    }
+
+    /// Takes a task under a grant that is known here; back if it is not.
+    pub(super) fn run_under(self: &Arc<Self>, grant: GrantId, ready: Ready) -> Result<(), Ready> {
+        self.tasks().host.line_up(grant, ready, 0)?;
+        self.begin_tasks(grant);
+        Ok(())
+    }
+
+    /// Begins tasks while the grant has a slot for them.
+    pub(super) fn begin_tasks(self: &Arc<Self>, grant: GrantId) {
+        while let Some(ready) = self.tasks().host.next(grant) {
+            self.begin(ready, grant);
+        }
+    }
+
+    /// Those whose tasks run here have ended.
+    pub(super) fn hosted_of(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
+        drop(self.tasks().host.of_owners(ended));
+    }
+
+    fn place(self: &Arc<Self>, grant: GrantId, ready: Ready) -> (Arc<dyn Runnable>, TaskContext, Place) {
+        let Ready { task, whose, attempt, .. } = ready;
+        let began = clock::now();
+        if let Whose::Peer(arrived) = &whose {
+            arrived.began_at(began);
+        }
+        let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.cancelled().clone());
+        (task, context, Place { node: self.clone(), grant, whose, began, parked: false, in_a_row: false })
+    }
+
+    /// A task has its slot: its arguments are brought, then it runs.
+    fn begin(self: &Arc<Self>, ready: Ready, grant: GrantId) {
+        let Some(bringing) = ready.task.clone().bring() else { return self.run_task(ready, grant) };
+        let node = self.clone();
+        self.spawn(Box::pin(async move {
+            bringing.await;
+            node.run_task(ready, grant);
+        }));
+    }
+
+    fn run_task(self: &Arc<Self>, ready: Ready, grant: GrantId) {
+        if ready.task.is_blocking() {
+            let node = self.clone();
+            return self.compute().run(Box::new(move || node.run_in_a_row(ready, grant)));
+        }
+        let yields = ready.yields;
+        let (task, context, place) = self.place(grant, ready);
+        if let Ran::Running(mut running) = task.run(context) {
+            let running = async move {
+                let mut place = place;
+                let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+                if first.is_pending() {
+                    if yields {
+                        place.park();
+                    }
+                    running.await;
+                }
+            };
+            self.spawn(Box::pin(running));
+        }
+    }
+
+    /// A thread of the pool runs a task, then others of its grant: each takes over the slot of the one before.
+    fn run_in_a_row(self: &Arc<Self>, first: Ready, grant: GrantId) {
+        let mut next = Some(first);
+        for _ in 0..TASKS_IN_A_ROW {
+            let Some(ready) = next else { return };
+            if !ready.task.is_blocking() || ready.task.clone().bring().is_some() {
+                return self.begin(ready, grant);
+            }
+            let (task, context, mut place) = self.place(grant, ready);
+            task.run(context);
+            place.in_a_row = true;
+            drop(place);
+            next = self.tasks().host.next(grant);
+        }
+        if let Some(ready) = next {
+            self.begin(ready, grant);
+        }
+    }
+}
+
+impl Place {
+    /// The task waits: another one may have its slot.
+    fn park(&mut self) {
+        self.parked = true;
+        let host = &self.node.tasks().host;
+        host.parked.fetch_add(1, Ordering::Relaxed);
+        host.change(self.grant, |lent| (lent.running, lent.parked) = (lent.running - 1, lent.parked + 1));
+        // What it waits for first, if that is a task of this node.
+        if self.grant != ALONE {
+            self.node.lend_slots();
+        }
+        self.node.begin_tasks(self.grant);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let host = &self.node.tasks().host;
+        if self.parked {
+            host.parked.fetch_sub(1, Ordering::Relaxed);
+            host.change(self.grant, |lent| lent.parked -= 1);
+        } else {
+            host.change(self.grant, |lent| lent.running -= 1);
+        }
+        if let Whose::Own(number) = &self.whose {
+            let ran = clock::now().since(self.began);
+            self.node.own_task_over(*number, ran);
+        }
+        if !self.in_a_row {
+            self.node.begin_tasks(self.grant);
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The shell of this node's queue: one lock around it, and its effects carried out in their order by whoever is there.
+//!
+//! Arguments are encoded while effects are carried out, so that happens outside of the lock; and one thread at a time does
+//! it, or tasks of a grant could overtake each other on their way out.
+
+use parking_lot::{Mutex, MutexGuard};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+use super::Submitted;
+use super::host::is_local;
+use super::send::Sent;
+use crate::actor::error::Executed;
+use crate::clock::{self, Moment};
+use crate::directory::request::{ActorType, GiveBack, Granted, Holding, Holdings, Needs, Patience, Revoked};
+use crate::id::{Epoch, GrantId, GroupId, Key, Life, NodeId};
+use crate::node::runtime::Node;
+use crate::object::entry::{Entry, Watch};
+use crate::object::error::{Fault, GetError};
+use crate::schedule::queue::{Bounds, Effect, QueueFull, Submission};
+use crate::schedule::{Class, Queue, Resources, TaskNumber};
+use crate::task::slot::Runnable;
+
+/// Tasks of equal function and needs are of one class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClassKey {
+    name: Key,
+    signature: Key,
+    patience: Patience,
+    needs: Option<Arc<Needs>>,
+}
+
+/// What the head is told of a class.
+pub(super) struct Kind {
+    pub(super) kind: ActorType,
+    pub(super) signature: Key,
+    pub(super) needs: Needs,
+    pub(super) patience: Patience,
+    /// Its tasks give their CPU back when they first wait.
+    pub(super) yields: bool,
+}
+
+/// A task in the queue.
+#[derive(Clone)]
+pub(super) struct Queued {
+    pub(super) task: Arc<dyn Runnable>,
+    pub(super) class: Class,
+    pub(super) priority: i32,
+    /// Attempts that are left after this one, and which one this is.
+    pub(super) retries: u32,
+    pub(super) attempt: u32,
+    /// It was handed to its grant's node, or is about to be: what becomes of it comes from there.
+    pub(super) sent: bool,
+}
+
+/// A grant that this node has.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) node: NodeId,
+    pub(super) life: Life,
+    pub(super) slots: u32,
+    pub(super) size: Resources,
+    pub(super) bundle: Option<(GroupId, u32)>,
+    pub(super) epoch: Epoch,
+    /// Its node knows its terms.
+    pub(super) told: bool,
+}
+
+pub(super) struct State {
+    pub(super) queue: Queue<ClassKey, Queued>,
+    /// By their numbers.
+    pub(super) classes: Vec<Arc<Kind>>,
+    pub(super) grants: FxHashMap<GrantId, Held>,
+    effects: Vec<Effect>,
+    to_do: VecDeque<Effect>,
+    carrying_out: bool,
+    closed: bool,
+    /// When the timer's task looks next; none while there is no such task.
+    pub(super) timer: Option<Moment>,
+}
+
+pub(super) struct Owner {
+    pub(super) state: Mutex<State>,
+    /// Told when something is due before the timer looks.
+    pub(super) sooner: Arc<Notify>,
+    most: usize,
+}
+
+/// One step of carrying out.
+pub(super) enum Step {
+    Want { kind: Arc<Kind>, class: Class, slots: u32 },
+    Push { grant: GrantId, held: Held, tasks: Vec<(TaskNumber, Queued)>, yields: bool },
+    Recall { grant: GrantId, held: Held, count: u32 },
+    GiveBack { grant: GrantId, held: Held, keep: u32 },
+}
+
+impl Owner {
+    pub(super) fn new(most: usize) -> Self {
+        let state = State {
+            queue: Queue::new(Bounds { queued: most, ..Bounds::default() }),
+            classes: Vec::new(),
+            grants: FxHashMap::default(),
+            effects: Vec::new(),
+            to_do: VecDeque::new(),
+            carrying_out: false,
+            closed: false,
+            timer: None,
+        };
+        Owner { state: Mutex::new(state), sooner: Arc::default(), most }
+    }
+}
+
+impl State {
+    /// What follows from what was changed.
+    pub(super) fn flush(&mut self, now: Moment) {
+        self.queue.flush(now, &mut self.effects);
+        self.to_do.extend(self.effects.drain(..));
+    }
+
+    /// What else is to be done.
+    pub(super) fn add(&mut self, effects: Vec<Effect>) {
+        self.to_do.extend(effects);
+    }
+
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            let step = match self.to_do.pop_front()? {
+                Effect::Want { class, slots } => {
+                    let kind = self.classes.get(class.0 as usize).cloned();
+                    kind.map(|kind| Step::Want { kind, class, slots })
+                }
+                Effect::Push { grant, tasks } => self.push(grant, tasks),
+                Effect::Recall { grant, count } => {
+                    self.grants.get(&grant).cloned().map(|held| Step::Recall { grant, held, count })
+                }
+                Effect::GiveBack { grant, keep } => self.give_back(grant, keep),
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
+    }
+
+    fn push(&mut self, grant: GrantId, numbers: Vec<TaskNumber>) -> Option<Step> {
+        let held = self.grants.get_mut(&grant)?;
+        let was_told = std::mem::replace(&mut held.told, true);
+        let held = Held { told: was_told, ..held.clone() };
+        let mut tasks = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Some(queued) = self.queue.get_mut(number) else { continue };
+            queued.sent = true;
+            tasks.push((number, queued.clone()));
+        }
+        let class = tasks.first()?.1.class;
+        let yields = self.classes.get(class.0 as usize).is_some_and(|kind| kind.yields);
+        Some(Step::Push { grant, held, tasks, yields })
+    }
+
+    fn give_back(&mut self, grant: GrantId, keep: u32) -> Option<Step> {
+        let held = self.grants.get_mut(&grant)?;
+        held.slots = keep;
+        let held = held.clone();
+        if keep == 0 {
+            self.grants.remove(&grant);
+        }
+        Some(Step::GiveBack { grant, held, keep })
+    }
+
+    fn class(&mut self, submitted: &Submitted) -> Result<Class, GetError> {
+        let kind = submitted.task.kind();
+        let (name, signature, patience) = (kind.name.key(), kind.signature, submitted.patience);
+        let key = ClassKey { name, signature, patience, needs: submitted.needs.clone() };
+        let class = self.queue.class(key).map_err(|error| no_room(error.to_string()))?;
+        if self.classes.len() <= class.0 as usize {
+            let needs = submitted.needs.as_deref().cloned().unwrap_or_else(one_cpu);
+            let kind = ActorType { key: name, name: kind.name.to_string().into() };
+            self.classes.push(Arc::new(Kind { kind, signature, needs, patience, yields: submitted.needs.is_none() }));
+        }
+        Ok(class)
+    }
+}
+
+/// What a task takes that says nothing.
+fn one_cpu() -> Needs {
+    let resources = Resources::none().with("cpu", crate::schedule::Amount::ONE).unwrap_or_default();
+    Needs { resources, ..Needs::default() }
+}
+
+fn no_room(message: String) -> GetError {
+    GetError::Call { message, executed: Executed::No }
+}
+
+/// A queued task that waits for arguments.
+struct Missing {
+    node: Arc<Node>,
+    task: TaskNumber,
+    arguments: Vec<Arc<Entry>>,
+}
+
+impl Watch for Missing {
+    fn settled(self: Arc<Self>, key: usize) {
+        // What is there may be that the value is another object's.
+        let value = self.arguments.get(key).and_then(|argument| argument.followed().ok());
+        let watch: Arc<dyn Watch> = self.clone();
+        if value.is_none_or(|value| value.watch(&watch, key).is_none()) {
+            self.node.own(|state, _| state.queue.ready(self.task));
+        }
+    }
+}
+
+/// Whoever carries effects out, however that ends.
+struct Carrying<'a>(&'a Owner);
+
+impl Drop for Carrying<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().carrying_out = false;
+    }
+}
+
+impl Node {
+    /// Changes the queue, and carries out what follows unless another thread does.
+    pub(super) fn own<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, Moment) -> R) -> R {
+        let owner = &self.tasks().owner;
+        let now = clock::now();
+        let mut state = owner.state.lock();
+        let result = change(&mut state, now);
+        state.flush(now);
+        self.arm(&mut state);
+        self.carry_out_steps(state);
+        result
+    }
+
+    fn carry_out_steps<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        if state.to_do.is_empty() || std::mem::replace(&mut state.carrying_out, true) {
+            return;
+        }
+        let carrying = Carrying(&self.tasks().owner);
+        while let Some(step) = state.next() {
+            drop(state);
+            self.carry_out_step(step);
+            state = self.tasks().owner.state.lock();
+        }
+        // Under the same lock as the last look, so that no effect is left to nobody.
+        state.carrying_out = false;
+        std::mem::forget(carrying);
+    }
+
+    fn carry_out_step(self: &Arc<Self>, step: Step) {
+        match step {
+            Step::Want { kind, class, slots } => self.want(&kind, class, slots),
+            Step::Push { grant, held, tasks, yields } => self.push_tasks(grant, &held, tasks, yields),
+            Step::Recall { grant, held, count } => self.recall_tasks(grant, &held, count),
+            Step::GiveBack { grant, held, keep } => {
+                if is_local(grant) {
+                    return self.slot_returned(grant);
+                }
+                if held.told {
+                    self.tell_terms(grant, &held);
+                }
+                self.client().report(GiveBack { grant, keep });
+            }
+        }
+    }
+
+    /// Takes a task into the queue.
+    pub(super) fn enqueue(self: &Arc<Self>, submitted: Submitted, missing: Vec<Arc<Entry>>) {
+        let task = submitted.task.clone();
+        let entered = self.own(|state, _| {
+            if state.closed {
+                return Err(GetError::ShutDown);
+            }
+            let class = state.class(&submitted)?;
+            let Submitted { task, retries, priority, .. } = submitted;
+            let token = Queued { task, class, priority, retries, attempt: 1, sent: false };
+            state
+                .queue
+                .submit(submission(token, missing.len()))
+                .map_err(|QueueFull(_)| GetError::QueueFull { limit: self.tasks().owner.most })
+        });
+        let number = match entered {
+            Ok(number) => number,
+            Err(error) => return task.fail(error.into_fault()),
+        };
+        if self.tasks().host.any_parked() {
+            self.lend_slots();
+        }
+        if missing.is_empty() {
+            return;
+        }
+        let missing = Arc::new(Missing { node: self.clone(), task: number, arguments: missing });
+        (0..missing.arguments.len()).for_each(|key| missing.clone().settled(key));
+    }
+
+    /// A task goes on elsewhere: its attempt did not run, or another one is left.
+    pub(super) fn enqueue_again(self: &Arc<Self>, queued: Queued) {
+        let queued = Queued { sent: false, ..queued };
+        let task = queued.task.clone();
+        let entered = self.own(|state, _| match state.closed {
+            true => Err(queued),
+            false => Ok(state.queue.submit_again(submission(queued, 0))),
+        });
+        if entered.is_err() {
+            task.fail(GetError::ShutDown);
+        }
+    }
+
+    /// A task of this node's own ran here.
+    pub(super) fn own_task_over(self: &Arc<Self>, number: TaskNumber, ran: Duration) {
+        self.own(|state, _| state.queue.finished(number, ran));
+    }
+
+    /// The head gives slots.
+    pub(in crate::node) fn granted(self: &Arc<Self>, granted: Granted, epoch: Epoch) {
+        let Granted { grant, class, life, node, slots, size, bundle } = granted;
+        let held = Held { node, life, slots, size, bundle, epoch, told: false };
+        let taken = self.own(|state, now| {
+            let known = state.classes.len() > class.0 as usize && !state.closed;
+            if known {
+                state.grants.insert(grant, held);
+                state.queue.granted(now, grant, class, life, slots);
+            }
+            known
+        });
+        if !taken {
+            self.client().report(GiveBack { grant, keep: 0 });
+        }
+    }
+
+    /// The head wants slots back.
+    pub(in crate::node) fn grant_recalled(self: &Arc<Self>, grant: GrantId, keep: u32) {
+        self.own(|state, _| state.queue.recall(grant, keep));
+    }
+
+    /// The head ends a grant at once.
+    pub(in crate::node) fn grant_revoked(self: &Arc<Self>, grant: GrantId, why: Revoked) {
+        let held = self.tasks().owner.state.lock().grants.get(&grant).cloned();
+        let lost = self.lose_grant(grant);
+        let Some(held) = held else { return };
+        if held.told {
+            self.tell_terms(grant, &Held { slots: 0, ..held });
+        }
+        if let Revoked::GroupRemoved(_) = why {
+            let executed = Executed::Maybe;
+            lost.iter().for_each(|queued| {
+                queued.task.fail(GetError::Call { message: why.to_string(), executed });
+            });
+        }
+    }
+
+    /// A grant is over. What was sent under it is answered by its node, or fails with its life; gives that. The rest goes
+    /// elsewhere.
+    pub(super) fn lose_grant(self: &Arc<Self>, grant: GrantId) -> Vec<Queued> {
+        let lost = self.own(|state, _| {
+            state.grants.remove(&grant);
+            state.queue.lost(grant)
+        });
+        let (sent, unsent): (Vec<Queued>, Vec<Queued>) =
+            lost.into_iter().map(|(_, queued)| queued).partition(|queued| queued.sent);
+        unsent.into_iter().for_each(|queued| self.enqueue_again(queued));
+        sent
+    }
+
+    /// Lives have ended, and with them the grants on them.
+    pub(super) fn lose_grants(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
+        let grants: Vec<GrantId> = {
+            let state = self.tasks().owner.state.lock();
+            let mut gone: Vec<_> =
+                state.grants.iter().filter(|(_, held)| ended(held.life)).map(|(grant, _)| *grant).collect();
+            gone.sort_unstable();
+            gone
+        };
+        for grant in grants {
+            self.lose_grant(grant);
+        }
+    }
+
+    /// What this node holds, and what is granted here, for the head of this epoch, which is new.
+    pub(in crate::node) fn holdings(&self, epoch: Epoch) -> Holdings {
+        let lent = self.tasks().host.lendings(epoch);
+        let state = self.tasks().owner.state.lock();
+        let real = state.queue.held().filter(|held| !is_local(held.grant));
+        let held =
+            real.map(|held| Holding { grant: held.grant, class: held.class, life: held.life, slots: held.slots });
+        Holdings { held: held.collect(), lent, bundled: Vec::new() }
+    }
+
+    /// A new head, or a new life: it is told all that is wanted.
+    pub(in crate::node) fn want_anew(self: &Arc<Self>) {
+        self.own(|state, _| state.queue.new_head());
+    }
+
+    /// Takes out what is queued of a class: it cannot run.
+    pub(super) fn fail_class(self: &Arc<Self>, class: Class, why: &str) {
+        let drained = self.own(|state, _| state.queue.refused(class));
+        for (_, queued) in drained {
+            queued.task.fail(no_room(why.to_owned()).into_fault());
+        }
+    }
+
+    /// Nothing is queued any more, and nothing will be.
+    pub(super) fn close_queue(self: &Arc<Self>) {
+        let drained = self.own(|state, _| {
+            state.closed = true;
+            let classes = 0..state.classes.len() as u32;
+            classes.flat_map(|class| state.queue.refused(Class(class))).collect::<Vec<_>>()
+        });
+        drained.into_iter().for_each(|(_, queued)| queued.task.fail(GetError::ShutDown));
+        let grants: Vec<GrantId> = self.tasks().owner.state.lock().grants.keys().copied().collect();
+        for grant in grants {
+            let sent = self.lose_grant(grant);
+            sent.into_iter().for_each(|queued| queued.task.fail(GetError::ShutDown));
+        }
+    }
+
+    /// An attempt came to nothing: another one follows if it did not run, or its node ended and an attempt is left.
+    pub(super) fn attempt_failed(self: &Arc<Self>, sent: &Sent, fault: Fault, gone: Gone) {
+        if gone == Gone::Grant {
+            self.client().report(GiveBack { grant: sent.grant, keep: 0 });
+            drop(self.lose_grant(sent.grant));
+        }
+        let queued = sent.queued.clone();
+        self.own(|state, _| state.queue.failed(sent.number));
+        match &fault {
+            GetError::NodeDied { executed: Executed::No, .. } => self.enqueue_again(queued),
+            GetError::NodeDied { .. } if queued.retries > 0 => {
+                let (retries, attempt) = (queued.retries - 1, queued.attempt + 1);
+                self.enqueue_again(Queued { retries, attempt, ..queued });
+            }
+            _ => queued.task.fail(fault),
+        }
+    }
+}
+
+/// What an attempt that failed says about its grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// It is over.
+    Grant,
+    /// Nothing.
+    Nothing,
+}
+
+fn submission(token: Queued, missing: usize) -> Submission<'static, Queued> {
+    let waits_for = u32::try_from(missing).unwrap_or(u32::MAX);
+    let (class, priority) = (token.class, token.priority);
+    Submission { class, priority, bytes: 0, waits_for, follows: &[], prefers: None, token }
+}

@@ -1,0 +1,311 @@
+//! Tasks on their way to a grant's node, and what comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::host::{Ready, Whose};
+use super::owner::{Gone, Held, Queued};
+use super::terms::{Header, RECALL, TERMS, Terms, read_ran};
+use crate::actor::error::{CallError, Executed};
+use crate::actor::inbox::Host as _;
+use crate::actor::remote::{Caller, Outgoing, fault_to_error, with_scratch};
+use crate::actor::slot::to_get_error;
+use crate::id::{ActorId, GrantId, Key, Life, Placement};
+use crate::limits::BODY_INLINE;
+use crate::node::core::link::Party;
+use crate::node::link::PeerLink;
+use crate::node::runtime::Node;
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::Entry;
+use crate::object::error::{Fault, GetError};
+use crate::object::failure::Never;
+use crate::schedule::TaskNumber;
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{CallFault, Flags, Outcome, Request};
+
+/// A task that another node runs for this one.
+pub(super) struct Sent {
+    pub(super) node: Arc<Node>,
+    pub(super) grant: GrantId,
+    pub(super) number: TaskNumber,
+    pub(super) queued: Queued,
+    to: Party,
+}
+
+impl Node {
+    /// Hands tasks to the grant's node, in this order.
+    pub(super) fn push_tasks(
+        self: &Arc<Self>,
+        grant: GrantId,
+        held: &Held,
+        tasks: Vec<(TaskNumber, Queued)>,
+        yields: bool,
+    ) {
+        if held.life == self.life() {
+            return self.push_here(grant, held, tasks, yields);
+        }
+        let to = Party { node: held.node, life: held.life };
+        let link = self.link(to);
+        if let Some(link) = link.as_ref().filter(|_| !held.told) {
+            send_terms(link, grant, held);
+        }
+        for (number, queued) in tasks {
+            let sent = Sent { node: self.clone(), grant, number, queued, to };
+            match &link {
+                Some(link) => self.bring_and_send(link, sent, yields),
+                None => {
+                    let died = GetError::NodeDied { node: to.node, executed: Executed::No };
+                    self.attempt_failed(&sent, died, Gone::Grant);
+                }
+            }
+        }
+    }
+
+    fn bring_and_send(self: &Arc<Self>, link: &Arc<PeerLink>, sent: Sent, yields: bool) {
+        let Some(bringing) = sent.queued.task.clone().bring() else { return self.send_task(link, sent, yields) };
+        let link = link.clone();
+        self.runtime().spawn(async move {
+            bringing.await;
+            sent.node.clone().send_task(&link, sent, yields);
+        });
+    }
+
+    fn push_here(self: &Arc<Self>, grant: GrantId, held: &Held, tasks: Vec<(TaskNumber, Queued)>, yields: bool) {
+        if !held.told {
+            drop(self.tasks().host.take_terms(held.life, terms(grant, held)));
+        }
+        for (number, queued) in tasks {
+            let Queued { task, attempt, .. } = queued.clone();
+            let ready = Ready { task, whose: Whose::Own(number), attempt, yields };
+            if self.run_under(grant, ready).is_err() {
+                self.lose_grant(grant);
+                self.enqueue_again(queued);
+            }
+        }
+    }
+
+    fn send_task(self: &Arc<Self>, link: &Arc<PeerLink>, sent: Sent, yields: bool) {
+        let sent = Arc::new(sent);
+        let caller: Arc<dyn Caller> = sent.clone();
+        let asked = with_scratch(|body, packet| {
+            let enclosed = self.encode_task(&sent, yields, body)?;
+            let refs = List::Items(&enclosed.refs);
+            let method = sent.queued.task.kind().signature;
+            to_node(Flags::ASK, sent.to.life, method, refs, body).encode(packet);
+            let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
+            let asked = link.request_patiently(link.node_stream(), outgoing, &caller);
+            asked.map(drop).map_err(|error| to_get_error::<Never>(error).into_fault())
+        });
+        if let Err(fault) = asked {
+            let gone = if matches!(fault, GetError::NodeDied { .. }) { Gone::Grant } else { Gone::Nothing };
+            self.attempt_failed(&sent, fault, gone);
+        }
+    }
+
+    /// A task's header and arguments; those that no packet carries become an object of this node.
+    fn encode_task(self: &Arc<Self>, sent: &Sent, yields: bool, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
+        let Sent { grant, number, queued, .. } = sent;
+        let (name, attempt) = (queued.task.kind().name.key(), queued.attempt);
+        let header = Header { name, elsewhere: false, yields, grant: *grant, number: *number, attempt };
+        header.put(body);
+        let arguments = body.len();
+        let enclosed = queued.task.encode(body)?;
+        if body.len() <= BODY_INLINE {
+            return Ok(enclosed);
+        }
+        let bytes = bytes::Bytes::copy_from_slice(&body[arguments..]);
+        let content = Encoded { form: Form::Packed, body: bytes, enclosed, node: Some(self.here().clone()) };
+        body.clear();
+        Header { elsewhere: true, ..header }.put(body);
+        Ok(Entry::settled(self.next_object(), Ok(Content::Encoded(content))).enclosed())
+    }
+
+    /// Asks a grant's node for tasks that have not begun.
+    pub(super) fn recall_tasks(self: &Arc<Self>, grant: GrantId, held: &Held, count: u32) {
+        if held.life == self.life() {
+            let back = self.tasks().host.recall(held.life, grant, count);
+            return self.recalled_here(grant, &back);
+        }
+        let to = Party { node: held.node, life: held.life };
+        let Some(link) = self.link(to) else { return drop(self.lose_grant(grant)) };
+        let caller: Arc<dyn Caller> = Arc::new(Recall { node: self.clone(), grant });
+        let asked = with_scratch(|body, packet| {
+            codec::encode(&(grant, count), body).ok()?;
+            to_node(Flags::ASK, to.life, RECALL, List::EMPTY, body).encode(packet);
+            let outgoing = Outgoing { packet, deadline: None, enclosed: &Enclosed::default() };
+            link.request_patiently(link.node_stream(), outgoing, &caller).ok()
+        });
+        if asked.is_none() {
+            drop(self.lose_grant(grant));
+        }
+    }
+
+    /// Tasks that were to run here have not begun.
+    pub(super) fn recalled_here(self: &Arc<Self>, grant: GrantId, back: &[Ready]) {
+        let own = |ready: &Ready| match ready.whose {
+            Whose::Own(number) => Some(number),
+            Whose::Alone | Whose::Peer(_) => None,
+        };
+        let numbers: Vec<TaskNumber> = back.iter().filter_map(own).collect();
+        self.recalled(grant, &numbers);
+    }
+
+    fn recalled(self: &Arc<Self>, grant: GrantId, numbers: &[TaskNumber]) {
+        self.own(|state, _| {
+            for number in numbers {
+                if let Some(queued) = state.queue.get_mut(*number) {
+                    queued.sent = false;
+                }
+            }
+            state.queue.recalled(grant, numbers);
+        });
+    }
+
+    /// Tells a grant's node what is left of it.
+    pub(super) fn tell_terms(self: &Arc<Self>, grant: GrantId, held: &Held) {
+        if held.life == self.life() {
+            return drop(self.tasks().host.take_terms(held.life, terms(grant, held)));
+        }
+        if let Some(link) = self.link(Party { node: held.node, life: held.life }) {
+            send_terms(&link, grant, held);
+        }
+    }
+}
+
+fn terms(grant: GrantId, held: &Held) -> Terms {
+    Terms { grant, epoch: held.epoch, slots: held.slots, size: held.size.clone(), bundle: held.bundle }
+}
+
+fn send_terms(link: &Arc<PeerLink>, grant: GrantId, held: &Held) {
+    let nobody: Arc<dyn Caller> = Arc::new(Nobody);
+    with_scratch(|body, packet| {
+        if let Err(error) = codec::encode(&terms(grant, held), body) {
+            return tracing::error!(%error, "a grant's terms do not encode");
+        }
+        to_node(Flags::TELL, held.life, TERMS, List::EMPTY, body).encode(packet);
+        let outgoing = Outgoing { packet, deadline: None, enclosed: &Enclosed::default() };
+        // A link that has ended takes the grant with it.
+        let _ = link.request_patiently(link.node_stream(), outgoing, &nobody);
+    });
+}
+
+/// A request of the node itself, which is actor zero of its life.
+fn to_node<'a>(
+    flags: Flags,
+    life: Life,
+    method: Key,
+    refs: List<'a, crate::wire::packet::Ref>,
+    body: &'a [u8],
+) -> Request<'a> {
+    Request {
+        flags,
+        stream: 0,
+        time_left: None,
+        placement: Placement(0),
+        actor: ActorId { life, serial: 0 },
+        method,
+        retries: 0,
+        caller: None,
+        chain: List::EMPTY,
+        refs,
+        body,
+    }
+}
+
+impl Caller for Sent {
+    fn told(&self) {}
+
+    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
+        let task = &self.queued.task;
+        let nonsense = || GetError::Codec { message: "the node's answer is no task's".to_owned() };
+        let ran = match outcome {
+            Outcome::Value { body, .. } => {
+                let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
+                let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.node.here().clone()));
+                task.result().settle(Ok(Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node })));
+                Some(ran)
+            }
+            Outcome::Elsewhere { .. } => {
+                let object = Entry::of_enclosed(&enclosed);
+                task.result().settle(object.map(Content::Elsewhere).ok_or_else(|| Arc::new(nonsense())));
+                None
+            }
+            Outcome::App { body, .. } => {
+                let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
+                task.fail(codec::decode(body).unwrap_or_else(|_| nonsense()));
+                Some(ran)
+            }
+            // It comes back with the others of its recall.
+            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => return,
+            Outcome::Error { executed: Executed::No, fault: CallFault::NoGrant } => {
+                let unknown = GetError::NodeDied { node: self.to.node, executed: Executed::No };
+                return self.node.attempt_failed(&self, unknown, Gone::Grant);
+            }
+            Outcome::Error { executed, fault } => {
+                let actor = ActorId { life: self.to.life, serial: 0 };
+                let error = fault_to_error(fault, executed, actor, self.to.node, (task.kind().name.name, ""));
+                return self.over(Err(to_get_error::<Never>(error).into_fault()));
+            }
+        };
+        self.over(Ok(ran));
+    }
+
+    fn failed(&self, error: CallError) {
+        self.node.attempt_failed(self, to_get_error::<Never>(error).into_fault(), Gone::Nothing);
+    }
+}
+
+impl Sent {
+    /// The node has answered: how many nanoseconds it ran, if it says so.
+    fn over(&self, ran: Result<Option<u64>, Fault>) {
+        match ran {
+            Ok(Some(ran)) => {
+                self.node.own(|state, _| state.queue.finished(self.number, Duration::from_nanos(ran)));
+            }
+            Ok(None) => {
+                self.node.own(|state, _| state.queue.failed(self.number));
+            }
+            Err(fault) => self.node.attempt_failed(self, fault, Gone::Nothing),
+        }
+    }
+}
+
+/// A recall under way.
+struct Recall {
+    node: Arc<Node>,
+    grant: GrantId,
+}
+
+impl Caller for Recall {
+    fn told(&self) {}
+
+    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+
+    fn answered(self: Arc<Self>, outcome: Outcome<'_>, _: Enclosed) {
+        let numbers: Vec<TaskNumber> = match outcome {
+            Outcome::Value { body, .. } => codec::decode(body).unwrap_or_default(),
+            // A node that does not know the grant runs nothing under it: each of its tasks is told so.
+            _ => Vec::new(),
+        };
+        self.node.recalled(self.grant, &numbers);
+    }
+
+    /// The node's life has ended, and the grant with it.
+    fn failed(&self, _: CallError) {}
+}
+
+/// Waits for no answer.
+struct Nobody;
+
+impl Caller for Nobody {
+    fn told(&self) {}
+
+    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+
+    fn answered(self: Arc<Self>, _: Outcome<'_>, _: Enclosed) {}
+
+    fn failed(&self, _: CallError) {}
+}

@@ -1,0 +1,119 @@
+//! What is said between a grant's owner and its node beside the tasks themselves: the grant's terms, before the first task
+//! and whenever they shrink, and the recall of tasks that have not begun.
+//!
+//! ```text
+//! run      = task's key u64 . flags u8 (1: the arguments are an object, 2: gives its CPU back when it first waits)
+//!          . grant varint . number varint . attempt varint . arguments
+//! ran      = nanoseconds u32 . value or error         what a run answers with
+//! terms    = MessagePack of `Terms`                   a tell
+//! recall   = MessagePack of (grant, count)            answered by the numbers of the tasks that come back
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Epoch, GrantId, GroupId, Key};
+use crate::schedule::{Resources, TaskNumber};
+use crate::wire::bytes::{Reader, WireError, put_varint};
+
+/// The name of a message with a grant's terms.
+pub(super) const TERMS: Key = Key::of("mobula", "grant");
+/// The name of a recall.
+pub(super) const RECALL: Key = Key::of("mobula", "recall");
+
+/// The arguments are an object of the owner's.
+const ELSEWHERE: u8 = 1;
+/// It gives its CPU back when it first waits.
+const YIELDS: u8 = 2;
+
+/// A grant, as its owner tells its node of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Terms {
+    pub(super) grant: GrantId,
+    /// The head that gave it: the node takes none of an earlier one that it did not report to this one.
+    pub(super) epoch: Epoch,
+    /// How many tasks may run at once; with none, the grant is over.
+    pub(super) slots: u32,
+    /// What each takes ..
+    pub(super) size: Resources,
+    /// .. of this bundle, if not of the node.
+    pub(super) bundle: Option<(GroupId, u32)>,
+}
+
+/// What stands before a task's arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) name: Key,
+    pub(super) elsewhere: bool,
+    pub(super) yields: bool,
+    pub(super) grant: GrantId,
+    pub(super) number: TaskNumber,
+    pub(super) attempt: u32,
+}
+
+impl Header {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.name.0.to_le_bytes());
+        out.push(if self.elsewhere { ELSEWHERE } else { 0 } | if self.yields { YIELDS } else { 0 });
+        put_varint(out, self.grant.0);
+        put_varint(out, self.number.0);
+        put_varint(out, u64::from(self.attempt));
+    }
+
+    /// Reads it, and gives what follows.
+    pub(super) fn read(body: &[u8]) -> Result<(Header, &[u8]), WireError> {
+        let mut reader = Reader::new(body);
+        let name = Key(reader.u64("a task's name")?);
+        let flags = reader.u8("a task's flags")?;
+        if flags & !(ELSEWHERE | YIELDS) != 0 {
+            return Err(WireError::Tag { what: "a task's flags", tag: flags });
+        }
+        let (grant, number) = (GrantId(reader.varint("a grant")?), TaskNumber(reader.varint("a task")?));
+        let attempt = reader.varint32("an attempt")?;
+        let (elsewhere, yields) = (flags & ELSEWHERE != 0, flags & YIELDS != 0);
+        Ok((Header { name, elsewhere, yields, grant, number, attempt }, reader.rest()))
+    }
+}
+
+/// What stands before a task's value or error.
+pub(super) const RAN: usize = 4;
+
+/// How long a task ran, as its answer says it.
+pub(super) fn put_ran(out: &mut Vec<u8>, nanoseconds: u64) {
+    out.extend_from_slice(&u32::try_from(nanoseconds).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+/// Reads it, and gives what follows.
+pub(super) fn read_ran(body: &[u8]) -> Option<(u64, &[u8])> {
+    let (ran, rest) = body.split_first_chunk::<RAN>()?;
+    Some((u64::from(u32::from_le_bytes(*ran)), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_as_it_was_written_and_a_broken_one_is_refused() {
+        for (elsewhere, yields) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (grant, number) = (GrantId(1 << 40), TaskNumber(u64::MAX));
+            let header = Header { name: Key(7), elsewhere, yields, grant, number, attempt: 3 };
+            let mut body = Vec::new();
+            header.put(&mut body);
+            let whole = body.len();
+            body.extend_from_slice(b"arguments");
+            assert_eq!(Header::read(&body), Ok((header, &b"arguments"[..])));
+            assert!((0..whole).all(|short| Header::read(&body[..short]).is_err()));
+            body[8] = 4;
+            assert!(matches!(Header::read(&body), Err(WireError::Tag { .. })));
+        }
+    }
+
+    #[test]
+    fn how_long_a_task_ran_is_cut_at_four_seconds() {
+        let mut body = Vec::new();
+        put_ran(&mut body, u64::MAX);
+        body.push(9);
+        assert_eq!(read_ran(&body), Some((u64::from(u32::MAX), &[9][..])));
+        assert_eq!(read_ran(&body[..RAN - 1]), None);
+    }
+}
