@@ -9,25 +9,44 @@ use crate::limits::BODY_DEPTH;
 /// Whether `body` is exactly one value, nesting at most [`BODY_DEPTH`] deep.
 pub(super) fn check(body: &[u8]) -> Result<(), DecodeError> {
     let mut rest = body;
-    let mut left = [0_usize; BODY_DEPTH];
-    let mut depth = 0;
-    loop {
-        let items = skip_one(&mut rest)?;
-        if items > rest.len() {
-            return Err(DecodeError::Truncated);
+    // Most messages are a list of plain values: for those, one counter is enough.
+    let mut plain = open(&mut rest)?;
+    while plain > 0 {
+        plain -= 1;
+        let items = open(&mut rest)?;
+        if items > 0 {
+            check_nested(&mut rest, plain, items)?;
+            break;
         }
+    }
+    if rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+}
+
+/// Goes on inside a container: `items` of it are left, and `around` of the one that it lies in.
+fn check_nested(rest: &mut &[u8], around: usize, items: usize) -> Result<(), DecodeError> {
+    let mut left = [0_usize; BODY_DEPTH];
+    let mut depth = 2;
+    left[..2].copy_from_slice(&[around, items]);
+    while depth > 0 {
+        let Some(items) = left[depth - 1].checked_sub(1) else {
+            depth -= 1;
+            continue;
+        };
+        left[depth - 1] = items;
+        let items = open(rest)?;
         if items > 0 {
             *left.get_mut(depth).ok_or(DecodeError::TooDeep)? = items;
             depth += 1;
         }
-        while depth > 0 && left[depth - 1] == 0 {
-            depth -= 1;
-        }
-        if depth == 0 {
-            return if rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) };
-        }
-        left[depth - 1] -= 1;
     }
+    Ok(())
+}
+
+/// Skips one marker with its payload; gives how many values nest directly inside, for which there are bytes.
+#[inline]
+fn open(rest: &mut &[u8]) -> Result<usize, DecodeError> {
+    let items = skip_one(rest)?;
+    if items > rest.len() { Err(DecodeError::Truncated) } else { Ok(items) }
 }
 
 /// Skips one marker with its payload; gives how many values nest directly inside.
