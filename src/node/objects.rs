@@ -123,7 +123,7 @@ impl Node {
             _ => None,
         });
         let holds = holds.collect();
-        Enclosed { refs, holds }
+        Enclosed::new(refs, holds)
     }
 
     /// The entry of an object that a packet refers to.

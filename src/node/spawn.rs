@@ -284,7 +284,7 @@ fn split_arguments(bytes: &[u8]) -> Result<(Enclosed, &[u8]), NotPlanted> {
     let mut reader = Reader::new(bytes);
     let refs =
         List::<Ref>::read(&mut reader, MESSAGE_REFS).map_err(|_| NotPlanted::Arguments(DecodeError::Truncated))?;
-    let enclosed = Enclosed { refs: refs.iter().collect(), holds: Vec::new() };
+    let enclosed = Enclosed::new(refs.iter().collect(), Vec::new());
     Ok((enclosed, reader.rest()))
 }
 

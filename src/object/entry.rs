@@ -94,7 +94,7 @@ impl Entry {
     /// What a message encloses that is this object and nothing else.
     pub(crate) fn enclosed(self: &Arc<Self>) -> Enclosed {
         let hold: Hold = self.clone();
-        Enclosed { refs: vec![Ref::Object { object: self.id }], holds: vec![Some(hold)] }
+        Enclosed::new(vec![Ref::Object { object: self.id }], vec![Some(hold)])
     }
 
     /// The object that a message is, which encloses nothing else.

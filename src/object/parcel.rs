@@ -18,7 +18,7 @@ use super::content::{Content, Encoded, Form};
 use super::error::GetError;
 use super::failure::Never;
 use super::param::Param;
-use crate::wire::codec::{Enclosed, scope};
+use crate::wire::codec::{Enclosed, Lists, scope};
 
 /// A value of a type that its carrier does not know.
 #[derive(Clone)]
@@ -55,8 +55,9 @@ struct Packed(Form, #[serde(with = "serde_bytes")] Vec<u8>, Vec<u32>);
 impl Serialize for Parcel {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let Encoded { form, body, enclosed, .. } = self.0.encode().map_err(S::Error::custom)?;
-        let holds = enclosed.holds.into_iter().chain(std::iter::repeat(None));
-        let places = enclosed.refs.into_iter().zip(holds).map(|(reference, hold)| scope::put(reference, hold));
+        let Lists { refs, holds } = enclosed.into_lists();
+        let holds = holds.into_iter().chain(std::iter::repeat(None));
+        let places = refs.into_iter().zip(holds).map(|(reference, hold)| scope::put(reference, hold));
         let places = places.collect::<Result<_, _>>().map_err(S::Error::custom)?;
         Packed(form, body.to_vec(), places).serialize(to)
     }
@@ -68,8 +69,9 @@ impl<'de> Deserialize<'de> for Parcel {
         let (mut enclosed, mut node) = (Enclosed::default(), None);
         for place in places {
             let (reference, here) = scope::take(place).map_err(D::Error::custom)?;
-            enclosed.refs.push(reference);
-            enclosed.holds.push(scope::take_hold(place).ok());
+            let Lists { refs, holds } = enclosed.lists_mut();
+            refs.push(reference);
+            holds.push(scope::take_hold(place).ok());
             node = Some(here);
         }
         Ok(Parcel(Content::Encoded(Encoded { form, body: Bytes::from(body), enclosed, node })))

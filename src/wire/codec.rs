@@ -16,6 +16,7 @@ use rmp_serde::encode::Error as WriteError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -104,9 +105,13 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// What a message encloses beside its body.
+/// What a message encloses beside its body. Most enclose nothing: then it is one empty word, for one is part of each call.
 #[derive(Clone, Default)]
-pub struct Enclosed {
+pub struct Enclosed(Option<Box<Lists>>);
+
+/// The two lists of an [`Enclosed`].
+#[derive(Clone, Default)]
+pub struct Lists {
     /// The references inside the body, in the order in which it names them.
     pub refs: Vec<Ref>,
     /// What keeps each of them, if it is an object: where it is sent until it is counted, where it arrived until the body is
@@ -115,10 +120,35 @@ pub struct Enclosed {
 }
 
 impl Enclosed {
+    /// These references, kept by these holds.
+    #[must_use]
+    pub fn new(refs: Vec<Ref>, holds: Vec<Option<Hold>>) -> Self {
+        Enclosed((!refs.is_empty()).then(|| Box::new(Lists { refs, holds })))
+    }
+
     /// Whether it is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.refs.is_empty()
+    }
+
+    /// The lists themselves, to be added to.
+    pub fn lists_mut(&mut self) -> &mut Lists {
+        self.0.get_or_insert_default()
+    }
+
+    /// The lists themselves.
+    #[must_use]
+    pub fn into_lists(self) -> Lists {
+        self.0.map(|lists| *lists).unwrap_or_default()
+    }
+}
+
+impl Deref for Enclosed {
+    type Target = Lists;
+    fn deref(&self) -> &Lists {
+        static NONE: Lists = Lists { refs: Vec::new(), holds: Vec::new() };
+        self.0.as_deref().unwrap_or(&NONE)
     }
 }
 
@@ -146,7 +176,7 @@ pub fn decode_message<T: DeserializeOwned>(
 
 /// The scope of one encoding or decoding, for the `Serialize` and `Deserialize` of handles and references.
 pub mod scope {
-    use super::{Any, Arc, Enclosed, Hold, MESSAGE_REFS, Ref};
+    use super::{Any, Arc, Enclosed, Hold, Lists, MESSAGE_REFS, Ref};
     use std::cell::RefCell;
 
     enum Scope {
@@ -210,11 +240,12 @@ pub mod scope {
     /// Adds a reference to the message being encoded, and what keeps it if it is an object; the body holds its index.
     pub fn put(reference: Ref, hold: Option<Hold>) -> Result<u32, ScopeError> {
         SCOPE.with_borrow_mut(|scope| match scope {
-            Some(Scope::Encoding { enclosed: Enclosed { refs, holds }, full }) => {
-                *full |= refs.len() >= MESSAGE_REFS;
+            Some(Scope::Encoding { enclosed, full }) => {
+                *full |= enclosed.refs.len() >= MESSAGE_REFS;
                 if *full {
                     return Err(ScopeError::TooMany);
                 }
+                let Lists { refs, holds } = enclosed.lists_mut();
                 refs.push(reference);
                 if hold.is_some() || !holds.is_empty() {
                     holds.resize(refs.len() - 1, None);

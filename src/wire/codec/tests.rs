@@ -120,8 +120,7 @@ fn references_travel_beside_the_body_and_attach_to_the_node() {
     assert_eq!(body, [0x93, 0, 1, 2]);
     let back: Vec<Held> = decode_message(&body, refs, &node()).unwrap();
     assert_eq!(back.iter().map(|held| held.0).collect::<Vec<_>>(), [reference(1), reference(2), reference(1)]);
-    let missing =
-        decode_message::<Held>(&[5], Enclosed { refs: vec![reference(1)], holds: Vec::new() }, &node()).unwrap_err();
+    let missing = decode_message::<Held>(&[5], Enclosed::new(vec![reference(1)], Vec::new()), &node()).unwrap_err();
     assert!(missing.to_string().contains("reference 5"), "{missing}");
 }
 
@@ -147,7 +146,7 @@ fn scopes_nest_and_survive_panics() {
     impl Serialize for Inside {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let inner = std::panic::catch_unwind(|| {
-                let inner = encode_message(&Held(reference(8)), &mut Vec::new()).unwrap().refs;
+                let inner = encode_message(&Held(reference(8)), &mut Vec::new()).unwrap().into_lists().refs;
                 assert!(!self.0, "as the test wants it");
                 inner
             });
@@ -157,7 +156,7 @@ fn scopes_nest_and_survive_panics() {
     }
     for panics in [false, true] {
         let message = (Held(reference(1)), Inside(panics), Held(reference(2)));
-        let refs = encode_message(&message, &mut Vec::new()).unwrap().refs;
+        let refs = encode_message(&message, &mut Vec::new()).unwrap().into_lists().refs;
         assert_eq!(refs, [reference(1), reference(2)]);
     }
     assert_eq!(scope::put(reference(1), None), Err(scope::ScopeError::NotEncoding));
