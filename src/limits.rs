@@ -252,6 +252,12 @@ pub const WANT_AGAIN: Duration = Duration::from_secs(5);
 pub const WANT_WORK: Duration = Duration::from_millis(10);
 /// Unbegun tasks worth less time than this are not fetched back for an idle slot: the round trip costs as much.
 pub const RECALL_WORTH: Duration = Duration::from_millis(1);
+/// Results of a grant's tasks that its node keeps for tasks behind them: as many as are pushed for one slot at most.
+pub const RESULTS_KEPT: usize = PUSH_DEPTH_MAX as usize;
+/// The longest result that is kept so, encoded: together a megabyte.
+pub const RESULT_KEPT: usize = 1 << 10;
+/// Arguments of one task that may be results of tasks before it.
+pub const LEFT_OUT: usize = 64;
 /// Tasks of one grant that a thread runs one after another before it lets other work of the pool go first.
 pub const TASKS_IN_A_ROW: usize = 64;
 /// Tasks that may be taken out of line for being near their arguments before the oldest is.

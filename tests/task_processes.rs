@@ -125,6 +125,48 @@ async fn a_chain_goes_on_from_node_to_node() {
     bounded(cluster.shutdown()).await;
 }
 
+#[task]
+fn add_or_fail(one: u64, two: u64) -> mobula::Result<u64> {
+    match one + two {
+        500 => Err("as asked".to_owned())?,
+        sum => Ok(sum),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_in_a_chain_of_thousands_fails_all_behind_it_and_nothing_before() {
+    let cluster = two_workers().await;
+    let mut chain = vec![add_or_fail::submit(&cluster, 0, 1)];
+    for _ in 1..2_000 {
+        chain.push(add_or_fail::submit(&cluster, chain.last().unwrap(), 1));
+    }
+    let ends: Vec<_> = futures::future::join_all(chain.iter().map(|one| bounded(cluster.get(one)))).await;
+    for (at, end) in (1..).zip(ends) {
+        match end {
+            Ok(sum) => assert!(sum == at && at < 500),
+            Err(GetError::App(error)) => assert!(at == 500 && error.to_string() == "as asked"),
+            Err(GetError::Argument { object, why }) => {
+                assert!(at > 500 && why == "as asked", "{at} {why}");
+                assert_eq!(object, chain[at as usize - 2].id());
+            }
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+    bounded(cluster.shutdown()).await;
+}
+
+/// What is passed on is too large to be kept for those behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_of_long_values_arrives_whole() {
+    let cluster = two_workers().await;
+    let mut last = grown::submit(&cluster, vec![1; 1], 2_000);
+    for _ in 0..200 {
+        last = grown::submit(&cluster, &last, 10);
+    }
+    assert_eq!(bounded(last).await.map(|bytes| bytes.len()), Ok(4_001));
+    bounded(cluster.shutdown()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_that_wait_for_tasks_never_hold_all_there_are() {
     let cluster = two_workers().await;

@@ -19,6 +19,7 @@ use crate::object::error::GetError;
 use crate::object::get::shared;
 use crate::object::param::{Param, View};
 use crate::object::reference::ObjectRef;
+use crate::wire::codec::scope;
 
 /// One argument of a message.
 pub struct Arg<T: ?Sized + Param>(State<T>);
@@ -97,13 +98,34 @@ pub(crate) fn references<M: Arguments>(message: &mut M) -> Vec<Arc<Entry>> {
     entries
 }
 
+/// The positions of those that refer to an object of which `of` says something, and what it says.
+pub(crate) fn positions<M: Arguments, T>(message: &mut M, of: impl Fn(&Arc<Entry>) -> Option<T>) -> Vec<(u32, T)> {
+    let (mut found, mut positions) = (Vec::new(), 0..);
+    message.each(&mut |argument| {
+        let said = argument.entry().and_then(|pending| of(pending.0));
+        found.extend(positions.next().zip(said));
+    });
+    found
+}
+
 /// Puts the values in the places of the references, which must all be there.
 ///
 /// # Errors
 /// Which one cannot be had, and why.
 pub(crate) fn resolve<M: Arguments>(message: &mut M) -> Result<(), (ObjectId, String)> {
-    let mut failed = None;
+    resolve_but(message, |_| false)
+}
+
+/// The same, but for the arguments at some positions.
+///
+/// # Errors
+/// The same.
+pub(crate) fn resolve_but<M: Arguments>(message: &mut M, but: impl Fn(u32) -> bool) -> Result<(), (ObjectId, String)> {
+    let (mut failed, mut positions) = (None, 0..);
     message.each(&mut |argument| {
+        if positions.next().is_some_and(&but) {
+            return;
+        }
         let Some(id) = argument.entry().map(|pending| pending.0.id()) else { return };
         // A value's type and what takes its place may panic as they are decoded and dropped.
         let resolved = catch_unwind(AssertUnwindSafe(|| argument.resolve()))
@@ -152,10 +174,14 @@ where
     }
 }
 
-/// A view travels as its value. Whoever encodes has put a view in the place of each reference.
+/// A view travels as its value. Whoever encodes has put a view in the place of each reference, or says beside the arguments
+/// what those refer to that are left out.
 impl<T: ?Sized + Param> Serialize for Arg<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if self.is_reference() {
+            if scope::passes() {
+                return to.serialize_unit();
+            }
             return Err(serde::ser::Error::custom("the value that it refers to is not there yet"));
         }
         T::encode(self, to)
@@ -164,7 +190,10 @@ impl<T: ?Sized + Param> Serialize for Arg<T> {
 
 impl<'de, T: ?Sized + Param> Deserialize<'de> for Arg<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        T::decode(from).map(Arg::of)
+        let Some(hold) = scope::next_argument() else { return T::decode(from).map(Arg::of) };
+        serde::de::IgnoredAny::deserialize(from)?;
+        let entry = hold.downcast().map_err(|_| serde::de::Error::custom("what was passed is no object"))?;
+        Ok(Arg(State::Reference(ObjectRef::new(entry))))
     }
 }
 

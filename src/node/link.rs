@@ -326,6 +326,11 @@ impl PeerLink {
         let incoming = Incoming { request, arrival, now, peer, enclosed };
         if let Some(served) = self.around.request(&incoming) {
             self.served.lock().insert(arrival.call, served);
+            // Answered meanwhile: nobody would remove it.
+            if self.core.lock().link.has_begun(arrival.call).is_none() {
+                let over = self.served.lock().remove(&arrival.call);
+                drop(over);
+            }
         }
     }
 

@@ -16,19 +16,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::runtime::Node;
 use crate::directory::request::{Needs, Patience};
 use crate::id::Life;
-use crate::object::entry::Watch;
+use crate::object::entry::{Entry, Watch};
 use crate::object::error::GetError;
 use crate::task::slot::Runnable;
 
 mod arrive;
+mod behind;
 mod host;
 mod lend;
+mod line;
 mod owner;
+mod results;
 mod send;
 mod terms;
 mod wants;
 
-use host::{Ready, Whose};
+use line::{Ready, Whose};
 
 /// What a node knows of tasks.
 pub(crate) struct Tasks {
@@ -57,6 +60,13 @@ pub(crate) struct Submitted {
     pub(crate) patience: Patience,
 }
 
+/// The objects among a task's arguments that are not there yet.
+fn unsettled(task: &Arc<dyn Runnable>) -> Vec<Arc<Entry>> {
+    let mut references = task.references();
+    references.retain(|reference| !reference.is_settled());
+    references
+}
+
 /// A task of a cluster of one process that waits for arguments.
 struct Waiting {
     node: Arc<Node>,
@@ -78,8 +88,7 @@ impl Watch for Waiting {
 impl Node {
     /// Takes a task: it runs once its arguments are there and a node has room for it.
     pub(crate) fn submit(self: &Arc<Self>, submitted: Submitted) {
-        let references = submitted.task.references().into_iter();
-        let missing: Vec<_> = references.filter(|reference| !reference.is_settled()).collect();
+        let missing = unsettled(&submitted.task);
         if !self.is_alone() || submitted.needs.is_some() {
             return self.enqueue(submitted, missing);
         }
@@ -109,6 +118,7 @@ impl Node {
     pub(super) fn tasks_between_lives(self: &Arc<Self>) {
         for (grant, unbegun) in self.tasks().host.clear() {
             self.recalled_here(grant, &unbegun);
+            line::refuse(unbegun);
         }
         self.lose_grants(|_| true);
     }
@@ -116,6 +126,6 @@ impl Node {
     /// This node has left: nothing more runs.
     pub(super) fn close_tasks(self: &Arc<Self>) {
         self.close_queue();
-        drop(self.tasks().host.clear());
+        self.tasks().host.clear().into_iter().for_each(|(_, unbegun)| line::refuse(unbegun));
     }
 }

@@ -2,7 +2,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -54,6 +54,8 @@ impl Promised {
 /// One object.
 pub(crate) struct Entry {
     id: ObjectId,
+    /// The number of the task that makes it, in the queue of this node, and one more; zero for none.
+    maker: AtomicU64,
     /// Of an object that another life owns: the node, and its life that counts this entry.
     home: Option<(Weak<dyn Home>, Life)>,
     state: Mutex<State>,
@@ -76,19 +78,32 @@ struct Pending {
 }
 
 impl Entry {
+    fn new(id: ObjectId, home: Option<(Weak<dyn Home>, Life)>, state: State) -> Arc<Self> {
+        Arc::new(Entry { id, maker: AtomicU64::new(0), home, state: Mutex::new(state) })
+    }
+
+    /// The task that makes it, as its node's queue numbered it last.
+    pub(crate) fn maker(&self) -> Option<u64> {
+        self.maker.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub(crate) fn set_maker(&self, task: u64) {
+        self.maker.store(task.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// An object that will be. `promised` counts it until it is settled.
     pub(crate) fn pending(id: ObjectId, promised: Option<Promised>) -> Arc<Self> {
         let pending = Pending { promised, ..Pending::default() };
-        Arc::new(Entry { id, home: None, state: Mutex::new(State::Pending(pending)) })
+        Entry::new(id, None, State::Pending(pending))
     }
 
     /// An object that another life owns: its value is fetched when it is wanted.
     pub(crate) fn borrowed(id: ObjectId, home: Weak<dyn Home>, counted_in: Life) -> Arc<Self> {
-        Arc::new(Entry { id, home: Some((home, counted_in)), state: Mutex::new(State::Pending(Pending::default())) })
+        Entry::new(id, Some((home, counted_in)), State::Pending(Pending::default()))
     }
 
     pub(crate) fn settled(id: ObjectId, outcome: Outcome) -> Arc<Self> {
-        Arc::new(Entry { id, home: None, state: Mutex::new(State::Settled(outcome)) })
+        Entry::new(id, None, State::Settled(outcome))
     }
 
     /// What a message encloses that is this object and nothing else.

@@ -307,6 +307,12 @@ impl<K: Ord, T> Queue<K, T> {
         drained
     }
 
+    /// How many arguments a task is missing.
+    #[must_use]
+    pub fn missing(&self, task: TaskNumber) -> u32 {
+        self.slab.place(task).and_then(|place| self.slab.get(place)).map_or(0, |task| task.missing)
+    }
+
     /// Slots of a class that may be filled.
     #[must_use]
     pub fn slots(&self, class: Class) -> u32 {

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::slot::{self, Runnable};
+use super::slot::{self, Coming, Runnable};
 use super::spec::Task;
 use crate::actor::dispatch::TypeName;
 use crate::actor::registry::RegisterError;
-use crate::actor::remote::NodeRef;
 use crate::id::Key;
-use crate::object::entry::Entry;
-use crate::wire::codec::{DecodeError, Enclosed};
+use crate::wire::codec::DecodeError;
 
 /// One task: what a node advertises of it.
 #[derive(Clone, Copy)]
@@ -24,7 +22,7 @@ pub struct TaskRegistration {
     arrived: Arrives,
 }
 
-type Arrives = fn(&[u8], Enclosed, &NodeRef, Arc<Entry>) -> Result<Arc<dyn Runnable>, DecodeError>;
+type Arrives = fn(Coming<'_>) -> Result<Arc<dyn Runnable>, DecodeError>;
 
 /// Why a task that arrived was not made.
 #[derive(Debug)]
@@ -72,19 +70,12 @@ impl Tasks {
     }
 
     /// A task of this name and signature, of arguments that arrived.
-    pub(crate) fn make(
-        &self,
-        (name, signature): (Key, Key),
-        body: &[u8],
-        enclosed: Enclosed,
-        here: &NodeRef,
-        result: Arc<Entry>,
-    ) -> Result<Arc<dyn Runnable>, NotMade> {
+    pub(crate) fn make(&self, (name, signature): (Key, Key), coming: Coming<'_>) -> Result<Arc<dyn Runnable>, NotMade> {
         let task = self.0.get(&name).ok_or(NotMade::UnknownTask)?;
         if task.key != signature {
             return Err(NotMade::UnknownSignature);
         }
-        (task.arrived)(body, enclosed, here, result).map_err(NotMade::Arguments)
+        (task.arrived)(coming).map_err(NotMade::Arguments)
     }
 
     /// Every task: its name, and the key of its signature.

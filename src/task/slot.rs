@@ -19,7 +19,7 @@ use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::param::Param;
-use crate::wire::codec::{self, DecodeError, Enclosed};
+use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
 
 /// A task of whatever function, as the node that runs it keeps it.
 pub(crate) trait Runnable: Send + Sync {
@@ -39,8 +39,10 @@ pub(crate) trait Runnable: Send + Sync {
     fn cancelled(&self) -> &Arc<AtomicBool>;
     /// What runs it.
     fn kind(&self) -> Kind;
-    /// Its arguments as they travel, all values; they stay here for another attempt.
-    fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault>;
+    /// Which of its arguments are results of tasks that are not there yet, by what `of` says of them.
+    fn behind(&self, of: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)>;
+    /// Its arguments as they travel, all values but those at `left_out`; they stay here for another attempt.
+    fn encode(&self, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault>;
 }
 
 /// What a node must have been compiled with to run a task.
@@ -158,13 +160,18 @@ impl<K: Task> Runnable for TaskSlot<K> {
         Kind { name: K::NAME, signature: K::KEY }
     }
 
-    fn encode(&self, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
+    fn behind(&self, of: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)> {
+        self.message.lock().as_mut().map(|message| args::positions(message, of)).unwrap_or_default()
+    }
+
+    fn encode(&self, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
         // Encoding is user code: it is done outside of the lock.
         let message = self.message.lock().take();
         let Some(mut message) = message else { return Err(GetError::Cancelled { executed: Executed::No }) };
-        args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
+        args::resolve_but(&mut message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
         let encoded =
-            codec::encode_message(&message, body).map_err(|error| GetError::Codec { message: error.to_string() });
+            codec::encode_arguments(&message, body).map_err(|error| GetError::Codec { message: error.to_string() });
         // One that failed meanwhile needs no arguments any more.
         let left = if self.result.is_settled() { Some(message) } else { self.message.lock().replace(message) };
         drop(left);
@@ -172,14 +179,21 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 }
 
+/// A task as it arrives.
+pub(crate) struct Coming<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) enclosed: Enclosed,
+    /// Positions of arguments that are results of this node's tasks, and those.
+    pub(crate) left_out: Vec<(u32, Arc<Entry>)>,
+    pub(crate) here: &'a NodeRef,
+    pub(crate) result: Arc<Entry>,
+}
+
 /// Makes a task of arguments that arrived.
-pub(crate) fn arrived<K: Task>(
-    body: &[u8],
-    enclosed: Enclosed,
-    here: &NodeRef,
-    result: Arc<Entry>,
-) -> Result<Arc<dyn Runnable>, DecodeError> {
-    Ok(TaskSlot::<K>::new(codec::decode_message(body, enclosed, here)?, result))
+pub(crate) fn arrived<K: Task>(coming: Coming<'_>) -> Result<Arc<dyn Runnable>, DecodeError> {
+    let Coming { body, enclosed, left_out, here, result } = coming;
+    let left_out = left_out.into_iter().map(|(position, entry)| (position, entry as Hold)).collect();
+    Ok(TaskSlot::<K>::new(codec::decode_arguments(body, enclosed, left_out, here)?, result))
 }
 
 impl<K: Task> Drop for TaskSlot<K> {

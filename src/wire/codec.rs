@@ -157,7 +157,17 @@ pub type Hold = Arc<dyn Any + Send + Sync>;
 
 /// Appends a message's body and gives what it encloses; on an error `out` is as it was.
 pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
-    let (encoded, enclosed) = scope::collect(|| encode(value, out));
+    encode_in(false, value, out)
+}
+
+/// The same of a task's arguments: those that are references still are left out, and the message says elsewhere what they
+/// refer to.
+pub fn encode_arguments<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
+    encode_in(true, value, out)
+}
+
+fn encode_in<T: Serialize + ?Sized>(passes: bool, value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
+    let (encoded, enclosed) = scope::collect(passes, || encode(value, out));
     match (encoded, enclosed) {
         (Ok(()), Some(enclosed)) => Ok(enclosed),
         (Err(error), Some(_)) => Err(error),
@@ -171,7 +181,17 @@ pub fn decode_message<T: DeserializeOwned>(
     enclosed: Enclosed,
     node: &Arc<dyn Any + Send + Sync>,
 ) -> Result<T, DecodeError> {
-    scope::attach(enclosed, node, || decode(body))
+    scope::attach(enclosed, Vec::new(), node, || decode(body))
+}
+
+/// The same of a task's arguments, of which some were left out: their positions, and the objects that they refer to.
+pub fn decode_arguments<T: DeserializeOwned>(
+    body: &[u8],
+    enclosed: Enclosed,
+    passed: Vec<(u32, Hold)>,
+    node: &Arc<dyn Any + Send + Sync>,
+) -> Result<T, DecodeError> {
+    scope::attach(enclosed, passed, node, || decode(body))
 }
 
 /// The scope of one encoding or decoding, for the `Serialize` and `Deserialize` of handles and references.
@@ -180,8 +200,8 @@ pub mod scope {
     use std::cell::RefCell;
 
     enum Scope {
-        Encoding { enclosed: Enclosed, full: bool },
-        Decoding { enclosed: Enclosed, node: Arc<dyn Any + Send + Sync> },
+        Encoding { enclosed: Enclosed, full: bool, passes: bool },
+        Decoding { enclosed: Enclosed, passed: Vec<(u32, Hold)>, argument: u32, node: Arc<dyn Any + Send + Sync> },
     }
 
     thread_local! {
@@ -220,27 +240,51 @@ pub mod scope {
     }
 
     /// Runs `encoding` and gives what it put; none if that was too many.
-    pub(super) fn collect<R>(encoding: impl FnOnce() -> R) -> (R, Option<Enclosed>) {
-        let outer = enter(Scope::Encoding { enclosed: Enclosed::default(), full: false });
+    pub(super) fn collect<R>(passes: bool, encoding: impl FnOnce() -> R) -> (R, Option<Enclosed>) {
+        let outer = enter(Scope::Encoding { enclosed: Enclosed::default(), full: false, passes });
         let result = encoding();
         let put = SCOPE.take();
         drop(outer);
         match put {
-            Some(Scope::Encoding { enclosed, full: false }) => (result, Some(enclosed)),
+            Some(Scope::Encoding { enclosed, full: false, .. }) => (result, Some(enclosed)),
             _ => (result, None),
         }
     }
 
     /// Runs `decoding` with `refs` to take.
-    pub(super) fn attach<R>(enclosed: Enclosed, node: &Arc<dyn Any + Send + Sync>, decoding: impl FnOnce() -> R) -> R {
-        let _outer = enter(Scope::Decoding { enclosed, node: Arc::clone(node) });
+    pub(super) fn attach<R>(
+        enclosed: Enclosed,
+        passed: Vec<(u32, Hold)>,
+        node: &Arc<dyn Any + Send + Sync>,
+        decoding: impl FnOnce() -> R,
+    ) -> R {
+        let _outer = enter(Scope::Decoding { enclosed, passed, argument: 0, node: Arc::clone(node) });
         decoding()
+    }
+
+    /// Whether arguments that are references are left out.
+    #[must_use]
+    pub fn passes() -> bool {
+        SCOPE.with_borrow(|scope| matches!(scope, Some(Scope::Encoding { passes: true, .. })))
+    }
+
+    /// The next argument is decoded: what it refers to, if it was left out.
+    #[must_use]
+    pub fn next_argument() -> Option<Hold> {
+        SCOPE.with_borrow_mut(|scope| match scope {
+            Some(Scope::Decoding { passed, argument, .. }) if !passed.is_empty() => {
+                let at = *argument;
+                *argument += 1;
+                passed.iter().find(|(position, _)| *position == at).map(|(_, hold)| Arc::clone(hold))
+            }
+            _ => None,
+        })
     }
 
     /// Adds a reference to the message being encoded, and what keeps it if it is an object; the body holds its index.
     pub fn put(reference: Ref, hold: Option<Hold>) -> Result<u32, ScopeError> {
         SCOPE.with_borrow_mut(|scope| match scope {
-            Some(Scope::Encoding { enclosed, full }) => {
+            Some(Scope::Encoding { enclosed, full, .. }) => {
                 *full |= enclosed.refs.len() >= MESSAGE_REFS;
                 if *full {
                     return Err(ScopeError::TooMany);
@@ -260,7 +304,7 @@ pub mod scope {
     /// The reference at an index of the message being decoded, and the node that decodes it.
     pub fn take(index: u32) -> Result<(Ref, Arc<dyn Any + Send + Sync>), ScopeError> {
         SCOPE.with_borrow(|scope| match scope {
-            Some(Scope::Decoding { enclosed, node }) => {
+            Some(Scope::Decoding { enclosed, node, .. }) => {
                 let reference = enclosed.refs.get(index as usize).ok_or(ScopeError::Missing(index))?;
                 Ok((*reference, Arc::clone(node)))
             }

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use super::host::{Ready, Whose};
+use super::line::{Ready, Whose, refuse};
 use super::terms::{Header, RECALL, TERMS, Terms, put_ran};
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
@@ -12,14 +12,14 @@ use crate::actor::remote::host::{Incoming, Served, answer_fault};
 use crate::actor::remote::{Peer, ask, with_scratch};
 use crate::clock::{self, Moment};
 use crate::id::{GrantId, Key};
-use crate::limits::BODY_INLINE;
+use crate::limits::{BODY_INLINE, RESULT_KEPT};
 use crate::node::runtime::Node;
 use crate::object::content::Content;
 use crate::object::entry::{Entry, Outcome as Settled, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::schedule::TaskNumber;
 use crate::task::registry::NotMade;
-use crate::task::slot::Runnable;
+use crate::task::slot::{Coming, Runnable};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Outcome};
@@ -34,6 +34,7 @@ pub(super) struct Arrived {
     peer: Arc<dyn Peer>,
     call: u64,
     kind: (Key, Key),
+    grant: GrantId,
     number: TaskNumber,
     standing: AtomicU8,
     began: AtomicU64,
@@ -51,8 +52,15 @@ impl Arrived {
         self.began.store(at.0, Ordering::Relaxed);
     }
 
-    fn refuse(&self, fault: CallFault<'_>) {
+    pub(super) fn refuse(&self, fault: CallFault<'_>) {
         answer_fault(&*self.peer, self.call, Executed::No, fault);
+        self.over();
+    }
+
+    /// It needs its task no more, whose result keeps this.
+    fn over(&self) {
+        let task = self.task.lock().take();
+        drop(task);
     }
 
     fn answer(&self, outcome: Outcome<'_>, enclosed: &Enclosed) {
@@ -94,10 +102,14 @@ impl Node {
             incoming.refuse(CallFault::Decode { message: "a task begins with its name and grant" });
             return None;
         };
-        if !self.tasks().host.knows(incoming.peer.life(), header.grant) {
-            incoming.refuse(CallFault::NoGrant);
-            return None;
-        }
+        let result = Entry::pending(Host::next_object(&**self), None);
+        let left_out = match self.tasks().host.expect(incoming.peer.life(), &header, &result) {
+            Ok(left_out) => left_out,
+            Err(fault) => {
+                incoming.refuse(fault);
+                return None;
+            }
+        };
         let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         if !peer.begin(arrival, u32::MAX).runs {
             return None;
@@ -106,13 +118,15 @@ impl Node {
             peer,
             call: arrival.call,
             kind: (header.name, incoming.request.method),
+            grant: header.grant,
             number: header.number,
             standing: AtomicU8::new(WAITS),
             began: AtomicU64::new(0),
             task: Mutex::new(None),
         });
+        let made = Made { arrived: arrived.clone(), attempt: header.attempt, yields: header.yields, left_out, result };
         if !header.elsewhere {
-            return self.make_task(arrived, header, arguments, incoming.enclosed.clone());
+            return self.make_task(made, arguments, incoming.enclosed.clone());
         }
         // The arguments are an object of the caller's.
         let Some(object) = Entry::of_enclosed(&incoming.enclosed) else {
@@ -122,22 +136,18 @@ impl Node {
         let (node, coming) = (self.clone(), arrived.clone());
         arrived.peer.clone().spawn_linked(Box::pin(async move {
             match object.settling().await {
-                Ok(Content::Encoded(encoded)) => drop(node.make_task(coming, header, &encoded.body, encoded.enclosed)),
+                Ok(Content::Encoded(encoded)) => drop(node.make_task(made, &encoded.body, encoded.enclosed)),
                 Ok(_) | Err(_) => coming.refuse(CallFault::ReferenceLost),
             }
         }));
         Some(arrived)
     }
 
-    fn make_task(
-        self: &Arc<Self>,
-        arrived: Arc<Arrived>,
-        header: Header,
-        body: &[u8],
-        enclosed: Enclosed,
-    ) -> Option<Arc<dyn Served>> {
-        let result = Entry::pending(Host::next_object(&**self), None);
-        let task = match self.task_table().make(arrived.kind, body, enclosed, self.here(), result.clone()) {
+    fn make_task(self: &Arc<Self>, made: Made, body: &[u8], enclosed: Enclosed) -> Option<Arc<dyn Served>> {
+        let Made { arrived, attempt, yields, left_out, result } = made;
+        let behind: Vec<Arc<Entry>> = left_out.iter().map(|(_, result)| result.clone()).collect();
+        let coming = Coming { body, enclosed, left_out, here: self.here(), result: result.clone() };
+        let task = match self.task_table().make(arrived.kind, coming) {
             Ok(task) => task,
             Err(why) => {
                 match why {
@@ -149,13 +159,13 @@ impl Node {
             }
         };
         *arrived.task.lock() = Some(task.clone());
-        let answers: Arc<dyn Watch> = Arc::new(Answers { arrived: arrived.clone(), result: result.clone() });
+        let answers: Arc<dyn Watch> =
+            Arc::new(Answers { node: self.clone(), arrived: arrived.clone(), result: result.clone() });
         result.watch(&answers, 0)?;
-        let Header { grant, attempt, yields, .. } = header;
         let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields };
-        if self.run_under(grant, ready).is_err() {
-            arrived.refuse(CallFault::NoGrant);
-            return None;
+        match behind.is_empty() {
+            true => self.run_or_refuse(arrived.grant, ready),
+            false => self.run_behind(arrived.grant, ready, behind),
         }
         Some(arrived)
     }
@@ -169,11 +179,7 @@ impl Node {
             Err(error) => return tracing::warn!(node = %peer.node(), %error, "a grant's terms do not decode"),
         };
         let grant = terms.grant;
-        for ready in self.tasks().host.take_terms(peer.life(), terms) {
-            if let Whose::Peer(arrived) = &ready.whose {
-                arrived.refuse(CallFault::NoGrant);
-            }
-        }
+        refuse(self.tasks().host.take_terms(peer.life(), terms));
         self.begin_tasks(grant);
     }
 
@@ -199,20 +205,36 @@ impl Node {
     }
 }
 
+/// What a task is made of, beside its arguments.
+struct Made {
+    arrived: Arc<Arrived>,
+    attempt: u32,
+    yields: bool,
+    left_out: Vec<(u32, Arc<Entry>)>,
+    result: Arc<Entry>,
+}
+
 /// Answers the peer once the task's result is there.
 struct Answers {
+    node: Arc<Node>,
     arrived: Arc<Arrived>,
     result: Arc<Entry>,
 }
 
 impl Watch for Answers {
     fn settled(self: Arc<Self>, _: usize) {
+        self.arrived.over();
         let settled: Option<Settled> = self.result.outcome();
         let encoded = settled.unwrap_or(Err(Arc::new(GetError::ShutDown))).and_then(|content| {
             content.encode().map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
         });
         let began = Moment(self.arrived.began.load(Ordering::Relaxed));
         let ran = u64::try_from(clock::now().since(began).as_nanos()).unwrap_or(u64::MAX);
+        let is_kept =
+            encoded.as_ref().is_ok_and(|encoded| encoded.body.len() <= RESULT_KEPT && encoded.enclosed.is_empty());
+        if !is_kept {
+            self.node.tasks().host.forget(self.arrived.grant, self.arrived.number);
+        }
         match encoded {
             Ok(encoded) if encoded.body.len() <= BODY_INLINE - super::terms::RAN => with_scratch(|body, _| {
                 put_ran(body, ran);

@@ -5,85 +5,28 @@
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use super::arrive::Arrived;
-use super::terms::Terms;
+use super::line::{Line, Ready, Whose, refuse};
+use super::results::Results;
+use super::terms::{Header, Terms};
 use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
 use crate::directory::request::Lending;
 use crate::id::{Epoch, GrantId, GroupId, Life};
 use crate::limits::TASKS_IN_A_ROW;
 use crate::node::runtime::Node;
+use crate::object::entry::Entry;
 use crate::schedule::{Resources, TaskNumber};
 use crate::task::context::TaskContext;
 use crate::task::slot::{Ran, Runnable};
+use crate::wire::packet::CallFault;
 
 /// Under which tasks run that a cluster of one process does not ask the head for.
 const ALONE: GrantId = GrantId(u64::MAX);
-
-/// Whose task it is.
-pub(super) enum Whose {
-    /// This node's own, beside its queue.
-    Alone,
-    /// This node's own.
-    Own(TaskNumber),
-    /// A peer's.
-    Peer(Arc<Arrived>),
-}
-
-/// A task that may begin.
-pub(super) struct Ready {
-    pub(super) task: Arc<dyn Runnable>,
-    pub(super) whose: Whose,
-    pub(super) attempt: u32,
-    /// It gives its CPU back when it first waits.
-    pub(super) yields: bool,
-}
-
-/// Tasks that wait for a slot, in the order of priority, then of their coming.
-#[derive(Default)]
-struct Line {
-    usual: VecDeque<Ready>,
-    others: BTreeMap<Reverse<i32>, VecDeque<Ready>>,
-    len: usize,
-}
-
-impl Line {
-    fn push(&mut self, ready: Ready, priority: i32) {
-        self.len += 1;
-        match priority {
-            0 => self.usual.push_back(ready),
-            _ => self.others.entry(Reverse(priority)).or_default().push_back(ready),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Ready> {
-        self.len = self.len.checked_sub(1)?;
-        let first = self.others.first_key_value().map(|(priority, _)| priority.0);
-        let Some(priority) = first.filter(|priority| *priority > 0 || self.usual.is_empty()) else {
-            return self.usual.pop_front();
-        };
-        let level = self.others.get_mut(&Reverse(priority))?;
-        let ready = level.pop_front();
-        if level.is_empty() {
-            self.others.remove(&Reverse(priority));
-        }
-        ready
-    }
-
-    /// Takes the last of them.
-    fn pop_last(&mut self) -> Option<Ready> {
-        let ready = self.usual.pop_back();
-        self.len -= usize::from(ready.is_some());
-        ready
-    }
-}
 
 /// A grant on this node.
 struct Lent {
@@ -92,6 +35,7 @@ struct Lent {
     size: Resources,
     bundle: Option<(GroupId, u32)>,
     line: Line,
+    results: Results,
     /// Tasks that hold a slot, those that are parked, and slots lent to tasks of this node's own.
     running: u32,
     parked: u32,
@@ -102,8 +46,8 @@ struct Lent {
 
 impl Lent {
     fn new(owner: Life, slots: u32, size: Resources) -> Lent {
-        let (bundle, line, of) = (None, Line::default(), None);
-        Lent { owner, slots, size, bundle, line, running: 0, parked: 0, lent: 0, of }
+        let (bundle, line, results, of) = (None, Line::default(), Results::default(), None);
+        Lent { owner, slots, size, bundle, line, results, running: 0, parked: 0, lent: 0, of }
     }
 
     fn has_slot(&self) -> bool {
@@ -122,6 +66,19 @@ struct State {
     epoch: Epoch,
     /// Grants by which this node lends slots to its own tasks.
     local: u64,
+}
+
+impl State {
+    /// Forgets a grant that is over. It is to be dropped outside of the lock: results go with it.
+    fn remove_if_over(&mut self, grant: GrantId) -> Option<Lent> {
+        self.grants.get(&grant)?.is_over().then(|| self.grants.remove(&grant))?
+    }
+
+    fn remove_those_over(&mut self) -> Vec<Lent> {
+        let over: Vec<GrantId> =
+            self.grants.iter().filter(|(_, lent)| lent.is_over()).map(|(grant, _)| *grant).collect();
+        over.into_iter().filter_map(|grant| self.grants.remove(&grant)).collect()
+    }
 }
 
 /// The grants on this node and what runs under them.
@@ -183,16 +140,37 @@ impl Host {
         }
         known.slots = known.slots.min(slots);
         let refused = if slots == 0 { std::mem::take(&mut known.line) } else { Line::default() };
-        if known.is_over() {
-            state.grants.remove(&grant);
-        }
+        let over = state.remove_if_over(grant);
         drop(state);
+        drop(over);
         refused.into_all()
     }
 
-    /// Whether tasks of this owner may run under this grant.
-    pub(super) fn knows(&self, owner: Life, grant: GrantId) -> bool {
-        self.state.lock().grants.get(&grant).is_some_and(|lent| lent.owner == owner && lent.slots > 0)
+    /// Keeps the result of a task that comes, if it may run under this grant; and gives those of other tasks that it takes.
+    pub(super) fn expect(
+        &self,
+        owner: Life,
+        header: &Header,
+        result: &Arc<Entry>,
+    ) -> Result<Vec<(u32, Arc<Entry>)>, CallFault<'static>> {
+        let mut state = self.state.lock();
+        let lent = state.grants.get_mut(&header.grant).filter(|lent| lent.owner == owner && lent.slots > 0);
+        let lent = lent.ok_or(CallFault::NoGrant)?;
+        let taken = |(position, number): &(u32, u64)| Some((*position, lent.results.get(TaskNumber(*number))?));
+        let taken: Option<Vec<_>> = header.left_out.iter().map(taken).collect();
+        let taken = taken.ok_or(CallFault::ReferenceLost)?;
+        let former = lent.results.keep(header.number, result.clone());
+        drop(state);
+        drop(former);
+        Ok(taken)
+    }
+
+    /// A result is not to be kept.
+    pub(super) fn forget(&self, grant: GrantId, number: TaskNumber) {
+        let mut state = self.state.lock();
+        let result = state.grants.get_mut(&grant).and_then(|lent| lent.results.forget(number));
+        drop(state);
+        drop(result);
     }
 
     /// The last tasks in a grant's line, at most so many: they have not begun.
@@ -223,14 +201,13 @@ impl Host {
         let of = state.grants.get(&grant)?.of?;
         let lent = state.grants.get_mut(&grant)?;
         lent.slots = 0;
-        if lent.is_over() {
-            state.grants.remove(&grant);
+        let over = state.remove_if_over(grant);
+        if let Some(lender) = state.grants.get_mut(&of) {
+            lender.lent -= 1;
         }
-        let lender = state.grants.get_mut(&of)?;
-        lender.lent -= 1;
-        if lender.is_over() {
-            state.grants.remove(&of);
-        }
+        let overs = (over, state.remove_if_over(of));
+        drop(state);
+        drop(overs);
         Some(of)
     }
 
@@ -256,26 +233,26 @@ impl Host {
     pub(super) fn clear(&self) -> Vec<(GrantId, Vec<Ready>)> {
         let mut state = self.state.lock();
         let mut unbegun = Vec::new();
-        state.grants.retain(|grant, lent| {
+        for (grant, lent) in &mut state.grants {
             lent.slots = 0;
             unbegun.push((*grant, std::mem::take(&mut lent.line)));
-            !lent.is_over()
-        });
+        }
+        let over = state.remove_those_over();
         drop(state);
+        drop(over);
         unbegun.into_iter().map(|(grant, line)| (grant, line.into_all())).collect()
     }
 
     fn of_owners(&self, ended: impl Fn(Life) -> bool) -> Vec<Ready> {
         let mut state = self.state.lock();
         let mut unbegun = Vec::new();
-        state.grants.retain(|_, lent| {
-            if ended(lent.owner) {
-                lent.slots = 0;
-                unbegun.push(std::mem::take(&mut lent.line));
-            }
-            !lent.is_over()
-        });
+        for lent in state.grants.values_mut().filter(|lent| ended(lent.owner)) {
+            lent.slots = 0;
+            unbegun.push(std::mem::take(&mut lent.line));
+        }
+        let over = state.remove_those_over();
         drop(state);
+        drop(over);
         unbegun.into_iter().flat_map(Line::into_all).collect()
     }
 
@@ -327,16 +304,10 @@ impl Host {
         let mut state = self.state.lock();
         let lent = state.grants.get_mut(&grant)?;
         let result = change(lent);
-        if lent.is_over() {
-            state.grants.remove(&grant);
-        }
+        let over = state.remove_if_over(grant);
+        drop(state);
+        drop(over);
         Some(result)
-    }
-}
-
-impl Line {
-    fn into_all(mut self) -> Vec<Ready> {
-        std::iter::from_fn(|| self.pop()).collect()
     }
 }
 
@@ -370,7 +341,7 @@ impl Node {
 
     /// Those whose tasks run here have ended.
     pub(super) fn hosted_of(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
-        drop(self.tasks().host.of_owners(ended));
+        refuse(self.tasks().host.of_owners(ended));
     }
 
     fn place(self: &Arc<Self>, grant: GrantId, ready: Ready) -> (Arc<dyn Runnable>, TaskContext, Place) {

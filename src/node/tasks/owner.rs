@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-use super::Submitted;
 use super::host::is_local;
 use super::send::Sent;
+use super::{Submitted, unsettled};
 use crate::actor::error::Executed;
 use crate::clock::{self, Moment};
 use crate::directory::request::{ActorType, GiveBack, Granted, Holding, Holdings, Needs, Patience, Revoked};
 use crate::id::{Epoch, GrantId, GroupId, Key, Life, NodeId};
+use crate::limits::LEFT_OUT;
 use crate::node::runtime::Node;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
@@ -54,6 +55,8 @@ pub(super) struct Queued {
     pub(super) attempt: u32,
     /// It was handed to its grant's node, or is about to be: what becomes of it comes from there.
     pub(super) sent: bool,
+    /// It was handed over before its arguments were there.
+    pub(super) behind: bool,
 }
 
 /// A grant that this node has.
@@ -150,8 +153,9 @@ impl State {
         let held = Held { told: was_told, ..held.clone() };
         let mut tasks = Vec::with_capacity(numbers.len());
         for number in numbers {
+            let behind = self.queue.missing(number) > 0;
             let Some(queued) = self.queue.get_mut(number) else { continue };
-            queued.sent = true;
+            (queued.sent, queued.behind) = (true, behind);
             tasks.push((number, queued.clone()));
         }
         let class = tasks.first()?.1.class;
@@ -274,11 +278,12 @@ impl Node {
             }
             let class = state.class(&submitted)?;
             let Submitted { task, retries, priority, .. } = submitted;
-            let token = Queued { task, class, priority, retries, attempt: 1, sent: false };
-            state
-                .queue
-                .submit(submission(token, missing.len()))
-                .map_err(|QueueFull(_)| GetError::QueueFull { limit: self.tasks().owner.most })
+            let token = Queued { task, class, priority, retries, attempt: 1, sent: false, behind: false };
+            let (result, follows) = (token.task.result().clone(), makers(&missing));
+            let number = state.queue.submit(submission(token, missing.len(), &follows));
+            let number = number.map_err(|QueueFull(_)| GetError::QueueFull { limit: self.tasks().owner.most })?;
+            result.set_maker(number.0);
+            Ok(number)
         });
         let number = match entered {
             Ok(number) => number,
@@ -287,23 +292,33 @@ impl Node {
         if self.tasks().host.any_parked() {
             self.lend_slots();
         }
-        if missing.is_empty() {
-            return;
-        }
-        let missing = Arc::new(Missing { node: self.clone(), task: number, arguments: missing });
-        (0..missing.arguments.len()).for_each(|key| missing.clone().settled(key));
+        self.wait_for(number, missing);
     }
 
     /// A task goes on elsewhere: its attempt did not run, or another one is left.
     pub(super) fn enqueue_again(self: &Arc<Self>, queued: Queued) {
-        let queued = Queued { sent: false, ..queued };
+        let queued = Queued { sent: false, behind: false, ..queued };
         let task = queued.task.clone();
-        let entered = self.own(|state, _| match state.closed {
-            true => Err(queued),
-            false => Ok(state.queue.submit_again(submission(queued, 0))),
+        let missing = unsettled(&task);
+        let entered = self.own(|state, _| {
+            if state.closed {
+                return None;
+            }
+            let number = state.queue.submit_again(submission(queued, missing.len(), &makers(&missing)));
+            task.result().set_maker(number.0);
+            Some(number)
         });
-        if entered.is_err() {
-            task.fail(GetError::ShutDown);
+        match entered {
+            Some(number) => self.wait_for(number, missing),
+            None => task.fail(GetError::ShutDown),
+        }
+    }
+
+    /// Tells the queue of arguments that come.
+    fn wait_for(self: &Arc<Self>, task: TaskNumber, arguments: Vec<Arc<Entry>>) {
+        if !arguments.is_empty() {
+            let missing = Arc::new(Missing { node: self.clone(), task, arguments });
+            (0..missing.arguments.len()).for_each(|key| missing.clone().settled(key));
         }
     }
 
@@ -443,8 +458,16 @@ pub(super) enum Gone {
     Nothing,
 }
 
-fn submission(token: Queued, missing: usize) -> Submission<'static, Queued> {
+/// The tasks that make these objects, if they are tasks of this node's queue.
+fn makers(missing: &[Arc<Entry>]) -> Vec<TaskNumber> {
+    if missing.len() > LEFT_OUT {
+        return Vec::new();
+    }
+    missing.iter().filter_map(|entry| entry.maker()).map(TaskNumber).collect()
+}
+
+fn submission(token: Queued, missing: usize, follows: &[TaskNumber]) -> Submission<'_, Queued> {
     let waits_for = u32::try_from(missing).unwrap_or(u32::MAX);
     let (class, priority) = (token.class, token.priority);
-    Submission { class, priority, bytes: 0, waits_for, follows: &[], prefers: None, token }
+    Submission { class, priority, bytes: 0, waits_for, follows, prefers: None, token }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::{Ready, Whose};
+use super::line::{Ready, Whose};
 use super::owner::{Gone, Held, Queued};
 use super::terms::{Header, RECALL, TERMS, Terms, read_ran};
+use super::unsettled;
 use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::{Caller, Outgoing, fault_to_error, with_scratch};
@@ -30,6 +31,8 @@ pub(super) struct Sent {
     pub(super) grant: GrantId,
     pub(super) number: TaskNumber,
     pub(super) queued: Queued,
+    /// Arguments that are results of tasks before it.
+    left_out: Vec<(u32, u64)>,
     to: Party,
 }
 
@@ -51,7 +54,8 @@ impl Node {
             send_terms(link, grant, held);
         }
         for (number, queued) in tasks {
-            let sent = Sent { node: self.clone(), grant, number, queued, to };
+            let left_out = if queued.behind { queued.task.behind(&unfinished) } else { Vec::new() };
+            let sent = Sent { node: self.clone(), grant, number, queued, left_out, to };
             match &link {
                 Some(link) => self.bring_and_send(link, sent, yields),
                 None => {
@@ -77,10 +81,11 @@ impl Node {
         }
         for (number, queued) in tasks {
             let Queued { task, attempt, .. } = queued.clone();
+            let missing = if queued.behind { unsettled(&task) } else { Vec::new() };
             let ready = Ready { task, whose: Whose::Own(number), attempt, yields };
-            if self.run_under(grant, ready).is_err() {
-                self.lose_grant(grant);
-                self.enqueue_again(queued);
+            match missing.is_empty() {
+                true => self.run_or_refuse(grant, ready),
+                false => self.run_behind(grant, ready, missing),
             }
         }
     }
@@ -105,12 +110,12 @@ impl Node {
 
     /// A task's header and arguments; those that no packet carries become an object of this node.
     fn encode_task(self: &Arc<Self>, sent: &Sent, yields: bool, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
-        let Sent { grant, number, queued, .. } = sent;
-        let (name, attempt) = (queued.task.kind().name.key(), queued.attempt);
-        let header = Header { name, elsewhere: false, yields, grant: *grant, number: *number, attempt };
+        let Sent { grant, number, queued, left_out, .. } = sent;
+        let (name, attempt, left_out) = (queued.task.kind().name.key(), queued.attempt, left_out.clone());
+        let header = Header { name, elsewhere: false, yields, grant: *grant, number: *number, attempt, left_out };
         header.put(body);
         let arguments = body.len();
-        let enclosed = queued.task.encode(body)?;
+        let enclosed = queued.task.encode(body, &sent.left_out)?;
         if body.len() <= BODY_INLINE {
             return Ok(enclosed);
         }
@@ -171,6 +176,11 @@ impl Node {
             send_terms(&link, grant, held);
         }
     }
+}
+
+/// The task of this node's queue that makes an object which is not there yet.
+fn unfinished(entry: &Arc<Entry>) -> Option<u64> {
+    entry.maker().filter(|_| !entry.is_settled())
 }
 
 fn terms(grant: GrantId, held: &Held) -> Terms {
@@ -240,6 +250,11 @@ impl Caller for Sent {
             }
             // It comes back with the others of its recall.
             Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => return,
+            // What it was to take is not there any more, or failed: it waits for that here.
+            Outcome::Error { executed: Executed::No, fault: CallFault::ReferenceLost } if !self.left_out.is_empty() => {
+                self.node.own(|state, _| state.queue.failed(self.number));
+                return self.node.enqueue_again(self.queued.clone());
+            }
             Outcome::Error { executed: Executed::No, fault: CallFault::NoGrant } => {
                 let unknown = GetError::NodeDied { node: self.to.node, executed: Executed::No };
                 return self.node.attempt_failed(&self, unknown, Gone::Grant);

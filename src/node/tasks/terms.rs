@@ -2,8 +2,9 @@
 //! and whenever they shrink, and the recall of tasks that have not begun.
 //!
 //! ```text
-//! run      = task's key u64 . flags u8 (1: the arguments are an object, 2: gives its CPU back when it first waits)
-//!          . grant varint . number varint . attempt varint . arguments
+//! run      = task's key u64 . flags u8 . grant varint . number varint . attempt varint . [left out] . arguments
+//! flags    = 1 the arguments are an object . 2 gives its CPU back when it first waits . 4 some arguments are left out
+//! left out = count varint . (position varint . number of the task whose result it is varint) ..
 //! ran      = nanoseconds u32 . value or error         what a run answers with
 //! terms    = MessagePack of `Terms`                   a tell
 //! recall   = MessagePack of (grant, count)            answered by the numbers of the tasks that come back
@@ -12,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, GrantId, GroupId, Key};
+use crate::limits::LEFT_OUT;
 use crate::schedule::{Resources, TaskNumber};
 use crate::wire::bytes::{Reader, WireError, put_varint};
 
@@ -24,6 +26,8 @@ pub(super) const RECALL: Key = Key::of("mobula", "recall");
 const ELSEWHERE: u8 = 1;
 /// It gives its CPU back when it first waits.
 const YIELDS: u8 = 2;
+/// Some arguments are results of tasks before it.
+const BEHIND: u8 = 4;
 
 /// A grant, as its owner tells its node of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +44,7 @@ pub(super) struct Terms {
 }
 
 /// What stands before a task's arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) name: Key,
     pub(super) elsewhere: bool,
@@ -48,15 +52,26 @@ pub(super) struct Header {
     pub(super) grant: GrantId,
     pub(super) number: TaskNumber,
     pub(super) attempt: u32,
+    /// Positions of arguments that are results of tasks before it, and those tasks' numbers.
+    pub(super) left_out: Vec<(u32, u64)>,
 }
 
 impl Header {
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.name.0.to_le_bytes());
-        out.push(if self.elsewhere { ELSEWHERE } else { 0 } | if self.yields { YIELDS } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let behind = flag(!self.left_out.is_empty(), BEHIND);
+        out.push(flag(self.elsewhere, ELSEWHERE) | flag(self.yields, YIELDS) | behind);
         put_varint(out, self.grant.0);
         put_varint(out, self.number.0);
         put_varint(out, u64::from(self.attempt));
+        if behind > 0 {
+            put_varint(out, self.left_out.len() as u64);
+            for (position, number) in &self.left_out {
+                put_varint(out, u64::from(*position));
+                put_varint(out, *number);
+            }
+        }
     }
 
     /// Reads it, and gives what follows.
@@ -64,13 +79,19 @@ impl Header {
         let mut reader = Reader::new(body);
         let name = Key(reader.u64("a task's name")?);
         let flags = reader.u8("a task's flags")?;
-        if flags & !(ELSEWHERE | YIELDS) != 0 {
+        if flags & !(ELSEWHERE | YIELDS | BEHIND) != 0 {
             return Err(WireError::Tag { what: "a task's flags", tag: flags });
         }
         let (grant, number) = (GrantId(reader.varint("a grant")?), TaskNumber(reader.varint("a task")?));
         let attempt = reader.varint32("an attempt")?;
         let (elsewhere, yields) = (flags & ELSEWHERE != 0, flags & YIELDS != 0);
-        Ok((Header { name, elsewhere, yields, grant, number, attempt }, reader.rest()))
+        let mut left_out = Vec::new();
+        if flags & BEHIND != 0 {
+            for _ in 0..reader.bounded(LEFT_OUT as u64, "arguments that are left out")? {
+                left_out.push((reader.varint32("a position")?, reader.varint("a task")?));
+            }
+        }
+        Ok((Header { name, elsewhere, yields, grant, number, attempt, left_out }, reader.rest()))
     }
 }
 
@@ -96,14 +117,15 @@ mod tests {
     fn a_header_is_read_as_it_was_written_and_a_broken_one_is_refused() {
         for (elsewhere, yields) in [(false, false), (true, false), (false, true), (true, true)] {
             let (grant, number) = (GrantId(1 << 40), TaskNumber(u64::MAX));
-            let header = Header { name: Key(7), elsewhere, yields, grant, number, attempt: 3 };
+            let left_out = if yields { vec![(0, 1 << 33), (2, 5)] } else { Vec::new() };
+            let header = Header { name: Key(7), elsewhere, yields, grant, number, attempt: 3, left_out };
             let mut body = Vec::new();
             header.put(&mut body);
             let whole = body.len();
             body.extend_from_slice(b"arguments");
             assert_eq!(Header::read(&body), Ok((header, &b"arguments"[..])));
             assert!((0..whole).all(|short| Header::read(&body[..short]).is_err()));
-            body[8] = 4;
+            body[8] = 8;
             assert!(matches!(Header::read(&body), Err(WireError::Tag { .. })));
         }
     }

@@ -1,0 +1,65 @@
+//! Tasks that were pushed behind others whose results they take: they begin when those are there, without a word from their
+//! owner in between.
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::arrive::Arrived;
+use super::line::{Ready, Whose};
+use crate::actor::inbox::Host as _;
+use crate::id::GrantId;
+use crate::node::runtime::Node;
+use crate::object::entry::{Entry, Watch};
+use crate::wire::packet::CallFault;
+
+struct Behind {
+    node: Arc<Node>,
+    grant: GrantId,
+    missing: AtomicUsize,
+    results: Vec<Arc<Entry>>,
+    ready: Mutex<Option<Ready>>,
+}
+
+impl Node {
+    /// Runs a task under a grant once these results are there. One of a peer goes back if any of them fails.
+    pub(super) fn run_behind(self: &Arc<Self>, grant: GrantId, ready: Ready, results: Vec<Arc<Entry>>) {
+        let count = results.len();
+        let (missing, ready) = (AtomicUsize::new(count), Mutex::new(Some(ready)));
+        let behind = Arc::new(Behind { node: self.clone(), grant, missing, results, ready });
+        let watch: Arc<dyn Watch> = behind.clone();
+        let settled = behind.results.iter().filter(|result| result.watch(&watch, 0).is_none()).count();
+        (0..settled).for_each(|_| behind.clone().settled(0));
+    }
+
+    /// Runs a task under a grant, or says that this is over.
+    pub(super) fn run_or_refuse(self: &Arc<Self>, grant: GrantId, ready: Ready) {
+        let Err(ready) = self.run_under(grant, ready) else { return };
+        match &ready.whose {
+            Whose::Peer(arrived) => arrived.refuse(CallFault::NoGrant),
+            Whose::Own(_) => self.recalled_here(grant, &[ready]),
+            Whose::Alone => {}
+        }
+    }
+}
+
+impl Watch for Behind {
+    fn settled(self: Arc<Self>, _: usize) {
+        if self.missing.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let Some(ready) = self.ready.lock().take() else { return };
+        let failed = || self.results.iter().any(|result| !matches!(result.outcome(), Some(Ok(_))));
+        match &ready.whose {
+            Whose::Peer(arrived) if failed() => {
+                // In a task of its own: those behind it are refused in turn, and there may be many.
+                let arrived: Arc<Arrived> = arrived.clone();
+                self.node.spawn(Box::pin(async move {
+                    arrived.refuse(CallFault::ReferenceLost);
+                    drop(ready);
+                }));
+            }
+            _ => self.node.run_or_refuse(self.grant, ready),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Tasks that wait for a slot here.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::arrive::Arrived;
+use crate::schedule::TaskNumber;
+use crate::task::slot::Runnable;
+use crate::wire::packet::CallFault;
+
+/// Whose task it is.
+pub(super) enum Whose {
+    /// This node's own, beside its queue.
+    Alone,
+    /// This node's own.
+    Own(TaskNumber),
+    /// A peer's.
+    Peer(Arc<Arrived>),
+}
+
+/// A task that may begin.
+pub(super) struct Ready {
+    pub(super) task: Arc<dyn Runnable>,
+    pub(super) whose: Whose,
+    pub(super) attempt: u32,
+    /// It gives its CPU back when it first waits.
+    pub(super) yields: bool,
+}
+
+/// Tasks that wait for a slot, in the order of priority, then of their coming.
+#[derive(Default)]
+pub(super) struct Line {
+    usual: VecDeque<Ready>,
+    others: BTreeMap<Reverse<i32>, VecDeque<Ready>>,
+    len: usize,
+}
+
+impl Line {
+    pub(super) fn push(&mut self, ready: Ready, priority: i32) {
+        self.len += 1;
+        match priority {
+            0 => self.usual.push_back(ready),
+            _ => self.others.entry(Reverse(priority)).or_default().push_back(ready),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Ready> {
+        self.len = self.len.checked_sub(1)?;
+        let first = self.others.first_key_value().map(|(priority, _)| priority.0);
+        let Some(priority) = first.filter(|priority| *priority > 0 || self.usual.is_empty()) else {
+            return self.usual.pop_front();
+        };
+        let level = self.others.get_mut(&Reverse(priority))?;
+        let ready = level.pop_front();
+        if level.is_empty() {
+            self.others.remove(&Reverse(priority));
+        }
+        ready
+    }
+
+    /// Takes the last of them.
+    pub(super) fn pop_last(&mut self) -> Option<Ready> {
+        let ready = self.usual.pop_back();
+        self.len -= usize::from(ready.is_some());
+        ready
+    }
+
+    /// All of them, in their order.
+    pub(super) fn into_all(mut self) -> Vec<Ready> {
+        std::iter::from_fn(|| self.pop()).collect()
+    }
+}
+
+/// Tasks that will not run here.
+pub(super) fn refuse(unbegun: Vec<Ready>) {
+    for ready in unbegun {
+        if let Whose::Peer(arrived) = &ready.whose {
+            arrived.refuse(CallFault::NoGrant);
+        }
+    }
+}
