@@ -69,13 +69,15 @@ async fn an_actor_in_another_process_is_asked_told_and_ended() {
 
 /// Tells, spawns and looks up from a node of its own.
 #[actor]
-struct Agent;
+struct Agent {
+    kept: Option<CounterHandle>,
+}
 
 #[methods]
 impl Agent {
     #[constructor]
     pub fn new() -> Self {
-        Self
+        Self { kept: None }
     }
 
     /// Tells so many numbers, each the agent's mark and how many went before.
@@ -97,6 +99,7 @@ impl Agent {
         let elsewhere = elsewhere.ok_or("no other node")?;
         let mine = Counter::spawn(&cluster, 1).on(elsewhere.id).name("owned").await?;
         mine.add(0).await?;
+        self.kept = Some(mine);
         Ok(Counter::spawn(&cluster, 1).on(elsewhere.id).name(name).detached().await?)
     }
 }

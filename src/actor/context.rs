@@ -9,6 +9,7 @@ use super::dispatch::Actor;
 use super::error::{EndReason, WireError};
 use super::handle::{ActorRef, Handle};
 use super::inbox::Inbox;
+use super::lifetime::{At, Keeps};
 use super::reply::Reply;
 use crate::id::{ActorId, Incarnation};
 use crate::wire::packet::Frame;
@@ -41,10 +42,22 @@ impl<A: Actor> ActorContext<A> {
         ActorContext { inbox: self.inbox.clone(), serial: self.serial - 1 }
     }
 
-    /// The actor's own handle.
+    /// The actor's own handle. It is *weak*: it does not keep the actor, wherever it is sent, or else an actor that holds
+    /// it would never end.
     #[must_use]
     pub fn handle(&self) -> A::Handle {
-        A::Handle::from_ref(ActorRef::local(self.inbox.clone()))
+        A::Handle::from_ref(ActorRef::local(self.inbox.clone(), Keeps::Weak))
+    }
+
+    /// The actor's own handle, as others hold it: the actor lives for as long as this or a clone of it is left. For those
+    /// to whom it gives itself; one that it keeps in its own state keeps it until the node that spawned it ends.
+    ///
+    /// Of an actor whose last handle is gone already, which stops, and of a detached one it is weak.
+    #[must_use]
+    pub fn counted_handle(&self) -> A::Handle {
+        let at = At { host: self.inbox.host().life(), placement: self.inbox.placement() };
+        let keeps = self.inbox.host().keep(self.inbox.id(), A::NAME.key(), at);
+        A::Handle::from_ref(ActorRef::local(self.inbox.clone(), keeps))
     }
 
     /// The actor's identity.

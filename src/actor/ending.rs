@@ -58,8 +58,8 @@ struct Waiting<A: Actor> {
 }
 
 impl<A: Actor> Ending<A> {
-    pub(super) fn new(actor: ActorRef<A>, end: End) -> Self {
-        Ending { actor, end, answer: None, wait: None }
+    pub(super) fn new(actor: &ActorRef<A>, end: End) -> Self {
+        Ending { actor: actor.weakened(), end, answer: None, wait: None }
     }
 
     fn begin(&mut self) -> Result<(), CallError> {
@@ -68,7 +68,7 @@ impl<A: Actor> Ending<A> {
         let answer: BoxFuture<'static, _> = match self.actor.route() {
             Route::Gone(gone) => Box::pin(ready(Ok(gone.1.clone()))),
             Route::Remote(actor) => {
-                let asked = ask::end(actor, self.end, frame.as_ref())?;
+                let asked = ask::end(&actor.to, self.end, frame.as_ref())?;
                 ticket = asked.ticket;
                 asked.answer
             }
@@ -78,7 +78,7 @@ impl<A: Actor> Ending<A> {
                     End::Kill => inbox.mailbox().close(EndReason::Killed),
                     End::Watch => {}
                 }
-                let inbox = inbox.clone();
+                let inbox = inbox.to.clone();
                 Box::pin(async move { Ok(ended(&inbox).await) })
             }
         };

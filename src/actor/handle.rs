@@ -12,6 +12,7 @@ use super::error::{CallError, EndReason, Executed};
 use super::frame::Chain;
 use super::inbox::{Inbox, Resolved};
 use super::job::Access;
+use super::lifetime::{Address, At, Keeps};
 use super::line::Line;
 use super::remote::{Here, RemoteActor};
 use crate::id::ActorId;
@@ -19,6 +20,10 @@ use crate::wire::codec::scope;
 use crate::wire::packet::Ref;
 
 /// What every handle can do beside its actor's own methods; those come first where names meet.
+///
+/// Handles keep their actor: once the last one is gone, wherever it was, what stands in the mailbox still runs, and the
+/// actor stops. A handle may be a clone, a field of another actor or of an object, an argument on its way. Handles of
+/// *detached* actors keep nothing, and nor does an actor's own [`ctx.handle()`](crate::ActorContext::handle).
 pub trait Handle: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// What it is the address of.
     type Actor: Actor<Handle = Self>;
@@ -36,28 +41,28 @@ pub trait Handle: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwne
     ///
     /// Cancel-safe: once polled, the actor stops whether this is awaited to its end or not.
     fn stop(&self) -> Ending<Self::Actor> {
-        Ending::new(self.as_ref().clone(), End::Stop)
+        Ending::new(self.as_ref(), End::Stop)
     }
 
     /// Ends the actor: what runs is dropped at its next await, what waits never runs, and nor does `on_stop`.
     ///
     /// Cancel-safe: once polled, the actor ends whether this is awaited to its end or not.
     fn kill(&self) -> Ending<Self::Actor> {
-        Ending::new(self.as_ref().clone(), End::Kill)
+        Ending::new(self.as_ref(), End::Kill)
     }
 
-    /// Waits for the actor's end, and asks nothing of it.
+    /// Waits for the actor's end, and asks nothing of it. What waits does not keep the actor.
     fn ended(&self) -> Ending<Self::Actor> {
-        Ending::new(self.as_ref().clone(), End::Watch)
+        Ending::new(self.as_ref(), End::Watch)
     }
 }
 
 /// Where calls to an actor go.
 pub(crate) enum Route<A: Actor> {
     /// It lives in this process.
-    Local(Arc<Inbox<A>>),
+    Local(Arc<Address<Inbox<A>>>),
     /// It lives on another node.
-    Remote(Arc<RemoteActor>),
+    Remote(Arc<Address<RemoteActor>>),
     /// It lives no more.
     Gone(Arc<(ActorId, EndReason)>),
 }
@@ -89,23 +94,31 @@ pub struct ActorRef<A: Actor> {
 }
 
 impl<A: Actor> ActorRef<A> {
-    pub(crate) fn local(inbox: Arc<Inbox<A>>) -> Self {
-        ActorRef { route: Route::Local(inbox) }
+    pub(crate) fn local(inbox: Arc<Inbox<A>>, keeps: Keeps) -> Self {
+        ActorRef { route: Route::Local(Address::new(inbox, keeps)) }
     }
 
-    pub(crate) fn remote(actor: Arc<RemoteActor>) -> Self {
-        ActorRef { route: Route::Remote(actor) }
+    pub(crate) fn remote(actor: Arc<RemoteActor>, keeps: Keeps) -> Self {
+        ActorRef { route: Route::Remote(Address::new(actor, keeps)) }
     }
 
     /// The address of an actor that a message or the head named.
-    pub(crate) fn resolved(id: ActorId, resolved: Resolved) -> Result<Self, WrongType> {
-        let route = match resolved {
-            Resolved::Here(inbox) => Route::Local(inbox.downcast().map_err(|_| WrongType)?),
-            Resolved::There(actor) if actor.type_key != A::NAME.key() => return Err(WrongType),
-            Resolved::There(actor) => Route::Remote(actor),
-            Resolved::Gone(reason) => Route::Gone(Arc::new((id, reason))),
-        };
-        Ok(ActorRef { route })
+    pub(crate) fn resolved(id: ActorId, resolved: Resolved, keeps: Keeps) -> Result<Self, WrongType> {
+        match resolved {
+            Resolved::Here(inbox) => Ok(Self::local(inbox.downcast().map_err(|_| WrongType)?, keeps)),
+            Resolved::There(actor) if actor.type_key != A::NAME.key() => Err(WrongType),
+            Resolved::There(actor) => Ok(Self::remote(actor, keeps)),
+            Resolved::Gone(reason) => Ok(ActorRef { route: Route::Gone(Arc::new((id, reason))) }),
+        }
+    }
+
+    /// The same address, which keeps nothing.
+    pub(crate) fn weakened(&self) -> Self {
+        match &self.route {
+            Route::Local(inbox) => Self::local(inbox.to.clone(), Keeps::Weak),
+            Route::Remote(actor) => Self::remote(actor.to.clone(), Keeps::Weak),
+            Route::Gone(gone) => ActorRef { route: Route::Gone(gone.clone()) },
+        }
     }
 
     pub(crate) fn route(&self) -> &Route<A> {
@@ -171,33 +184,34 @@ impl<A: Actor> fmt::Debug for ActorRef<A> {
 /// Into the list of references beside a message. Elsewhere nobody would count the handle, so there it is an error.
 impl<A: Actor> Serialize for ActorRef<A> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let reference = match &self.route {
-            Route::Local(inbox) => Ref::Actor {
-                actor: inbox.id(),
-                type_key: A::NAME.key(),
-                host: inbox.host().life(),
-                placement: inbox.placement(),
-                detached: false,
-            },
-            Route::Remote(actor) => actor.to_ref(),
+        let (at, keeps) = match &self.route {
+            Route::Local(inbox) => (At { host: inbox.host().life(), placement: inbox.placement() }, &inbox.keeps),
+            Route::Remote(actor) => (actor.at(), &actor.keeps),
             Route::Gone(gone) => {
                 return Err(S::Error::custom(format_args!("the handle of {} {}: {}", A::NAME, gone.0, gone.1)));
             }
         };
-        to.serialize_u32(scope::put(reference, None).map_err(S::Error::custom)?)
+        let (actor, type_key, At { host, placement }) = (self.id(), A::NAME.key(), at);
+        let (kept, hold) = keeps.to_wire();
+        let reference = Ref::Actor { actor, type_key, host, placement, kept };
+        to.serialize_u32(scope::put(reference, hold).map_err(S::Error::custom)?)
     }
 }
 
 impl<'de, A: Actor> Deserialize<'de> for ActorRef<A> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (reference, node) = scope::take(u32::deserialize(from)?).map_err(D::Error::custom)?;
-        let Ref::Actor { actor, type_key, host: on, placement, .. } = reference else {
+        let index = u32::deserialize(from)?;
+        let (reference, node) = scope::take(index).map_err(D::Error::custom)?;
+        let Ref::Actor { actor, type_key, host: on, placement, kept } = reference else {
             return Err(D::Error::custom(format_args!("the reference is to an object, not to a {}", A::NAME)));
         };
         let here = node.downcast_ref::<Here>().ok_or_else(|| D::Error::custom("handles are decoded by nodes"))?;
         let host = here.0.upgrade().ok_or_else(|| D::Error::custom("the node that decodes is gone"))?;
         let found = match type_key == A::NAME.key() {
-            true => ActorRef::resolved(actor, host.resolve(actor, type_key, on, placement)),
+            true => {
+                let keeps = Keeps::from_wire(kept, scope::take_hold(index).ok());
+                ActorRef::resolved(actor, host.resolve(actor, type_key, on, placement), keeps)
+            }
             false => Err(WrongType),
         };
         found.map_err(|_| D::Error::custom(format_args!("the handle is not of a {}", A::NAME)))

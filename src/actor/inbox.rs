@@ -10,6 +10,7 @@ use super::ending::End;
 use super::error::EndReason;
 use super::frame::{Blockers, Chain, Held, Serves};
 use super::job::{Access, Job};
+use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
 use super::mailbox::{Mailbox, Taken};
 use super::occupied::Occupied;
@@ -32,6 +33,10 @@ pub(crate) trait Host: Any + Send + Sync {
     fn promised(&self) -> &Promised;
     /// Where calls to an actor go that a message named.
     fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved;
+    /// One more handle here that keeps an actor, of which the node was not told by a handle that did.
+    fn keep(&self, actor: ActorId, type_key: Key, at: At) -> Keeps;
+    /// The last handle here that kept an actor is gone.
+    fn let_go(&self, actor: LetGo);
     /// Runs a cell.
     fn spawn(&self, cell: BoxFuture<'static, ()>);
     /// Runs blocking work on the compute pool.

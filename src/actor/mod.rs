@@ -12,6 +12,7 @@ pub(crate) mod frame;
 pub mod handle;
 pub(crate) mod inbox;
 pub(crate) mod job;
+pub(crate) mod lifetime;
 pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod occupied;

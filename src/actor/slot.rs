@@ -197,7 +197,7 @@ impl<M: Method> Slot<M> {
 
     fn local(&self) -> Option<&Arc<Inbox<M::Actor>>> {
         match self.route() {
-            Some(Route::Local(inbox)) => Some(inbox),
+            Some(Route::Local(inbox)) => Some(&inbox.to),
             Some(Route::Remote(_) | Route::Gone(_)) | None => None,
         }
     }

@@ -9,7 +9,6 @@ use super::cell::Cell;
 use super::context::ActorContext;
 use super::dispatch::{Constructor, Methods};
 use super::error::{CallError, EndReason, Executed, Part, WireError, panic_message};
-use super::handle::ActorRef;
 use super::inbox::{Host, Hosted, Inbox};
 use super::mailbox::Taken;
 use super::remote::{NodeRef, encode_part};
@@ -21,7 +20,7 @@ use crate::wire::codec::{self, DecodeError, Enclosed};
 pub(crate) async fn construct<C: Constructor>(
     inbox: Arc<Inbox<C::Actor>>,
     message: C,
-) -> Result<ActorRef<C::Actor>, CallError<C::Error>> {
+) -> Result<(), CallError<C::Error>> {
     let mut unborn = Unborn { inbox: inbox.clone(), born: false };
     let mut ctx = ActorContext::new(inbox.clone());
     let constructor = CaughtConstructor { run: Box::pin(async { message.run(&mut ctx).await }) };
@@ -32,7 +31,7 @@ pub(crate) async fn construct<C: Constructor>(
     };
     unborn.born = true;
     inbox.host().spawn(<C::Actor as Methods>::drive(Cell::new(actor, ctx)));
-    Ok(ActorRef::local(inbox))
+    Ok(())
 }
 
 /// Refuses what was sent to an actor that never came to be.
@@ -101,7 +100,7 @@ pub(crate) fn plant<C: Constructor>(planting: Planting<'_>) -> Result<(), Decode
     }
     planting.host.spawn(Box::pin(async move {
         let error = match construct(inbox, message).await {
-            Ok(_) => return done(Planted::Alive),
+            Ok(()) => return done(Planted::Alive),
             Err(error) => error,
         };
         done(failed(error));

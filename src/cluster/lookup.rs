@@ -54,7 +54,7 @@ impl<H: Handle> Future for Lookup<H> {
             let node = self.cluster.node().clone();
             self.looking = Some(Box::pin(async move {
                 let found = node.client().ask(request::Lookup { name, kind }).await.map_err(LookupError::Head)?;
-                placing::handle(&node, &found.map_err(LookupError::NotFound)?).map_err(LookupError::Gone)
+                placing::handle(&node, &found.map_err(LookupError::NotFound)?, None).map_err(LookupError::Gone)
             }));
         }
         self.looking.as_mut().map_or(Poll::Pending, |looking| looking.as_mut().poll(cx))

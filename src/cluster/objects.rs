@@ -15,7 +15,7 @@ use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 use crate::store::{StoreError, Usage as StoreUsage};
 
-/// How many objects are shared between a node and others: what [`Cluster::shared_objects`] gives.
+/// How many objects, and actors by their handles, are shared between a node and others: what [`Cluster::shared_objects`] gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedObjects {

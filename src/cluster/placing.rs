@@ -10,6 +10,7 @@ use crate::actor::ending::End;
 use crate::actor::error::{CallError, EndReason, Part};
 use crate::actor::handle::{ActorRef, Handle};
 use crate::actor::inbox::{Host, Inbox, Resolved};
+use crate::actor::lifetime::{At, Keeps, Placed};
 use crate::actor::remote::ask::{self, NodeAsk, Plain};
 use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, encode_part, encode_spawn};
 use crate::actor::spawn::{Planted, construct, failed};
@@ -20,7 +21,7 @@ use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
 use crate::schedule::Resources;
 use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{Executed, Lifetime};
+use crate::wire::packet::{Executed, Lifetime, Ref};
 
 type HandleOf<C> = <<C as Constructor>::Actor as Actor>::Handle;
 type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>>;
@@ -59,9 +60,13 @@ async fn make<C: Constructor>(
     message: C,
 ) -> Result<HandleOf<C>, C> {
     let inbox = Inbox::<C::Actor>::new(id, placement, node.clone());
-    node.host(inbox.clone(), Some(Host::life(&**node))).map_err(SpawnError::Node)?;
-    let actor = construct(inbox, message).await.map_err(SpawnError::from_constructor)?;
-    Ok(HandleOf::<C>::from_ref(actor))
+    let host = Host::life(&**node);
+    // Before the constructor runs: it may ask for a handle of its own.
+    let lifetime = node.own_actor(id, C::Actor::NAME.key(), Placed::BySpawner);
+    node.host(inbox.clone(), Some(host)).map_err(SpawnError::Node)?;
+    construct(inbox.clone(), message).await.map_err(SpawnError::from_constructor)?;
+    lifetime.is_at(At { host, placement });
+    Ok(HandleOf::<C>::from_ref(ActorRef::local(inbox, Keeps::Counted(lifetime))))
 }
 
 fn kind_of<C: Constructor>() -> ActorType {
@@ -116,6 +121,7 @@ async fn make_there<C: Constructor>(
     let gone = || SpawnError::Node(CallError::NodeDied { node: at.node, executed: Executed::No });
     let link = node.link(Party { node: at.node, life: at.life }).ok_or_else(gone)?;
     let remote = node.reach(actor, C::Actor::NAME.key(), FIRST, link.clone());
+    let lifetime = node.own_actor(actor, C::Actor::NAME.key(), Placed::BySpawner);
     let ask = NodeAsk::new(actor, at.node, (C::NAME, C::SIGNATURE));
     let caller: Arc<dyn Caller> = ask.clone();
     let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
@@ -129,7 +135,10 @@ async fn make_there<C: Constructor>(
     let answer = poll_fn(|cx| ask.poll(cx)).await;
     let remote = wanted.0.take().ok_or_else(gone)?;
     match answer {
-        Ok(Plain::Value(..)) => Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote))),
+        Ok(Plain::Value(..)) => {
+            lifetime.is_at(remote.at());
+            Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote, Keeps::Counted(lifetime))))
+        }
         Ok(Plain::Elsewhere(_)) => Err(SpawnError::Node(ask::nonsense())),
         Ok(Plain::App(enclosed, body)) => Err(app_error::<C>(node, enclosed, &body)),
         Err(error) => Err(SpawnError::from_constructor(error.widen())),
@@ -169,13 +178,16 @@ async fn by_the_head<C: Constructor>(
     let actor = node.next_actor();
     let name = options.full_name(cluster);
     let owner = (!options.detached).then(|| Host::life(&**node));
+    let lifetime = (!options.detached).then(|| node.own_actor(actor, C::Actor::NAME.key(), Placed::ByHead));
+    // What the arguments hold is held here at least until the actor is made: its node asks the owners to count it.
+    let mut holds = Vec::new();
     // Alone, the constructor stays here as it is; else any node may be the one to run it.
     let (arguments, kept) = if node.is_alone() {
         (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, message))))
     } else {
         let mut body = Vec::new();
         let enclosed = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
-        if !enclosed.holds.is_empty() {
+        if enclosed.refs.iter().any(|reference| matches!(reference, Ref::Object { .. })) {
             let what = Part::Arguments;
             let message =
                 "the head keeps the arguments of a named or detached actor, and would have to count the objects \
@@ -183,8 +195,13 @@ async fn by_the_head<C: Constructor>(
                     .to_owned();
             return Err(SpawnError::Node(CallError::Encode { what, message, executed: Executed::No }));
         }
+        holds.extend(enclosed.holds.iter().flatten().cloned());
         (Arguments::Encoded(join_arguments(&enclosed.refs, &body)), None)
     };
+    if let Some(lifetime) = &lifetime {
+        // The head may have the actor made again.
+        lifetime.with(std::mem::take(&mut holds));
+    }
     let spawn = request::Spawn {
         actor,
         kind: kind_of::<C>(),
@@ -199,9 +216,15 @@ async fn by_the_head<C: Constructor>(
         true => node.client().ask(GetOrSpawn(spawn)).await,
         false => node.client().ask(spawn).await,
     };
-    drop(kept);
+    drop((kept, holds));
     match answer.map_err(SpawnError::Head)? {
-        Ok(spawned) => handle(node, &spawned).map_err(SpawnError::Node),
+        Ok(spawned) => {
+            if let Some(lifetime) = lifetime.filter(|_| spawned.actor == actor) {
+                lifetime.is_at(At { host: spawned.life, placement: spawned.placement });
+                return handle(node, &spawned, Some(Keeps::Counted(lifetime))).map_err(SpawnError::Node);
+            }
+            handle(node, &spawned, None).map_err(SpawnError::Node)
+        }
         Err(request::SpawnError::Unmade(Failure::Error { error, text })) => Err(match codec::decode(&error) {
             Ok(error) => SpawnError::App(error),
             Err(_) => SpawnError::NotPlaced(request::SpawnError::Unmade(Failure::Error { error, text })),
@@ -226,7 +249,7 @@ fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, message:
             &*node,
             Box::pin(async move {
                 done(match construct(inbox, message).await {
-                    Ok(_) => Planted::Alive,
+                    Ok(()) => Planted::Alive,
                     Err(error) => failed(error),
                 });
             }),
@@ -234,9 +257,13 @@ fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, message:
     })
 }
 
-/// The handle of an actor that the head has told of.
-pub(super) fn handle<H: Handle>(node: &Arc<Node>, spawned: &Spawned) -> std::result::Result<H, CallError> {
-    let Spawned { actor, placement, life, .. } = *spawned;
+/// The handle of an actor that the head has told of. Its owner is asked to count it, unless it is known what it keeps.
+pub(super) fn handle<H: Handle>(
+    node: &Arc<Node>,
+    spawned: &Spawned,
+    keeps: Option<Keeps>,
+) -> std::result::Result<H, CallError> {
+    let Spawned { actor, placement, life, detached, .. } = *spawned;
     let resolved = match life == Host::life(&**node) {
         true => node.hosted(actor),
         false => node.remote_actor(actor, H::Actor::NAME.key(), life, placement),
@@ -244,7 +271,12 @@ pub(super) fn handle<H: Handle>(node: &Arc<Node>, spawned: &Spawned) -> std::res
     if let Resolved::Gone(reason) = resolved {
         return Err(CallError::ActorDied { actor, reason, executed: Executed::No });
     }
-    let found = ActorRef::resolved(actor, resolved);
+    let type_key = H::Actor::NAME.key();
+    let keeps = keeps.unwrap_or_else(|| match detached {
+        true => Keeps::Detached,
+        false => node.keep_actor(actor, type_key, At { host: life, placement }),
+    });
+    let found = ActorRef::resolved(actor, resolved, keeps);
     let reason = EndReason::Unknown;
     found.map(H::from_ref).map_err(|_| CallError::ActorDied { actor, reason, executed: Executed::No })
 }

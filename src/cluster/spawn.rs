@@ -20,8 +20,8 @@ type Make<H, E> = Box<dyn FnOnce(Cluster, Options) -> Spawning<H, E> + Send>;
 
 /// An actor that is not spawned yet: options, then `.await`, which gives its handle once its constructor has returned.
 ///
-/// Without options the actor is *ephemeral*: this node owns it, and it ends with this node. A name, or
-/// [`detached`](Spawn::detached), puts it under the head's care.
+/// The actor lives for as long as a [handle](Handle) of it is left anywhere, and no longer than this node; once it is
+/// [`detached`](Spawn::detached), neither counts. A name, or being detached, puts it under the head's care.
 ///
 /// # Cancel safety
 /// Dropped before it is ready, the actor is ended again, or never comes to be.
@@ -77,7 +77,7 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         self.with(|options| options.namespace = Some(namespace.into()))
     }
 
-    /// Lets it outlive the node that spawns it: it ends when it is stopped or killed.
+    /// Lets it outlive its handles and the node that spawns it: it ends when it is stopped or killed.
     pub fn detached(self) -> Self {
         self.with(|options| options.detached = true)
     }

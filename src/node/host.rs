@@ -8,6 +8,7 @@ use super::runtime::Node;
 use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
+use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::directory::request::{Ended, Gone};
 use crate::id::{ActorId, Key, Life, ObjectId, Placement};
 use crate::object::entry::Promised;
@@ -31,6 +32,14 @@ impl Host for Node {
             return self.shared().remote_actor(actor, type_key, host, placement);
         }
         self.hosted(actor)
+    }
+
+    fn keep(&self, actor: ActorId, type_key: Key, at: At) -> Keeps {
+        self.keep_actor(actor, type_key, at)
+    }
+
+    fn let_go(&self, actor: LetGo) {
+        self.let_actor_go(actor);
     }
 
     fn spawn(&self, cell: BoxFuture<'static, ()>) {

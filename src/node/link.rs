@@ -6,6 +6,7 @@
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, watch};
@@ -79,12 +80,28 @@ pub(crate) struct PeerLink {
 struct Core {
     link: Link<Token>,
     session: Option<Session>,
+    /// What is done once the peer has acknowledged the request of this number, in their order.
+    after: VecDeque<(u64, After)>,
+}
+
+type After = Box<dyn FnOnce() + Send>;
+
+impl Core {
+    /// What may be done now.
+    fn due(&mut self) -> Vec<After> {
+        if self.after.is_empty() {
+            return Vec::new();
+        }
+        let (_, acknowledged) = self.link.work_progress();
+        let due = self.after.partition_point(|(number, _)| *number <= acknowledged);
+        self.after.drain(..due).map(|(_, then)| then).collect()
+    }
 }
 
 impl PeerLink {
     /// The link between two lives, and its sender task.
     pub(super) fn start(own: Party, peer: Party, around: Arc<dyn Surroundings>) -> Arc<Self> {
-        let core = Core { link: Link::new(clock::now(), own, peer), session: None };
+        let core = Core { link: Link::new(clock::now(), own, peer), session: None, after: VecDeque::new() };
         let link = Arc::new(PeerLink {
             peer,
             around,
@@ -132,6 +149,17 @@ impl PeerLink {
         (load.work.0, load.settle.0) == (0, 0)
     }
 
+    /// Does something once the peer has acknowledged all that was asked of it so far, or the link has ended.
+    pub(super) fn after_acknowledged(&self, then: After) {
+        let mut core = self.core.lock();
+        let (sent, acknowledged) = core.link.work_progress();
+        if sent == acknowledged || core.link.is_ended() {
+            drop(core);
+            return then();
+        }
+        core.after.push_back((sent, then));
+    }
+
     /// This node has dialled.
     pub(super) fn dialled(&self, session: &Session) -> Result<(), link::SessionRefused> {
         let mut core = self.core.lock();
@@ -153,11 +181,14 @@ impl PeerLink {
         let now = self.now();
         core.link.hello(now, session.id(), hello, &mut deliveries)?;
         let old = core.session.replace(session.clone());
+        let due = core.due();
         self.changed(core, now);
         if let Some(old) = old {
             old.close(Closed::Superseded);
         }
         self.deliver(&peer, &[], &mut deliveries);
+        drop(deliveries);
+        due.into_iter().for_each(|then| then());
         Ok(())
     }
 
@@ -167,9 +198,11 @@ impl PeerLink {
         let mut core = self.core.lock();
         let now = self.now();
         let received = core.link.receive(now, session.id(), batch, &mut deliveries);
+        let due = core.due();
         self.changed(core, now);
         let counts = self.deliver(peer, batch, &mut deliveries);
         drop(deliveries);
+        due.into_iter().for_each(|then| then());
         if let Err(breach) = &received {
             tracing::warn!(node = %self.peer.node, %breach, "the link is broken: its peer breaks the protocol");
         }
@@ -212,7 +245,7 @@ impl PeerLink {
         let mut deliveries = Vec::new();
         let mut core = self.core.lock();
         let (called, _) = core.link.end(&mut deliveries);
-        let session = core.session.take();
+        let (session, after) = (core.session.take(), std::mem::take(&mut core.after));
         drop(core);
         self.sender.notify_one();
         if let Some(session) = session {
@@ -229,6 +262,7 @@ impl PeerLink {
             }
         }
         self.over.send_replace(true);
+        after.into_iter().for_each(|(_, then)| then());
         let served = std::mem::take(&mut *self.served.lock());
         drop(served);
     }

@@ -9,28 +9,32 @@ use std::sync::{Arc, Weak};
 use super::core::link::Party;
 use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
 use super::runtime::Node;
+use crate::actor::inbox::Host;
+use crate::actor::lifetime::{At, Lifetime};
 use crate::clock;
-use crate::id::{Life, ObjectId};
+use crate::id::{ActorId, Life, ObjectId};
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::home::Home;
 use crate::wire::bytes::List;
 use crate::wire::codec::{Enclosed, Hold};
-use crate::wire::packet::{Counted, Ref, Settle};
+use crate::wire::packet::{Counted, Kept, Ref, Settle};
 
 /// The table.
 #[derive(Default)]
 pub(super) struct Objects(Mutex<Option<State>>);
 
-struct State {
-    refs: Refs<Hold>,
+pub(super) struct State {
+    pub(super) refs: Refs<Hold>,
     /// Objects of other lives, as this node's references share them.
     borrowed: FxHashMap<ObjectId, Weak<Entry>>,
+    /// Actors that this node spawned, and those of others that it has handles of.
+    pub(super) lifetimes: FxHashMap<ActorId, Weak<Lifetime>>,
 }
 
 impl State {
     fn new(life: Life) -> Self {
-        State { refs: Refs::new(life), borrowed: FxHashMap::default() }
+        State { refs: Refs::new(life), borrowed: FxHashMap::default(), lifetimes: FxHashMap::default() }
     }
 
     /// The entry of an object that a packet refers to.
@@ -73,7 +77,7 @@ impl State {
 
 impl Node {
     /// Changes the counts of the life that is lived; then carries out what follows.
-    fn count<R>(&self, change: impl FnOnce(&mut State, &mut Effects<Hold>) -> R) -> R {
+    pub(super) fn count<R>(&self, change: impl FnOnce(&mut State, &mut Effects<Hold>) -> R) -> R {
         let mut effects = Effects::new();
         let (result, former) = {
             let mut state = self.objects().0.lock();
@@ -100,7 +104,8 @@ impl Node {
                 let entry = self.count(|state, _| state.borrowed.remove(&object));
                 lose(entry, loss);
             }
-            Effect::Lost(..) => {}
+            // Its handles lead where they led: what is called there says that it has ended.
+            Effect::Lost(Counted::Actor(actor), _) => drop(self.count(|state, _| state.lifetimes.remove(&actor))),
         }
     }
 
@@ -120,6 +125,10 @@ impl Node {
         let refs: Vec<Ref> = refs.iter().collect();
         let holds = refs.iter().map(|reference| match *reference {
             Ref::Object { object } => Some(self.object_arrived(from, object)),
+            Ref::Actor { actor, type_key, host, placement, kept: Kept::Counted } => {
+                let (at, home): (_, Arc<dyn Host>) = (At { host, placement }, self.shared());
+                self.count(|state, effects| state.actor_arrived(from, (actor, type_key), at, &home, effects))
+            }
             _ => None,
         });
         let holds = holds.collect();
@@ -135,7 +144,7 @@ impl Node {
     pub(super) fn references_leave(&self, to: Life, enclosed: &Enclosed) {
         self.count(|state, _| {
             let me = state.refs.life();
-            for (counted, hold) in objects(enclosed) {
+            for (counted, hold) in counted(enclosed) {
                 match counted.owner() == me {
                     true => state.refs.send(counted, hold, to, 1),
                     false => state.refs.sent_on(counted, to, 1),
@@ -146,7 +155,7 @@ impl Node {
 
     pub(super) fn references_stay(&self, to: Life, enclosed: &Enclosed) {
         self.count(|state, effects| {
-            for (counted, _) in objects(enclosed) {
+            for (counted, _) in counted(enclosed) {
                 state.refs.unsend(counted, to, 1, effects);
             }
         });
@@ -154,7 +163,17 @@ impl Node {
 
     pub(super) fn references_counted(&self, from: Life, settle: &Settle<'_>) -> bool {
         let Some((kind, counts)) = Kind::of(settle) else { return true };
-        self.count(|state, effects| state.refs.apply(from, kind, &counts, effects)).is_ok()
+        // Dropped outside of the lock: it may be the last that keeps an actor.
+        let mut claimed = Vec::new();
+        let applied = self.count(|state, effects| {
+            if kind == Kind::Claim {
+                claimed = state.claimable(&counts);
+            }
+            let applied = state.refs.apply(from, kind, &counts, effects);
+            state.claimed(&claimed, effects);
+            applied
+        });
+        applied.is_ok()
     }
 
     /// A life has ended, or a link with it is broken: for references these are the same.
@@ -203,8 +222,8 @@ impl Home for Node {
     }
 }
 
-/// The objects that a message encloses, and what keeps them.
-fn objects(enclosed: &Enclosed) -> impl Iterator<Item = (Counted, &Hold)> {
+/// The objects and actors that a message encloses, and what keeps them.
+fn counted(enclosed: &Enclosed) -> impl Iterator<Item = (Counted, &Hold)> {
     let pairs = enclosed.refs.iter().zip(&enclosed.holds);
     pairs.filter_map(|(reference, hold)| Some((reference.counted()?, hold.as_ref()?)))
 }

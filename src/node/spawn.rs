@@ -168,7 +168,7 @@ impl Node {
             }
         };
         let owner = (!host.spawn.detached).then_some(id.life);
-        let planted = split_arguments(&arguments).map(|(enclosed, arguments)| Plant {
+        let planted = self.split_arguments(&arguments).map(|(enclosed, arguments)| Plant {
             id,
             placement,
             type_key: host.spawn.kind.key,
@@ -204,6 +204,15 @@ impl Node {
             How::Stop => hosted.stop(),
             How::Kill => hosted.close(end_reason(why)),
         }
+    }
+
+    fn split_arguments<'a>(&self, bytes: &'a [u8]) -> Result<(Enclosed, &'a [u8]), NotPlanted> {
+        let mut reader = Reader::new(bytes);
+        let refs =
+            List::<Ref>::read(&mut reader, MESSAGE_REFS).map_err(|_| NotPlanted::Arguments(DecodeError::Truncated))?;
+        let refs: Vec<Ref> = refs.iter().collect();
+        let holds = self.keep_named(&refs);
+        Ok((Enclosed::new(refs, holds), reader.rest()))
     }
 
     fn plant(&self, plant: Plant<'_>) -> Result<(), NotPlanted> {
@@ -278,14 +287,6 @@ pub(crate) fn join_arguments(refs: &[Ref], body: &[u8]) -> Bytes {
     List::Items(refs).put(&mut bytes);
     bytes.extend_from_slice(body);
     bytes.into()
-}
-
-fn split_arguments(bytes: &[u8]) -> Result<(Enclosed, &[u8]), NotPlanted> {
-    let mut reader = Reader::new(bytes);
-    let refs =
-        List::<Ref>::read(&mut reader, MESSAGE_REFS).map_err(|_| NotPlanted::Arguments(DecodeError::Truncated))?;
-    let enclosed = Enclosed::new(refs.iter().collect(), Vec::new());
-    Ok((enclosed, reader.rest()))
 }
 
 /// Why the head ended an actor, as its callers are told.

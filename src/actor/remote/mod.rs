@@ -18,12 +18,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::error::{CallError, EndReason, Executed, Part};
 use super::frame::Chain;
 use super::inbox::Host;
+use super::lifetime::At;
 use super::line::Line;
 use crate::clock::Moment;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed, EncodeError};
-use crate::wire::packet::{Amount, CallFault, Flags, Frame, Lifetime, Outcome, Ref, Request, Spawn};
+use crate::wire::packet::{Amount, CallFault, Flags, Frame, Lifetime, Outcome, Request, Spawn};
 
 /// The node that encodes and decodes, as the codec carries it: an [`Arc<Here>`](Here).
 pub(crate) type NodeRef = Arc<dyn Any + Send + Sync>;
@@ -194,10 +195,9 @@ impl RemoteActor {
         self.end.get().is_some()
     }
 
-    /// As it travels inside messages.
-    pub(crate) fn to_ref(&self) -> Ref {
-        let (host, placement) = (self.peer.life(), self.placement);
-        Ref::Actor { actor: self.id, type_key: self.type_key, host, placement, detached: false }
+    /// Where it is.
+    pub(crate) fn at(&self) -> At {
+        At { host: self.peer.life(), placement: self.placement }
     }
 }
 

@@ -75,9 +75,10 @@ impl Directory {
     fn arrived(&self, id: ActorId, actor: &Actor, want: Want) -> Option<Reply> {
         let Phase::Running(life) = actor.phase else { return None };
         let (placement, node) = (actor.placement, self.lives.get(life)?.join.node);
+        let spawned = || Spawned { actor: id, placement, life, node, detached: actor.spawn.detached };
         match want {
-            Want::Spawned => Some(Reply::Spawned(Ok(Spawned { actor: id, placement, life, node }))),
-            Want::Found => Some(Reply::Found(Ok(Spawned { actor: id, placement, life, node }))),
+            Want::Spawned => Some(Reply::Spawned(Ok(spawned()))),
+            Want::Found => Some(Reply::Found(Ok(spawned()))),
             Want::Located { after } if placement > after => Some(Reply::Located(Ok(Located { placement, life, node }))),
             Want::Located { .. } | Want::Ended | Want::Chosen | Want::Grouped => None,
         }

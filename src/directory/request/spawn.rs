@@ -107,6 +107,8 @@ pub struct Spawned {
     pub life: Life,
     /// .. of this node.
     pub node: NodeId,
+    /// Whether the head owns it, and no handle keeps it.
+    pub detached: bool,
 }
 
 /// Nodes that were asked: their ids, and how many more.

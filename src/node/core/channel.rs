@@ -81,6 +81,11 @@ impl Outbox {
         self.bytes.len() - self.taken_bytes
     }
 
+    /// The last packet that has a number, and the last that is acknowledged.
+    pub(super) const fn progress(&self) -> (u64, u64) {
+        (self.next - 1, self.acked)
+    }
+
     /// Packets that are not acknowledged.
     pub(super) const fn unacked(&self) -> u64 {
         self.next - 1 - self.acked

@@ -265,6 +265,12 @@ impl<T: Clone> Link<T> {
         self.unreachable
     }
 
+    /// The number of the last request that was sent, and of the last that the peer has acknowledged: it has them all.
+    #[must_use]
+    pub const fn work_progress(&self) -> (u64, u64) {
+        self.work.progress()
+    }
+
     /// How much it holds.
     #[must_use]
     pub fn load(&self) -> Load {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::id::{ActorId, Key, Life, Placement};
+use crate::wire::packet::Kept;
 use proptest::prelude::*;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ impl<'de> Deserialize<'de> for Held {
 
 fn reference(serial: u64) -> Ref {
     let actor = ActorId { life: Life(3), serial };
-    Ref::Actor { actor, type_key: Key(7), host: Life(4), placement: Placement(1), detached: false }
+    Ref::Actor { actor, type_key: Key(7), host: Life(4), placement: Placement(1), kept: Kept::Counted }
 }
 
 fn node() -> Arc<dyn Any + Send + Sync> {

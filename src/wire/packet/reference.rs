@@ -1,7 +1,7 @@
 //! References as they travel: the typed list beside a body, and the counts that owners and holders exchange.
 //!
 //! ```text
-//! ref      = 01 . actor . type u64 . host life varint . placement varint . detached u8
+//! ref      = 01 . actor . type u64 . host life varint . placement varint . kept u8 (0 counted, 1 detached, 2 weak)
 //!          | 02 . object
 //! count    = (01 . actor | 02 . object) . run varint . n varint
 //!                                      those of one life from `serial` on, `run` of them, n each
@@ -29,8 +29,8 @@ pub enum Ref {
         host: Life,
         /// Where it was put, as far as the sender knew.
         placement: Placement,
-        /// Whether the head owns it.
-        detached: bool,
+        /// What the handle does for it.
+        kept: Kept,
     },
     /// A reference to an object.
     Object {
@@ -39,13 +39,25 @@ pub enum Ref {
     },
 }
 
+/// What a handle does for its actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kept {
+    /// It keeps the actor, and the life that spawned it counts it.
+    Counted,
+    /// Nothing: the head owns the actor.
+    Detached,
+    /// Nothing: others may keep the actor.
+    Weak,
+}
+
 impl Ref {
-    /// What its owner counts; nothing for a detached actor, which the head owns.
+    /// What its owner counts; nothing for a handle that keeps nothing.
     #[must_use]
     pub const fn counted(&self) -> Option<Counted> {
         match *self {
-            Ref::Actor { detached: true, .. } => None,
-            Ref::Actor { actor, .. } => Some(Counted::Actor(actor)),
+            Ref::Actor { actor, kept: Kept::Counted, .. } => Some(Counted::Actor(actor)),
+            Ref::Actor { kept: Kept::Detached | Kept::Weak, .. } => None,
             Ref::Object { object } => Some(Counted::Object(object)),
         }
     }
@@ -56,13 +68,17 @@ impl Element<'_> for Ref {
 
     fn put(&self, out: &mut Vec<u8>) {
         match *self {
-            Ref::Actor { actor, type_key, host, placement, detached } => {
+            Ref::Actor { actor, type_key, host, placement, kept } => {
                 out.push(ACTOR);
                 actor.put(out);
                 out.extend_from_slice(&type_key.0.to_le_bytes());
                 put_varint(out, host.0);
                 put_varint(out, placement.0);
-                out.push(u8::from(detached));
+                out.push(match kept {
+                    Kept::Counted => 0,
+                    Kept::Detached => 1,
+                    Kept::Weak => 2,
+                });
             }
             Ref::Object { object } => {
                 out.push(OBJECT);
@@ -78,10 +94,11 @@ impl Element<'_> for Ref {
                 type_key: Key(reader.u64("a reference")?),
                 host: Life(reader.varint("a reference")?),
                 placement: Placement(reader.varint("a reference")?),
-                detached: match reader.u8("a reference")? {
-                    0 => false,
-                    1 => true,
-                    tag => return Err(WireError::Tag { what: "whether a reference is detached", tag }),
+                kept: match reader.u8("a reference")? {
+                    0 => Kept::Counted,
+                    1 => Kept::Detached,
+                    2 => Kept::Weak,
+                    tag => return Err(WireError::Tag { what: "what a handle keeps", tag }),
                 },
             }),
             OBJECT => Ok(Ref::Object { object: ObjectId::read(reader)? }),

@@ -6,8 +6,13 @@ use std::time::Duration;
 const ACTOR: ActorId = ActorId { life: Life(3), serial: 300 };
 const WAIT: WaitId = WaitId { life: Life(3), serial: 5 };
 const CALLER: Incarnation = Incarnation { placement: Placement(6), restart: 1 };
-const REF: Ref =
-    Ref::Actor { actor: ACTOR, type_key: Key(0x0102_0304), host: Life(4), placement: Placement(2), detached: true };
+const REF: Ref = Ref::Actor {
+    actor: ACTOR,
+    type_key: Key(0x0102_0304),
+    host: Life(4),
+    placement: Placement(2),
+    kept: Kept::Detached,
+};
 const OBJECT: Counted = Counted::Object(ObjectId { life: Life(3), serial: 300 });
 const COUNT: Count = Count { first: Counted::Actor(ACTOR), run: 10, n: 2 };
 
@@ -109,7 +114,7 @@ fn settle_packets_have_their_golden_bytes() {
 fn what_is_counted_has_an_owner_and_detached_actors_are_not_counted() {
     let attached = match REF {
         Ref::Actor { actor, type_key, host, placement, .. } => {
-            Ref::Actor { actor, type_key, host, placement, detached: false }
+            Ref::Actor { actor, type_key, host, placement, kept: Kept::Counted }
         }
         Ref::Object { .. } => REF,
     };
@@ -209,10 +214,11 @@ fn actor() -> impl Strategy<Value = ActorId> {
 
 fn reference() -> impl Strategy<Value = Ref> {
     let object = |ActorId { life, serial }| Ref::Object { object: ObjectId { life, serial } };
-    (actor(), any::<Option<(u64, u64, u64, bool)>>()).prop_map(move |(actor, handle)| match handle {
+    let kept = prop_oneof![Just(Kept::Counted), Just(Kept::Detached), Just(Kept::Weak)];
+    (actor(), prop::option::of((any::<(u64, u64, u64)>(), kept))).prop_map(move |(actor, handle)| match handle {
         None => object(actor),
-        Some((key, host, placement, detached)) => {
-            Ref::Actor { actor, type_key: Key(key), host: Life(host), placement: Placement(placement), detached }
+        Some(((key, host, placement), kept)) => {
+            Ref::Actor { actor, type_key: Key(key), host: Life(host), placement: Placement(placement), kept }
         }
     })
 }

@@ -24,7 +24,7 @@ fn l3_a_placement_is_journaled_before_it_is_ordered_and_answered_once_made() {
     assert_eq!((*host, head.reply(request)), (worker, None));
     let id = ActorId { life: driver, serial: 1 };
     head.obeys(id);
-    let made = Spawned { actor: id, placement: Placement(1), life: worker, node: node(1) };
+    let made = Spawned { actor: id, placement: Placement(1), life: worker, node: node(1), detached: false };
     assert_eq!(head.answer::<Spawn>(request), Some(Ok(made)));
 }
 
