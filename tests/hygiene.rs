@@ -440,7 +440,9 @@ async fn an_actor_may_be_local_to_a_function() {
 
 #[test]
 fn types_without_parameters_register_themselves() {
-    assert_eq!(inventory::iter::<Registration>.into_iter().count(), 8);
+    // Beside those of the library itself.
+    let own = |registration: &&Registration| format!("{registration:?}").starts_with("Registration(hygiene::");
+    assert_eq!(inventory::iter::<Registration>.into_iter().filter(own).count(), 8);
 }
 
 mod entry {
