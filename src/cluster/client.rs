@@ -14,6 +14,7 @@ use crate::limits::FAREWELL;
 use crate::net::Net;
 use crate::node::control::Tasks;
 use crate::node::runtime::Node;
+use crate::task::standing::Standing;
 
 /// A cluster, seen from one of its nodes. Clones are the same node; when the last is dropped, the node leaves, its
 /// actors end, and worker processes that it started are killed.
@@ -52,6 +53,8 @@ pub(super) struct Inner {
     net: Option<Arc<Net>>,
     tasks: Tasks,
     workers: Mutex<Workers>,
+    /// The task whose context gave it.
+    of: Option<Arc<Standing>>,
 }
 
 /// Whose handle of a node it is.
@@ -111,6 +114,19 @@ impl Cluster {
         let mut inner = Inner::new(node, None, net, Tasks::default());
         inner.owns = Owns::Nothing;
         Cluster::new(inner)
+    }
+
+    /// The same, as a task sees it that runs there.
+    pub(super) fn of_task(node: Arc<Node>, task: Arc<Standing>) -> Self {
+        let net = node.net();
+        let mut inner = Inner::new(node, None, net, Tasks::default());
+        (inner.owns, inner.of) = (Owns::Nothing, Some(task));
+        Cluster::new(inner)
+    }
+
+    /// The task whose context gave it.
+    pub(super) fn submitter(&self) -> Option<&Standing> {
+        self.inner.of.as_deref()
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -212,7 +228,7 @@ impl Cluster {
 impl Inner {
     pub(super) fn new(node: Arc<Node>, head: Option<Arc<Head>>, net: Option<Arc<Net>>, tasks: Tasks) -> Self {
         let workers = Mutex::new(Workers::none());
-        Inner { node, owns: Owns::Node, head, net, tasks, workers }
+        Inner { node, owns: Owns::Node, head, net, tasks, workers, of: None }
     }
 
     pub(super) fn set_workers(&self, workers: Workers) {

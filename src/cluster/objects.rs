@@ -234,6 +234,17 @@ impl Cluster {
         (settled, all.into_pending())
     }
 
+    /// Lets the task that makes this object run no more, from whichever node: what has not begun never runs, what runs
+    /// asynchronously is dropped at its next await, and a synchronous function sees it by
+    /// [`TaskContext::cancelled`](crate::TaskContext::cancelled). Who waits for the result gets [`GetError::Cancelled`] at once;
+    /// nothing is run again. The tasks that it submitted follow, unless they are
+    /// [`detached`](crate::TaskCall::detached), and theirs.
+    ///
+    /// Does nothing if the object is there already, or no task makes it. Does not wait.
+    pub fn cancel<T: ?Sized, E>(&self, of: &ObjectRef<T, E>) {
+        self.node().cancel_object(of.entry());
+    }
+
     /// How many objects are shared between this node and others.
     #[must_use]
     pub fn shared_objects(&self) -> SharedObjects {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::client::Cluster;
 use super::needed::Needed;
@@ -31,6 +32,8 @@ pub struct TaskCall<T, E = Never> {
     retries: u32,
     priority: i32,
     patience: Patience,
+    limit: Option<Duration>,
+    detached: bool,
     of: PhantomData<fn() -> (T, E)>,
 }
 
@@ -95,6 +98,19 @@ impl<T, E> TaskCall<T, E> {
         self
     }
 
+    /// Cancels it unless it is over so long after it was submitted. [`GetError::Timeout`] says what it was waiting for then:
+    /// arguments, a grant, a CPU, or its own end on which node.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Goes on when the task that submits it is cancelled. Otherwise it would be cancelled with it.
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
+    }
+
     /// Submits it, and gives a reference to its result. Never waits: with too many submitted
     /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
     ///
@@ -106,6 +122,16 @@ impl<T, E> TaskCall<T, E> {
             return ObjectRef::new(entry);
         }
         let task = (self.make)(entry.clone());
+        task.standing().is_of(&task);
+        entry.made_by(task.standing().clone());
+        let submitter = self.cluster.submitter().filter(|_| !self.detached);
+        if submitter.is_some_and(|submitter| !submitter.adopt(&entry)) {
+            task.fail(GetError::Cancelled { executed: Executed::No });
+            return ObjectRef::new(entry);
+        }
+        if let Some(limit) = self.limit {
+            node.bound_task(entry.clone(), limit);
+        }
         match self.needed.map(|needed| needed.finish()).transpose() {
             Ok(needs) => {
                 let (retries, priority, patience) = (self.retries, self.priority, self.patience);
@@ -143,6 +169,8 @@ pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Err
         retries: defaults.retries,
         priority: defaults.priority,
         patience: Patience::Fail,
+        limit: None,
+        detached: false,
         of: PhantomData,
     };
     if defaults.cpus != Defaults::NONE.cpus {
@@ -158,12 +186,13 @@ pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Err
 }
 
 impl TaskContext {
-    /// The cluster that the task runs in, seen from its node.
+    /// The cluster that the task runs in, seen from its node. Tasks that are submitted to it are cancelled with this one.
     ///
     /// # Panics
     /// Never: tasks are run by nodes.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
-        Cluster::of_node(self.node().clone().downcast().expect("tasks are run by nodes"))
+        let node = self.node().clone().downcast().expect("tasks are run by nodes");
+        Cluster::of_task(node, self.standing().clone())
     }
 }

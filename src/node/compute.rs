@@ -25,6 +25,8 @@ pub(crate) struct Compute {
 struct Threads {
     running: usize,
     idle: usize,
+    /// Work that no thread has taken note of. What the queue holds is less: a thread that took some may still count as idle.
+    waiting: usize,
 }
 
 impl Compute {
@@ -39,7 +41,8 @@ impl Compute {
         let mut threads = self.threads.lock();
         // The queue's receiver lives in this pool, so it takes everything.
         let _ = self.queue.send(work);
-        if self.queue.len() <= threads.idle || threads.running >= self.most {
+        threads.waiting += 1;
+        if threads.waiting <= threads.idle || threads.running >= self.most {
             return;
         }
         threads.running += 1;
@@ -54,7 +57,8 @@ impl Compute {
             let alone = threads.running == 0;
             drop(threads);
             if alone {
-                self.work.try_iter().for_each(run_caught);
+                let counted = self.work.try_iter().inspect(|_| self.threads.lock().waiting -= 1);
+                counted.for_each(run_caught);
             }
         }
     }
@@ -68,6 +72,7 @@ fn serve(work: &Receiver<Work>, threads: &Mutex<Threads>) {
         state.idle -= 1;
         match next {
             Ok(work) => {
+                state.waiting -= 1;
                 drop(state);
                 run_caught(work);
             }

@@ -22,6 +22,7 @@ use crate::task::slot::Runnable;
 
 mod arrive;
 mod behind;
+mod cancel;
 mod host;
 mod lend;
 mod line;

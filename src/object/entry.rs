@@ -1,6 +1,7 @@
 //! An object as its node keeps it: pending, ready or failed, and who waits for that.
 
 use parking_lot::{Mutex, MutexGuard};
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -27,6 +28,9 @@ enum Watcher {
     Task(Waker),
     Watch(Arc<dyn Watch>, usize),
 }
+
+/// What makes an object, known to higher layers.
+pub(crate) type Making = Arc<dyn Any + Send + Sync>;
 
 /// Names a watcher of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,8 @@ enum State {
 #[derive(Default)]
 struct Pending {
     promised: Option<Promised>,
+    /// What makes it, as those know it that may cancel it.
+    making: Option<Making>,
     /// Whether its value was asked for, where another life owns it.
     fetched: bool,
     next: u32,
@@ -119,6 +125,26 @@ impl Entry {
 
     pub(crate) fn id(&self) -> ObjectId {
         self.id
+    }
+
+    /// Whether another life owns it.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Says what makes it, until it is settled.
+    pub(crate) fn made_by(&self, making: Making) {
+        if let State::Pending(pending) = &mut *self.state.lock() {
+            pending.making = Some(making);
+        }
+    }
+
+    /// What makes it, unless it is settled.
+    pub(crate) fn making(&self) -> Option<Making> {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.making.clone(),
+            State::Settled(_) => None,
+        }
     }
 
     /// Settles it; what comes later is dropped. A value that another node says is this object's own is none.

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::standing::Standing;
 use crate::id::ObjectId;
 
 /// The surroundings of a task: `ctx: &TaskContext` as its first parameter gives it.
@@ -14,7 +14,7 @@ pub struct TaskContext {
     node: Arc<dyn Any + Send + Sync>,
     result: ObjectId,
     attempt: u32,
-    cancelled: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 impl TaskContext {
@@ -22,13 +22,17 @@ impl TaskContext {
         node: Arc<dyn Any + Send + Sync>,
         result: ObjectId,
         attempt: u32,
-        cancelled: Arc<AtomicBool>,
+        standing: Arc<Standing>,
     ) -> Self {
-        TaskContext { node, result, attempt, cancelled }
+        TaskContext { node, result, attempt, standing }
     }
 
     pub(crate) fn node(&self) -> &Arc<dyn Any + Send + Sync> {
         &self.node
+    }
+
+    pub(crate) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     /// The object that it makes.
@@ -47,7 +51,7 @@ impl TaskContext {
     /// looks here now and then.
     #[must_use]
     pub fn cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.standing.is_cancelled()
     }
 }
 

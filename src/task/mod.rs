@@ -4,3 +4,4 @@ pub mod context;
 pub mod registry;
 pub(crate) mod slot;
 pub mod spec;
+pub(crate) mod standing;

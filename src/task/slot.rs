@@ -3,12 +3,14 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use super::context::TaskContext;
 use super::spec::{Code, Task};
+use super::standing::Standing;
 use crate::actor::args;
 use crate::actor::bring;
 use crate::actor::dispatch::TypeName;
@@ -35,8 +37,8 @@ pub(crate) trait Runnable: Send + Sync {
     fn is_blocking(&self) -> bool;
     /// It never runs, or has failed elsewhere.
     fn fail(&self, fault: Fault);
-    /// Told when it is cancelled while it runs.
-    fn cancelled(&self) -> &Arc<AtomicBool>;
+    /// Where it is, and whether it was cancelled.
+    fn standing(&self) -> &Arc<Standing>;
     /// What runs it.
     fn kind(&self) -> Kind;
     /// Which of its arguments are results of tasks that are not there yet, by what `of` says of them.
@@ -63,13 +65,13 @@ pub(crate) enum Ran {
 pub(crate) struct TaskSlot<K: Task> {
     message: Mutex<Option<K>>,
     result: Arc<Entry>,
-    cancelled: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 impl<K: Task> TaskSlot<K> {
     pub(crate) fn new(message: K, result: Arc<Entry>) -> Arc<Self> {
-        let (message, cancelled) = (Mutex::new(Some(message)), Arc::default());
-        Arc::new(TaskSlot { message, result, cancelled })
+        let (message, standing) = (Mutex::new(Some(message)), Arc::default());
+        Arc::new(TaskSlot { message, result, standing })
     }
 
     /// The message, its arguments all values.
@@ -120,6 +122,9 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn run(self: Arc<Self>, context: TaskContext) -> Ran {
+        if !self.standing.begin() {
+            return Ran::Over;
+        }
         match K::CODE {
             Code::Blocking(run) => {
                 match self.take() {
@@ -132,8 +137,18 @@ impl<K: Task> Runnable for TaskSlot<K> {
             Code::Async(run) => Ran::Running(Box::pin(async move {
                 match self.take() {
                     Ok(message) => {
-                        let ran = AssertUnwindSafe(async { run(message, &context).await }).catch_unwind().await;
-                        self.settle(ran);
+                        let ran = AssertUnwindSafe(async {
+                            let mut running = run(message, &context);
+                            poll_fn(|cx| match self.standing.poll_cancelled(cx.waker()) {
+                                true => Poll::Ready(None),
+                                false => running.as_mut().poll(cx).map(Some),
+                            })
+                            .await
+                        });
+                        match ran.catch_unwind().await.transpose() {
+                            Some(ran) => self.settle(ran),
+                            None => self.fail(GetError::Cancelled { executed: Executed::Maybe }),
+                        }
                     }
                     Err(fault) => self.fail(fault),
                 }
@@ -146,14 +161,14 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn fail(&self, fault: Fault) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        drop(self.standing.cancel());
         let message = self.message.lock().take();
         drop(message);
         self.result.settle(Err(Arc::new(fault)));
     }
 
-    fn cancelled(&self) -> &Arc<AtomicBool> {
-        &self.cancelled
+    fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     fn kind(&self) -> Kind {

@@ -1,11 +1,11 @@
 //! Tasks that peers send here: refused, run, answered.
 
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::line::{Ready, Whose, refuse};
-use super::terms::{Header, RECALL, TERMS, Terms, put_ran};
+use super::terms::{CANCEL, Header, RECALL, TERMS, Terms, put_ran};
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
 use crate::actor::remote::host::{Incoming, Served, answer_fault};
@@ -31,6 +31,7 @@ const CANCELLED: u8 = 2;
 
 /// A task that runs here for a peer.
 pub(super) struct Arrived {
+    node: Weak<Node>,
     peer: Arc<dyn Peer>,
     call: u64,
     kind: (Key, Key),
@@ -76,7 +77,10 @@ impl Served for Arrived {
         let waited = self.standing.compare_exchange(WAITS, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok();
         let task = self.task.lock().clone();
         if let Some(task) = task {
-            task.cancelled().store(true, Ordering::Relaxed);
+            let children = task.standing().cancel();
+            if let Some(node) = self.node.upgrade() {
+                node.cancel_all(children);
+            }
         }
         if waited {
             self.refuse(CallFault::Cancelled);
@@ -92,6 +96,7 @@ impl Node {
         match incoming.request.method {
             TERMS => self.terms_arrived(incoming),
             RECALL => self.recall_arrived(incoming),
+            CANCEL => self.cancel_arrived(incoming),
             _ => return self.task_arrived(incoming),
         }
         None
@@ -115,6 +120,7 @@ impl Node {
             return None;
         }
         let arrived = Arc::new(Arrived {
+            node: Arc::downgrade(self),
             peer,
             call: arrival.call,
             kind: (header.name, incoming.request.method),

@@ -276,27 +276,25 @@ impl Host {
 
     /// The next task of a grant that may begin: it has its slot.
     fn next(&self, grant: GrantId) -> Option<Ready> {
-        let mut state = self.state.lock();
-        self.take_next(state.grants.get_mut(&grant)?, grant)
-    }
-
-    fn take_next(&self, lent: &mut Lent, grant: GrantId) -> Option<Ready> {
-        if !lent.has_slot() {
-            return None;
-        }
-        let next = loop {
+        loop {
+            let mut state = self.state.lock();
+            let lent = state.grants.get_mut(&grant).filter(|lent| lent.has_slot())?;
             let next = lent.line.pop()?;
             if grant == ALONE {
                 self.alone.fetch_sub(1, Ordering::Relaxed);
             }
             match &next.whose {
-                // One that was cancelled meanwhile was answered then.
-                Whose::Peer(arrived) if !arrived.begin() => drop(next),
-                _ => break next,
+                // One that was cancelled meanwhile was answered then. Its drop is other people's code.
+                Whose::Peer(arrived) if !arrived.begin() => {
+                    drop(state);
+                    drop(next);
+                }
+                _ => {
+                    lent.running += 1;
+                    return Some(next);
+                }
             }
-        };
-        lent.running += 1;
-        Some(next)
+        }
     }
 
     /// A task no longer holds its slot, or is over.
@@ -350,7 +348,7 @@ impl Node {
         if let Whose::Peer(arrived) = &whose {
             arrived.began_at(began);
         }
-        let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.cancelled().clone());
+        let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.standing().clone());
         (task, context, Place { node: self.clone(), grant, whose, began, parked: false, in_a_row: false })
     }
 

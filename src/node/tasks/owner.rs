@@ -21,7 +21,7 @@ use crate::limits::LEFT_OUT;
 use crate::node::runtime::Node;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
-use crate::schedule::queue::{Bounds, Effect, QueueFull, Submission};
+use crate::schedule::queue::{Bounds, Cancelled, Effect, QueueFull, Submission, Why};
 use crate::schedule::{Class, Queue, Resources, TaskNumber};
 use crate::task::slot::Runnable;
 
@@ -173,6 +173,14 @@ impl State {
         Some(Step::GiveBack { grant, held, keep })
     }
 
+    /// Takes out a task that was not pushed; one that was stays until it is over.
+    pub(super) fn take_queued(&mut self, number: TaskNumber) -> Option<Queued> {
+        match self.queue.cancel(number) {
+            Cancelled::Queued(queued) => Some(queued),
+            Cancelled::Pushed { .. } | Cancelled::Unknown => None,
+        }
+    }
+
     fn class(&mut self, submitted: &Submitted) -> Result<Class, GetError> {
         let kind = submitted.task.kind();
         let (name, signature, patience) = (kind.name.key(), kind.signature, submitted.patience);
@@ -272,6 +280,7 @@ impl Node {
     /// Takes a task into the queue.
     pub(super) fn enqueue(self: &Arc<Self>, submitted: Submitted, missing: Vec<Arc<Entry>>) {
         let task = submitted.task.clone();
+        let standing = task.standing();
         let entered = self.own(|state, _| {
             if state.closed {
                 return Err(GetError::ShutDown);
@@ -289,6 +298,10 @@ impl Node {
             Ok(number) => number,
             Err(error) => return task.fail(error.into_fault()),
         };
+        if standing.is_cancelled() {
+            self.call_off(&task);
+            return;
+        }
         if self.tasks().host.any_parked() {
             self.lend_slots();
         }
@@ -299,6 +312,8 @@ impl Node {
     pub(super) fn enqueue_again(self: &Arc<Self>, queued: Queued) {
         let queued = Queued { sent: false, behind: false, ..queued };
         let task = queued.task.clone();
+        let standing = task.standing();
+        drop(standing.take_sent());
         let missing = unsettled(&task);
         let entered = self.own(|state, _| {
             if state.closed {
@@ -309,6 +324,7 @@ impl Node {
             Some(number)
         });
         match entered {
+            Some(_) if standing.is_cancelled() => drop(self.call_off(&task)),
             Some(number) => self.wait_for(number, missing),
             None => task.fail(GetError::ShutDown),
         }
@@ -320,6 +336,11 @@ impl Node {
             let missing = Arc::new(Missing { node: self.clone(), task, arguments });
             (0..missing.arguments.len()).for_each(|key| missing.clone().settled(key));
         }
+    }
+
+    /// Why a task has not finished.
+    pub(super) fn why_queued(&self, number: TaskNumber) -> Option<Why> {
+        self.tasks().owner.state.lock().queue.why(number)
     }
 
     /// A task of this node's own ran here.
@@ -439,6 +460,7 @@ impl Node {
         let queued = sent.queued.clone();
         self.own(|state, _| state.queue.failed(sent.number));
         match &fault {
+            _ if queued.task.standing().is_cancelled() => queued.task.fail(fault),
             GetError::NodeDied { executed: Executed::No, .. } => self.enqueue_again(queued),
             GetError::NodeDied { .. } if queued.retries > 0 => {
                 let (retries, attempt) = (queued.retries - 1, queued.attempt + 1);

@@ -9,7 +9,7 @@ use super::terms::{Header, RECALL, TERMS, Terms, read_ran};
 use super::unsettled;
 use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host as _;
-use crate::actor::remote::{Caller, Outgoing, fault_to_error, with_scratch};
+use crate::actor::remote::{self, Caller, Outgoing, fault_to_error, with_scratch};
 use crate::actor::slot::to_get_error;
 use crate::id::{ActorId, GrantId, Key, Life, Placement};
 use crate::limits::BODY_INLINE;
@@ -21,6 +21,7 @@ use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::failure::Never;
 use crate::schedule::TaskNumber;
+use crate::task::standing::OnTheWay;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{CallFault, Flags, Outcome, Request};
@@ -100,8 +101,20 @@ impl Node {
             to_node(Flags::ASK, sent.to.life, method, refs, body).encode(packet);
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
             let asked = link.request_patiently(link.node_stream(), outgoing, &caller);
-            asked.map(drop).map_err(|error| to_get_error::<Never>(error).into_fault())
+            let asked = asked.map_err(|error| to_get_error::<Never>(error).into_fault())?;
+            Ok((asked, enclosed))
         });
+        let standing = sent.queued.task.standing();
+        let asked = asked.map(|(asked, enclosed)| match asked {
+            remote::Sent::Asked(ticket) | remote::Sent::Waiting(ticket) => {
+                standing.sent(OnTheWay { to: link.clone(), ticket, enclosed })
+            }
+            remote::Sent::Told => true,
+        });
+        // It was cancelled meanwhile.
+        if let Ok(false) = asked {
+            self.call_off(&sent.queued.task);
+        }
         if let Err(fault) = asked {
             let gone = if matches!(fault, GetError::NodeDied { .. }) { Gone::Grant } else { Gone::Nothing };
             self.attempt_failed(&sent, fault, gone);
@@ -201,7 +214,7 @@ fn send_terms(link: &Arc<PeerLink>, grant: GrantId, held: &Held) {
 }
 
 /// A request of the node itself, which is actor zero of its life.
-fn to_node<'a>(
+pub(super) fn to_node<'a>(
     flags: Flags,
     life: Life,
     method: Key,
@@ -313,7 +326,7 @@ impl Caller for Recall {
 }
 
 /// Waits for no answer.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Caller for Nobody {
     fn told(&self) {}

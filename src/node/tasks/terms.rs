@@ -8,6 +8,7 @@
 //! ran      = nanoseconds u32 . value or error         what a run answers with
 //! terms    = MessagePack of `Terms`                   a tell
 //! recall   = MessagePack of (grant, count)            answered by the numbers of the tasks that come back
+//! cancel   = nothing, beside it the object           a tell
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ use crate::wire::bytes::{Reader, WireError, put_varint};
 pub(super) const TERMS: Key = Key::of("mobula", "grant");
 /// The name of a recall.
 pub(super) const RECALL: Key = Key::of("mobula", "recall");
+
+/// The name of a message that cancels what makes an object.
+pub(super) const CANCEL: Key = Key::of("mobula", "cancel");
 
 /// The arguments are an object of the owner's.
 const ELSEWHERE: u8 = 1;

@@ -1,0 +1,148 @@
+//! Tasks that are to run no more, because somebody cancelled them or their time is up.
+//!
+//! What is queued never runs. What runs here is told; what was sent is cancelled over its link, and told there. Whoever waits
+//! for the result is told at once, however long the task itself takes to end. The tasks that it submitted follow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actor::error::Executed;
+use crate::actor::inbox::Host as _;
+use crate::actor::remote::host::Incoming;
+use crate::actor::remote::{Caller, Outgoing, with_scratch};
+use crate::node::core::link::Party;
+use crate::node::runtime::Node;
+use crate::object::entry::Entry;
+use crate::object::error::{Fault, GetError};
+use crate::schedule::TaskNumber;
+use crate::schedule::queue::Why;
+use crate::task::slot::Runnable;
+use crate::task::standing::{OnTheWay, Standing};
+use crate::wire::bytes::List;
+use crate::wire::packet::Flags;
+
+use super::send::{Nobody, to_node};
+use super::terms::CANCEL;
+
+impl Node {
+    /// What makes this object is to run no more, if it is a task.
+    pub(crate) fn cancel_object(self: &Arc<Self>, entry: &Arc<Entry>) {
+        // One that leads astray has failed.
+        let Some(entry) = entry.followed().ok().filter(|entry| !entry.is_settled()) else { return };
+        if let Some(standing) = standing_of(&entry) {
+            self.cancel_task(&standing, |executed| GetError::Cancelled { executed });
+        } else if entry.is_borrowed() {
+            self.cancel_elsewhere(&entry);
+        }
+    }
+
+    pub(super) fn cancel_all(self: &Arc<Self>, entries: Vec<Arc<Entry>>) {
+        entries.iter().for_each(|entry| self.cancel_object(entry));
+    }
+
+    fn cancel_task(self: &Arc<Self>, standing: &Standing, fault: impl FnOnce(Executed) -> Fault) {
+        let Some(task) = standing.task() else { return };
+        // Whatever comes from where it was sent is too late from here on.
+        let children = standing.cancel();
+        let executed = self.call_off(&task);
+        task.fail(fault(executed));
+        self.cancel_all(children);
+    }
+
+    /// Takes a task out of wherever it is. Says whether it may have run.
+    pub(super) fn call_off(self: &Arc<Self>, task: &Arc<dyn Runnable>) -> Executed {
+        let (standing, number) = (task.standing(), task.result().maker().map(TaskNumber));
+        let sent = standing.take_sent().map(|OnTheWay { to, ticket, enclosed }| {
+            let executed = to.cancel(ticket);
+            if executed == Executed::No {
+                to.not_sent(&enclosed);
+            }
+            executed
+        });
+        if let Some(number) = number {
+            let taken = self.own(|state, _| match sent {
+                Some(_) => state.queue.failed(number),
+                None => state.take_queued(number),
+            });
+            drop(taken);
+        }
+        match sent {
+            Some(executed) => executed,
+            None if standing.has_begun() => Executed::Maybe,
+            None => Executed::No,
+        }
+    }
+
+    /// Its owner is asked to cancel it. The reference travels along: one by itself could be released before.
+    fn cancel_elsewhere(&self, entry: &Arc<Entry>) {
+        let object = entry.id();
+        let owner = self.known(|known| known.get(object.life).map(|member| member.node));
+        let link = owner.and_then(|node| self.link(Party { node, life: object.life }));
+        // Who owned it has ended, and it with them.
+        let Some(link) = link else { return };
+        let (nobody, enclosed): (Arc<dyn Caller>, _) = (Arc::new(Nobody), entry.enclosed());
+        with_scratch(|_, packet| {
+            to_node(Flags::TELL, object.life, CANCEL, List::Items(&enclosed.refs), &[]).encode(packet);
+            let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
+            // As above.
+            let _ = link.request_patiently(link.node_stream(), outgoing, &nobody);
+        });
+    }
+
+    /// A peer that has a reference cancels what makes its object.
+    pub(super) fn cancel_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) {
+        let (peer, arrival) = (incoming.peer, incoming.arrival);
+        peer.begin(arrival, u32::MAX);
+        match Entry::of_enclosed(&incoming.enclosed) {
+            Some(entry) => self.cancel_object(&entry),
+            None => tracing::warn!(node = %peer.node(), "a peer cancels an object without naming it"),
+        }
+    }
+
+    /// Cancels a task unless its result is there in time.
+    pub(crate) fn bound_task(self: &Arc<Self>, entry: Arc<Entry>, after: Duration) {
+        let node = Arc::downgrade(self);
+        self.spawn(Box::pin(async move {
+            if tokio::time::timeout(after, entry.settling()).await.is_ok() {
+                return;
+            }
+            let Some((node, standing)) = node.upgrade().zip(standing_of(&entry)) else { return };
+            let waiting = node.waiting_of(&entry, &standing);
+            node.cancel_task(&standing, |executed| GetError::Timeout { after, waiting, executed });
+        }));
+    }
+
+    /// What a task waits for.
+    fn waiting_of(&self, entry: &Entry, standing: &Standing) -> String {
+        let here = self.id();
+        if standing.has_begun() {
+            return format!("running on node {here}");
+        }
+        let why = entry.maker().and_then(|number| self.why_queued(TaskNumber(number)));
+        match why {
+            Some(Why::Arguments(1)) => "waiting for an argument".to_owned(),
+            Some(Why::Arguments(count)) => format!("waiting for {count} arguments"),
+            Some(Why::Grant(None)) => "waiting for a grant".to_owned(),
+            Some(Why::Grant(Some(why))) => format!("waiting for a grant: {why}"),
+            Some(Why::Turn { slots, ready }) => {
+                format!("waiting for a CPU: {ready} tasks are ready for {slots} slots")
+            }
+            Some(Why::Pushed(to)) if to.life == self.life() => format!("waiting for a CPU of node {here}"),
+            Some(Why::Pushed(to)) => {
+                let node = self.known(|known| known.get(to.life).map(|member| member.node));
+                node.map_or_else(
+                    || "on its way to another node".to_owned(),
+                    |node| format!("running on node {node}, or next in line there"),
+                )
+            }
+            None if standing.task().is_some_and(|task| task.references().iter().any(|entry| !entry.is_settled())) => {
+                "waiting for arguments".to_owned()
+            }
+            None => format!("waiting for a CPU of node {here}"),
+        }
+    }
+}
+
+fn standing_of(entry: &Entry) -> Option<Arc<Standing>> {
+    entry.making()?.downcast().ok()
+}

@@ -1,0 +1,104 @@
+//! How a task stands, beside its arguments: where it is, whether it was cancelled, and which tasks it submitted.
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use super::slot::Runnable;
+use crate::actor::remote::Peer;
+use crate::object::entry::Entry;
+use crate::wire::codec::Enclosed;
+
+/// How a task stands; shared by the task, its context and its result's entry.
+#[derive(Default)]
+pub(crate) struct Standing {
+    cancelled: AtomicBool,
+    begun: AtomicBool,
+    /// Of the task that runs, or of the thread that waits in it.
+    waker: AtomicWaker,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    task: Option<Weak<dyn Runnable>>,
+    sent: Option<OnTheWay>,
+    /// What it submitted, as far as that is not over; looked through whenever it has doubled.
+    children: Vec<Weak<Entry>>,
+    look_at: usize,
+}
+
+/// A task that was sent to another node, as a call.
+pub(crate) struct OnTheWay {
+    pub(crate) to: Arc<dyn Peer>,
+    pub(crate) ticket: u64,
+    pub(crate) enclosed: Enclosed,
+}
+
+/// Children that a task may have before those that are over are looked for.
+const FEW: usize = 64;
+
+impl Standing {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Whether it was cancelled; `waker` is woken when it is.
+    pub(crate) fn poll_cancelled(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.is_cancelled()
+    }
+
+    /// It is to run no more. Gives the tasks that it submitted.
+    pub(crate) fn cancel(&self) -> Vec<Arc<Entry>> {
+        self.cancelled.store(true, Ordering::Release);
+        let children = std::mem::take(&mut self.inner.lock().children);
+        self.waker.wake();
+        children.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// It submitted a task. False if it was cancelled: then the child is, too.
+    pub(crate) fn adopt(&self, child: &Arc<Entry>) -> bool {
+        let mut inner = self.inner.lock();
+        if self.is_cancelled() {
+            return false;
+        }
+        if inner.children.len() >= inner.look_at.max(FEW) {
+            inner.children.retain(|child| child.upgrade().is_some_and(|child| !child.is_settled()));
+            inner.look_at = 2 * inner.children.len();
+        }
+        inner.children.push(Arc::downgrade(child));
+        true
+    }
+
+    /// It begins. False if it has begun before: then it does not again.
+    pub(crate) fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_of(&self, task: &Arc<dyn Runnable>) {
+        self.inner.lock().task = Some(Arc::downgrade(task));
+    }
+
+    pub(crate) fn task(&self) -> Option<Arc<dyn Runnable>> {
+        self.inner.lock().task.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// It was sent to a node. False if it was cancelled meanwhile.
+    pub(crate) fn sent(&self, on_the_way: OnTheWay) -> bool {
+        let former = self.inner.lock().sent.replace(on_the_way);
+        drop(former);
+        !self.is_cancelled()
+    }
+
+    /// Where it was sent: given once.
+    pub(crate) fn take_sent(&self) -> Option<OnTheWay> {
+        self.inner.lock().sent.take()
+    }
+}

@@ -1,0 +1,276 @@
+//! Tasks that are cancelled, bounded in time, or wait for others, in one process and across worker processes.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::*;
+use mobula::prelude::*;
+use mobula::{Executed, GetError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mobula::test_worker!();
+
+/// Leaves a file when it is dropped.
+struct Leaves(String);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        // One that a test left to run finds the test's folder gone.
+        let _ = std::fs::write(&self.0, "left");
+    }
+}
+
+/// Says that it runs, waits for what never comes, and leaves a file when it is dropped.
+#[task]
+async fn waits(says: Queue<u32>, file: &str) -> mobula::Result<u64> {
+    let _leaves = Leaves(file.to_owned());
+    says.put(std::process::id()).await?;
+    std::future::pending().await
+}
+
+/// The same, for a task that waits for a task.
+#[task]
+async fn waits_for_another(ctx: &TaskContext, says: Queue<u32>, file: &str, child: Child) -> mobula::Result<u64> {
+    let call = waits::call(&ctx.cluster(), says, format!("{file}.child"));
+    let _leaves = Leaves(file.to_owned());
+    let waited = match child {
+        Child::Follows => call.await?,
+        Child::IsDetached => call.detached().await?,
+    };
+    Ok(waited)
+}
+
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy)]
+enum Child {
+    Follows,
+    IsDetached,
+}
+
+/// Runs until it is cancelled.
+#[task]
+fn spins(ctx: &TaskContext, begun: &str, file: &str) -> u64 {
+    let _ = std::fs::write(begun, "begun"); // as above
+    while !ctx.cancelled() {
+        std::thread::yield_now();
+    }
+    let _ = std::fs::write(file, "left");
+    7
+}
+
+#[task]
+fn add(one: u64, two: u64) -> u64 {
+    one + two
+}
+
+#[task]
+async fn cancels(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) {
+    of.iter().for_each(|reference| ctx.cluster().cancel(reference));
+}
+
+/// Adds a line to the file for each of its runs, says that it runs, and waits for what never comes.
+#[task]
+async fn mourned(says: Queue<u32>, file: &str) -> mobula::Result<u64> {
+    use std::io::Write;
+    writeln!(std::fs::OpenOptions::new().create(true).append(true).open(file)?, "run")?;
+    says.put(std::process::id()).await?;
+    std::future::pending().await
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+async fn appears(file: &str) {
+    until(file, || Path::new(file).exists()).await;
+}
+
+macro_rules! hold {
+    ($($promise:ident)*) => {
+        mod in_one_process {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let cluster = super::bounded(mobula::Cluster::local()).await.unwrap();
+                super::$promise(&cluster).await;
+                super::bounded(cluster.shutdown()).await;
+            })*
+        }
+        mod across_processes {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let cluster = super::bounded(mobula::Cluster::local().workers(2)).await.unwrap();
+                super::$promise(&cluster).await;
+                super::ends_without_a_trace(cluster).await;
+            })*
+        }
+    };
+}
+
+hold! {
+    a_cancelled_task_that_waits_for_arguments_never_runs
+    an_asynchronous_task_that_is_cancelled_is_dropped_at_its_await
+    a_synchronous_task_that_is_cancelled_sees_it
+    what_a_cancelled_task_submitted_is_cancelled_with_it_unless_detached
+    whoever_has_a_reference_cancels_its_task
+    what_is_there_already_or_no_task_makes_is_not_cancelled
+    a_timeout_says_what_the_task_was_waiting_for
+}
+
+async fn a_cancelled_task_that_waits_for_arguments_never_runs(cluster: &Cluster) {
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+    let first = waits::submit(cluster, says.clone(), folder.file("first"));
+    let pending: Vec<_> = (0..100).map(|_| add::submit(cluster, &first, 1)).collect();
+    bounded(says.get()).await.unwrap();
+    for reference in &pending {
+        cluster.cancel(reference);
+        let error = bounded(cluster.get(reference)).await.unwrap_err();
+        assert_eq!((&error, error.executed()), (&GetError::Cancelled { executed: Executed::No }, Executed::No));
+    }
+    let depends = add::submit(cluster, &pending[0], 1);
+    assert!(matches!(bounded(depends).await, Err(GetError::Argument { .. })), "its result is none");
+    cluster.cancel(&first);
+    assert_eq!(bounded(add::submit(cluster, 1, 2)).await, Ok(3), "others run");
+}
+
+async fn an_asynchronous_task_that_is_cancelled_is_dropped_at_its_await(cluster: &Cluster) {
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+    let file = folder.file("dropped");
+    let task = waits::call(cluster, says.clone(), &file).retries(5).submit();
+    bounded(says.get()).await.unwrap();
+    let others: Vec<_> = (0..3).map(|_| tokio::spawn(cluster.get(&task))).collect();
+    assert!(!Path::new(&file).exists());
+    cluster.cancel(&task);
+    for other in others {
+        let error = bounded(other).await.unwrap().unwrap_err();
+        assert!(matches!(error, GetError::Cancelled { executed: Executed::Maybe }), "{error:?}");
+    }
+    appears(&file).await;
+}
+
+async fn a_synchronous_task_that_is_cancelled_sees_it(cluster: &Cluster) {
+    let folder = Folder::new();
+    let (begun, file) = (folder.file("begun"), folder.file("seen"));
+    let task = spins::submit(cluster, &begun, &file);
+    appears(&begun).await;
+    cluster.cancel(&task);
+    let error = bounded(cluster.get(&task)).await.unwrap_err();
+    assert!(matches!(error, GetError::Cancelled { executed: Executed::Maybe }), "{error:?}");
+    appears(&file).await;
+    assert_eq!(bounded(add::submit(cluster, 1, 2)).await, Ok(3), "its CPU is free again");
+}
+
+async fn what_a_cancelled_task_submitted_is_cancelled_with_it_unless_detached(cluster: &Cluster) {
+    let folder = Folder::new();
+    for (child, follows) in [(Child::Follows, true), (Child::IsDetached, false)] {
+        let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+        let file = folder.file(if follows { "follows" } else { "detached" });
+        let task = waits_for_another::submit(cluster, says.clone(), &file, child);
+        bounded(says.get()).await.unwrap();
+        cluster.cancel(&task);
+        assert!(matches!(bounded(cluster.get(&task)).await, Err(GetError::Cancelled { .. })));
+        appears(&file).await;
+        let childs = format!("{file}.child");
+        if follows {
+            appears(&childs).await;
+        }
+        assert_eq!(Path::new(&childs).exists(), follows);
+    }
+}
+
+async fn whoever_has_a_reference_cancels_its_task(cluster: &Cluster) {
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+    let file = folder.file("dropped");
+    let task = waits::submit(cluster, says.clone(), &file);
+    bounded(says.get()).await.unwrap();
+    bounded(cancels::call(cluster, vec![task.clone().erase()])).await.unwrap();
+    assert!(matches!(bounded(cluster.get(&task)).await, Err(GetError::Cancelled { .. })));
+    appears(&file).await;
+}
+
+async fn what_is_there_already_or_no_task_makes_is_not_cancelled(cluster: &Cluster) {
+    let put = cluster.put(5_u64).await.unwrap();
+    let sum = add::submit(cluster, &put, 1);
+    assert_eq!(bounded(cluster.get(&sum)).await, Ok(6));
+    cluster.cancel(&sum);
+    cluster.cancel(&put);
+    bounded(cancels::call(cluster, vec![put.clone(), sum.clone()])).await.unwrap();
+    assert_eq!((bounded(put).await, bounded(sum).await), (Ok(5), Ok(6)));
+}
+
+async fn a_timeout_says_what_the_task_was_waiting_for(cluster: &Cluster) {
+    const SOON: Duration = Duration::from_millis(50);
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+    let endless = waits::submit(cluster, says.clone(), folder.file("endless"));
+    bounded(says.get()).await.unwrap();
+    let depends = bounded(add::call(cluster, &endless, 1).timeout(SOON)).await.unwrap_err();
+    let GetError::Timeout { after: SOON, waiting, executed: Executed::No } = &depends else { panic!("{depends:?}") };
+    assert!(["waiting for arguments", "waiting for an argument"].contains(&&**waiting), "{waiting}");
+    cluster.cancel(&endless);
+    let file = folder.file("dropped");
+    let mut limit = SOON;
+    let runs = loop {
+        let runs = waits::call(cluster, says.clone(), &file).timeout(limit).submit();
+        tokio::select! {
+            _ = bounded(says.get()) => break runs,
+            _ = cluster.get(&runs) => limit *= 2, // its time was up before it began
+        }
+    };
+    let error = bounded(cluster.get(&runs)).await.unwrap_err();
+    assert!(matches!(error, GetError::Timeout { executed: Executed::Maybe, .. }), "{error:?}");
+    assert!(error.to_string().contains("running on node"), "{error}");
+    appears(&file).await;
+    let never = bounded(add::call(cluster, 1, 2).gpus(1.0).wait_for_node().timeout(SOON)).await.unwrap_err();
+    assert!(never.to_string().contains("no node has gpu ≥ 1"), "{never}");
+    // All CPUs are taken, and as many tasks wait for one.
+    let (machine, nodes) =
+        (std::thread::available_parallelism().unwrap().get(), cluster.worker_processes().len().max(1));
+    let cpus = (machine / nodes).max(1) * nodes; // the workers of a machine share its CPUs
+    let many = 2 * cpus;
+    let begun: Vec<PathBuf> = (0..many).map(|spin| folder.file(&format!("spin{spin}")).into()).collect();
+    let spun: Vec<_> = begun
+        .iter()
+        .map(|file| spins::submit(cluster, file.to_str().unwrap(), format!("{}.seen", file.to_str().unwrap())))
+        .collect();
+    until("all CPUs spin", || begun.iter().filter(|file| file.exists()).count() == cpus).await;
+    let late = bounded(add::call(cluster, 1, 2).timeout(SOON)).await.unwrap_err();
+    spun.iter().for_each(|task| cluster.cancel(task));
+    assert!(late.to_string().contains("waiting for a"), "{late}");
+    assert_eq!(late.executed(), Executed::No);
+    for task in &spun {
+        assert!(matches!(bounded(cluster.get(task)).await, Err(GetError::Cancelled { .. })));
+    }
+    assert_eq!(bounded(add::call(cluster, 1, 2).timeout(BOUND)).await, Ok(3), "one that is quick enough");
+    for file in begun.iter().filter(|file| file.exists()) {
+        appears(&format!("{}.seen", file.display())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_task_is_never_run_again() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(&cluster, 4).on(workers(&cluster)[0].0)).await.unwrap();
+    let file = folder.file("runs");
+    let task = mourned::call(&cluster, says.clone(), &file).on(workers(&cluster)[1].0).retries(9).submit();
+    let process = bounded(says.get()).await.unwrap();
+    cluster.cancel(&task);
+    kill(process);
+    assert!(matches!(bounded(cluster.get(&task)).await, Err(GetError::Cancelled { .. })));
+    let still = mourned::call(&cluster, says.clone(), folder.file("others")).submit();
+    bounded(says.get()).await.unwrap();
+    cluster.cancel(&still);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "run\n");
+    bounded(cluster.shutdown()).await;
+}
