@@ -11,15 +11,15 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::bring::Absent;
 use super::error::{Never, panic_message};
 use super::handle::Handle;
-use crate::id::ObjectId;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::shared;
 use crate::object::param::{Param, View};
 use crate::object::reference::ObjectRef;
-use crate::wire::codec::scope;
+use crate::wire::codec::{Hold, scope};
 
 /// One argument of a message.
 pub struct Arg<T: ?Sized + Param>(State<T>);
@@ -112,21 +112,16 @@ pub(crate) fn positions<M: Arguments, T>(message: &mut M, of: impl Fn(&Arc<Entry
 ///
 /// # Errors
 /// Which one cannot be had, and why.
-pub(crate) fn resolve<M: Arguments>(message: &mut M) -> Result<(), (ObjectId, String)> {
-    resolve_but(message, |_| false)
+pub(crate) fn resolve<M: Arguments>(message: &mut M) -> Result<(), Absent> {
+    resolve_but(message, |_, _| false)
 }
 
-/// The same, but for the arguments at some positions.
-///
-/// # Errors
-/// The same.
-pub(crate) fn resolve_but<M: Arguments>(message: &mut M, but: impl Fn(u32) -> bool) -> Result<(), (ObjectId, String)> {
+fn resolve_but<M: Arguments>(message: &mut M, but: impl Fn(u32, &Arc<Entry>) -> bool) -> Result<(), Absent> {
     let (mut failed, mut positions) = (None, 0..);
     message.each(&mut |argument| {
-        if positions.next().is_some_and(&but) {
-            return;
-        }
-        let Some(id) = argument.entry().map(|pending| pending.0.id()) else { return };
+        let position = positions.next().unwrap_or(u32::MAX);
+        let pending = argument.entry().filter(|pending| !but(position, pending.0));
+        let Some(id) = pending.map(|pending| pending.0.id()) else { return };
         // A value's type and what takes its place may panic as they are decoded and dropped.
         let resolved = catch_unwind(AssertUnwindSafe(|| argument.resolve()))
             .unwrap_or_else(|panic| Err(format!("its type panicked: {}", panic_message(&*panic))));
@@ -135,6 +130,20 @@ pub(crate) fn resolve_but<M: Arguments>(message: &mut M, but: impl Fn(u32) -> bo
         }
     });
     failed.map_or(Ok(()), Err)
+}
+
+/// Puts values in the places of those references that do not travel as such: what is read where it lies does, and so do those
+/// at some positions. All must be there.
+///
+/// # Errors
+/// Which one cannot be had, and why.
+pub(crate) fn leave<M: Arguments>(message: &mut M, but: impl Fn(u32) -> bool) -> Result<(), Absent> {
+    resolve_but(message, |position, entry| but(position) || entry.followed().is_ok_and(|last| stays(&last)))
+}
+
+/// Whether an object is read where it lies.
+fn stays(last: &Arc<Entry>) -> bool {
+    matches!(last.outcome(), Some(Ok(content)) if content.stays())
 }
 
 /// An object that an argument refers to.
@@ -174,17 +183,21 @@ where
     }
 }
 
-/// A view travels as its value. Whoever encodes has put a view in the place of each reference, or says beside the arguments
-/// what those refer to that are left out.
+/// A view travels as its value. A reference does to what is read where it lies, in the list beside the message, or is one
+/// of those of which who encodes says otherwise what they refer to: nothing is in their places.
 impl<T: ?Sized + Param> Serialize for Arg<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if self.is_reference() {
-            if scope::passes() {
-                return to.serialize_unit();
-            }
-            return Err(serde::ser::Error::custom("the value that it refers to is not there yet"));
+        use serde::ser::Error;
+        let State::Reference(reference) = &self.0 else {
+            scope::put_argument(None).map_err(S::Error::custom)?;
+            return T::encode(self, to);
+        };
+        let passed = reference.entry().followed().ok().filter(stays);
+        if passed.is_none() && !scope::passes() {
+            return Err(S::Error::custom("the value that it refers to is not there yet"));
         }
-        T::encode(self, to)
+        scope::put_argument(passed.map(|entry| (entry.id(), entry as Hold))).map_err(S::Error::custom)?;
+        to.serialize_unit()
     }
 }
 

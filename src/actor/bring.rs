@@ -1,5 +1,6 @@
-//! Values that must be brought before a message can have them in the places of its references: from disk.
+//! Values that must be brought before a message can have them in the places of its references: from disk, from other nodes.
 
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 use super::args::{Arguments, references};
@@ -7,28 +8,107 @@ use crate::id::ObjectId;
 use crate::object::entry::{Entry, Outcome};
 use crate::object::get::Value;
 
-/// Values that stay at hand while this is held.
-pub(crate) struct Brought {
-    _values: Vec<Outcome>,
+/// Which object cannot be had, and why.
+pub(crate) type Absent = (ObjectId, String);
+
+/// The values of a message's references: those at hand stay so while this is held.
+pub(crate) struct Gathered {
+    at_hand: Vec<Outcome>,
+    away: Vec<Arc<Entry>>,
 }
 
-/// The objects that a message refers to whose values are there, but not at hand.
-pub(crate) fn absent<M: Arguments>(message: &mut M) -> Vec<Arc<Entry>> {
-    if !message.has_references() {
-        return Vec::new();
+/// Gathers what is at hand.
+pub(crate) fn gather<M: Arguments>(message: &mut M) -> Gathered {
+    let mut gathered = Gathered::none();
+    if message.has_references() {
+        for entry in references(message) {
+            match entry.at_hand() {
+                Some(outcome) => gathered.at_hand.push(outcome),
+                None => gathered.away.push(entry),
+            }
+        }
     }
-    references(message).into_iter().filter(|entry| entry.is_settled() && entry.at_hand().is_none()).collect()
+    gathered
 }
 
-/// Brings the values of objects.
-///
-/// # Errors
-/// Which one cannot be had, and why.
-pub(crate) async fn bring(objects: Vec<Arc<Entry>>) -> Result<Brought, (ObjectId, String)> {
-    let ids: Vec<ObjectId> = objects.iter().map(|object| object.id()).collect();
-    let values = futures_util::future::join_all(objects.into_iter().map(Value::of)).await;
-    match ids.into_iter().zip(&values).find_map(|(id, value)| Some((id, value.as_ref().err()?.to_string()))) {
-        Some(failed) => Err(failed),
-        None => Ok(Brought { _values: values }),
+impl Gathered {
+    /// Of a message that nobody waits for.
+    pub(crate) fn none() -> Self {
+        Gathered { at_hand: Vec::new(), away: Vec::new() }
+    }
+
+    /// Whether nothing must be brought.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.away.is_empty()
+    }
+
+    /// Brings the others; then all stay at hand while the result is held.
+    ///
+    /// # Errors
+    /// The first that cannot be had.
+    pub(crate) async fn bring(self) -> Result<Gathered, Absent> {
+        let Gathered { mut at_hand, away } = self;
+        let ids: Vec<ObjectId> = away.iter().map(|object| object.id()).collect();
+        let brought = futures_util::future::join_all(away.into_iter().map(Value::of)).await;
+        match ids.into_iter().zip(&brought).find_map(|(id, value)| Some((id, value.as_ref().err()?.to_string()))) {
+            Some(absent) => Err(absent),
+            None => {
+                at_hand.extend(brought);
+                Ok(Gathered { at_hand, away: Vec::new() })
+            }
+        }
+    }
+}
+
+/// The values of one call in line.
+#[derive(Default)]
+pub(crate) struct Gathering(Mutex<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    NotYet,
+    UnderWay,
+    Done(Result<Gathered, Absent>),
+}
+
+/// What a call in line does next.
+pub(crate) enum Next {
+    /// It goes.
+    Goes,
+    /// It waits for who brings its values.
+    Waits,
+    /// It has them brought, and waits.
+    Brings(Gathered),
+}
+
+impl Gathering {
+    /// Asked by one at a time. Gathering may drop what nobody waits for any more: outside of the lock.
+    pub(crate) fn next(&self, gather: impl FnOnce() -> Gathered) -> Next {
+        match &*self.0.lock() {
+            State::Done(_) => return Next::Goes,
+            State::UnderWay => return Next::Waits,
+            State::NotYet => {}
+        }
+        let gathered = gather();
+        if gathered.is_whole() {
+            self.done(Ok(gathered));
+            return Next::Goes;
+        }
+        *self.0.lock() = State::UnderWay;
+        Next::Brings(gathered)
+    }
+
+    /// They were brought, or were not.
+    pub(crate) fn done(&self, brought: Result<Gathered, Absent>) {
+        *self.0.lock() = State::Done(brought);
+    }
+
+    /// Which could not be.
+    pub(crate) fn absent(&self) -> Result<(), Absent> {
+        match &*self.0.lock() {
+            State::Done(Err(absent)) => Err(absent.clone()),
+            _ => Ok(()),
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
 use super::mailbox::{Mailbox, Taken};
 use super::occupied::Occupied;
+use super::remote::arrivals::{Arrivals, Arrived};
 use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::{RemoteActor, ask};
 use crate::id::{ActorId, Key, Life, ObjectId, Placement};
@@ -21,7 +22,7 @@ use crate::limits::MAILBOX_CAPACITY;
 use crate::object::entry::Promised;
 use crate::wire::bytes::List;
 use crate::wire::codec::DecodeError;
-use crate::wire::packet::{CallFault, Frame};
+use crate::wire::packet::{CallFault, Frame, Ref};
 
 /// What a cell needs of the node that hosts it. Implemented by the node; one of the three upward traits.
 pub(crate) trait Host: Any + Send + Sync {
@@ -72,6 +73,8 @@ pub(crate) struct Inbox<A: Actor> {
     occupied: Occupied,
     /// Calls of this node that wait for arguments; made by the first.
     line: OnceLock<Arc<Line>>,
+    /// Calls of other nodes that do; made by the first.
+    arrivals: OnceLock<Box<Arrivals>>,
     host: Arc<dyn Host>,
 }
 
@@ -79,7 +82,17 @@ impl<A: Actor> Inbox<A> {
     pub(crate) fn new(id: ActorId, placement: Placement, host: Arc<dyn Host>) -> Arc<Self> {
         let (streams, held_back) = (AtomicU32::new(0), AtomicBool::new(false));
         let (mailbox, occupied) = (Mailbox::new(), Occupied::default());
-        Arc::new(Inbox { id, placement, mailbox, streams, held_back, occupied, line: OnceLock::new(), host })
+        Arc::new(Inbox {
+            id,
+            placement,
+            mailbox,
+            streams,
+            held_back,
+            occupied,
+            line: OnceLock::new(),
+            arrivals: OnceLock::new(),
+            host,
+        })
     }
 
     pub(crate) fn id(&self) -> ActorId {
@@ -319,6 +332,13 @@ pub(crate) fn deliver<M: Method>(
         return Ok(None);
     }
     let job = RemoteJob::<M>::decode(inbox.clone(), incoming)?;
+    let waits = incoming.request.refs.iter().any(|of| matches!(of, Ref::Argument { .. }));
+    let arrivals = if waits { Some(inbox.arrivals.get_or_init(Box::default)) } else { inbox.arrivals.get() };
+    let stream = (incoming.peer.life(), incoming.arrival.stream);
+    if let Some(line) = arrivals.and_then(|arrivals| arrivals.line(stream, waits)) {
+        Arrived::enter(job.clone(), &line);
+        return Ok(job.is_served().then_some(job as Arc<dyn Served>));
+    }
     match inbox.mailbox.push(job.clone()) {
         Ok(_) => Ok(job.is_served().then_some(job as Arc<dyn Served>)),
         Err(reason) => {

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::args;
+use super::bring;
 use super::cell::Cell;
 use super::context::ActorContext;
 use super::dispatch::{Constructor, Methods};
@@ -19,9 +21,15 @@ use crate::wire::codec::{self, DecodeError, Enclosed};
 /// Runs a constructor, then starts the actor's cell on its host. Dropped before it is ready, no actor comes to be.
 pub(crate) async fn construct<C: Constructor>(
     inbox: Arc<Inbox<C::Actor>>,
-    message: C,
+    mut message: C,
 ) -> Result<(), CallError<C::Error>> {
     let mut unborn = Unborn { inbox: inbox.clone(), born: false };
+    if message.has_references() {
+        let argument = |(object, why)| CallError::Argument { object, why };
+        let gathered = bring::gather(&mut message).bring().await.map_err(argument)?;
+        args::resolve(&mut message).map_err(argument)?;
+        drop(gathered);
+    }
     let mut ctx = ActorContext::new(inbox.clone());
     let constructor = CaughtConstructor { run: Box::pin(async { message.run(&mut ctx).await }) };
     let actor = match constructor.await {

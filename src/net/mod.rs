@@ -27,6 +27,7 @@ mod zmq;
 
 pub use address::{Address, AddressError};
 pub use counters::{Count, Counters};
+pub(crate) use folder::Folder;
 #[doc(hidden)]
 pub use handshake::rehearse;
 pub use identity::{ClusterKey, Identity, KeyError, KeyTextError, PublicKey, Role};

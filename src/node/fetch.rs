@@ -1,9 +1,12 @@
-//! Reading an object that another node owns: asked of its owner as a call of the node itself, in pieces that fit into a packet.
+//! Reading an object that another node owns: asked of its owner as a call of the node itself. The answer is where it lies, for
+//! who may read it there; else its bytes, in pieces that fit into a packet.
 //!
 //! ```text
-//! request body = serial u64 . offset u64                  of an object of the asked life
+//! request body = serial u64 . offset u64 . how u8         of an object of the asked life
+//!                                                          (0: its bytes, 1: where it lies will do: PROTOCOLS §4.1, `Pin`)
 //! value        = form u8 (0 packed, 1 plain) . length u64 . bytes from the offset on
 //!                the first piece encloses the object's references
+//!              | 2 . length u64 . segment u64 . offset u64     plain, and pinned for who asks (§4.1, `Pinned`)
 //! error        = why it cannot be had, encoded
 //! ```
 
@@ -11,9 +14,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
 
 use super::core::link::Party;
+use super::lend::ATTACH;
 use super::link::PeerLink;
 use super::runtime::Node;
 use crate::actor::error::{CallError, Executed};
@@ -25,6 +30,9 @@ use crate::limits::{OBJECT_PIECE, OBJECT_PIECES};
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError};
+use crate::object::home::Home;
+use crate::object::lent::Lent;
+use crate::store::Location;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Request};
@@ -33,6 +41,15 @@ use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Request};
 const READ: Key = Key::of("mobula", "object");
 /// Form and length.
 const HEADER: usize = 9;
+/// The form of what lies elsewhere.
+const PINNED: u8 = 2;
+
+/// What who asks can use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Bytes,
+    InPlace,
+}
 
 /// One piece of an object.
 struct Piece {
@@ -45,8 +62,21 @@ struct Piece {
 /// What an owner answers.
 enum Read {
     Piece(Piece),
+    /// It is pinned, in the owner's store.
+    Pinned(Location),
     /// The value is another object's.
     Elsewhere(Arc<Entry>),
+}
+
+impl Read {
+    fn of(body: Vec<u8>, enclosed: Enclosed) -> Option<Read> {
+        if body.first() != Some(&PINNED) {
+            return Piece::read(body, enclosed).map(Read::Piece);
+        }
+        let [length, segment, offset] = [0, 1, 2].map(|field| number(&body[1..], 8 * field));
+        let whole = body.len() == 1 + 3 * 8;
+        whole.then_some(Read::Pinned(Location { segment: segment?, offset: offset?, length: length? }))
+    }
 }
 
 impl Piece {
@@ -69,14 +99,30 @@ impl Node {
         entry.settle(outcome.map_err(Arc::new));
     }
 
-    async fn read_object(&self, object: ObjectId) -> Result<Content, Fault> {
+    pub(super) async fn read_object(self: &Arc<Self>, object: ObjectId) -> Result<Content, Fault> {
         let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
         let owner = self.known(|known| known.get(object.life).map(|member| member.node));
         let link = owner.and_then(|node| self.link(Party { node, life: object.life }));
         let link = link.ok_or_else(|| lost("the node that owned it has ended"))?;
-        let first = match ask(&link, object, 0).await? {
+        let attached = self.store_of(&link).await;
+        let how = if attached.is_some() { How::InPlace } else { How::Bytes };
+        let mut read = ask(&link, object, 0, how).await?;
+        if let (Read::Pinned(location), Some(attached)) = (&read, attached) {
+            match attached.view(*location).await {
+                Ok(view) => {
+                    let home: Weak<dyn Home> = Arc::downgrade(self) as Weak<dyn Home>;
+                    return Ok(Content::Lent(Lent::new(object, home, view)));
+                }
+                Err(error) => match self.not_viewed(object.life, error) {
+                    Some(message) => return Err(GetError::Codec { message }),
+                    None => read = ask(&link, object, 0, How::Bytes).await?,
+                },
+            }
+        }
+        let first = match read {
             Read::Piece(piece) => piece,
             Read::Elsewhere(next) => return Ok(Content::Elsewhere(next)),
+            Read::Pinned(_) => return Err(nonsense()),
         };
         let whole = usize::try_from(first.length).map_err(|_| lost("it is larger than this process's memory"))?;
         let mut body = first.bytes;
@@ -92,16 +138,17 @@ impl Node {
 
     /// A peer asks the node itself: for an object, or to run a task.
     pub(super) fn serve_node(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
-        if incoming.request.method != READ {
-            return self.shared().run_for_peer(incoming);
+        match incoming.request.method {
+            READ => self.serve_object(incoming),
+            ATTACH => self.serve_attach(incoming),
+            _ => return self.shared().run_for_peer(incoming),
         }
-        self.serve_object(incoming);
         None
     }
 
     fn serve_object(&self, incoming: &Incoming<'_>) {
         let body = incoming.request.body;
-        let (Some(serial), Some(offset)) = (number(body, 0), number(body, 8)) else {
+        let (Some(serial), Some(offset), Some(how)) = (number(body, 0), number(body, 8), body.get(16)) else {
             incoming.refuse(CallFault::Decode { message: "a request for an object names its serial and an offset" });
             return;
         };
@@ -114,22 +161,26 @@ impl Node {
             let why = "its owner has let it go".to_owned();
             return answer_fault(&*peer, arrival.call, &GetError::Lost { object, why });
         };
-        let now = match entry.outcome() {
-            Some(Ok(Content::Elsewhere(next))) => Some(Ok(Content::Elsewhere(next))),
-            Some(Ok(content)) => content.at_hand().map(Ok),
-            settled => settled,
-        };
-        if let Some(settled) = now {
-            return answer(&*peer, arrival.call, settled, offset);
+        let how = if *how == 1 { How::InPlace } else { How::Bytes };
+        let mut answering = Box::pin(self.shared().answer_read(entry, peer.clone(), arrival.call, offset, how));
+        // Most are at hand, and answered here and now.
+        if answering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            peer.spawn_linked(answering);
         }
-        peer.clone().spawn_linked(Box::pin(async move {
-            let settled = match entry.settling().await {
-                Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
-                Ok(content) => content.brought(entry.id()).await,
-                Err(fault) => Err(fault),
-            };
-            answer(&*peer, arrival.call, settled, offset);
-        }));
+    }
+
+    async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, offset: u64, how: How) {
+        let settled = match entry.settling().await {
+            Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
+            Ok(Content::Kept(kept)) if how == How::InPlace => match self.pin(&kept, peer.life()).await {
+                Ok(Some(location)) => return answer_pinned(&*peer, call, location),
+                // Its bytes then, or why they cannot be had.
+                Ok(None) | Err(_) => Content::Kept(kept).brought(entry.id()).await,
+            },
+            Ok(content) => content.brought(entry.id()).await,
+            Err(fault) => Err(fault),
+        };
+        answer(&*peer, call, settled, offset);
     }
 }
 
@@ -138,13 +189,24 @@ fn number(body: &[u8], at: usize) -> Option<u64> {
 }
 
 /// Asks the owner for what follows an offset.
-async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read, Fault> {
-    let lost = |error: CallError| GetError::Lost { object, why: error.to_string() };
-    let actor = ActorId { life: object.life, serial: 0 };
-    let ask = NodeAsk::new(actor, link.party().node, ("object", ""));
-    let caller: Arc<dyn Caller> = ask.clone();
+async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64, how: How) -> Result<Read, Fault> {
     let mut body = object.serial.to_le_bytes().to_vec();
     body.extend_from_slice(&offset.to_le_bytes());
+    body.push(u8::from(how == How::InPlace));
+    match ask_node(link, READ, &body).await {
+        Ok(Plain::Value(enclosed, body)) => Read::of(body, enclosed).ok_or_else(nonsense),
+        Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),
+        Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
+            .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
+        Err(error) => Err(GetError::Lost { object, why: error.to_string() }),
+    }
+}
+
+/// Asks something of a node itself.
+pub(super) async fn ask_node(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> Result<Plain, CallError> {
+    let actor = ActorId { life: link.party().life, serial: 0 };
+    let ask = NodeAsk::new(actor, link.party().node, ("object", ""));
+    let caller: Arc<dyn Caller> = ask.clone();
     with_scratch(|_, packet| {
         let request = Request {
             flags: Flags::ASK,
@@ -152,25 +214,18 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64) -> Result<Read
             time_left: None,
             placement: Placement(0),
             actor,
-            method: READ,
+            method,
             retries: 0,
             caller: None,
             chain: List::EMPTY,
             refs: List::EMPTY,
-            body: &body,
+            body,
         };
         request.encode(packet);
         let enclosed = &Enclosed::default();
         link.request(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
-    })
-    .map_err(lost)?;
-    match poll_fn(|cx| ask.poll(cx)).await {
-        Ok(Plain::Value(enclosed, body)) => Piece::read(body, enclosed).map(Read::Piece).ok_or_else(nonsense),
-        Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),
-        Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
-            .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
-        Err(error) => Err(lost(error)),
-    }
+    })?;
+    poll_fn(|cx| ask.poll(cx)).await
 }
 
 /// What follows the first piece, several pieces under way at once.
@@ -184,7 +239,7 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
         while under_way.len() < OBJECT_PIECES
             && let Some(offset) = offsets.next()
         {
-            under_way.push_back(ask(link, object, offset as u64));
+            under_way.push_back(ask(link, object, offset as u64, How::Bytes));
         }
         let Some(piece) = under_way.next().await else { break };
         match piece? {
@@ -199,6 +254,16 @@ async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize
 
 fn nonsense() -> Fault {
     GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
+}
+
+fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) {
+    let Location { segment, offset, length } = location;
+    with_scratch(|body, packet| {
+        body.push(PINNED);
+        [length, segment, offset].iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
+        Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
+        peer.answer(call, packet, &Enclosed::default());
+    });
 }
 
 fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {

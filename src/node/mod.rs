@@ -6,6 +6,7 @@ pub(crate) mod control;
 pub mod core;
 mod fetch;
 mod host;
+mod lend;
 mod lifetimes;
 pub(crate) mod link;
 pub(crate) mod links;

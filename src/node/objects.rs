@@ -2,6 +2,7 @@
 //!
 //! Lock order: nothing is called under the lock but the core. Entries are dropped outside of it: their drop comes back here.
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Weak};
@@ -13,7 +14,7 @@ use crate::actor::inbox::Host;
 use crate::actor::lifetime::{At, Lifetime};
 use crate::clock;
 use crate::id::{ActorId, Life, ObjectId};
-use crate::object::entry::Entry;
+use crate::object::entry::{Entry, Outcome};
 use crate::object::error::GetError;
 use crate::object::home::Home;
 use crate::wire::bytes::List;
@@ -124,7 +125,7 @@ impl Node {
     pub(super) fn references_arrived(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {
         let refs: Vec<Ref> = refs.iter().collect();
         let holds = refs.iter().map(|reference| match *reference {
-            Ref::Object { object } => Some(self.object_arrived(from, object)),
+            Ref::Object { object } | Ref::Argument { object, .. } => Some(self.object_arrived(from, object)),
             Ref::Actor { actor, type_key, host, placement, kept: Kept::Counted } => {
                 let (at, home): (_, Arc<dyn Host>) = (At { host, placement }, self.shared());
                 self.count(|state, effects| state.actor_arrived(from, (actor, type_key), at, &home, effects))
@@ -183,6 +184,7 @@ impl Node {
 
     /// Lives have ended.
     pub(super) fn holders_ended(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
+        self.lending_ended(&ended);
         let now = clock::now();
         let deadline = self.count(|state, effects| {
             let lives: Vec<Life> = state.refs.lives().filter(|life| ended(*life)).collect();
@@ -217,6 +219,11 @@ impl Home for Node {
         self.runtime().spawn(self.shared().fetch_object(entry.clone()));
     }
 
+    fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome> {
+        let node = self.shared();
+        Box::pin(async move { node.read_object(object).await.map_err(Arc::new) })
+    }
+
     fn let_go(&self, object: ObjectId, counted_in: Life) {
         self.count(|state, effects| state.let_go(object, counted_in, effects));
     }
@@ -246,6 +253,9 @@ mod tests {
 
     impl Home for Nowhere {
         fn fetch(&self, _: &Arc<Entry>) {}
+        fn read(&self, _: ObjectId) -> BoxFuture<'static, Outcome> {
+            Box::pin(std::future::ready(Err(Arc::new(GetError::ShutDown))))
+        }
         fn let_go(&self, _: ObjectId, _: Life) {}
     }
 

@@ -376,6 +376,7 @@ impl Node {
         self.standing.send_replace(StandingNow::Left);
         self.actors.close(&EndReason::ShutDown, |_| true);
         self.links.end_all();
+        self.lending_over();
         // Whoever dials is told that the sockets are closed; the node and they must not keep each other alive.
         self.net.lock().take();
         told

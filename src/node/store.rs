@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::lend::Lending;
 use super::runtime::Node;
 use crate::store::{Draft, Store, StoreConfig, StoreError, Usage};
 
@@ -42,11 +43,17 @@ pub(crate) enum Sharing {
 pub(super) struct NodeStore {
     settings: StoreSettings,
     made: Mutex<Option<Store>>,
+    lending: Lending,
 }
 
 impl NodeStore {
     pub(super) fn new(settings: StoreSettings) -> Self {
-        NodeStore { settings, made: Mutex::new(None) }
+        NodeStore { settings, made: Mutex::new(None), lending: Lending::default() }
+    }
+
+    /// The store, if it was made.
+    pub(super) fn made(&self) -> Option<Store> {
+        self.made.lock().clone()
     }
 
     /// The store, made if it is the first time.
@@ -90,10 +97,17 @@ impl Node {
         self.store()?.create(length, self.node_store().settings.wait).await
     }
 
+    pub(super) fn lending(&self) -> &Lending {
+        &self.node_store().lending
+    }
+
+    pub(super) fn sharing(&self) -> Sharing {
+        self.node_store().settings.sharing
+    }
+
     /// What holds the store's memory.
     pub(crate) fn store_usage(&self) -> Usage {
         let store = self.node_store();
-        let made = store.made.lock().clone();
-        made.map_or(Usage { capacity: store.settings.capacity, ..Usage::default() }, |store| store.usage())
+        store.made().map_or(Usage { capacity: store.settings.capacity, ..Usage::default() }, |store| store.usage())
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::entry::Entry;
 use super::entry::Outcome;
 use super::error::{Fault, GetError};
+use super::lent::Lent;
 use super::param::{Erased, Param};
 use crate::id::ObjectId;
 use crate::store::{Kept, SpillError, StoreError};
@@ -33,6 +34,8 @@ pub(crate) enum Content {
     Encoded(Encoded),
     /// Plain bytes in this node's store, in memory or on disk.
     Kept(Kept),
+    /// Plain bytes in the store of another process of this host.
+    Lent(Arc<Lent>),
     /// It is the value of another object.
     Elsewhere(Arc<Entry>),
 }
@@ -68,6 +71,7 @@ impl Content {
         match self {
             Content::Live(_) | Content::Encoded(_) => Some(self.clone()),
             Content::Kept(kept) => Some(Content::plain(Bytes::from_owner(kept.in_memory()?))),
+            Content::Lent(lent) => lent.now().map(Content::plain),
             Content::Elsewhere(_) => None,
         }
     }
@@ -79,11 +83,17 @@ impl Content {
                 Ok(stored) => Ok(Content::plain(Bytes::from_owner(stored))),
                 Err(error) => Err(Arc::new(not_brought(object, &error))),
             },
+            Content::Lent(lent) => lent.bring().await,
             at_hand => Ok(at_hand),
         }
     }
 
-    fn plain(body: Bytes) -> Self {
+    /// Whether it travels as a reference, to be read where it lies.
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self, Content::Kept(_) | Content::Lent(_))
+    }
+
+    pub(super) fn plain(body: Bytes) -> Self {
         Content::Encoded(Encoded { form: Form::Plain, body, enclosed: Enclosed::default(), node: None })
     }
 
@@ -98,7 +108,9 @@ impl Content {
                 }
             },
             Content::Encoded(encoded) => Ok(encoded.clone()),
-            Content::Kept(_) | Content::Elsewhere(_) => Err(EncodeError::Value(NOT_BROUGHT.to_owned())),
+            Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => {
+                Err(EncodeError::Value(NOT_BROUGHT.to_owned()))
+            }
         }
     }
 
@@ -108,7 +120,9 @@ impl Content {
             Content::Live(live) => T::restore(live.value)
                 .ok_or_else(|| GetError::WrongType { expected: std::any::type_name::<T>().to_owned() }),
             Content::Encoded(encoded) => encoded.decode::<T>().map_err(|message| GetError::Codec { message }),
-            Content::Kept(_) | Content::Elsewhere(_) => Err(GetError::Codec { message: NOT_BROUGHT.to_owned() }),
+            Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => {
+                Err(GetError::Codec { message: NOT_BROUGHT.to_owned() })
+            }
         }
     }
 }
@@ -147,13 +161,13 @@ fn encode<T: ?Sized + Param>(value: &Erased) -> Result<Encoded, EncodeError> {
         return Ok(Encoded { form: Form::Plain, body, enclosed, node: None });
     }
     let mut body = Vec::new();
-    let enclosed = codec::encode_message(&Lent::<T>(&shared), &mut body)?;
+    let enclosed = codec::encode_message(&Borrowed::<T>(&shared), &mut body)?;
     Ok(Encoded { form: Form::Packed, body: body.into(), enclosed, node: None })
 }
 
-struct Lent<'a, T: ?Sized>(&'a T);
+struct Borrowed<'a, T: ?Sized>(&'a T);
 
-impl<T: ?Sized + Param> Serialize for Lent<'_, T> {
+impl<T: ?Sized + Param> Serialize for Borrowed<'_, T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         T::encode(self.0, to)
     }

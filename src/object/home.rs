@@ -1,14 +1,17 @@
 //! What an object's entry needs of the node that it is on. Implemented by the node.
 
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Entry, Outcome};
 use crate::id::{Life, ObjectId};
 
 /// The node, as entries of objects that others own know it.
 pub(crate) trait Home: Send + Sync {
     /// The value of such an object is wanted here, for the first time.
     fn fetch(&self, entry: &Arc<Entry>);
+    /// Reads such an object from its owner, again.
+    fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome>;
     /// An entry of such an object is gone, for which one hold was taken in this life of the node.
     fn let_go(&self, object: ObjectId, counted_in: Life);
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod failure;
 pub mod get;
 pub(crate) mod home;
+pub(crate) mod lent;
 pub mod param;
 pub mod parcel;
 pub mod reference;

@@ -12,7 +12,7 @@ use super::context::TaskContext;
 use super::spec::{Code, Task};
 use super::standing::Standing;
 use crate::actor::args;
-use crate::actor::bring;
+use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::TypeName;
 use crate::actor::error::{Executed, panic_message};
 use crate::actor::remote::NodeRef;
@@ -29,7 +29,7 @@ pub(crate) trait Runnable: Send + Sync {
     fn result(&self) -> &Arc<Entry>;
     /// The objects that were passed by reference and have no values in their places yet.
     fn references(&self) -> Vec<Arc<Entry>>;
-    /// Brings arguments that are not at hand; none if all are.
+    /// Has values brought for references; none if all were at hand and are in their places now.
     fn bring(self: Arc<Self>) -> Option<BoxFuture<'static, ()>>;
     /// Runs it; once.
     fn run(self: Arc<Self>, context: TaskContext) -> Ran;
@@ -43,7 +43,8 @@ pub(crate) trait Runnable: Send + Sync {
     fn kind(&self) -> Kind;
     /// Which of its arguments are results of tasks that are not there yet, by what `of` says of them.
     fn behind(&self, of: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)>;
-    /// Its arguments as they travel, all values but those at `left_out`; they stay here for another attempt.
+    /// Its arguments as they travel: values, references to what is read where it lies, and nothing at `left_out`; they stay
+    /// here for another attempt.
     fn encode(&self, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault>;
 }
 
@@ -82,6 +83,16 @@ impl<K: Task> TaskSlot<K> {
         Ok(message)
     }
 
+    /// Puts values in the places of references while they are at hand.
+    fn put_in(&self, gathered: Result<Gathered, Absent>) {
+        let message = self.message.lock().take();
+        let Some(mut message) = message else { return };
+        match gathered.and_then(|_at_hand| args::resolve(&mut message)) {
+            Ok(()) => *self.message.lock() = Some(message),
+            Err((object, why)) => self.fail(GetError::Argument { object, why }),
+        }
+    }
+
     fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
         self.result.settle(match ran {
             Ok(Ok(value)) => Ok(Content::of::<K::Reply>(K::Reply::share(value))),
@@ -104,21 +115,14 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn bring(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
-        let absent = self.message.lock().as_mut().map(bring::absent).unwrap_or_default();
-        if absent.is_empty() {
+        let mut message = self.message.lock();
+        let gathered = message.as_mut().filter(|message| message.has_references()).map(bring::gather)?;
+        drop(message);
+        if gathered.is_whole() {
+            self.put_in(Ok(gathered));
             return None;
         }
-        Some(Box::pin(async move {
-            let brought = bring::bring(absent).await;
-            let message = self.message.lock().take();
-            let Some(mut message) = message else { return };
-            // While what was brought is at hand.
-            let resolved = brought.and_then(|_brought| args::resolve(&mut message));
-            match resolved {
-                Ok(()) => *self.message.lock() = Some(message),
-                Err((object, why)) => self.fail(GetError::Argument { object, why }),
-            }
-        }))
+        Some(Box::pin(async move { self.put_in(gathered.bring().await) }))
     }
 
     fn run(self: Arc<Self>, context: TaskContext) -> Ran {
@@ -184,7 +188,7 @@ impl<K: Task> Runnable for TaskSlot<K> {
         let message = self.message.lock().take();
         let Some(mut message) = message else { return Err(GetError::Cancelled { executed: Executed::No }) };
         let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
-        args::resolve_but(&mut message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
+        args::leave(&mut message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
         let encoded =
             codec::encode_arguments(&message, body).map_err(|error| GetError::Codec { message: error.to_string() });
         // One that failed meanwhile needs no arguments any more.

@@ -197,11 +197,23 @@ pub fn decode_arguments<T: DeserializeOwned>(
 /// The scope of one encoding or decoding, for the `Serialize` and `Deserialize` of handles and references.
 pub mod scope {
     use super::{Any, Arc, Enclosed, Hold, Lists, MESSAGE_REFS, Ref};
+    use crate::id::ObjectId;
     use std::cell::RefCell;
 
     enum Scope {
-        Encoding { enclosed: Enclosed, full: bool, passes: bool },
-        Decoding { enclosed: Enclosed, passed: Vec<(u32, Hold)>, argument: u32, node: Arc<dyn Any + Send + Sync> },
+        /// `argument` counts those that were put.
+        Encoding {
+            enclosed: Enclosed,
+            full: bool,
+            passes: bool,
+            argument: u32,
+        },
+        Decoding {
+            enclosed: Enclosed,
+            passed: Vec<(u32, Hold)>,
+            argument: u32,
+            node: Arc<dyn Any + Send + Sync>,
+        },
     }
 
     thread_local! {
@@ -241,7 +253,7 @@ pub mod scope {
 
     /// Runs `encoding` and gives what it put; none if that was too many.
     pub(super) fn collect<R>(passes: bool, encoding: impl FnOnce() -> R) -> (R, Option<Enclosed>) {
-        let outer = enter(Scope::Encoding { enclosed: Enclosed::default(), full: false, passes });
+        let outer = enter(Scope::Encoding { enclosed: Enclosed::default(), full: false, passes, argument: 0 });
         let result = encoding();
         let put = SCOPE.take();
         drop(outer);
@@ -254,10 +266,14 @@ pub mod scope {
     /// Runs `decoding` with `refs` to take.
     pub(super) fn attach<R>(
         enclosed: Enclosed,
-        passed: Vec<(u32, Hold)>,
+        mut passed: Vec<(u32, Hold)>,
         node: &Arc<dyn Any + Send + Sync>,
         decoding: impl FnOnce() -> R,
     ) -> R {
+        passed.extend(enclosed.refs.iter().zip(&enclosed.holds).filter_map(|of| match of {
+            (Ref::Argument { position, .. }, Some(hold)) => Some((*position, Arc::clone(hold))),
+            _ => None,
+        }));
         let _outer = enter(Scope::Decoding { enclosed, passed, argument: 0, node: Arc::clone(node) });
         decoding()
     }
@@ -299,6 +315,21 @@ pub mod scope {
             }
             _ => Err(ScopeError::NotEncoding),
         })
+    }
+
+    /// The message's next argument is encoded: a value, or a reference in its place.
+    pub fn put_argument(passed: Option<(ObjectId, Hold)>) -> Result<(), ScopeError> {
+        let position = SCOPE.with_borrow_mut(|scope| match scope {
+            Some(Scope::Encoding { argument, .. }) => {
+                *argument += 1;
+                Ok(*argument - 1)
+            }
+            _ => Err(ScopeError::NotEncoding),
+        })?;
+        match passed {
+            Some((object, hold)) => put(Ref::Argument { position, object }, Some(hold)).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The reference at an index of the message being decoded, and the node that decodes it.

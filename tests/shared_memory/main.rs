@@ -1,5 +1,8 @@
 //! Objects in shared memory, as the cluster's users have them.
 
 mod one_process;
+mod processes;
 mod spilling;
 mod support;
+
+mobula::test_worker!();

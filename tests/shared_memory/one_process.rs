@@ -7,12 +7,12 @@ use mobula::{StoreError, task};
 use std::time::Duration;
 
 #[task]
-fn total(of: &[u64]) -> u64 {
+fn summed(of: &[u64]) -> u64 {
     of.iter().fold(0, |total, each| total.wrapping_add(*each))
 }
 
 #[task]
-fn words(text: &str) -> usize {
+fn spaces(text: &str) -> usize {
     text.split(' ').count()
 }
 
@@ -35,7 +35,7 @@ async fn a_slice_is_copied_once_and_read_in_place() {
     assert_eq!(*one, *items);
     assert!(std::ptr::eq(&*one, &*two), "no view is a copy");
     assert_eq!(
-        bounded(total::call(&cluster, &object)).await.unwrap(),
+        bounded(summed::call(&cluster, &object)).await.unwrap(),
         items.iter().fold(0, |a: u64, b| a.wrapping_add(*b))
     );
     assert_eq!(used(&cluster), 9 * MIB);
@@ -71,7 +71,7 @@ async fn texts_and_bytes_are_read_in_place_as_well() {
     for text in ["", "short one", text.as_str()] {
         let object = bounded(cluster.put_str(text)).await.unwrap();
         assert_eq!(&*bounded(cluster.get(&object)).await.unwrap(), text);
-        assert_eq!(bounded(words::call(&cluster, &object)).await.unwrap(), text.split(' ').count());
+        assert_eq!(bounded(spaces::call(&cluster, &object)).await.unwrap(), text.split(' ').count());
     }
     let bytes = Bytes::from(vec![7; MIB]);
     let object = bounded(cluster.put(bytes.clone())).await.unwrap();

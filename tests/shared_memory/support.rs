@@ -22,6 +22,17 @@ pub async fn until(what: &str, mut happened: impl FnMut() -> bool) {
         .unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
+/// Waits until a cluster's store holds nothing.
+pub async fn all_is_free(cluster: &Cluster) {
+    let looking = async {
+        while used(cluster) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let left = tokio::time::timeout(Duration::from_secs(30), looking).await;
+    left.unwrap_or_else(|_| panic!("{:?} and {:?} are left", cluster.store_usage(), cluster.shared_objects()));
+}
+
 /// Numbers that tell where they belong.
 pub fn numbers(seed: u64, bytes: usize) -> Vec<u64> {
     (0..bytes as u64 / 8).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed).collect()

@@ -1,11 +1,14 @@
 //! A call that arrived over a link, at its actor's node.
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::{Arrival, NodeRef, Peer, with_scratch};
+use crate::actor::args;
+use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::context::ActorContext;
 use crate::actor::dispatch::{Method, OnCancel};
 use crate::actor::error::{CallError, EndReason, Executed, Part};
@@ -96,6 +99,48 @@ impl<M: Method> RemoteJob<M> {
     /// Whether its caller may have a say while it runs.
     pub(crate) fn is_served(&self) -> bool {
         self.to.consumer.is_some() || (M::CANCEL == OnCancel::Drop && !self.arrival.tell)
+    }
+
+    /// The values of its references.
+    pub(crate) fn gather(&self) -> Gathered {
+        self.with_message(bring::gather).unwrap_or_else(Gathered::none)
+    }
+
+    pub(crate) fn run_beside(&self, work: BoxFuture<'static, ()>) {
+        self.inbox.host().spawn(work);
+    }
+
+    /// The values of its arguments are at hand, or one cannot be had: it enters the mailbox, or is refused.
+    pub(crate) fn come(self: Arc<Self>, gathered: Result<(), Absent>) {
+        let resolved = gathered.and_then(|()| self.with_message(args::resolve).unwrap_or(Ok(())));
+        match resolved.map(|()| self.inbox.mailbox().push(self.clone())) {
+            Ok(Ok(_)) => {}
+            Ok(Err(reason)) => self.refuse_with(reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied)),
+            Err((object, why)) => self.refuse_with(CallFault::Argument { object, message: &why }),
+        }
+    }
+
+    fn refuse_with(&self, fault: CallFault<'_>) {
+        self.inbox.stream_left(refuse(&*self.to.peer, self.arrival, fault));
+    }
+
+    /// Does something to the message before it begins, outside of the lock: it may run user code.
+    fn with_message<R>(&self, work: impl FnOnce(&mut M) -> R) -> Option<R> {
+        let former = mem::replace(&mut *self.state.lock(), State::Begun);
+        let State::Waiting(mut message) = former else {
+            *self.state.lock() = former;
+            return None;
+        };
+        let result = work(&mut message);
+        let mut state = self.state.lock();
+        // Cancelled meanwhile, it never runs.
+        let left = match &*state {
+            State::Begun => mem::replace(&mut *state, State::Waiting(message)),
+            _ => State::Waiting(message),
+        };
+        drop(state);
+        drop(left);
+        Some(result)
     }
 
     /// The message, once, if its caller still waits for it.

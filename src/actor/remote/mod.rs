@@ -6,6 +6,7 @@
 //! Slot <- Caller::answered <- link <===========  link <- Peer::settle <- RemoteJob::finish
 //! ```
 
+pub(crate) mod arrivals;
 pub(crate) mod ask;
 pub(crate) mod host;
 pub(crate) mod items;
@@ -353,6 +354,7 @@ pub(crate) fn fault_to_error(
         }
         CallFault::Deadlock { cycle } => CallError::Deadlock { cycle: cycle.iter().collect(), executed },
         CallFault::ChainTooLong => CallError::Deadlock { cycle: vec![actor, actor], executed },
+        CallFault::Argument { object, message } => CallError::Argument { object, why: message.into() },
         CallFault::Stale => CallError::Stale,
         CallFault::Fenced | CallFault::Unread => CallError::NodeDied { node, executed },
         _ => CallError::Cancelled { executed },

@@ -1,19 +1,17 @@
 //! A call's slot while an argument that was passed by reference is not there yet.
 
-use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
 
 use super::{Slot, Stage};
 use crate::actor::args;
-use crate::actor::bring::{self, Brought};
+use crate::actor::bring::{self, Gathered, Gathering, Next};
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
+use crate::actor::handle::Route;
 use crate::actor::line::{InLine, Line, Missing};
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::clock::Moment;
-use crate::id::ObjectId;
-use crate::object::entry::Entry;
 use crate::wire::packet::Flags;
 
 /// A call in line.
@@ -23,14 +21,7 @@ pub(super) struct Stalled<M: Method> {
     pub(super) deadline: Option<Moment>,
     /// Where it stands.
     line: Weak<Line>,
-    bringing: Mutex<Bringing>,
-}
-
-/// Arguments that are there, and must be brought to be at hand.
-enum Bringing {
-    NotYet,
-    UnderWay,
-    Done(Result<Brought, (ObjectId, String)>),
+    gathering: Gathering,
 }
 
 impl<M: Method> Slot<M> {
@@ -48,13 +39,16 @@ impl<M: Method> Slot<M> {
         if line.is_occupied() {
             return Ok(false);
         }
+        let away = self.goes_away();
         // Nobody else knows it yet.
         let Some(slot) = Arc::get_mut(self) else { return Ok(false) };
         let Stage::Made(message) = &mut slot.state.get_mut().stage else { return Ok(true) };
-        if args::references(message).iter().any(|entry| entry.at_hand().is_none()) {
+        let gathered = bring::gather(message);
+        if args::references(message).iter().any(|entry| !entry.is_settled()) || !(away || gathered.is_whole()) {
             return Ok(false);
         }
-        args::resolve(message).map_err(|(object, why)| CallError::Argument { object, why })?;
+        let resolved = if away { args::leave(message, |_| false) } else { args::resolve(message) };
+        resolved.map_err(|(object, why)| CallError::Argument { object, why })?;
         Ok(true)
     }
 
@@ -71,7 +65,8 @@ impl<M: Method> Slot<M> {
                 }
             }
         };
-        let resolved = args::resolve(&mut message);
+        let resolved =
+            if self.goes_away() { args::leave(&mut message, |_| false) } else { args::resolve(&mut message) };
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Resolving) {
             drop(state);
@@ -81,59 +76,57 @@ impl<M: Method> Slot<M> {
         drop(state);
         resolved.map(|()| true).map_err(|(object, why)| CallError::Argument { object, why })
     }
+
+    /// Whether it goes to another node, which has references brought that are read where the objects lie.
+    fn goes_away(&self) -> bool {
+        matches!(self.route(), Some(Route::Remote(_)))
+    }
 }
 
 impl<M: Method> Stalled<M> {
     pub(super) fn new(call: Arc<Slot<M>>, flags: Flags, deadline: Option<Moment>, line: &Arc<Line>) -> Arc<Self> {
-        let (line, bringing) = (Arc::downgrade(line), Mutex::new(Bringing::NotYet));
-        Arc::new(Stalled { call, flags, deadline, line, bringing })
+        Arc::new(Stalled { call, flags, deadline, line: Arc::downgrade(line), gathering: Gathering::default() })
     }
 
-    /// Has arguments brought that are not at hand; whether the call waits for that.
-    fn brings(self: &Arc<Self>, absent: Vec<Arc<Entry>>) -> bool {
-        let mut bringing = self.bringing.lock();
-        match &*bringing {
-            Bringing::Done(_) => return false,
-            Bringing::UnderWay => return true,
-            Bringing::NotYet if absent.is_empty() => return false,
-            Bringing::NotYet => *bringing = Bringing::UnderWay,
-        }
-        drop(bringing);
-        let stalled = self.clone();
-        self.call.run_beside(Box::pin(async move {
-            let brought = bring::bring(absent).await;
-            *stalled.bringing.lock() = Bringing::Done(brought);
-            if let Some(line) = stalled.line.upgrade() {
+    /// Has values brought, and the line told.
+    fn bring(self: Arc<Self>, gathered: Gathered) {
+        let call = self.call.clone();
+        call.run_beside(Box::pin(async move {
+            self.gathering.done(gathered.bring().await);
+            if let Some(line) = self.line.upgrade() {
                 line.advance();
             }
         }));
-        true
-    }
-
-    fn failed(&self) -> Result<(), CallError> {
-        match &*self.bringing.lock() {
-            Bringing::Done(Err((object, why))) => Err(CallError::Argument { object: *object, why: why.clone() }),
-            _ => Ok(()),
-        }
     }
 }
 
 impl<M: Method> InLine for Stalled<M> {
     fn missing(self: Arc<Self>) -> Option<Missing> {
-        let absent = {
+        let next = {
             let mut state = self.call.state.lock();
             let Stage::Made(message) = &mut state.stage else { return None };
             if let Some(entry) = args::references(message).into_iter().find(|entry| !entry.is_settled()) {
                 return Some(Missing::Value(entry));
             }
-            bring::absent(message)
+            if self.call.goes_away() {
+                return None;
+            }
+            self.gathering.next(|| bring::gather(message))
         };
-        self.brings(absent).then_some(Missing::Brought)
+        match next {
+            Next::Goes => None,
+            Next::Waits => Some(Missing::Brought),
+            Next::Brings(gathered) => {
+                self.bring(gathered);
+                Some(Missing::Brought)
+            }
+        }
     }
 
     fn go(self: Arc<Self>) {
         let call = &self.call;
-        let sent = match self.failed().and_then(|()| call.resolve()) {
+        let absent = self.gathering.absent().map_err(|(object, why)| CallError::Argument { object, why });
+        let sent = match absent.and_then(|()| call.resolve()) {
             Ok(true) => call.send(self.flags, self.deadline),
             Ok(false) => return,
             Err(error) => Err(error),

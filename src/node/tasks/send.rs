@@ -58,22 +58,13 @@ impl Node {
             let left_out = if queued.behind { queued.task.behind(&unfinished) } else { Vec::new() };
             let sent = Sent { node: self.clone(), grant, number, queued, left_out, to };
             match &link {
-                Some(link) => self.bring_and_send(link, sent, yields),
+                Some(link) => self.send_task(link, sent, yields),
                 None => {
                     let died = GetError::NodeDied { node: to.node, executed: Executed::No };
                     self.attempt_failed(&sent, died, Gone::Grant);
                 }
             }
         }
-    }
-
-    fn bring_and_send(self: &Arc<Self>, link: &Arc<PeerLink>, sent: Sent, yields: bool) {
-        let Some(bringing) = sent.queued.task.clone().bring() else { return self.send_task(link, sent, yields) };
-        let link = link.clone();
-        self.runtime().spawn(async move {
-            bringing.await;
-            sent.node.clone().send_task(&link, sent, yields);
-        });
     }
 
     fn push_here(self: &Arc<Self>, grant: GrantId, held: &Held, tasks: Vec<(TaskNumber, Queued)>, yields: bool) {

@@ -11,9 +11,9 @@
 //! ```
 
 use super::{ANSWER, Ref, body};
-use crate::id::ActorId;
+use crate::id::{ActorId, ObjectId};
 use crate::limits::{CYCLE_ACTORS, FAULT_TEXT, MESSAGE_REFS};
-use crate::wire::bytes::{List, Reader, WireError, put_text, put_varint};
+use crate::wire::bytes::{Element, List, Reader, WireError, put_text, put_varint};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -146,6 +146,13 @@ pub enum CallFault<'a> {
     NoResources,
     /// A reference among the arguments is lost.
     ReferenceLost,
+    /// An object that was passed by reference cannot be had.
+    Argument {
+        /// Which object.
+        object: ObjectId,
+        /// Why not.
+        message: &'a str,
+    },
     /// The caller's node left so many answers unread that this one was not kept.
     Unread,
 }
@@ -260,6 +267,11 @@ impl<'a> CallFault<'a> {
             CallFault::NoResources => out.push(18),
             CallFault::ReferenceLost => out.push(19),
             CallFault::Unread => out.push(20),
+            CallFault::Argument { object, message } => {
+                out.push(21);
+                object.put(out);
+                put_text(out, message, FAULT_TEXT);
+            }
         }
     }
 
@@ -285,6 +297,10 @@ impl<'a> CallFault<'a> {
             18 => CallFault::NoResources,
             19 => CallFault::ReferenceLost,
             20 => CallFault::Unread,
+            21 => CallFault::Argument {
+                object: ObjectId::read(reader)?,
+                message: reader.text(FAULT_TEXT, "a fault's message")?,
+            },
             tag => return Err(WireError::Tag { what: "a fault", tag }),
         })
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! ref      = 01 . actor . type u64 . host life varint . placement varint . kept u8 (0 counted, 1 detached, 2 weak)
 //!          | 02 . object
+//!          | 03 . position varint . object          an argument of the message: its value is this object's
 //! count    = (01 . actor | 02 . object) . run varint . n varint
 //!                                      those of one life from `serial` on, `run` of them, n each
 //! object   = life varint . serial varint
@@ -14,6 +15,7 @@ use std::fmt;
 
 const ACTOR: u8 = 1;
 const OBJECT: u8 = 2;
+const ARGUMENT: u8 = 3;
 
 /// A reference inside a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,13 @@ pub enum Ref {
     },
     /// A reference to an object.
     Object {
+        /// Which object.
+        object: ObjectId,
+    },
+    /// An object in whose place an argument of the message is to have its value.
+    Argument {
+        /// The how many-th argument.
+        position: u32,
         /// Which object.
         object: ObjectId,
     },
@@ -58,7 +67,7 @@ impl Ref {
         match *self {
             Ref::Actor { actor, kept: Kept::Counted, .. } => Some(Counted::Actor(actor)),
             Ref::Actor { kept: Kept::Detached | Kept::Weak, .. } => None,
-            Ref::Object { object } => Some(Counted::Object(object)),
+            Ref::Object { object } | Ref::Argument { object, .. } => Some(Counted::Object(object)),
         }
     }
 }
@@ -84,6 +93,11 @@ impl Element<'_> for Ref {
                 out.push(OBJECT);
                 object.put(out);
             }
+            Ref::Argument { position, object } => {
+                out.push(ARGUMENT);
+                put_varint(out, u64::from(position));
+                object.put(out);
+            }
         }
     }
 
@@ -102,6 +116,10 @@ impl Element<'_> for Ref {
                 },
             }),
             OBJECT => Ok(Ref::Object { object: ObjectId::read(reader)? }),
+            ARGUMENT => {
+                let position = reader.varint32("an argument's position")?;
+                Ok(Ref::Argument { position, object: ObjectId::read(reader)? })
+            }
             tag => Err(WireError::Tag { what: "a reference", tag }),
         }
     }

@@ -97,8 +97,9 @@ fn settle_packets_have_their_golden_bytes() {
     settle_golden(Settle::Gone(List::Items(&[COUNT])), "1b 01 0103ac02 0a 02");
     let objects = Count { first: OBJECT, run: 10_000, n: 1 };
     settle_golden(Settle::Release(List::Items(&[objects])), "18 01 0203ac02 904e 01");
-    let refs = List::Items(&[Ref::Object { object: ObjectId { life: Life(3), serial: 300 } }]);
-    settle_golden(Settle::Item { call: 1, index: 2, refs, body: b"i" }, "12 01 02 01 0203ac02 69");
+    let object = ObjectId { life: Life(3), serial: 300 };
+    let refs = List::Items(&[Ref::Object { object }, Ref::Argument { position: 1, object }]);
+    settle_golden(Settle::Item { call: 1, index: 2, refs, body: b"i" }, "12 01 02 02 0203ac02 030103ac02 69");
     let path = List::Items(&[Hop { wait: WAIT, actor: ACTOR }]);
     let (actor, method) = (ACTOR, Key(7));
     let to = ProbeTo { actor, method, call: Some(5) };
@@ -116,7 +117,7 @@ fn what_is_counted_has_an_owner_and_detached_actors_are_not_counted() {
         Ref::Actor { actor, type_key, host, placement, .. } => {
             Ref::Actor { actor, type_key, host, placement, kept: Kept::Counted }
         }
-        Ref::Object { .. } => REF,
+        Ref::Object { .. } | Ref::Argument { .. } => REF,
     };
     assert_eq!((REF.counted(), attached.counted()), (None, Some(Counted::Actor(ACTOR))));
     let object = Ref::Object { object: ObjectId { life: Life(3), serial: 300 } };
@@ -155,6 +156,7 @@ fn faults_have_their_golden_bytes() {
         (CallFault::NoGrant, "11"),
         (CallFault::NoResources, "12"),
         (CallFault::ReferenceLost, "13"),
+        (CallFault::Argument { object: ObjectId { life: Life(3), serial: 300 }, message: "m" }, "15 03ac02 01 6d"),
         (CallFault::Unread, "14"),
     ];
     for (fault, bytes) in golden {
@@ -213,10 +215,14 @@ fn actor() -> impl Strategy<Value = ActorId> {
 }
 
 fn reference() -> impl Strategy<Value = Ref> {
-    let object = |ActorId { life, serial }| Ref::Object { object: ObjectId { life, serial } };
+    let object = |ActorId { life, serial }, position: Option<u32>| {
+        let object = ObjectId { life, serial };
+        position.map_or(Ref::Object { object }, |position| Ref::Argument { position, object })
+    };
     let kept = prop_oneof![Just(Kept::Counted), Just(Kept::Detached), Just(Kept::Weak)];
-    (actor(), prop::option::of((any::<(u64, u64, u64)>(), kept))).prop_map(move |(actor, handle)| match handle {
-        None => object(actor),
+    let handle = prop::option::of((any::<(u64, u64, u64)>(), kept));
+    (actor(), handle, any::<Option<u32>>()).prop_map(move |(actor, handle, position)| match handle {
+        None => object(actor, position),
         Some(((key, host, placement), kept)) => {
             Ref::Actor { actor, type_key: Key(key), host: Life(host), placement: Placement(placement), kept }
         }

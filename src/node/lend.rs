@@ -1,0 +1,215 @@
+//! Objects read in place by processes of this host (PROTOCOLS §4), both ends: this node as the owner, whose store others map,
+//! and as a reader, which maps those of others.
+//!
+//! ```text
+//! reader ── attach: boot 16 bytes . namespace ──▶ owner     a call of the node itself
+//!        ◀─────── ticket 32 bytes . path ────────           or the method's own error, without a body: it shares nothing
+//!        ══ the store's socket ══ (store/transfer)
+//! ```
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::core::link::Party;
+use super::fetch::ask_node;
+use super::link::PeerLink;
+use super::machine;
+use super::runtime::Node;
+use super::store::Sharing;
+use crate::actor::remote::ask::Plain;
+use crate::actor::remote::host::Incoming;
+use crate::actor::remote::{Peer, with_scratch};
+use crate::id::{Key, Life};
+use crate::net::Folder;
+use crate::store::{
+    Attached, Kept, Location, MappingError, PinError, ReaderId, Server, StoreError, Ticket, TransferError,
+};
+use crate::wire::bytes::List;
+use crate::wire::codec::Enclosed;
+use crate::wire::packet::{Answer, Outcome};
+
+/// What the request is called.
+pub(super) const ATTACH: Key = Key::of("mobula", "attach");
+/// The name of the store's socket in its folder.
+const SOCKET: &str = "store";
+const BOOT: usize = 16;
+
+/// Who reads this node's store, and whose this node reads.
+#[derive(Default)]
+pub(super) struct Lending {
+    readers: Mutex<FxHashMap<Life, ReaderId>>,
+    /// Made when the first reader comes.
+    door: tokio::sync::Mutex<Option<Doorway>>,
+    owners: Mutex<FxHashMap<Life, Owner>>,
+}
+
+/// The store's socket.
+struct Doorway {
+    path: PathBuf,
+    /// Dropped in this order.
+    _server: Server,
+    _folder: Folder,
+}
+
+/// Another node's store: asked for once; none if it is not to be had.
+type Owner = Arc<tokio::sync::OnceCell<Option<Attached>>>;
+
+impl Node {
+    /// A peer asks for this node's store.
+    pub(super) fn serve_attach(&self, incoming: &Incoming<'_>) {
+        let same = incoming
+            .request
+            .body
+            .split_at_checked(BOOT)
+            .is_some_and(|(boot, namespace)| boot == machine::boot() && namespace == self.namespace().as_bytes());
+        let shares = same && self.sharing() == Sharing::InPlace;
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        if !shares {
+            return answer(&*peer, arrival.call, None);
+        }
+        let node = self.shared();
+        self.runtime().spawn(async move {
+            let admitted = node.admit_reader(peer.life()).await;
+            answer(&*peer, arrival.call, admitted.as_ref().map(|(ticket, path)| (ticket, path.as_path())));
+        });
+    }
+
+    async fn admit_reader(self: &Arc<Self>, reader: Life) -> Option<(Ticket, PathBuf)> {
+        let store = self.store().ok()?;
+        let path = self.doorway().await?;
+        let (id, ticket) = match store.issue_ticket() {
+            Ok(issued) => issued,
+            Err(error) => {
+                tracing::warn!(%error, "a process of this host cannot read this node's store");
+                return None;
+            }
+        };
+        let former = self.lending().readers.lock().insert(reader, id);
+        if let Some(former) = former {
+            store.revoke(former);
+        }
+        Some((ticket, path))
+    }
+
+    /// The store's socket.
+    async fn doorway(self: &Arc<Self>) -> Option<PathBuf> {
+        let mut door = self.lending().door.lock().await;
+        if let Some(door) = &*door {
+            return Some(door.path.clone());
+        }
+        let store = self.store().ok()?;
+        let made = tokio::task::spawn_blocking(move || {
+            let folder = Folder::private().map_err(|error| error.to_string())?;
+            let path = folder.join(SOCKET);
+            let server = store.serve(&path).map_err(|error| error.to_string())?;
+            Ok::<_, String>(Doorway { path, _server: server, _folder: folder })
+        });
+        match made.await {
+            Ok(Ok(made)) => Some(door.insert(made).path.clone()),
+            Ok(Err(error)) => {
+                tracing::warn!(error, "processes of this host cannot read this node's store");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Pins an object for a peer that reads this store; none if it does not, or the object is no more in memory.
+    ///
+    /// # Errors
+    /// The object cannot be brought into memory.
+    pub(super) async fn pin(&self, kept: &Kept, reader: Life) -> Result<Option<Location>, StoreError> {
+        let id = self.lending().readers.lock().get(&reader).copied();
+        let Some(id) = id else { return Ok(None) };
+        let stored = kept.get().await?;
+        match self.store()?.pin(&stored, id) {
+            Ok(location) => Ok(Some(location)),
+            Err(PinError::ReaderGone | _) => Ok(None),
+        }
+    }
+
+    /// The store of a link's other end, if it is of this host and lets this node read it.
+    pub(super) async fn store_of(&self, link: &Arc<PeerLink>) -> Option<Attached> {
+        if self.sharing() == Sharing::Never {
+            return None;
+        }
+        let Party { node, life } = link.party();
+        let owner = self.lending().owners.lock().entry(life).or_default().clone();
+        let attached = owner.get_or_init(|| async {
+            let mut body = machine::boot().to_vec();
+            body.extend_from_slice(self.namespace().as_bytes());
+            let Ok(Plain::Value(_, answer)) = ask_node(link, ATTACH, &body).await else { return None };
+            let (ticket, path) = answer.split_first_chunk()?;
+            let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
+            match Attached::connect(&path, &Ticket::from_bytes(*ticket)).await {
+                Ok(attached) => Some(attached),
+                Err(error) => {
+                    tracing::debug!(%node, %error, "a node of this host shares no memory with this one");
+                    None
+                }
+            }
+        });
+        attached.await.clone()
+    }
+
+    /// Why an object could not be viewed, if that is the owner's fault; none if its bytes may still be had. The next one asks
+    /// for the store anew if its connection is closed.
+    pub(super) fn not_viewed(&self, owner: Life, error: TransferError) -> Option<String> {
+        match error {
+            TransferError::OutOfRange { .. } | TransferError::Malformed => Some(error.to_string()),
+            TransferError::Mapping(why) if !matches!(*why, MappingError::System(_)) => Some(why.to_string()),
+            TransferError::Mapping(_) => None,
+            _ => {
+                self.lending().owners.lock().remove(&owner);
+                None
+            }
+        }
+    }
+
+    /// Lives have ended, or this node's links with them.
+    pub(super) fn lending_ended(&self, ended: impl Fn(Life) -> bool) {
+        let lending = self.lending();
+        let readers: Vec<ReaderId> = {
+            let mut readers = lending.readers.lock();
+            readers.extract_if(|life, _| ended(*life)).map(|(_, id)| id).collect()
+        };
+        if let Some(store) = self.node_store().made() {
+            readers.into_iter().for_each(|reader| store.revoke(reader));
+        }
+        let owners: Vec<Owner> = {
+            let mut owners = lending.owners.lock();
+            owners.extract_if(|life, _| ended(*life)).map(|(_, owner)| owner).collect()
+        };
+        drop(owners);
+    }
+
+    /// This node leaves: nobody new reads its store. Whoever does goes on.
+    pub(super) fn lending_over(&self) {
+        self.lending_ended(|_| true);
+        // One that is being made is dropped with the node.
+        if let Ok(mut door) = self.lending().door.try_lock() {
+            drop(door.take());
+        }
+    }
+}
+
+fn answer(peer: &dyn Peer, call: u64, admitted: Option<(&Ticket, &Path)>) {
+    with_scratch(|body, packet| {
+        let outcome = match admitted {
+            Some((ticket, path)) => {
+                body.extend_from_slice(ticket.as_bytes());
+                body.extend_from_slice(path.as_os_str().as_bytes());
+                Outcome::Value { refs: List::EMPTY, body }
+            }
+            None => Outcome::App { refs: List::EMPTY, body },
+        };
+        Answer { call, outcome }.encode(packet);
+        peer.answer(call, packet, &Enclosed::default());
+    });
+}

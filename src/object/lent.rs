@@ -1,0 +1,76 @@
+//! An object of another process of this host, read where it lies: its bytes are at hand while somebody views them.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
+
+use super::content::Content;
+use super::entry::Outcome;
+use super::error::GetError;
+use super::home::Home;
+use crate::id::ObjectId;
+use crate::store::Foreign;
+
+/// Such an object.
+pub(crate) struct Lent {
+    object: ObjectId,
+    home: Weak<dyn Home>,
+    views: Mutex<Views>,
+    /// Held by the one that has it pinned anew.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// A pin ends with the last view under it: a reference alone keeps an object from going to disk no more than its owner does.
+struct Views {
+    /// Until somebody has viewed it, or what it was fetched for would have to be fetched again.
+    first: Option<Arc<Foreign>>,
+    last: Weak<Foreign>,
+}
+
+/// Keeps the pin.
+struct View(Arc<Foreign>);
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Lent {
+    /// An object that its owner has pinned just now.
+    pub(crate) fn new(object: ObjectId, home: Weak<dyn Home>, view: Foreign) -> Arc<Self> {
+        let first = Arc::new(view);
+        let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first) });
+        Arc::new(Lent { object, home, views, asking: tokio::sync::Mutex::new(()) })
+    }
+
+    fn view(&self) -> Option<Arc<Foreign>> {
+        let mut views = self.views.lock();
+        views.first.take().or_else(|| views.last.upgrade())
+    }
+
+    /// Its bytes, if they are at hand.
+    pub(crate) fn now(&self) -> Option<Bytes> {
+        self.view().map(|view| Bytes::from_owner(View(view)))
+    }
+
+    /// Has it pinned again, by its owner.
+    pub(crate) async fn bring(&self) -> Outcome {
+        let _one = self.asking.lock().await;
+        if let Some(bytes) = self.now() {
+            return Ok(Content::plain(bytes));
+        }
+        let home = self.home.upgrade().ok_or_else(|| Arc::new(GetError::ShutDown))?;
+        match home.read(self.object).await? {
+            Content::Lent(again) => {
+                let view = again.view().ok_or_else(|| {
+                    let why = "its view ended before it was read".to_owned();
+                    Arc::new(GetError::Lost { object: self.object, why })
+                })?;
+                self.views.lock().last = Arc::downgrade(&view);
+                Ok(Content::plain(Bytes::from_owner(View(view))))
+            }
+            content => Ok(content),
+        }
+    }
+}

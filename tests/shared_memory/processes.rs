@@ -1,0 +1,253 @@
+//! Between processes of one host.
+
+use super::support::{MIB, all_is_free, bounded, numbers, until, used};
+use mobula::prelude::*;
+use mobula::{GetError, task};
+
+/// How this process maps stores' segments: those that it only reads.
+fn maps() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains("/memfd:mobula-") && line.contains(" r--s ")).count()
+}
+
+/// Whether an address lies in such a mapping.
+fn is_mapped<T>(items: &[T]) -> bool {
+    let at = items.as_ptr() as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut ranges = maps.lines().filter(|line| line.contains("/memfd:mobula-") && line.contains(" r--s "));
+    ranges.any(|line| {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let number = |text| usize::from_str_radix(text, 16).unwrap();
+        (number(from)..number(to)).contains(&at)
+    })
+}
+
+fn sum(of: &[u64]) -> u64 {
+    of.iter().fold(0, |total, each| total.wrapping_add(*each))
+}
+
+#[task]
+fn total(of: &[u64]) -> (u64, bool) {
+    (sum(of), is_mapped(of))
+}
+
+#[task]
+fn words(text: &str) -> (usize, bool) {
+    (text.split(' ').count(), is_mapped(text.as_bytes()))
+}
+
+#[actor]
+struct Reader {
+    kept: Vec<ObjectRef<[u64]>>,
+    views: Vec<View<[u64]>>,
+}
+
+#[methods]
+impl Reader {
+    #[constructor(default)]
+    pub fn new() -> Self {
+        Self { kept: Vec::new(), views: Vec::new() }
+    }
+
+    /// Knows a total from the beginning.
+    #[constructor]
+    pub fn of(items: &[u64]) -> mobula::Result<Self> {
+        match is_mapped(items) {
+            true => Ok(Self { kept: Vec::new(), views: Vec::new() }),
+            false => Err(format!("{} items are a copy", items.len()))?,
+        }
+    }
+
+    pub fn total(&mut self, of: &[u64]) -> (u64, bool) {
+        (sum(of), is_mapped(of))
+    }
+
+    pub fn length(&mut self, text: &str) -> usize {
+        text.len()
+    }
+
+    pub fn keep(&mut self, objects: Vec<ObjectRef<[u64]>>) {
+        self.kept.extend(objects);
+    }
+
+    pub async fn view(&mut self) -> mobula::Result<(u64, bool)> {
+        let (mut total, mut in_place) = (0_u64, true);
+        for object in &self.kept {
+            let view = object.clone().await?;
+            total = total.wrapping_add(sum(&view));
+            in_place &= is_mapped(&view);
+            self.views.push(view);
+        }
+        Ok((total, in_place))
+    }
+
+    pub fn views(&mut self) -> u64 {
+        self.views.iter().map(|view| sum(view)).fold(0, u64::wrapping_add)
+    }
+
+    pub fn close(&mut self) {
+        self.views.clear();
+    }
+
+    pub fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    pub async fn make(
+        &mut self,
+        ctx: &mut ActorContext<Self>,
+        seed: u64,
+        bytes: usize,
+    ) -> mobula::Result<ObjectRef<[u64]>> {
+        Ok(ctx.cluster().put_slice(&numbers(seed, bytes)).await?)
+    }
+
+    pub fn pass_on(&mut self, to: ReaderHandle) -> ObjectRef<(u64, bool)> {
+        to.total(&self.kept[0]).submit()
+    }
+
+    pub fn process(&mut self) -> u32 {
+        std::process::id()
+    }
+
+    pub fn used(&mut self, ctx: &mut ActorContext<Self>) -> (usize, usize) {
+        (used(&ctx.cluster()), maps())
+    }
+}
+
+async fn readers(cluster: &Cluster) -> Vec<ReaderHandle> {
+    let mut readers = Vec::new();
+    for node in cluster.nodes().into_iter().filter(|node| node.hosts_actors) {
+        readers.push(bounded(Reader::spawn(cluster).on(node.id)).await.unwrap());
+    }
+    readers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_and_methods_borrow_from_shared_memory() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let readers = readers(&cluster).await;
+    let items = numbers(1, 9 * MIB);
+    let object = bounded(cluster.put_slice(&items)).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(bounded(total::call(&cluster, &object)).await, Ok((sum(&items), true)));
+    }
+    for reader in &readers {
+        assert_eq!(bounded(reader.total(&object)).await, Ok((sum(&items), true)));
+    }
+    bounded(Reader::spawn_of(&cluster, &object)).await.expect("a constructor borrows as well");
+    let text = bounded(cluster.put_str(&"vast sea ".repeat(100_000))).await.unwrap();
+    assert_eq!(bounded(words::call(&cluster, &text)).await, Ok((200_001, true)));
+    assert_eq!(bounded(readers[0].length(&text)).await, Ok(900_000));
+    drop((object, text));
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_keeps_its_object_and_a_reference_alone_pins_nothing() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let object = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    bounded(reader.keep(vec![object.clone()])).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(bounded(reader.view()).await.unwrap(), (sum(&numbers(1, 5 * MIB)), true));
+        assert_eq!(cluster.store_usage().pinned, 5 * MIB);
+        bounded(reader.close()).await.unwrap();
+        until("the pin to end", || cluster.store_usage().pinned == 0).await;
+        assert_eq!(used(&cluster), 5 * MIB, "the object stays");
+    }
+    bounded(reader.view()).await.unwrap();
+    drop(object);
+    bounded(reader.forget()).await.unwrap();
+    until("only the view to be left", || cluster.shared_objects().lent == 0).await;
+    assert_eq!(cluster.store_usage().pinned, 5 * MIB, "a view keeps its bytes");
+    assert_eq!(bounded(reader.views()).await, Ok(sum(&numbers(1, 5 * MIB))));
+    bounded(reader.close()).await.unwrap();
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_owns_is_read_by_the_driver_and_passed_on_by_others() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [one, two] = &readers(&cluster).await[..] else { panic!("two workers") };
+    let object = bounded(one.make(7, 6 * MIB)).await.unwrap();
+    let view = bounded(cluster.get(&object)).await.unwrap();
+    assert!(is_mapped(&view) && *view == *numbers(7, 6 * MIB));
+    assert_eq!(bounded(two.total(&object)).await, Ok((sum(&view), true)));
+    bounded(two.keep(vec![object.clone()])).await.unwrap();
+    let passed: ObjectRef<(u64, bool)> = bounded(two.pass_on(one.clone())).await.unwrap();
+    // Home again, it lies in its owner's own memory.
+    assert_eq!(bounded(passed).await, Ok((sum(&view), false)));
+    let victim = bounded(one.process()).await.unwrap();
+    assert_eq!(std::process::Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap().code(), Some(0));
+    let lost = bounded(async {
+        loop {
+            match bounded(two.view()).await {
+                Ok(_) => bounded(two.close()).await.unwrap(),
+                Err(error) => break error,
+            }
+        }
+    });
+    assert!(lost.await.to_string().contains("lost"));
+    assert_eq!(*view, *numbers(7, 6 * MIB), "views outlive the owner");
+    drop(view);
+    until("the segment to be unmapped", || maps() == 0).await;
+    let gone = bounded(cluster.get(&object)).await.unwrap_err();
+    assert!(matches!(gone, GetError::Lost { .. }), "{gone}");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_killed_with_views_open_frees_them() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let object = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    bounded(reader.keep(vec![object.clone()])).await.unwrap();
+    bounded(reader.view()).await.unwrap();
+    assert_eq!(cluster.store_usage().pinned, 5 * MIB);
+    let victim = bounded(reader.process()).await.unwrap();
+    assert_eq!(std::process::Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap().code(), Some(0));
+    until("the pins to end", || cluster.store_usage().pinned == 0).await;
+    drop(object);
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_share_no_memory_send_bytes() {
+    let cluster = bounded(Cluster::local().workers(1).never_share_memory()).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let items = numbers(1, 3 * MIB);
+    let object = bounded(cluster.put_slice(&items)).await.unwrap();
+    assert_eq!(bounded(total::call(&cluster, &object)).await, Ok((sum(&items), false)));
+    assert_eq!(bounded(reader.total(&object)).await, Ok((sum(&items), false)));
+    let theirs = bounded(reader.make(2, 3 * MIB)).await.unwrap();
+    let view = bounded(cluster.get(&theirs)).await.unwrap();
+    assert!(!is_mapped(&view) && *view == *numbers(2, 3 * MIB));
+    assert_eq!(cluster.store_usage().pinned, 0);
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arguments_on_disk_come_back_for_other_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Cluster::local().workers(1).store_memory(8 * MIB).spill_to(folder.path().join("objects"));
+    let cluster = bounded(builder).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let mut objects = Vec::new();
+    for seed in 0..12 {
+        objects.push(bounded(cluster.put_slice(&numbers(seed, 2 * MIB))).await.unwrap());
+    }
+    let tasks: Vec<_> = objects.iter().map(|object| total::submit(&cluster, object)).collect();
+    let calls: Vec<_> = objects.iter().map(|object| reader.total(object).submit()).collect();
+    for ((task, call), seed) in tasks.iter().zip(&calls).zip(0..) {
+        let expected = (sum(&numbers(seed, 2 * MIB)), true);
+        assert_eq!(bounded(cluster.get(task)).await, Ok(expected), "task {seed}");
+        assert_eq!(bounded(cluster.get(call)).await, Ok(expected), "call {seed}");
+    }
+    drop((objects, tasks, calls));
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
