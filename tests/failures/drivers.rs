@@ -39,7 +39,7 @@ pub(crate) fn connected() {
         let stays = bounded(Sloth::spawn(&cluster, &gate).name("stays").detached()).await.unwrap();
         let ephemeral = bounded(Sloth::spawn(&cluster, &gate)).await.unwrap();
         bounded(stays.keep(&ephemeral)).await.unwrap();
-        bounded(Sloth::spawn(&cluster, &gate).name("goes")).await.unwrap();
+        let _goes = bounded(Sloth::spawn(&cluster, &gate).name("goes")).await.unwrap();
         report("spawned", cluster.node_id());
         std::future::pending::<()>().await;
     });
