@@ -106,18 +106,20 @@ pub use actor::registry::RegisterError;
 pub use actor::reply::{Reply, Streamed};
 pub use cluster::client::{Cluster, NodeInfo};
 pub use cluster::config::{ClusterBuilder, StartError};
+pub use cluster::demand::{Demand, PlacementGroupStatus};
 pub use cluster::depart::Departed;
 pub use cluster::group::{Broadcast, Group, GroupError};
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
 pub use cluster::needed::InvalidOption;
 pub use cluster::objects::SharedObjects;
+pub use cluster::placement::{NewPlacementGroup, PlacementError, PlacementGroup};
 pub use cluster::pool::{Pool, PoolCall, PoolMap, Router};
 pub use cluster::queue::{NewQueue, Queue, QueueError};
 pub use cluster::spawn::{Spawn, SpawnError};
-pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceStatus};
+pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceAmount, ResourceStatus};
 pub use cluster::tasks::TaskCall;
-pub use directory::request::ActorState;
+pub use directory::request::{ActorState, GroupState};
 pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
 pub use object::buffer::{Buffer, Fill};
@@ -125,6 +127,7 @@ pub use object::error::GetError;
 pub use object::get::{AsSettled, Get, GetView};
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
+pub use schedule::Packing;
 pub use store::{StoreError, Usage as StoreUsage};
 pub use task::context::TaskContext;
 
@@ -143,12 +146,13 @@ pub mod error {
     pub use crate::cluster::group::GroupError;
     pub use crate::cluster::lookup::LookupError;
     pub use crate::cluster::needed::InvalidOption;
+    pub use crate::cluster::placement::PlacementError;
     pub use crate::cluster::queue::QueueError;
     pub use crate::cluster::spawn::SpawnError;
     pub use crate::directory::AskError;
     pub use crate::directory::request::{
-        Asked, Failure as Unmade, FullName, Gone, Invalid as InvalidSpawn, JoinError, LifeEnd, LookupError as NotFound,
-        SpawnError as NotPlaced,
+        Asked, Failure as Unmade, FullName, Gone, GroupError as NotGrouped, Invalid as InvalidSpawn, JoinError,
+        LifeEnd, LookupError as NotFound, SpawnError as NotPlaced,
     };
     pub use crate::net::guard::Violation;
     pub use crate::net::{Address, AddressError, DialError, KeyError, KeyTextError, Lane, NetError, Refused};

@@ -3,12 +3,16 @@
 use crate::measure::{Effort, Group, a_second, rows};
 use crate::remote::{TIME, Way, cluster, on_one_thread};
 use futures::StreamExt;
+use futures::future::try_join_all;
+use mobula::PlacementGroup;
 use mobula::prelude::*;
 
 /// Tasks that are submitted, then all awaited.
 const BURST: u64 = 1_000;
 const CHAIN: u64 = 100;
 const REFERENCES: usize = 10_000;
+/// Placement groups that are made at a time.
+const GROUPS: u64 = 100;
 
 pub fn groups() -> Vec<Group> {
     let mut groups = Vec::new();
@@ -22,6 +26,7 @@ pub fn groups() -> Vec<Group> {
     add(&[("single client wait 1k refs", "1/s")], Box::new(|effort| on_one_thread(wait(effort))));
     add(&[("10k refs to a task and back", "1/s")], Box::new(|effort| on_one_thread(references(effort))));
     add(&[("chain of 100 dependent tasks", "1/s")], Box::new(|effort| on_one_thread(chain(effort))));
+    add(&[("placement group create/removal", "1/s")], Box::new(|effort| on_one_thread(placement_groups(effort))));
     groups
 }
 
@@ -113,6 +118,19 @@ async fn chain(effort: Effort) -> anyhow::Result<Vec<f64>> {
         }
         anyhow::ensure!(cluster.get(&last).await? == CHAIN, "each adds one");
         Ok(1)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![rate])
+}
+
+async fn placement_groups(effort: Effort) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let rate = a_second(effort.time(TIME), || async {
+        let made = (0..GROUPS).map(|_| cluster.placement_group().bundle([("cpu", 0.01)]).into_future());
+        let groups = try_join_all(made).await?;
+        try_join_all(groups.iter().map(PlacementGroup::remove)).await?;
+        Ok(GROUPS)
     })
     .await?;
     cluster.shutdown().await;

@@ -157,7 +157,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// How much of a resource this node offers (each worker, where there are any).
+    /// How much of a resource this node offers (each worker, where there are any). Of `memory`, in bytes, a node offers 70% of
+    /// what the machine has, divided among the workers, if nothing is said.
     pub fn resource(mut self, name: impl Into<String>, amount: f64) -> Self {
         self.resources.push((name.into(), amount));
         self

@@ -3,12 +3,14 @@
 pub mod client;
 pub mod config;
 mod context;
+pub mod demand;
 pub mod depart;
 pub mod group;
 pub mod lookup;
 pub mod main;
 pub mod needed;
 pub mod objects;
+pub mod placement;
 mod placing;
 pub mod pool;
 pub mod queue;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::directory::request::Needs;
-use crate::id::NodeId;
 use crate::schedule::labels::LabelError;
 use crate::schedule::resources::{AmountError, ResourcesError};
 use crate::schedule::{Amount, Condition, Strategy};
@@ -53,8 +52,15 @@ impl Needed {
         });
     }
 
-    pub(super) fn on(&mut self, node: NodeId) {
-        self.needs.strategy = Strategy::Node(node);
+    pub(super) fn select(&mut self, key: &str, condition: &str) {
+        self.change(|needs| {
+            needs.labels = std::mem::take(&mut needs.labels).with(key, condition.parse()?)?;
+            Ok::<_, LabelError>(())
+        });
+    }
+
+    pub(super) fn choose(&mut self, strategy: Strategy) {
+        self.needs.strategy = strategy;
     }
 
     fn change<X: Into<InvalidOption>>(&mut self, change: impl FnOnce(&mut Needs) -> Result<(), X>) {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use super::client::Cluster;
 use super::needed::{InvalidOption, Needed};
+use super::placement::PlacementGroup;
 use super::placing;
 use crate::actor::dispatch::{Actor, Constructor};
 use crate::actor::error::{CallError, Never, WireError};
@@ -14,6 +15,7 @@ use crate::actor::handle::Handle;
 use crate::directory::client::AskError;
 use crate::directory::request::{self, FullName};
 use crate::id::NodeId;
+use crate::schedule::Strategy;
 
 pub(super) type Spawning<H, E> = Pin<Box<dyn Future<Output = Result<H, SpawnError<E>>> + Send>>;
 type Make<H, E> = Box<dyn FnOnce(Cluster, Options) -> Spawning<H, E> + Send>;
@@ -107,9 +109,36 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         self.with(|options| options.needed.label(key.as_ref(), value.into()))
     }
 
+    /// Only on nodes whose labels meet a condition: a value, `in(a, b)`, `*` for any value, each also with a `!` before it.
+    pub fn select(self, key: impl AsRef<str>, condition: impl AsRef<str>) -> Self {
+        self.with(|options| options.needed.select(key.as_ref(), condition.as_ref()))
+    }
+
     /// Only on this node.
     pub fn on(self, node: NodeId) -> Self {
-        self.with(|options| options.needed.on(node))
+        self.with(|options| options.needed.choose(Strategy::Node(node)))
+    }
+
+    /// On this node while it has room, else on any.
+    pub fn prefer(self, node: NodeId) -> Self {
+        self.with(|options| options.needed.choose(Strategy::Prefer(node)))
+    }
+
+    /// On the node that is emptiest, rather than first on those that are in use.
+    pub fn spread(self) -> Self {
+        self.with(|options| options.needed.choose(Strategy::Spread))
+    }
+
+    /// In a placement group, in whichever bundle has room.
+    pub fn within(self, group: &PlacementGroup) -> Self {
+        let (group, index) = (group.id(), None);
+        self.with(|options| options.needed.choose(Strategy::Bundle { group, index }))
+    }
+
+    /// In one bundle of a placement group, the first of which is 0.
+    pub fn within_bundle(self, group: &PlacementGroup, bundle: u32) -> Self {
+        let (group, index) = (group.id(), Some(bundle));
+        self.with(|options| options.needed.choose(Strategy::Bundle { group, index }))
     }
 
     /// The actor that holds the name, whoever spawned it, or a new one: one atomic step at the head.

@@ -233,6 +233,11 @@ async fn advertised(builder: &ClusterBuilder, net: &Net, head: Option<&Address>)
     Ok(net.addresses().iter().map(|bound| dialable(bound).to_string()).collect())
 }
 
+/// Bytes of memory that one of so many nodes of this machine offers: what its objects do not take.
+pub(super) fn tasks_part(memory: usize, nodes: usize) -> f64 {
+    (memory / 10 * 7 / nodes.max(1)) as f64
+}
+
 fn settings(
     builder: &ClusterBuilder,
     node: NodeId,
@@ -248,6 +253,9 @@ fn settings(
     let mut labels = Labels::default();
     if hosts {
         resources = resources.with("cpu", Amount::new(builder.cpus.unwrap_or(cpus as f64))?)?;
+        if let Some(memory) = machine::memory() {
+            resources = resources.with("memory", Amount::new(tasks_part(memory, 1))?)?;
+        }
         for (name, amount) in &builder.resources {
             resources = resources.with(name, Amount::new(*amount)?)?;
         }

@@ -59,6 +59,15 @@ pub struct ResourceStatus {
     pub free: f64,
 }
 
+/// So much of a resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResourceAmount {
+    /// `cpu`, `gpu`, `memory`, or another name.
+    pub name: String,
+    /// How much.
+    pub amount: f64,
+}
+
 /// One actor that the head knows.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::client::Cluster;
 use super::needed::Needed;
+use super::placement::PlacementGroup;
 use crate::actor::error::{Executed, Never, WireError};
 use crate::actor::inbox::Host;
 use crate::directory::request::Patience;
@@ -18,6 +19,7 @@ use crate::object::error::GetError;
 use crate::object::get::Get;
 use crate::object::param::Object;
 use crate::object::reference::ObjectRef;
+use crate::schedule::Strategy;
 use crate::task::context::TaskContext;
 use crate::task::slot::{Runnable, TaskSlot};
 use crate::task::spec::{Defaults, Task};
@@ -73,9 +75,36 @@ impl<T, E> TaskCall<T, E> {
         self.with(|needed| needed.label(key.as_ref(), value.into()))
     }
 
+    /// Only on nodes whose labels meet a condition: a value, `in(a, b)`, `*` for any value, each also with a `!` before it.
+    pub fn select(self, key: impl AsRef<str>, condition: impl AsRef<str>) -> Self {
+        self.with(|needed| needed.select(key.as_ref(), condition.as_ref()))
+    }
+
     /// Only on this node.
     pub fn on(self, node: NodeId) -> Self {
-        self.with(|needed| needed.on(node))
+        self.with(|needed| needed.choose(Strategy::Node(node)))
+    }
+
+    /// On this node while it has room, else on any.
+    pub fn prefer(self, node: NodeId) -> Self {
+        self.with(|needed| needed.choose(Strategy::Prefer(node)))
+    }
+
+    /// On the node that is emptiest, rather than first on those that are in use.
+    pub fn spread(self) -> Self {
+        self.with(|needed| needed.choose(Strategy::Spread))
+    }
+
+    /// In a placement group, in whichever bundle has room.
+    pub fn within(self, group: &PlacementGroup) -> Self {
+        let (group, index) = (group.id(), None);
+        self.with(|needed| needed.choose(Strategy::Bundle { group, index }))
+    }
+
+    /// In one bundle of a placement group, the first of which is 0.
+    pub fn within_bundle(self, group: &PlacementGroup, bundle: u32) -> Self {
+        let (group, index) = (group.id(), Some(bundle));
+        self.with(|needed| needed.choose(Strategy::Bundle { group, index }))
     }
 
     /// Runs it again on another node, so often, if its node ends before it has answered. An error or a panic of the function
@@ -116,10 +145,33 @@ impl<T, E> TaskCall<T, E> {
     ///
     /// Dropping the reference does not cancel the task.
     pub fn submit(self) -> ObjectRef<T, E> {
+        let node = self.cluster.node().clone();
+        let (reference, submitted) = self.made();
+        if let Some(submitted) = submitted {
+            node.submit(submitted);
+        }
+        reference
+    }
+
+    /// Submits it once fewer tasks are queued on this node than may be ([`max_queued`](crate::ClusterBuilder::max_queued)).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the task was not submitted.
+    pub async fn submit_wait(self) -> ObjectRef<T, E> {
+        let node = self.cluster.node().clone();
+        let (reference, submitted) = self.made();
+        if let Some(submitted) = submitted {
+            node.submit_wait(submitted).await;
+        }
+        reference
+    }
+
+    /// The reference to its result, and what is to be submitted unless that has failed already.
+    fn made(self) -> (ObjectRef<T, E>, Option<Submitted>) {
         let node = self.cluster.node();
         let entry = Host::promised(&**node).promise(Host::next_object(&**node));
         if entry.is_settled() {
-            return ObjectRef::new(entry);
+            return (ObjectRef::new(entry), None);
         }
         let task = (self.make)(entry.clone());
         task.standing().is_of(&task);
@@ -127,19 +179,20 @@ impl<T, E> TaskCall<T, E> {
         let submitter = self.cluster.submitter().filter(|_| !self.detached);
         if submitter.is_some_and(|submitter| !submitter.adopt(&entry)) {
             task.fail(GetError::Cancelled { executed: Executed::No });
-            return ObjectRef::new(entry);
+            return (ObjectRef::new(entry), None);
         }
         if let Some(limit) = self.limit {
             node.bound_task(entry.clone(), limit);
         }
-        match self.needed.map(|needed| needed.finish()).transpose() {
-            Ok(needs) => {
-                let (retries, priority, patience) = (self.retries, self.priority, self.patience);
-                node.submit(Submitted { task, needs: needs.map(Arc::new), retries, priority, patience });
+        let needs = match self.needed.map(|needed| needed.finish()).transpose() {
+            Ok(needs) => needs.map(Arc::new),
+            Err(invalid) => {
+                task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No });
+                return (ObjectRef::new(entry), None);
             }
-            Err(invalid) => task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No }),
-        }
-        ObjectRef::new(entry)
+        };
+        let (retries, priority, patience) = (self.retries, self.priority, self.patience);
+        (ObjectRef::new(entry), Some(Submitted { task, needs, retries, priority, patience }))
     }
 }
 

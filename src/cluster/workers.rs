@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{ClusterBuilder, StartError};
+use super::start::tasks_part;
 use crate::directory::request::Died;
 use crate::id::NodeId;
 use crate::net::{Address, ClusterKey, Identity, Net};
+use crate::node::machine;
 use crate::node::runtime::Node;
 use crate::node::worker::{self, Orders, Worker};
 use tokio::sync::{mpsc, oneshot};
@@ -74,7 +76,10 @@ pub(super) async fn start(
         let mut orders = Orders::new(key, &identity, head.to_owned(), listen, builder.store_settings());
         let machine = std::thread::available_parallelism().map_or(1, usize::from);
         orders.cpus = builder.cpus.unwrap_or((machine as f64 / count as f64).max(1.0));
-        orders.resources.clone_from(&builder.resources);
+        if let Some(memory) = machine::memory() {
+            orders.resources.push(("memory".to_owned(), tasks_part(memory, count)));
+        }
+        orders.resources.extend_from_slice(&builder.resources);
         orders.labels.clone_from(&builder.labels);
         orders.namespace.clone_from(&builder.namespace);
         orders.head_wait = builder.head_wait;

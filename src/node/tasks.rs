@@ -12,6 +12,7 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
 
 use super::runtime::Node;
 use crate::directory::request::{Needs, Patience};
@@ -23,6 +24,7 @@ use crate::task::slot::Runnable;
 mod arrive;
 mod behind;
 mod cancel;
+mod grants;
 mod host;
 mod lend;
 mod line;
@@ -38,12 +40,14 @@ use line::{Ready, Whose};
 pub(crate) struct Tasks {
     owner: owner::Owner,
     host: host::Host,
+    /// Told when a task has left the queue, for those that wait for room.
+    room: Notify,
 }
 
 impl Tasks {
     /// `queued` tasks may wait in the queue.
     pub(super) fn new(queued: usize, cpus: usize) -> Self {
-        Tasks { owner: owner::Owner::new(queued), host: host::Host::new(queued, cpus) }
+        Tasks { owner: owner::Owner::new(queued), host: host::Host::new(queued, cpus), room: Notify::new() }
     }
 }
 
@@ -89,17 +93,41 @@ impl Watch for Waiting {
 impl Node {
     /// Takes a task: it runs once its arguments are there and a node has room for it.
     pub(crate) fn submit(self: &Arc<Self>, submitted: Submitted) {
+        if let Err(submitted) = self.try_submit(submitted) {
+            submitted.task.fail(GetError::QueueFull { limit: self.tasks().host.most() });
+        }
+    }
+
+    /// The same, once there is room for it.
+    pub(crate) async fn submit_wait(self: &Arc<Self>, submitted: Submitted) {
+        let mut left = Some(submitted);
+        while let Some(submitted) = left.take() {
+            // Entered before the look, so that room that comes after it is heard of.
+            let mut room = std::pin::pin!(self.tasks().room.notified());
+            room.as_mut().enable();
+            left = self.try_submit(submitted).err();
+            if left.is_some() {
+                room.await;
+            }
+        }
+        // There may be room for another one who waits.
+        self.tasks().room.notify_one();
+    }
+
+    /// Takes a task; back if as many are queued as may be.
+    fn try_submit(self: &Arc<Self>, submitted: Submitted) -> Result<(), Submitted> {
         let missing = unsettled(&submitted.task);
         if !self.is_alone() || submitted.needs.is_some() {
             return self.enqueue(submitted, missing);
         }
-        let Submitted { task, priority, .. } = submitted;
         if !self.tasks().host.take_room() {
-            return task.fail(GetError::QueueFull { limit: self.tasks().host.most() });
+            return Err(submitted);
         }
+        let Submitted { task, priority, .. } = submitted;
         let ready = Ready { task, whose: Whose::Alone, attempt: 1, yields: true };
         if missing.is_empty() {
-            return self.run_alone(ready, priority);
+            self.run_alone(ready, priority);
+            return Ok(());
         }
         // One more than there are: nothing is ready while they are entered.
         let (missing_count, ready) = (AtomicUsize::new(missing.len() + 1), Mutex::new(Some((ready, priority))));
@@ -107,6 +135,7 @@ impl Node {
         let watch: Arc<dyn Watch> = waiting.clone();
         let settled = missing.iter().filter(|reference| reference.watch(&watch, 0).is_none()).count();
         (0..=settled).for_each(|_| waiting.clone().settled(0));
+        Ok(())
     }
 
     /// Lives have ended: what they owned here runs no more, what was sent to them is sent elsewhere.

@@ -332,9 +332,17 @@ impl Node {
 
     /// Begins tasks while the grant has a slot for them.
     pub(super) fn begin_tasks(self: &Arc<Self>, grant: GrantId) {
-        while let Some(ready) = self.tasks().host.next(grant) {
+        while let Some(ready) = self.next_task(grant) {
             self.begin(ready, grant);
         }
+    }
+
+    fn next_task(&self, grant: GrantId) -> Option<Ready> {
+        let next = self.tasks().host.next(grant);
+        if next.is_some() && grant == ALONE {
+            self.tasks().room.notify_one();
+        }
+        next
     }
 
     /// Those whose tasks run here have ended.
@@ -396,7 +404,7 @@ impl Node {
             task.run(context);
             place.in_a_row = true;
             drop(place);
-            next = self.tasks().host.next(grant);
+            next = self.next_task(grant);
         }
         if let Some(ready) = next {
             self.begin(ready, grant);

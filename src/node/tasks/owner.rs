@@ -15,13 +15,13 @@ use super::send::Sent;
 use super::{Submitted, unsettled};
 use crate::actor::error::Executed;
 use crate::clock::{self, Moment};
-use crate::directory::request::{ActorType, GiveBack, Granted, Holding, Holdings, Needs, Patience, Revoked};
+use crate::directory::request::{ActorType, GiveBack, Needs, Patience};
 use crate::id::{Epoch, GrantId, GroupId, Key, Life, NodeId};
 use crate::limits::LEFT_OUT;
 use crate::node::runtime::Node;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
-use crate::schedule::queue::{Bounds, Cancelled, Effect, QueueFull, Submission, Why};
+use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission, Why};
 use crate::schedule::{Class, Queue, Resources, TaskNumber};
 use crate::task::slot::Runnable;
 
@@ -80,7 +80,9 @@ pub(super) struct State {
     effects: Vec<Effect>,
     to_do: VecDeque<Effect>,
     carrying_out: bool,
-    closed: bool,
+    /// Tasks that were queued after the last change.
+    queued: usize,
+    pub(super) closed: bool,
     /// When the timer's task looks next; none while there is no such task.
     pub(super) timer: Option<Moment>,
 }
@@ -109,6 +111,7 @@ impl Owner {
             effects: Vec::new(),
             to_do: VecDeque::new(),
             carrying_out: false,
+            queued: 0,
             closed: false,
             timer: None,
         };
@@ -205,6 +208,14 @@ fn no_room(message: String) -> GetError {
     GetError::Call { message, executed: Executed::No }
 }
 
+/// Why a task is not in the queue.
+enum Refused {
+    /// There is no room.
+    Full(Submitted),
+    /// It fails.
+    For(GetError),
+}
+
 /// A queued task that waits for arguments.
 struct Missing {
     node: Arc<Node>,
@@ -241,7 +252,12 @@ impl Node {
         let result = change(&mut state, now);
         state.flush(now);
         self.arm(&mut state);
+        let left = state.queue.queued();
+        let fewer = std::mem::replace(&mut state.queued, left) > left;
         self.carry_out_steps(state);
+        if fewer {
+            self.tasks().room.notify_one();
+        }
         result
     }
 
@@ -277,35 +293,42 @@ impl Node {
         }
     }
 
-    /// Takes a task into the queue.
-    pub(super) fn enqueue(self: &Arc<Self>, submitted: Submitted, missing: Vec<Arc<Entry>>) {
+    /// Takes a task into the queue; back if that is full.
+    pub(super) fn enqueue(self: &Arc<Self>, submitted: Submitted, missing: Vec<Arc<Entry>>) -> Result<(), Submitted> {
         let task = submitted.task.clone();
         let standing = task.standing();
         let entered = self.own(|state, _| {
             if state.closed {
-                return Err(GetError::ShutDown);
+                return Err(Refused::For(GetError::ShutDown));
             }
-            let class = state.class(&submitted)?;
+            if state.queue.queued() >= self.tasks().owner.most {
+                return Err(Refused::Full(submitted));
+            }
+            let class = state.class(&submitted).map_err(Refused::For)?;
             let Submitted { task, retries, priority, .. } = submitted;
             let token = Queued { task, class, priority, retries, attempt: 1, sent: false, behind: false };
             let (result, follows) = (token.task.result().clone(), makers(&missing));
-            let number = state.queue.submit(submission(token, missing.len(), &follows));
-            let number = number.map_err(|QueueFull(_)| GetError::QueueFull { limit: self.tasks().owner.most })?;
+            let number = state.queue.submit_again(submission(token, missing.len(), &follows));
             result.set_maker(number.0);
             Ok(number)
         });
         let number = match entered {
             Ok(number) => number,
-            Err(error) => return task.fail(error.into_fault()),
+            Err(Refused::Full(submitted)) => return Err(submitted),
+            Err(Refused::For(why)) => {
+                task.fail(why.into_fault());
+                return Ok(());
+            }
         };
         if standing.is_cancelled() {
             self.call_off(&task);
-            return;
+            return Ok(());
         }
         if self.tasks().host.any_parked() {
             self.lend_slots();
         }
         self.wait_for(number, missing);
+        Ok(())
     }
 
     /// A task goes on elsewhere: its attempt did not run, or another one is left.
@@ -346,86 +369,6 @@ impl Node {
     /// A task of this node's own ran here.
     pub(super) fn own_task_over(self: &Arc<Self>, number: TaskNumber, ran: Duration) {
         self.own(|state, _| state.queue.finished(number, ran));
-    }
-
-    /// The head gives slots.
-    pub(in crate::node) fn granted(self: &Arc<Self>, granted: Granted, epoch: Epoch) {
-        let Granted { grant, class, life, node, slots, size, bundle } = granted;
-        let held = Held { node, life, slots, size, bundle, epoch, told: false };
-        let taken = self.own(|state, now| {
-            let known = state.classes.len() > class.0 as usize && !state.closed;
-            if known {
-                state.grants.insert(grant, held);
-                state.queue.granted(now, grant, class, life, slots);
-            }
-            known
-        });
-        if !taken {
-            self.client().report(GiveBack { grant, keep: 0 });
-        }
-    }
-
-    /// The head wants slots back.
-    pub(in crate::node) fn grant_recalled(self: &Arc<Self>, grant: GrantId, keep: u32) {
-        self.own(|state, _| state.queue.recall(grant, keep));
-    }
-
-    /// The head ends a grant at once.
-    pub(in crate::node) fn grant_revoked(self: &Arc<Self>, grant: GrantId, why: Revoked) {
-        let held = self.tasks().owner.state.lock().grants.get(&grant).cloned();
-        let lost = self.lose_grant(grant);
-        let Some(held) = held else { return };
-        if held.told {
-            self.tell_terms(grant, &Held { slots: 0, ..held });
-        }
-        if let Revoked::GroupRemoved(_) = why {
-            let executed = Executed::Maybe;
-            lost.iter().for_each(|queued| {
-                queued.task.fail(GetError::Call { message: why.to_string(), executed });
-            });
-        }
-    }
-
-    /// A grant is over. What was sent under it is answered by its node, or fails with its life; gives that. The rest goes
-    /// elsewhere.
-    pub(super) fn lose_grant(self: &Arc<Self>, grant: GrantId) -> Vec<Queued> {
-        let lost = self.own(|state, _| {
-            state.grants.remove(&grant);
-            state.queue.lost(grant)
-        });
-        let (sent, unsent): (Vec<Queued>, Vec<Queued>) =
-            lost.into_iter().map(|(_, queued)| queued).partition(|queued| queued.sent);
-        unsent.into_iter().for_each(|queued| self.enqueue_again(queued));
-        sent
-    }
-
-    /// Lives have ended, and with them the grants on them.
-    pub(super) fn lose_grants(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
-        let grants: Vec<GrantId> = {
-            let state = self.tasks().owner.state.lock();
-            let mut gone: Vec<_> =
-                state.grants.iter().filter(|(_, held)| ended(held.life)).map(|(grant, _)| *grant).collect();
-            gone.sort_unstable();
-            gone
-        };
-        for grant in grants {
-            self.lose_grant(grant);
-        }
-    }
-
-    /// What this node holds, and what is granted here, for the head of this epoch, which is new.
-    pub(in crate::node) fn holdings(&self, epoch: Epoch) -> Holdings {
-        let lent = self.tasks().host.lendings(epoch);
-        let state = self.tasks().owner.state.lock();
-        let real = state.queue.held().filter(|held| !is_local(held.grant));
-        let held =
-            real.map(|held| Holding { grant: held.grant, class: held.class, life: held.life, slots: held.slots });
-        Holdings { held: held.collect(), lent, bundled: Vec::new() }
-    }
-
-    /// A new head, or a new life: it is told all that is wanted.
-    pub(in crate::node) fn want_anew(self: &Arc<Self>) {
-        self.own(|state, _| state.queue.new_head());
     }
 
     /// Takes out what is queued of a class: it cannot run.

@@ -1,0 +1,233 @@
+//! Placement groups: bundles of resources on nodes that are chosen together, all of them or none, for actors and tasks.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+use super::client::Cluster;
+use super::needed::{InvalidOption, Needed};
+use crate::actor::inbox::Host;
+use crate::directory::AskError;
+use crate::directory::request::{CreateGroup, FullName, GroupError, Grouped, RemoveGroup};
+use crate::id::{GroupId, Life};
+use crate::node::runtime::Node;
+use crate::schedule::{Packing, Resources};
+
+/// Why there is no placement group.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlacementError {
+    /// A bundle is not allowed.
+    #[error(transparent)]
+    Invalid(#[from] InvalidOption),
+    /// The head refuses it, or it was lost.
+    #[error(transparent)]
+    Refused(#[from] GroupError),
+    /// The head could not be asked.
+    #[error(transparent)]
+    Head(#[from] AskError),
+}
+
+type Placed = Result<Vec<Life>, PlacementError>;
+
+/// A placement group that is not there yet: bundles and options, then `.await`, which waits until all its bundles are
+/// placed, or [`create`](NewPlacementGroup::create), which does not wait.
+///
+/// # Cancel safety
+/// Dropped while it is awaited, the group is removed again.
+#[must_use = "no group is made until this is awaited, or created"]
+pub struct NewPlacementGroup {
+    cluster: Cluster,
+    bundles: Vec<Resources>,
+    packing: Packing,
+    name: Option<String>,
+    detached: bool,
+    invalid: Option<InvalidOption>,
+}
+
+/// A placement group. It holds its resources until it is removed, or the node that made it ends, whether or not a handle is
+/// left. Clones are the same group.
+#[derive(Clone)]
+pub struct PlacementGroup {
+    node: Arc<Node>,
+    id: GroupId,
+    bundles: usize,
+    placed: watch::Receiver<Option<Placed>>,
+}
+
+impl Cluster {
+    /// A new placement group: `.bundle(..)` for each bundle, then `.await`.
+    ///
+    /// ```standalone_crate
+    /// # use mobula::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[task] fn square(x: u64) -> u64 { x * x }
+    /// let cluster = Cluster::local().cpus(2.0).await?;
+    /// let group = cluster.placement_group().bundle([("cpu", 1.0)]).bundle([("cpu", 0.5)]).await?;
+    /// assert_eq!(square::call(&cluster, 3).within(&group).await?, 9);
+    /// group.remove().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn placement_group(&self) -> NewPlacementGroup {
+        let (bundles, packing) = (Vec::new(), Packing::default());
+        NewPlacementGroup { cluster: self.clone(), bundles, packing, name: None, detached: false, invalid: None }
+    }
+}
+
+impl NewPlacementGroup {
+    /// One more bundle: resources of one node, by name and amount.
+    pub fn bundle<'a>(mut self, resources: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
+        let mut needed = Needed::default();
+        resources.into_iter().for_each(|(name, amount)| needed.resource(name, amount));
+        match needed.finish() {
+            Ok(needs) => self.bundles.push(needs.resources),
+            Err(invalid) => drop(self.invalid.get_or_insert(invalid)),
+        }
+        self
+    }
+
+    /// How its bundles are placed; packed if nothing is said.
+    pub fn strategy(mut self, packing: Packing) -> Self {
+        self.packing = packing;
+        self
+    }
+
+    /// Gives it a name, which no other group of this cluster's namespace has.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Lets it outlive the node that makes it.
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
+    }
+
+    /// Asks for it, and does not wait: [`PlacementGroup::ready`] does. What is put into it meanwhile waits for it.
+    ///
+    /// # Errors
+    /// A bundle is not allowed. What the head says of it comes by `ready`.
+    pub fn create(self) -> Result<PlacementGroup, PlacementError> {
+        let node = self.cluster.node().clone();
+        let create = self.request()?;
+        let (said, placed) = watch::channel(None);
+        let group = PlacementGroup::new(&node, &create, placed);
+        let asking = node.client().ask(create);
+        node.runtime().spawn(async move {
+            // Whoever waited may have stopped.
+            let _ = said.send(Some(answer(asking.await)));
+        });
+        Ok(group)
+    }
+
+    fn request(self) -> Result<CreateGroup, PlacementError> {
+        if let Some(invalid) = self.invalid {
+            return Err(invalid.into());
+        }
+        let group = self.cluster.node().next_group();
+        let namespace = self.cluster.namespace().clone();
+        let name = self.name.map(|name| FullName { namespace, name: name.into() });
+        Ok(CreateGroup { group, bundles: self.bundles, packing: self.packing, name, detached: self.detached })
+    }
+}
+
+fn answer(answer: Result<Result<Grouped, GroupError>, AskError>) -> Placed {
+    Ok(answer??.hosts)
+}
+
+impl IntoFuture for NewPlacementGroup {
+    type Output = Result<PlacementGroup, PlacementError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let node = self.cluster.node().clone();
+            let create = self.request()?;
+            let mut wanted = Wanted { node: &node, group: Some(create.group) };
+            let (said, placed) = watch::channel(None);
+            let group = PlacementGroup::new(&node, &create, placed);
+            let hosts = answer(node.client().ask(create).await)?;
+            wanted.group = None;
+            said.send_replace(Some(Ok(hosts)));
+            Ok(group)
+        })
+    }
+}
+
+/// A group that is being made: removed again if nobody waits for it any more.
+struct Wanted<'a> {
+    node: &'a Arc<Node>,
+    group: Option<GroupId>,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            self.node.client().report(RemoveGroup { group });
+        }
+    }
+}
+
+impl PlacementGroup {
+    fn new(node: &Arc<Node>, create: &CreateGroup, placed: watch::Receiver<Option<Placed>>) -> Self {
+        PlacementGroup { node: node.clone(), id: create.group, bundles: create.bundles.len(), placed }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// How many bundles it has.
+    #[must_use]
+    pub fn bundles(&self) -> usize {
+        self.bundles
+    }
+
+    /// Waits until all its bundles are placed: the life of each bundle's node, in their order. Dropping the future changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// The head refuses the group: no nodes could hold it, or its name is taken. Or the head was away for too long.
+    pub async fn ready(&self) -> Result<Vec<Life>, PlacementError> {
+        let mut placed = self.placed.clone();
+        let said = placed.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
+        said.unwrap_or_else(|| Err(GroupError::NotKnown(self.id).into()))
+    }
+
+    /// Removes it: its resources are free, tasks within it fail, named and detached actors within it are killed. Other actors
+    /// within it keep what they hold until they end. Removing it again changes nothing.
+    ///
+    /// # Errors
+    /// The head was away for too long.
+    pub async fn remove(&self) -> Result<(), PlacementError> {
+        // The head answers every removal alike.
+        let _known = self.node.client().ask(RemoveGroup { group: self.id }).await?;
+        Ok(())
+    }
+}
+
+impl Node {
+    fn next_group(&self) -> GroupId {
+        let actor = self.next_actor();
+        GroupId { life: Host::life(self), serial: actor.serial }
+    }
+}
+
+impl fmt::Debug for NewPlacementGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewPlacementGroup").field("bundles", &self.bundles).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PlacementGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlacementGroup({}, {} bundles)", self.id, self.bundles)
+    }
+}

@@ -1,0 +1,214 @@
+//! Where tasks and actors go: strategies, labels, placement groups, and whose turn it is. Real worker processes.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{bounded, ends_without_a_trace, until, workers};
+use futures::future::join_all;
+use mobula::net::{ClusterKey, Identity};
+use mobula::prelude::*;
+use mobula::{GroupState, Packing, PlacementError, task};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+mobula::test_worker!();
+
+#[task]
+fn process() -> u32 {
+    std::process::id()
+}
+
+/// Keeps its CPU for a while.
+#[task]
+fn works(milliseconds: u64) -> u32 {
+    let end = Instant::now() + Duration::from_millis(milliseconds);
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+    std::process::id()
+}
+
+#[actor]
+struct Where;
+
+#[methods]
+impl Where {
+    #[constructor]
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub fn process(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+async fn cluster_of(count: usize, cpus: f64) -> Cluster {
+    bounded(Cluster::local().workers(count).cpus(cpus)).await.unwrap()
+}
+
+async fn processes(cluster: &Cluster, tasks: Vec<ObjectRef<u32>>) -> Vec<u32> {
+    bounded(cluster.get_all(&tasks)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn affinity_is_obeyed_hard_and_soft() {
+    let cluster = cluster_of(2, 1.0).await;
+    let [(first, first_process), (second, second_process)] = workers(&cluster)[..] else { panic!("two workers") };
+    let hard = (0..10).map(|_| process::call(&cluster).on(second).submit()).collect();
+    assert_eq!(processes(&cluster, hard).await, [second_process; 10]);
+    assert_eq!(bounded(process::call(&cluster).prefer(first)).await, Ok(first_process));
+    let stranger = mobula::id::NodeId([7; 32]);
+    let error = bounded(process::call(&cluster).on(stranger)).await.unwrap_err();
+    assert!(error.to_string().contains("no member"), "{error}");
+    let soft = bounded(process::call(&cluster).prefer(stranger)).await.unwrap();
+    assert!([first_process, second_process].contains(&soft));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_spread_goes_to_every_node_and_the_rest_is_packed() {
+    let cluster = cluster_of(2, 4.0).await;
+    // Of four CPUs two are half: packed, both go to one node.
+    let packed = (0..2).map(|_| works::call(&cluster, 100).submit()).collect();
+    assert_eq!(processes(&cluster, packed).await.into_iter().collect::<BTreeSet<_>>().len(), 1);
+    ends_without_a_trace(cluster).await;
+    // Another cluster: the slots of those tasks are held for a moment, and make one node fuller.
+    let cluster = cluster_of(2, 4.0).await;
+    let spread = (0..2).map(|_| works::call(&cluster, 100).spread().submit()).collect();
+    assert_eq!(processes(&cluster, spread).await.into_iter().collect::<BTreeSet<_>>().len(), 2);
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_choose_nodes_and_a_condition_that_none_meets_is_said_at_once() {
+    let cluster = bounded(Cluster::local().workers(1).label("zone", "north")).await.unwrap();
+    let only = workers(&cluster)[0].1;
+    for condition in ["north", "in(south, north)", "!south", "*"] {
+        assert_eq!(bounded(process::call(&cluster).select("zone", condition)).await, Ok(only), "{condition}");
+    }
+    for condition in ["south", "!*", "!in(north, west)"] {
+        let error = bounded(process::call(&cluster).select("zone", condition)).await.unwrap_err();
+        assert!(error.to_string().contains("no node has the labels zone="), "{error}");
+    }
+    let error = bounded(process::call(&cluster).select("zone", "in(")).await.unwrap_err();
+    assert_eq!(error.executed(), mobula::Executed::No, "{error}");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_placed_as_it_says_all_or_nothing() {
+    let cluster = cluster_of(2, 2.0).await;
+    let one = [("cpu", 1.0)];
+    let group = |packing| cluster.placement_group().bundle(one).bundle(one).strategy(packing);
+    for (packing, nodes) in
+        [(Packing::Pack, 1), (Packing::StrictPack, 1), (Packing::Spread, 2), (Packing::StrictSpread, 2)]
+    {
+        let group = bounded(group(packing)).await.unwrap();
+        let hosts: BTreeSet<_> = bounded(group.ready()).await.unwrap().into_iter().collect();
+        assert_eq!(hosts.len(), nodes, "{packing}");
+        bounded(group.remove()).await.unwrap();
+        bounded(group.remove()).await.unwrap();
+    }
+    let never = bounded(group(Packing::StrictSpread).bundle(one)).await.unwrap_err();
+    assert!(matches!(never, PlacementError::Refused(_)) && never.to_string().contains("would not fit"), "{never}");
+    let invalid = bounded(cluster.placement_group().bundle([("cpu", f64::NAN)])).await.unwrap_err();
+    assert!(matches!(invalid, PlacementError::Invalid(_)), "{invalid}");
+    let empty = bounded(cluster.placement_group()).await.unwrap_err();
+    assert!(matches!(empty, PlacementError::Refused(_)), "{empty}");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_waits_for_room_and_holds_nothing_until_all_of_it_is_there() {
+    let cluster = cluster_of(2, 1.0).await;
+    let one = [("cpu", 1.0)];
+    let first = bounded(cluster.placement_group().bundle(one)).await.unwrap();
+    let both = cluster.placement_group().bundle(one).bundle(one).strategy(Packing::StrictSpread).name("both");
+    let both = both.create().unwrap();
+    let listed = bounded(cluster.placement_groups()).await.unwrap();
+    let waiting = listed.iter().find(|group| group.name.as_deref() == Some("both")).unwrap();
+    assert_eq!((waiting.id, &waiting.state), (both.id(), &GroupState::Waiting));
+    assert!(bounded(process::submit(&cluster)).await.is_ok(), "the CPU that it waits with is not held");
+    bounded(first.remove()).await.unwrap();
+    assert_eq!(bounded(both.ready()).await.unwrap().len(), 2);
+    let taken = bounded(cluster.placement_group().bundle([("memory", 1.0)]).name("both")).await.unwrap_err();
+    assert!(taken.to_string().contains("is taken by placement group"), "{taken}");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_and_actors_run_within_bundles_and_end_with_the_group() {
+    let cluster = cluster_of(2, 2.0).await;
+    let one = [("cpu", 1.0)];
+    let group = cluster.placement_group().bundle(one).bundle(one).strategy(Packing::StrictSpread);
+    let group = bounded(group).await.unwrap();
+    let hosts = bounded(group.ready()).await.unwrap();
+    let process_of = |life| cluster.nodes().into_iter().find(|node| node.life == life).unwrap().process;
+    let whichever = (0..8).map(|_| works::call(&cluster, 20).within(&group).submit()).collect();
+    assert_eq!(processes(&cluster, whichever).await.into_iter().collect::<BTreeSet<_>>().len(), 2);
+    for (bundle, life) in (0..).zip(&hosts) {
+        let there = (0..5).map(|_| process::call(&cluster).within_bundle(&group, bundle).submit()).collect();
+        assert_eq!(processes(&cluster, there).await, [process_of(*life); 5]);
+    }
+    // The slots of those tasks idle, and are asked back for it.
+    let actor = bounded(Where::spawn(&cluster).cpus(1.0).within_bundle(&group, 1)).await.unwrap();
+    assert_eq!(bounded(actor.process()).await, Ok(process_of(hosts[1])));
+    let missing = bounded(process::call(&cluster).within_bundle(&group, 2)).await.unwrap_err();
+    assert!(missing.to_string().contains("no placement group"), "{missing}");
+    let too_much = bounded(process::call(&cluster).cpus(2.0).within(&group)).await.unwrap_err();
+    assert!(too_much.to_string().contains("no node has cpu ≥ 2"), "{too_much}");
+    bounded(group.remove()).await.unwrap();
+    let gone = bounded(process::call(&cluster).within(&group)).await.unwrap_err();
+    assert!(gone.to_string().contains("no placement group"), "{gone}");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demand_that_nothing_meets_is_seen_with_its_reason_and_holds_back_nothing() {
+    let cluster = cluster_of(1, 1.0).await;
+    let waits = process::call(&cluster).gpus(2.0).wait_for_node().submit();
+    let mut found = None;
+    while found.is_none() {
+        let demand = bounded(cluster.demand()).await.unwrap();
+        found = demand.into_iter().find(|line| line.why.is_some());
+    }
+    let line = found.unwrap();
+    assert!(line.task.ends_with("::process") && (line.wanted, line.granted) == (1, 0), "{line:?}");
+    assert!(line.why.as_deref().is_some_and(|why| why.contains("no node has gpu ≥ 2")), "{line:?}");
+    assert!(line.resources.iter().any(|each| each.name == "gpu" && each.amount == 2.0), "{line:?}");
+    let others = (0..100).map(|_| process::submit(&cluster)).collect();
+    assert_eq!(processes(&cluster, others).await.len(), 100);
+    assert!(!waits.is_settled());
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_drivers_share_and_neither_waits_for_the_others_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("ipc://{}", folder.path().join("sockets").display());
+    let (key, head): (ClusterKey, Identity) = ClusterKey::generate().unwrap();
+    let cluster = Cluster::local().workers(1).cpus(2.0).listen(&address).cluster_key(key.clone()).identity(head);
+    let cluster = bounded(cluster).await.unwrap();
+    let driver = bounded(Cluster::connect(&address).cluster_key(key)).await.unwrap();
+    let long: Vec<_> = (0..400).map(|_| works::submit(&cluster, 20)).collect();
+    until("the first of the long queue", || long.iter().any(ObjectRef::is_settled)).await;
+    let short = (0..10).map(|_| works::submit(&driver, 20)).collect();
+    assert_eq!(processes(&driver, short).await.len(), 10);
+    assert!(long.iter().any(|task| !task.is_settled()), "the later driver has waited for the whole queue of the other");
+    drop(long);
+    bounded(driver.shutdown()).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_room_submits_all_in_the_end() {
+    let cluster = bounded(Cluster::local().workers(1).max_queued(8)).await.unwrap();
+    let submitted = join_all((0..500).map(|_| process::call(&cluster).submit_wait()));
+    let submitted: Vec<ObjectRef<u32>> = bounded(submitted).await;
+    assert_eq!(processes(&cluster, submitted).await.len(), 500, "none has failed with QueueFull");
+    ends_without_a_trace(cluster).await;
+    let alone = bounded(Cluster::local().max_queued(8)).await.unwrap();
+    let submitted: Vec<ObjectRef<u32>> = bounded(join_all((0..500).map(|_| process::call(&alone).submit_wait()))).await;
+    assert_eq!(processes(&alone, submitted).await.len(), 500);
+}
