@@ -35,6 +35,9 @@ pub const GROUP_CALLS: usize = 256;
 // ---- messages ----
 /// A body up to this size travels inside its packet; a larger one is an object.
 pub const BODY_INLINE: usize = 64 << 10;
+/// A larger argument travels as a reference to an object, if it is one: it is encoded once, and brought once to each node that
+/// reads it. A smaller one travels inside the message: so do four of them, and nothing is asked for.
+pub const ARGUMENT_INLINE: usize = BODY_INLINE / 4;
 /// Bytes of an object that one answer brings; a header stands before them.
 pub const OBJECT_PIECE: usize = BODY_INLINE - (1 << 10);
 /// Pieces of one object that are under way at once: the least window of a link.

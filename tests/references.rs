@@ -3,6 +3,7 @@
 use mobula::prelude::*;
 use mobula::{GetError, SharedObjects};
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 mobula::test_worker!();
@@ -93,6 +94,10 @@ impl Keeper {
 
     pub fn handle(&self, explosive: &Explosive) -> u32 {
         explosive.0
+    }
+
+    pub fn breaks(&self) -> Vec<String> {
+        panic!("nothing comes of it")
     }
 
     pub fn explode(&self) -> Explosive {
@@ -230,4 +235,135 @@ async fn a_value_whose_serialize_panics_fails_its_own_call_and_holds_nothing_up(
     let task = bounded(handles::submit(&cluster, &explosive)).await.unwrap_err();
     assert!(task.to_string().contains("goes off"), "{task:?}");
     bounded(cluster.shutdown()).await;
+}
+
+/// How often this process has encoded a [`Counted`].
+static ENCODED: AtomicU64 = AtomicU64::new(0);
+
+/// Says how often it is encoded.
+#[derive(Clone, Deserialize)]
+struct Counted(Vec<String>);
+
+impl Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, Ordering::Relaxed);
+        to.serialize_newtype_struct("Counted", &self.0)
+    }
+}
+
+/// Reads what it is given, in the order in which it is given.
+#[actor]
+struct Reader {
+    first: usize,
+    read: Vec<usize>,
+}
+
+#[methods]
+impl Reader {
+    #[constructor]
+    pub fn new(first: Vec<String>, more: &[u32]) -> Self {
+        Self { first: first.len() + more.len(), read: Vec::new() }
+    }
+
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
+    pub fn read(&mut self, words: Vec<String>) -> usize {
+        self.read.push(words.len());
+        words.iter().map(String::len).sum()
+    }
+
+    pub fn read_all(&mut self, one: &Counted, words: &[String; 2], numbers: &[u64]) -> usize {
+        self.read.push(one.0.len() + words.len() + numbers.len());
+        self.read.len()
+    }
+
+    pub fn count(&mut self, counted: &Counted) -> usize {
+        counted.0.len()
+    }
+
+    pub fn order(&self) -> Vec<usize> {
+        self.read.clone()
+    }
+}
+
+fn words(number: usize) -> Vec<String> {
+    (0..number).map(|word| format!("word {word:08}")).collect()
+}
+
+async fn reader(cluster: &Cluster) -> ReaderHandle {
+    let host = cluster.nodes().into_iter().find(|node| node.hosts_actors).unwrap().id;
+    bounded(Reader::spawn(cluster, words(1), vec![1]).on(host)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arguments_of_any_size_are_passed_by_value_and_keep_their_order() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = reader(&cluster).await;
+    for number in [1, 3_000, 10_000, 200_000] {
+        assert_eq!(bounded(reader.read(words(number))).await, Ok(13 * number));
+    }
+    bounded(reader.read(words(20_001)).tell()).await.unwrap();
+    bounded(reader.read(words(2)).tell()).await.unwrap();
+    reader.read(words(20_002)).try_tell().unwrap();
+    reader.read(words(3)).try_tell().unwrap();
+    let submitted = reader.read(words(20_003)).submit();
+    assert_eq!(bounded(submitted).await, Ok(13 * 20_003));
+    assert_eq!(bounded(reader.order()).await.unwrap()[4..], [20_001, 2, 20_002, 3, 20_003], "one waits for another");
+    let all = reader.read_all(Counted(words(9_000)), ["a".repeat(50_000), "b".repeat(50_000)], vec![7; 30_000]);
+    assert_eq!(bounded(all).await, Ok(10));
+    nothing_is_lent(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_value_that_is_passed_by_reference_is_encoded_once() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = reader(&cluster).await;
+    let large = cluster.put(Counted(words(50_000))).await.unwrap();
+    let before = ENCODED.load(Ordering::Relaxed);
+    for _ in 0..5 {
+        assert_eq!(bounded(reader.count(&large)).await, Ok(50_000));
+    }
+    let together = (0..20).map(|_| reader.count(&large)).map(IntoFuture::into_future);
+    for counted in bounded(futures::future::join_all(together)).await {
+        assert_eq!(counted, Ok(50_000));
+    }
+    assert_eq!(ENCODED.load(Ordering::Relaxed) - before, 1);
+    drop(large);
+    nothing_is_lent(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_constructor_takes_references_and_values_of_any_size() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, _two) = two_keepers(&cluster).await;
+    for number in [2, 40_000] {
+        let first = cluster.put(words(number)).await.unwrap();
+        let more = cluster.put_slice(&vec![7_u32; number]).await.unwrap();
+        let here = bounded(Reader::spawn(&cluster, &first, &more)).await.unwrap();
+        assert_eq!(bounded(here.first()).await, Ok(2 * number), "by reference");
+        let values = bounded(Reader::spawn(&cluster, words(number), vec![7; number])).await.unwrap();
+        assert_eq!(bounded(values.first()).await, Ok(2 * number), "by value");
+    }
+    let first = cluster.put(words(3)).await.unwrap();
+    let named = bounded(Reader::spawn(&cluster, &first, vec![1]).name("reader")).await.unwrap();
+    assert_eq!(bounded(named.first()).await, Ok(4));
+    // One whose value fails: no actor comes to be.
+    let never: ObjectRef<Vec<String>> = one.breaks().submit();
+    let error = bounded(Reader::spawn(&cluster, &never, vec![1])).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("cannot be had"), "{error}");
+    bounded(cluster.shutdown()).await;
+}
+
+/// Waits until no other node holds anything of this one.
+async fn nothing_is_lent(cluster: &Cluster) {
+    let quiet = async {
+        while cluster.shared_objects().lent > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    bounded(quiet).await;
 }

@@ -14,6 +14,10 @@ use std::sync::Arc;
 use super::bring::Absent;
 use super::error::{Never, panic_message};
 use super::handle::Handle;
+use super::inbox::Host;
+use super::remote::{Here, NodeRef};
+use crate::limits::ARGUMENT_INLINE;
+use crate::object::content::{Content, Encoded};
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::shared;
@@ -79,6 +83,9 @@ pub trait Unresolved: Send {
     /// Why it cannot be had.
     #[doc(hidden)]
     fn resolve(&mut self) -> Result<(), String>;
+    /// Puts an object in the place of a large value.
+    #[doc(hidden)]
+    fn lift(&mut self, owner: &Owner<'_>);
 }
 
 /// The arguments of one message: a method's, a constructor's, a task's.
@@ -87,6 +94,13 @@ pub trait Arguments: Send + 'static {
     fn has_references(&self) -> bool;
     /// Each of them, in order.
     fn each<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut dyn Unresolved));
+}
+
+impl Arguments for () {
+    fn has_references(&self) -> bool {
+        false
+    }
+    fn each<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut dyn Unresolved)) {}
 }
 
 /// The objects that arguments refer to, in order.
@@ -138,12 +152,26 @@ fn resolve_but<M: Arguments>(message: &mut M, but: impl Fn(u32, &Arc<Entry>) -> 
 /// # Errors
 /// Which one cannot be had, and why.
 pub(crate) fn leave<M: Arguments>(message: &mut M, but: impl Fn(u32) -> bool) -> Result<(), Absent> {
-    resolve_but(message, |position, entry| but(position) || entry.followed().is_ok_and(|last| stays(&last)))
+    resolve_but(message, |position, entry| but(position) || entry.followed().is_ok_and(|last| is_passed(&last)))
 }
 
-/// Whether an object is read where it lies.
-fn stays(last: &Arc<Entry>) -> bool {
-    matches!(last.outcome(), Some(Ok(content)) if content.stays())
+/// Makes objects of large values: as references to those they are not part of the body.
+pub(crate) fn lift<M: Arguments>(message: &mut M, here: &NodeRef) {
+    if let Some(host) = here.downcast_ref::<Here>().and_then(|here| here.0.upgrade()) {
+        message.each(&mut |argument| argument.lift(&Owner { here, host: &host }));
+    }
+}
+
+/// Whose the objects are that values become.
+#[doc(hidden)]
+pub struct Owner<'a> {
+    here: &'a NodeRef,
+    host: &'a Arc<dyn Host>,
+}
+
+/// Whether an object travels as a reference.
+fn is_passed(last: &Arc<Entry>) -> bool {
+    matches!(last.outcome(), Some(Ok(content)) if content.is_passed())
 }
 
 /// An object that an argument refers to.
@@ -169,6 +197,19 @@ impl<T: ?Sized + Param> Unresolved for Arg<T> {
         self.0 = State::View(View::new(shared));
         Ok(())
     }
+
+    fn lift(&mut self, owner: &Owner<'_>) {
+        if self.is_reference() {
+            return;
+        }
+        // What does not encode stays, and says so as a part of its message.
+        let Ok(mut encoded) = Encoded::of::<T>(self) else { return };
+        if encoded.body.len() > ARGUMENT_INLINE {
+            encoded.node = Some(owner.here.clone());
+            let entry = Entry::settled(owner.host.next_object(), Ok(Content::Encoded(encoded)));
+            self.0 = State::Reference(ObjectRef::new(entry));
+        }
+    }
 }
 
 impl<T: ?Sized + Param> fmt::Debug for Arg<T>
@@ -192,7 +233,7 @@ impl<T: ?Sized + Param> Serialize for Arg<T> {
             scope::put_argument(None).map_err(S::Error::custom)?;
             return T::encode(self, to);
         };
-        let passed = reference.entry().followed().ok().filter(stays);
+        let passed = reference.entry().followed().ok().filter(is_passed);
         if passed.is_none() && !scope::passes() {
             return Err(S::Error::custom("the value that it refers to is not there yet"));
         }

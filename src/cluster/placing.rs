@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::client::Cluster;
 use super::spawn::{Options, SpawnError, Spawning};
+use crate::actor::args;
+use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::{Actor, Constructor};
 use crate::actor::ending::End;
 use crate::actor::error::{CallError, EndReason, Part};
@@ -116,7 +118,7 @@ async fn make_there<C: Constructor>(
     at: Candidate,
     actor: ActorId,
     resources: &Resources,
-    message: C,
+    mut message: C,
 ) -> Result<HandleOf<C>, C> {
     let gone = || SpawnError::Node(CallError::NodeDied { node: at.node, executed: Executed::No });
     let link = node.link(Party { node: at.node, life: at.life }).ok_or_else(gone)?;
@@ -126,7 +128,9 @@ async fn make_there<C: Constructor>(
     let caller: Arc<dyn Caller> = ask.clone();
     let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
     let spawn = (actor, FIRST, C::KEY, C::Actor::NAME.key(), Lifetime::Owned, &*resources);
-    encode_spawn(spawn, &message, |packet, enclosed| {
+    // Held until the actor is made: what is passed as a reference is read by then.
+    let _gathered = arguments(&mut message, |message| args::leave(message, |_| false)).await?;
+    encode_spawn(spawn, node.here(), &mut message, |packet, enclosed| {
         link.request(remote.stream(0), Outgoing { packet, deadline: None, enclosed }, &caller)
     })
     .map_err(SpawnError::Node)?;
@@ -143,6 +147,17 @@ async fn make_there<C: Constructor>(
         Ok(Plain::App(enclosed, body)) => Err(app_error::<C>(node, enclosed, &body)),
         Err(error) => Err(SpawnError::from_constructor(error.widen())),
     }
+}
+
+/// Waits for the values of a constructor's arguments, and puts them in their places as `put` says.
+async fn arguments<C: Constructor>(
+    message: &mut C,
+    put: impl FnOnce(&mut C) -> std::result::Result<(), Absent>,
+) -> Result<Gathered, C> {
+    let absent = |(object, why)| SpawnError::Node(CallError::Argument { object, why });
+    let gathered = bring::gather(message).bring().await.map_err(absent)?;
+    put(message).map_err(absent)?;
+    Ok(gathered)
 }
 
 /// An actor that is being made elsewhere: ended again if its spawner no longer waits.
@@ -172,7 +187,7 @@ async fn by_the_head<C: Constructor>(
     cluster: &Cluster,
     options: Options,
     needs: Needs,
-    message: C,
+    mut message: C,
 ) -> Result<HandleOf<C>, C> {
     let node = cluster.node();
     let actor = node.next_actor();
@@ -185,6 +200,8 @@ async fn by_the_head<C: Constructor>(
     let (arguments, kept) = if node.is_alone() {
         (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, message))))
     } else {
+        // The head keeps values: nobody would count what it refers to.
+        drop(arguments::<C>(&mut message, args::resolve).await?);
         let mut body = Vec::new();
         let enclosed = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
         if enclosed.refs.iter().any(|reference| matches!(reference, Ref::Object { .. })) {

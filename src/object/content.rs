@@ -13,6 +13,7 @@ use super::error::{Fault, GetError};
 use super::lent::Lent;
 use super::param::{Erased, Param};
 use crate::id::ObjectId;
+use crate::limits::ARGUMENT_INLINE;
 use crate::store::{Kept, SpillError, StoreError};
 use crate::wire::codec::{self, Enclosed, EncodeError};
 
@@ -88,9 +89,15 @@ impl Content {
         }
     }
 
-    /// Whether it travels as a reference, to be read where it lies.
-    pub(crate) fn stays(&self) -> bool {
-        matches!(self, Content::Kept(_) | Content::Lent(_))
+    /// Whether it is passed as a reference: it is read where it lies, or encoded once rather than for each message.
+    pub(crate) fn is_passed(&self) -> bool {
+        match self {
+            Content::Kept(_) | Content::Lent(_) => true,
+            Content::Live(_) | Content::Encoded(_) => {
+                self.encode().is_ok_and(|encoded| encoded.body.len() > ARGUMENT_INLINE)
+            }
+            Content::Elsewhere(_) => false,
+        }
     }
 
     pub(super) fn plain(body: Bytes) -> Self {
@@ -140,6 +147,16 @@ fn not_brought(object: ObjectId, error: &StoreError) -> Fault {
 }
 
 impl Encoded {
+    pub(crate) fn of<T: ?Sized + Param>(value: &T) -> Result<Self, EncodeError> {
+        if let Some(plain) = value.plain() {
+            let (body, enclosed) = (Bytes::copy_from_slice(plain), Enclosed::default());
+            return Ok(Encoded { form: Form::Plain, body, enclosed, node: None });
+        }
+        let mut body = Vec::new();
+        let enclosed = codec::encode_message(&Borrowed::<T>(value), &mut body)?;
+        Ok(Encoded { form: Form::Packed, body: body.into(), enclosed, node: None })
+    }
+
     fn decode<T: ?Sized + Param>(self) -> Result<T::Shared, String> {
         match self.form {
             Form::Plain => T::from_plain(self.body),
@@ -156,13 +173,7 @@ impl Encoded {
 
 fn encode<T: ?Sized + Param>(value: &Erased) -> Result<Encoded, EncodeError> {
     let shared = T::restore(value.clone()).ok_or_else(|| EncodeError::Value("another type".to_owned()))?;
-    if let Some(plain) = shared.plain() {
-        let (body, enclosed) = (Bytes::copy_from_slice(plain), Enclosed::default());
-        return Ok(Encoded { form: Form::Plain, body, enclosed, node: None });
-    }
-    let mut body = Vec::new();
-    let enclosed = codec::encode_message(&Borrowed::<T>(&shared), &mut body)?;
-    Ok(Encoded { form: Form::Packed, body: body.into(), enclosed, node: None })
+    Encoded::of::<T>(&shared)
 }
 
 struct Borrowed<'a, T: ?Sized>(&'a T);

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use std::any::Any;
 use std::sync::{Arc, OnceLock, Weak};
 
+use super::args::{self, Arguments};
 use super::error::{CallError, EndReason, Executed, Part};
 use super::frame::Chain;
 use super::inbox::Host;
@@ -238,13 +239,14 @@ pub(crate) fn with_scratch<R>(run: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R)
 }
 
 /// Encodes a request with `message` as its arguments, and gives it to `send`.
-pub(crate) fn encode_request<M: serde::Serialize, R>(
+pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
     envelope: &Envelope<'_>,
-    message: &M,
+    here: &NodeRef,
+    message: &mut M,
     send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
     with_scratch(|body, packet| {
-        let enclosed = encode_part(Part::Arguments, Executed::No, message, body)?;
+        let enclosed = encode_arguments(here, message, body)?;
         let frames: Vec<Frame> = envelope.up.map_or_else(Vec::new, |chain| chain.frames());
         let request = Request {
             flags: envelope.flags,
@@ -268,14 +270,15 @@ pub(crate) fn encode_request<M: serde::Serialize, R>(
 pub(crate) type SpawnOf<'a> = (ActorId, Placement, Key, Key, Lifetime, &'a [(&'a str, u64)]);
 
 /// Encodes a request that makes an actor, with `message` as its constructor's arguments.
-pub(crate) fn encode_spawn<M: serde::Serialize, R>(
+pub(crate) fn encode_spawn<M: Arguments + serde::Serialize, R>(
     (actor, placement, constructor, type_key, lifetime, resources): SpawnOf<'_>,
-    message: &M,
+    here: &NodeRef,
+    message: &mut M,
     send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
     let resources: Vec<_> = resources.iter().map(|&(name, units)| Amount { name, units }).collect();
     with_scratch(|arguments, packet| {
-        let enclosed = encode_part(Part::Arguments, Executed::No, message, arguments)?;
+        let enclosed = encode_arguments(here, message, arguments)?;
         let mut body = Vec::with_capacity(arguments.len() + 64);
         let (namespace, name) = ("", None);
         let resources = List::Items(&resources);
@@ -296,6 +299,24 @@ pub(crate) fn encode_spawn<M: serde::Serialize, R>(
         request.encode(packet);
         send(packet, &enclosed)
     })
+}
+
+/// Encodes arguments. If they are too large for a packet, those that are large become objects of this node, and travel as
+/// references.
+fn encode_arguments<M: Arguments + serde::Serialize>(
+    here: &NodeRef,
+    message: &mut M,
+    body: &mut Vec<u8>,
+) -> Result<Enclosed, CallError> {
+    let (what, executed) = (Part::Arguments, Executed::No);
+    let enclosed = encode_unbounded(what, executed, message, body)?;
+    if check_bound(what, executed, body.len()).is_ok() {
+        return Ok(enclosed);
+    }
+    drop(enclosed);
+    args::lift(message, here);
+    body.clear();
+    encode_part(what, executed, message, body)
 }
 
 /// Encodes a part of a call's traffic, bounded.

@@ -33,7 +33,7 @@ impl<M: Method> Slot<M> {
         send: impl FnOnce(&mut [u8], &Enclosed) -> Result<Option<Sent>, CallError>,
     ) -> Result<Option<Sent>, CallError> {
         let mut state = self.state.lock();
-        let message = match mem::replace(&mut state.stage, Stage::Away) {
+        let mut message = match mem::replace(&mut state.stage, Stage::Away) {
             Stage::Made(message) => message,
             other => {
                 state.stage = other;
@@ -50,7 +50,7 @@ impl<M: Method> Slot<M> {
             // Nobody waits for what a tell runs.
             up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
         };
-        let sent = remote::encode_request(&envelope, &message, |packet, enclosed| {
+        let sent = remote::encode_request(&envelope, actor.peer.here(), &mut message, |packet, enclosed| {
             // Held while it is sent: an answer that comes at once finds the ticket.
             let mut state = self.state.lock();
             let sent = send(packet, enclosed)?;
