@@ -12,6 +12,7 @@
 //! sometimes put both on one, and a round trip then takes a third of the time. `--no-pin` leaves them.
 
 mod cores;
+mod large;
 mod local;
 mod measure;
 mod remote;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
 
 /// Every group, in the order of the table.
 fn groups() -> Vec<Group> {
-    local::groups().into_iter().chain(remote::groups()).chain(work::groups()).collect()
+    local::groups().into_iter().chain(remote::groups()).chain(work::groups()).chain(large::groups()).collect()
 }
 
 struct Options {

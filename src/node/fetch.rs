@@ -180,7 +180,7 @@ impl Node {
             Ok(content) => content.brought(entry.id()).await,
             Err(fault) => Err(fault),
         };
-        answer(&*peer, call, settled, offset);
+        answer(&*peer, call, &entry, settled, offset);
     }
 }
 
@@ -266,7 +266,7 @@ fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) {
     });
 }
 
-fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {
+fn answer(peer: &dyn Peer, call: u64, entry: &Entry, settled: Settled, offset: u64) {
     if let Ok(Content::Elsewhere(next)) = &settled {
         let enclosed = next.enclosed();
         return with_scratch(|_, packet| {
@@ -276,7 +276,7 @@ fn answer(peer: &dyn Peer, call: u64, settled: Settled, offset: u64) {
     }
     let encoded = settled
         .map_err(|fault| (*fault).clone())
-        .and_then(|content| content.encode().map_err(|error| GetError::Codec { message: error.to_string() }));
+        .and_then(|content| entry.encoded(&content).map_err(|error| GetError::Codec { message: error.to_string() }));
     let encoded = match encoded {
         Ok(encoded) => encoded,
         Err(fault) => return answer_fault(peer, call, &fault),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::entry::Entry;
 use super::entry::Outcome;
@@ -46,8 +46,6 @@ pub(crate) enum Content {
 pub(crate) struct Live {
     value: Erased,
     encode: Encode,
-    /// As it travels, once another node has asked for it: what it encloses is held for as long as the value itself.
-    encoded: Arc<OnceLock<Encoded>>,
 }
 
 type Encode = fn(&Erased) -> Result<Encoded, EncodeError>;
@@ -64,7 +62,7 @@ pub(crate) struct Encoded {
 
 impl Content {
     pub(crate) fn of<T: ?Sized + Param>(shared: T::Shared) -> Self {
-        Content::Live(Live { value: T::erase(shared), encode: encode::<T>, encoded: Arc::default() })
+        Content::Live(Live { value: T::erase(shared), encode: encode::<T> })
     }
 
     /// As it can be read now; none if it must be brought first.
@@ -107,13 +105,7 @@ impl Content {
     /// As it travels.
     pub(crate) fn encode(&self) -> Result<Encoded, EncodeError> {
         match self {
-            Content::Live(live) => match live.encoded.get() {
-                Some(encoded) => Ok(encoded.clone()),
-                None => {
-                    let encoded = (live.encode)(&live.value)?;
-                    Ok(live.encoded.get_or_init(|| encoded).clone())
-                }
-            },
+            Content::Live(live) => (live.encode)(&live.value),
             Content::Encoded(encoded) => Ok(encoded.clone()),
             Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => {
                 Err(EncodeError::Value(NOT_BROUGHT.to_owned()))

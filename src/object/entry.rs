@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use super::content::Content;
+use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
 use crate::id::{Life, ObjectId};
 use crate::limits::{OBJECT_HOPS, SUBMITTED};
-use crate::wire::codec::{Enclosed, Hold};
+use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
 
 /// What became of an object.
@@ -68,7 +68,8 @@ pub(crate) struct Entry {
 enum State {
     /// Most have one watcher, or none.
     Pending(Pending),
-    Settled(Outcome),
+    /// And as it travels, once another node has asked for it: what that encloses is held for as long as the object.
+    Settled(Outcome, Option<Box<Encoded>>),
 }
 
 #[derive(Default)]
@@ -80,7 +81,8 @@ struct Pending {
     fetched: bool,
     next: u32,
     first: Option<(Seat, Watcher)>,
-    more: Vec<(Seat, Watcher)>,
+    #[expect(clippy::box_collection, reason = "there are millions of objects, and few have more than one watcher")]
+    more: Option<Box<Vec<(Seat, Watcher)>>>,
 }
 
 impl Entry {
@@ -109,7 +111,7 @@ impl Entry {
     }
 
     pub(crate) fn settled(id: ObjectId, outcome: Outcome) -> Arc<Self> {
-        Entry::new(id, None, State::Settled(outcome))
+        Entry::new(id, None, State::Settled(outcome, None))
     }
 
     /// What a message encloses that is this object and nothing else.
@@ -143,7 +145,7 @@ impl Entry {
     pub(crate) fn making(&self) -> Option<Making> {
         match &*self.state.lock() {
             State::Pending(pending) => pending.making.clone(),
-            State::Settled(_) => None,
+            State::Settled(..) => None,
         }
     }
 
@@ -154,17 +156,17 @@ impl Entry {
             _ => None,
         };
         let mut state = self.state.lock();
-        if let State::Settled(_) = *state {
+        if let State::Settled(..) = *state {
             drop(state);
             return;
         }
-        let former = std::mem::replace(&mut *state, State::Settled(outcome));
+        let former = std::mem::replace(&mut *state, State::Settled(outcome, None));
         drop(state);
         // Looked at once it can be seen: of two that are led to each other at once, one at least sees the other.
         if let Some(next) = next
             && next.followed().is_err()
         {
-            let astray = State::Settled(Err(Arc::new(self.astray())));
+            let astray = State::Settled(Err(Arc::new(self.astray())), None);
             let circle = std::mem::replace(&mut *self.state.lock(), astray);
             drop(circle);
         }
@@ -172,7 +174,7 @@ impl Entry {
         if let Some(promised) = promised {
             promised.kept();
         }
-        for (_, watcher) in first.into_iter().chain(more) {
+        for (_, watcher) in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
             match watcher {
                 Watcher::Task(waker) => waker.wake(),
                 Watcher::Watch(watch, key) => watch.settled(key),
@@ -183,7 +185,7 @@ impl Entry {
     /// What became of it, if it is settled.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         match &*self.state.lock() {
-            State::Settled(outcome) => Some(outcome.clone()),
+            State::Settled(outcome, _) => Some(outcome.clone()),
             State::Pending(_) => None,
         }
     }
@@ -222,8 +224,31 @@ impl Entry {
         }
     }
 
+    /// A value of this object as it travels; what is alive is encoded once.
+    pub(crate) fn encoded(&self, value: &Content) -> Result<Encoded, EncodeError> {
+        if let State::Settled(_, Some(encoded)) = &*self.state.lock() {
+            return Ok((**encoded).clone());
+        }
+        let encoded = value.encode()?;
+        if !matches!(value, Content::Live(_)) {
+            return Ok(encoded);
+        }
+        let mut state = self.state.lock();
+        let former = match &mut *state {
+            State::Settled(_, Some(former)) => Some((**former).clone()),
+            State::Settled(_, none) => {
+                *none = Some(Box::new(encoded.clone()));
+                None
+            }
+            State::Pending(_) => None,
+        };
+        // What another one encoded meanwhile is what is kept; the other is dropped outside of the lock.
+        drop(state);
+        Ok(former.unwrap_or(encoded))
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(*self.state.lock(), State::Settled(_))
+        matches!(*self.state.lock(), State::Settled(..))
     }
 
     /// What became of it, or a seat whose waker is woken then. `seat` is the one taken before.
@@ -233,7 +258,7 @@ impl Entry {
         loop {
             let mut state = self.state.lock();
             let pending = match &mut *state {
-                State::Settled(outcome) => return Poll::Ready(outcome.clone()),
+                State::Settled(outcome, _) => return Poll::Ready(outcome.clone()),
                 State::Pending(pending) => pending,
             };
             let seated = seat.and_then(|seat| pending.find(seat));
@@ -265,7 +290,7 @@ impl Entry {
     pub(crate) fn watch(self: &Arc<Self>, watch: &Arc<dyn Watch>, key: usize) -> Option<Seat> {
         let mut state = self.state.lock();
         match &mut *state {
-            State::Settled(_) => None,
+            State::Settled(..) => None,
             State::Pending(pending) => {
                 let seat = pending.sit(Watcher::Watch(watch.clone(), key));
                 self.fetch(state);
@@ -292,7 +317,7 @@ impl Entry {
         let mut state = self.state.lock();
         let left = match &mut *state {
             State::Pending(pending) => pending.leave(seat),
-            State::Settled(_) => None,
+            State::Settled(..) => None,
         };
         drop(state);
         drop(left);
@@ -349,20 +374,23 @@ impl Pending {
         self.next = self.next.wrapping_add(1);
         match self.first {
             None => self.first = Some((seat, watcher)),
-            Some(_) => self.more.push((seat, watcher)),
+            Some(_) => self.more.get_or_insert_default().push((seat, watcher)),
         }
         seat
     }
 
     fn find(&mut self, seat: Seat) -> Option<&mut Watcher> {
-        let mut all = self.first.iter_mut().chain(&mut self.more);
+        let mut all = self.first.iter_mut().chain(self.more.iter_mut().flat_map(|more| more.iter_mut()));
         all.find(|(at, _)| *at == seat).map(|(_, watcher)| watcher)
     }
 
     fn leave(&mut self, seat: Seat) -> Option<(Seat, Watcher)> {
         match &self.first {
             Some((at, _)) if *at == seat => self.first.take(),
-            _ => self.more.iter().position(|(at, _)| *at == seat).map(|index| self.more.swap_remove(index)),
+            _ => {
+                let more = self.more.as_mut()?;
+                more.iter().position(|(at, _)| *at == seat).map(|index| more.swap_remove(index))
+            }
         }
     }
 }

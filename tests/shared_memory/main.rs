@@ -1,5 +1,6 @@
 //! Objects in shared memory, as the cluster's users have them.
 
+mod memory;
 mod one_process;
 mod processes;
 mod spilling;

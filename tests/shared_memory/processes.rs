@@ -27,7 +27,7 @@ fn sum(of: &[u64]) -> u64 {
 }
 
 #[task]
-fn total(of: &[u64]) -> (u64, bool) {
+pub fn total(of: &[u64]) -> (u64, bool) {
     (sum(of), is_mapped(of))
 }
 

@@ -232,7 +232,7 @@ impl Watch for Answers {
         self.arrived.over();
         let settled: Option<Settled> = self.result.outcome();
         let encoded = settled.unwrap_or(Err(Arc::new(GetError::ShutDown))).and_then(|content| {
-            content.encode().map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+            self.result.encoded(&content).map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
         });
         let began = Moment(self.arrived.began.load(Ordering::Relaxed));
         let ran = u64::try_from(clock::now().since(began).as_nanos()).unwrap_or(u64::MAX);

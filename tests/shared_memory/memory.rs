@@ -1,0 +1,112 @@
+//! What objects leave behind, and what they take. Each part is measured in a process of its own.
+
+use super::support::{MIB, all_is_free, bounded, numbers};
+use mobula::prelude::*;
+use std::process::Command;
+
+const PART: &str = "MOBULA_MEMORY_PART";
+
+/// Runs a test of this file alone in a process of its own.
+fn alone(test: &str) {
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let output = again.args(["--exact", &format!("memory::{test}"), "--nocapture"]).env(PART, "1").output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{}", said.concat());
+}
+
+fn is_alone() -> bool {
+    std::env::var_os(PART).is_some()
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+    kilobytes.unwrap().trim().parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_million_small_objects_leave_the_memory_where_it_was() {
+    alone("a_million");
+}
+
+#[tokio::test]
+async fn a_million() {
+    if !is_alone() {
+        return; // A part of the test above.
+    }
+    let cluster = Cluster::local().await.unwrap();
+    let round = |count: u64| {
+        let cluster = cluster.clone();
+        async move {
+            for number in 0..count {
+                let object = cluster.put(number).await.unwrap();
+                assert_eq!(cluster.get(&object).await.unwrap(), number);
+            }
+        }
+    };
+    round(10_000).await;
+    let before = resident();
+    round(1_000_000).await;
+    let after = resident();
+    assert!(after.abs_diff(before) <= before / 20, "{before} bytes before, {after} after");
+}
+
+#[test]
+fn an_idle_reference_takes_no_more_than_200_bytes() {
+    alone("idle");
+}
+
+#[tokio::test]
+async fn idle() {
+    if !is_alone() {
+        return; // A part of the test above.
+    }
+    const COUNT: usize = 500_000;
+    let cluster = Cluster::local().await.unwrap();
+    let mut references = Vec::with_capacity(COUNT);
+    // Its pages are touched first, or they would count.
+    references.resize_with(COUNT, || None);
+    let before = resident();
+    for (number, reference) in references.iter_mut().enumerate() {
+        *reference = Some(cluster.put(number).await.unwrap());
+    }
+    let each = (resident() - before) / COUNT;
+    assert!(each <= 200, "{each} bytes each");
+}
+
+#[test]
+fn shared_memory_and_descriptors_come_back_with_the_cluster() {
+    alone("comes_back");
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Stores' segments that this process maps, which is what it has of the system's shared memory.
+fn segments() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|line| line.contains("/memfd:mobula-")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comes_back() {
+    if !is_alone() {
+        return; // A part of the test above.
+    }
+    let mut first = None;
+    for _ in 0..3 {
+        let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+        for seed in 0..4 {
+            let object = bounded(cluster.put_slice(&numbers(seed, 6 * MIB))).await.unwrap();
+            let (sum, in_place) = bounded(super::processes::total::call(&cluster, &object)).await.unwrap();
+            assert!(in_place && sum != 0);
+        }
+        all_is_free(&cluster).await;
+        bounded(cluster.shutdown()).await;
+        drop(cluster);
+        super::support::until("segments to be unmapped", || segments() == 0).await;
+        let now = descriptors();
+        let least = *first.get_or_insert(now);
+        super::support::until("descriptors to be closed", || descriptors() <= least).await;
+    }
+}
