@@ -22,6 +22,15 @@ pub const SUBMITTED: usize = 4_000_000;
 /// Actors one node hosts: about 10 GB of idle ones.
 pub const HOSTED_ACTORS: usize = 10_000_000;
 
+/// Synchronous tasks that stand on one stack, each run by the one that waits for it.
+pub const NESTED_TASKS: u32 = 64;
+/// Threads of one node that may wait in synchronous tasks: each holds its stack.
+pub const PARKED_THREADS: usize = 256;
+/// Tasks from the end of a line that are looked at for the one that is waited for: it was submitted of late.
+pub const CLAIM_LOOKS: usize = 1_024;
+/// How often a parked thread looks whether there is a slot, for itself or for what it waits for, of which it was not told.
+pub const RESUME_LOOK: Duration = Duration::from_millis(50);
+
 // ---- queues and groups of actors ----
 /// Items one queue may hold: about 2 GB of small ones.
 pub const QUEUE_ITEMS: usize = 1 << 24;

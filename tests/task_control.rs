@@ -77,6 +77,41 @@ async fn mourned(says: Queue<u32>, file: &str) -> mobula::Result<u64> {
     std::future::pending().await
 }
 
+/// Calls itself twice, and waits for both on its own thread.
+#[task]
+fn fibonacci(ctx: &TaskContext, n: u64) -> mobula::Result<u64> {
+    if n < 2 {
+        return Ok(n);
+    }
+    let [one, other] = [n - 1, n - 2].map(|n| fibonacci::submit(&ctx.cluster(), n));
+    Ok(ctx.get(&one)? + ctx.get(&other)?)
+}
+
+#[task]
+fn nested(ctx: &TaskContext, depth: u64) -> mobula::Result<u64> {
+    match depth {
+        0 => Ok(0),
+        _ => Ok(1 + ctx.get(&nested::submit(&ctx.cluster(), depth - 1))?),
+    }
+}
+
+/// Waits for a value on its own thread; what it passes by reference stays one inside of a list.
+#[task]
+fn waits_here(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) -> Result<u64, GetError> {
+    ctx.get(&of[0])
+}
+
+#[task]
+async fn waits_wrongly(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) -> Result<u64, GetError> {
+    ctx.get(&of[0])
+}
+
+#[task]
+fn waits_elsewhere(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) -> Result<u64, GetError> {
+    let (ctx, of) = (ctx.clone(), of.into_iter().next().expect("one"));
+    std::thread::spawn(move || ctx.get(&of)).join().expect("no panic")
+}
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -122,6 +157,9 @@ hold! {
     whoever_has_a_reference_cancels_its_task
     what_is_there_already_or_no_task_makes_is_not_cancelled
     a_timeout_says_what_the_task_was_waiting_for
+    synchronous_tasks_wait_for_tasks_however_deep_they_nest
+    a_task_that_waits_on_its_thread_is_told_what_became_of_the_object
+    where_a_task_must_not_block_it_is_told_so
 }
 
 async fn a_cancelled_task_that_waits_for_arguments_never_runs(cluster: &Cluster) {
@@ -255,6 +293,65 @@ async fn a_timeout_says_what_the_task_was_waiting_for(cluster: &Cluster) {
     for file in begun.iter().filter(|file| file.exists()) {
         appears(&format!("{}.seen", file.display())).await;
     }
+}
+
+async fn synchronous_tasks_wait_for_tasks_however_deep_they_nest(cluster: &Cluster) {
+    assert_eq!(bounded(fibonacci::submit(cluster, 9)).await.unwrap(), 34);
+    assert_eq!(bounded(nested::submit(cluster, 150)).await.unwrap(), 150);
+    let many: Vec<_> = (0..8).map(|_| nested::submit(cluster, 8)).collect();
+    assert_eq!(bounded(cluster.get_all(&many)).await.unwrap(), [8; 8]);
+}
+
+async fn a_task_that_waits_on_its_thread_is_told_what_became_of_the_object(cluster: &Cluster) {
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+    let put = cluster.put(5_u64).await.unwrap();
+    assert_eq!(bounded(waits_here::submit(cluster, vec![put.clone()])).await, Ok(5));
+    let endless = waits::submit(cluster, says.clone(), folder.file("endless"));
+    bounded(says.get()).await.unwrap();
+    // More than there are CPUs: each gives its own to the next.
+    let more = if cluster.worker_processes().is_empty() { 20 } else { 1 };
+    let waiting: Vec<_> = (0..more).map(|_| waits_here::submit(cluster, vec![endless.clone().erase()])).collect();
+    assert_eq!(bounded(waits_here::submit(cluster, vec![put])).await, Ok(5));
+    cluster.cancel(&waiting[0]);
+    assert!(matches!(bounded(cluster.get(&waiting[0])).await, Err(GetError::Cancelled { .. })));
+    cluster.cancel(&endless);
+    for waits in &waiting[1..] {
+        let error = bounded(cluster.get(waits)).await.unwrap_err();
+        assert!(matches!(error, GetError::App(GetError::Cancelled { .. })), "{error:?}");
+    }
+}
+
+async fn where_a_task_must_not_block_it_is_told_so(cluster: &Cluster) {
+    let put = cluster.put(5_u64).await.unwrap();
+    for refused in [waits_wrongly::submit(cluster, vec![put.clone()]), waits_elsewhere::submit(cluster, vec![put])] {
+        let error = bounded(refused).await.unwrap_err();
+        assert!(matches!(error, GetError::App(GetError::Call { executed: Executed::No, .. })), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_threads_wait_than_may() {
+    let cluster = bounded(Cluster::local()).await.unwrap();
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(&cluster, 4)).await.unwrap();
+    let endless = waits::submit(&cluster, says.clone(), folder.file("endless"));
+    bounded(says.get()).await.unwrap();
+    let all = mobula::limits::PARKED_THREADS + 44;
+    let waiting: Vec<_> = (0..all).map(|_| waits_here::submit(&cluster, vec![endless.clone().erase()])).collect();
+    let (refused, others) = bounded(cluster.wait(waiting, 44)).await;
+    for refused in &refused {
+        let error = bounded(cluster.get(refused)).await.unwrap_err();
+        assert!(matches!(error, GetError::App(GetError::NestingTooDeep { limit: 256 })), "{error:?}");
+    }
+    assert!(others.iter().all(|other| !other.is_settled()));
+    cluster.cancel(&endless);
+    for other in &others {
+        let error = bounded(cluster.get(other)).await.unwrap_err();
+        assert!(matches!(error, GetError::App(GetError::Cancelled { .. })), "{error:?}");
+    }
+    assert_eq!(bounded(fibonacci::submit(&cluster, 5)).await.unwrap(), 5);
+    bounded(cluster.shutdown()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,10 +13,11 @@ use crate::actor::error::{Executed, Never, WireError};
 use crate::actor::inbox::Host;
 use crate::directory::request::Patience;
 use crate::id::NodeId;
+use crate::node::runtime::Node;
 use crate::node::tasks::Submitted;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
-use crate::object::get::Get;
+use crate::object::get::{Get, shared};
 use crate::object::param::Object;
 use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
@@ -239,6 +240,20 @@ pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Err
 }
 
 impl TaskContext {
+    /// Waits for an object in a synchronous task. Its CPU goes to another task meanwhile, and it goes on before new ones begin; a
+    /// task that stands in line on the same node is run here and now instead. An asynchronous task awaits the reference.
+    ///
+    /// # Errors
+    /// What the object's maker failed with; [`GetError::Cancelled`] as well when this task is cancelled meanwhile;
+    /// [`GetError::NestingTooDeep`] if as many threads wait as may
+    /// ([`PARKED_THREADS`](crate::limits::PARKED_THREADS)); [`GetError::Call`] in an asynchronous task, and outside of the task's
+    /// own thread.
+    pub fn get<T: ?Sized + Object, E: WireError>(&self, of: &ObjectRef<T, E>) -> Result<T::Got, GetError<E>> {
+        let node: Option<Arc<Node>> = self.node().clone().downcast().ok();
+        let outcome = node.ok_or(GetError::ShutDown)?.wait_in_task(self, of.entry());
+        shared::<T, E>(outcome).map(T::got)
+    }
+
     /// The cluster that the task runs in, seen from its node. Tasks that are submitted to it are cancelled with this one.
     ///
     /// # Panics

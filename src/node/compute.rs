@@ -2,7 +2,7 @@
 //! they are first needed and ended when they have been idle for a while.
 
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ struct Threads {
     idle: usize,
     /// Work that no thread has taken note of. What the queue holds is less: a thread that took some may still count as idle.
     waiting: usize,
+    /// Threads that wait inside of their work: as many more may run.
+    parked: usize,
 }
 
 impl Compute {
@@ -42,19 +44,42 @@ impl Compute {
         // The queue's receiver lives in this pool, so it takes everything.
         let _ = self.queue.send(work);
         threads.waiting += 1;
-        if threads.waiting <= threads.idle || threads.running >= self.most {
+        self.start(threads);
+    }
+
+    /// The calling thread, one of the pool's, waits inside of its work: another one takes its place. False if `most` wait
+    /// already.
+    pub(crate) fn park(&self, most: usize) -> bool {
+        let mut threads = self.threads.lock();
+        if threads.parked >= most {
+            return false;
+        }
+        threads.parked += 1;
+        self.start(threads);
+        true
+    }
+
+    /// It goes on. Another one ends when its work is over.
+    pub(crate) fn unpark(&self) {
+        self.threads.lock().parked -= 1;
+    }
+
+    /// Starts a thread if work waits for one and one more may run.
+    fn start(&self, mut threads: MutexGuard<'_, Threads>) {
+        if threads.waiting <= threads.idle || threads.running >= self.most + threads.parked {
             return;
         }
         threads.running += 1;
         drop(threads);
-        let (work, threads) = (self.work.clone(), self.threads.clone());
-        let started = std::thread::Builder::new().name("mobula-compute".into()).spawn(move || serve(&work, &threads));
+        let (work, threads, most) = (self.work.clone(), self.threads.clone(), self.most);
+        let serves = move || serve(&work, &threads, most);
+        let started = std::thread::Builder::new().name("mobula-compute".into()).spawn(serves);
         if let Err(error) = started {
             // What is queued waits for a thread that runs; without any, it runs here rather than never.
             tracing::warn!(%error, "no thread for the compute pool could be started");
             let mut threads = self.threads.lock();
             threads.running -= 1;
-            let alone = threads.running == 0;
+            let alone = threads.running == threads.parked;
             drop(threads);
             if alone {
                 let counted = self.work.try_iter().inspect(|_| self.threads.lock().waiting -= 1);
@@ -64,9 +89,16 @@ impl Compute {
     }
 }
 
-fn serve(work: &Receiver<Work>, threads: &Mutex<Threads>) {
+fn serve(work: &Receiver<Work>, threads: &Mutex<Threads>, most: usize) {
     loop {
-        threads.lock().idle += 1;
+        {
+            let mut threads = threads.lock();
+            if threads.running > most + threads.parked {
+                threads.running -= 1;
+                return;
+            }
+            threads.idle += 1;
+        }
         let next = work.recv_timeout(IDLE);
         let mut state = threads.lock();
         state.idle -= 1;

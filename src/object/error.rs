@@ -73,6 +73,12 @@ pub enum GetError<E = Never> {
         /// The bound.
         limit: usize,
     },
+    /// As many threads of the node wait in synchronous tasks as may.
+    #[error("{limit} threads of the node wait in synchronous tasks already: wait in asynchronous ones")]
+    NestingTooDeep {
+        /// The bound.
+        limit: usize,
+    },
     /// An argument that was passed by reference cannot be had.
     #[error("argument {object} cannot be had: {why} (it did not run)")]
     Argument {
@@ -130,6 +136,7 @@ impl<E> GetError<E> {
             | GetError::ActorDied { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
             GetError::QueueFull { .. } | GetError::Argument { .. } => Executed::No,
+            GetError::NestingTooDeep { .. } => Executed::Maybe,
             GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
         }
     }
@@ -145,6 +152,7 @@ impl<E> GetError<E> {
             GetError::ActorDied { actor, why, executed } => GetError::ActorDied { actor, why, executed },
             GetError::Timeout { after, waiting, executed } => GetError::Timeout { after, waiting, executed },
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
+            GetError::NestingTooDeep { limit } => GetError::NestingTooDeep { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },
             GetError::Lost { object, why } => GetError::Lost { object, why },
             GetError::OnDisk { object, why } => GetError::OnDisk { object, why },

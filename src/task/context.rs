@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use super::standing::Standing;
-use crate::id::ObjectId;
+use crate::id::{GrantId, ObjectId};
 
 /// The surroundings of a task: `ctx: &TaskContext` as its first parameter gives it.
 #[derive(Clone)]
@@ -15,6 +16,19 @@ pub struct TaskContext {
     result: ObjectId,
     attempt: u32,
     standing: Arc<Standing>,
+    site: Option<Site>,
+}
+
+/// Where a synchronous task runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site {
+    /// The grant whose slot it holds ..
+    pub(crate) grant: GrantId,
+    /// .. and gives to others while it waits.
+    pub(crate) yields: bool,
+    /// How many tasks that wait for it stand on the same stack.
+    pub(crate) depth: u32,
+    pub(crate) thread: ThreadId,
 }
 
 impl TaskContext {
@@ -23,8 +37,9 @@ impl TaskContext {
         result: ObjectId,
         attempt: u32,
         standing: Arc<Standing>,
+        site: Option<Site>,
     ) -> Self {
-        TaskContext { node, result, attempt, standing }
+        TaskContext { node, result, attempt, standing, site }
     }
 
     pub(crate) fn node(&self) -> &Arc<dyn Any + Send + Sync> {
@@ -33,6 +48,17 @@ impl TaskContext {
 
     pub(crate) fn standing(&self) -> &Arc<Standing> {
         &self.standing
+    }
+
+    /// Where it runs, if it may wait there.
+    pub(crate) fn site(&self) -> Result<Site, &'static str> {
+        match self.site {
+            None => Err("`get` of its context blocks, and an asynchronous task must not: write `reference.await`"),
+            Some(site) if site.thread != std::thread::current().id() || self.standing.is_over() => {
+                Err("a task waits by its context on its own thread, while it runs")
+            }
+            Some(site) => Ok(site),
+        }
     }
 
     /// The object that it makes.

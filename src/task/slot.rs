@@ -132,7 +132,11 @@ impl<K: Task> Runnable for TaskSlot<K> {
         match K::CODE {
             Code::Blocking(run) => {
                 match self.take() {
-                    Ok(message) => self.settle(catch_unwind(AssertUnwindSafe(|| run(message, &context)))),
+                    Ok(message) => {
+                        let ran = catch_unwind(AssertUnwindSafe(|| run(message, &context)));
+                        self.standing.end();
+                        self.settle(ran);
+                    }
                     Err(fault) => self.fail(fault),
                 }
                 Ran::Over

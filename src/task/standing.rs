@@ -16,6 +16,7 @@ use crate::wire::codec::Enclosed;
 pub(crate) struct Standing {
     cancelled: AtomicBool,
     begun: AtomicBool,
+    over: AtomicBool,
     /// Of the task that runs, or of the thread that waits in it.
     waker: AtomicWaker,
     inner: Mutex<Inner>,
@@ -80,6 +81,15 @@ impl Standing {
 
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
+    }
+
+    /// Its function has returned.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_of(&self, task: &Arc<dyn Runnable>) {

@@ -3,7 +3,7 @@
 //!
 //! A task that gives its CPU back when it first waits is *parked* from then on: it holds its slot no longer.
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustc_hash::FxHashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,9 +21,11 @@ use crate::limits::TASKS_IN_A_ROW;
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::schedule::{Resources, TaskNumber};
-use crate::task::context::TaskContext;
+use crate::task::context::{Site, TaskContext};
 use crate::task::slot::{Ran, Runnable};
 use crate::wire::packet::CallFault;
+
+mod park;
 
 /// Under which tasks run that a cluster of one process does not ask the head for.
 const ALONE: GrantId = GrantId(u64::MAX);
@@ -40,6 +42,8 @@ struct Lent {
     running: u32,
     parked: u32,
     lent: u32,
+    /// Parked threads that go on as soon as there is a slot.
+    resuming: u32,
     /// The grant of whose slots this one is.
     of: Option<GrantId>,
 }
@@ -47,11 +51,11 @@ struct Lent {
 impl Lent {
     fn new(owner: Life, slots: u32, size: Resources) -> Lent {
         let (bundle, line, results, of) = (None, Line::default(), Results::default(), None);
-        Lent { owner, slots, size, bundle, line, results, running: 0, parked: 0, lent: 0, of }
+        Lent { owner, slots, size, bundle, line, results, running: 0, parked: 0, lent: 0, resuming: 0, of }
     }
 
     fn has_slot(&self) -> bool {
-        self.running + self.lent < self.slots
+        self.running + self.lent + self.resuming < self.slots
     }
 
     fn is_over(&self) -> bool {
@@ -84,6 +88,8 @@ impl State {
 /// The grants on this node and what runs under them.
 pub(super) struct Host {
     state: Mutex<State>,
+    /// Told whenever a slot may have become free.
+    freed: Condvar,
     most: usize,
     /// Tasks that are parked: only while there are some may a slot be lent.
     parked: AtomicUsize,
@@ -92,13 +98,23 @@ pub(super) struct Host {
     cpus: u32,
 }
 
+/// Which slot a task that runs has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Held,
+    /// It gave its slot back when it first waited.
+    Parked,
+    /// That of the task above it on its stack, which waits for it.
+    Above,
+}
+
 /// A slot that a task holds; given back when this is dropped.
 struct Place {
     node: Arc<Node>,
     grant: GrantId,
     whose: Whose,
     began: Moment,
-    parked: bool,
+    slot: Slot,
     /// The thread that ran the task goes on with the next one itself.
     in_a_row: bool,
 }
@@ -106,7 +122,7 @@ struct Place {
 impl Host {
     pub(super) fn new(most: usize, cpus: usize) -> Self {
         let (state, parked, alone) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
-        Host { state, most, parked, alone, cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
+        Host { state, freed: Condvar::new(), most, parked, alone, cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
     }
 
     /// How many tasks may wait beside the queue.
@@ -208,6 +224,7 @@ impl Host {
         let overs = (over, state.remove_if_over(of));
         drop(state);
         drop(overs);
+        self.freed.notify_all();
         Some(of)
     }
 
@@ -304,6 +321,7 @@ impl Host {
         let result = change(lent);
         let over = state.remove_if_over(grant);
         drop(state);
+        self.freed.notify_all();
         drop(over);
         Some(result)
     }
@@ -350,14 +368,24 @@ impl Node {
         refuse(self.tasks().host.of_owners(ended));
     }
 
-    fn place(self: &Arc<Self>, grant: GrantId, ready: Ready) -> (Arc<dyn Runnable>, TaskContext, Place) {
-        let Ready { task, whose, attempt, .. } = ready;
+    fn place(
+        self: &Arc<Self>,
+        grant: GrantId,
+        ready: Ready,
+        above: Option<Site>,
+    ) -> (Arc<dyn Runnable>, TaskContext, Place) {
+        let Ready { task, whose, attempt, yields } = ready;
         let began = clock::now();
         if let Whose::Peer(arrived) = &whose {
             arrived.began_at(began);
         }
-        let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.standing().clone());
-        (task, context, Place { node: self.clone(), grant, whose, began, parked: false, in_a_row: false })
+        let thread = std::thread::current().id();
+        let own = Site { grant, yields, depth: 0, thread };
+        let site = above.map_or(own, |above| Site { depth: above.depth + 1, ..above });
+        let slot = if above.is_some() { Slot::Above } else { Slot::Held };
+        let site = task.is_blocking().then_some(site);
+        let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.standing().clone(), site);
+        (task, context, Place { node: self.clone(), grant, whose, began, slot, in_a_row: false })
     }
 
     /// A task has its slot: its arguments are brought, then it runs.
@@ -376,7 +404,7 @@ impl Node {
             return self.compute().run(Box::new(move || node.run_in_a_row(ready, grant)));
         }
         let yields = ready.yields;
-        let (task, context, place) = self.place(grant, ready);
+        let (task, context, place) = self.place(grant, ready, None);
         if let Ran::Running(mut running) = task.run(context) {
             let running = async move {
                 let mut place = place;
@@ -400,7 +428,7 @@ impl Node {
             if !ready.task.is_blocking() || ready.task.clone().bring().is_some() {
                 return self.begin(ready, grant);
             }
-            let (task, context, mut place) = self.place(grant, ready);
+            let (task, context, mut place) = self.place(grant, ready, None);
             task.run(context);
             place.in_a_row = true;
             drop(place);
@@ -415,26 +443,21 @@ impl Node {
 impl Place {
     /// The task waits: another one may have its slot.
     fn park(&mut self) {
-        self.parked = true;
-        let host = &self.node.tasks().host;
-        host.parked.fetch_add(1, Ordering::Relaxed);
-        host.change(self.grant, |lent| (lent.running, lent.parked) = (lent.running - 1, lent.parked + 1));
-        // What it waits for first, if that is a task of this node.
-        if self.grant != ALONE {
-            self.node.lend_slots();
-        }
-        self.node.begin_tasks(self.grant);
+        self.slot = Slot::Parked;
+        self.node.park_slot(self.grant);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let host = &self.node.tasks().host;
-        if self.parked {
-            host.parked.fetch_sub(1, Ordering::Relaxed);
-            host.change(self.grant, |lent| lent.parked -= 1);
-        } else {
-            host.change(self.grant, |lent| lent.running -= 1);
+        match self.slot {
+            Slot::Held => _ = host.change(self.grant, |lent| lent.running -= 1),
+            Slot::Parked => {
+                host.parked.fetch_sub(1, Ordering::Relaxed);
+                host.change(self.grant, |lent| lent.parked -= 1);
+            }
+            Slot::Above => {}
         }
         if let Whose::Own(number) = &self.whose {
             let ran = clock::now().since(self.began);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::arrive::Arrived;
+use crate::limits::CLAIM_LOOKS;
 use crate::schedule::TaskNumber;
 use crate::task::slot::Runnable;
 use crate::wire::packet::CallFault;
@@ -64,6 +65,20 @@ impl Line {
         let ready = self.usual.pop_back();
         self.len -= usize::from(ready.is_some());
         ready
+    }
+
+    /// Takes this one, if it is this node's own and not far from the end.
+    pub(super) fn take(&mut self, task: &Arc<dyn Runnable>) -> Option<Ready> {
+        let is_it = |ready: &Ready| {
+            !matches!(ready.whose, Whose::Peer(_)) && std::ptr::addr_eq(Arc::as_ptr(&ready.task), Arc::as_ptr(task))
+        };
+        let mut lines = std::iter::once(&mut self.usual).chain(self.others.values_mut());
+        let taken = lines.find_map(|line| {
+            let place = line.iter().rev().take(CLAIM_LOOKS).position(is_it)?;
+            line.remove(line.len() - 1 - place)
+        });
+        self.len -= usize::from(taken.is_some());
+        taken
     }
 
     /// All of them, in their order.

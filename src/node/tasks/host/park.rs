@@ -1,0 +1,160 @@
+//! Synchronous tasks that wait for objects: the thread is parked, and its CPU goes to another task meanwhile.
+//!
+//! A task that waits for one of this node's own that stands in a line here runs that one itself, on its own stack: most
+//! nesting then costs neither a thread nor a switch.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use super::super::line::Ready;
+use super::{ALONE, Host, Lent};
+use crate::actor::error::Executed;
+use crate::id::GrantId;
+use crate::limits::{NESTED_TASKS, PARKED_THREADS, RESUME_LOOK};
+use crate::node::runtime::Node;
+use crate::object::entry::{Entry, Outcome};
+use crate::object::error::{Fault, GetError};
+use crate::object::get::Value;
+use crate::task::context::{Site, TaskContext};
+use crate::task::slot::Runnable;
+use crate::task::standing::Standing;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A thread that waits; when this is dropped it has a slot again.
+struct Parked<'a> {
+    node: &'a Arc<Node>,
+    context: &'a TaskContext,
+    site: Site,
+}
+
+impl Host {
+    /// A task of this node that stands in a line here: it begins in the slot of the one that waits for it.
+    fn claim(&self, task: &Arc<dyn Runnable>) -> Option<(GrantId, Ready)> {
+        let mut state = self.state.lock();
+        let taken = |(grant, lent): (&GrantId, &mut Lent)| {
+            let ready = lent.line.take(task)?;
+            Some((*grant, ready))
+        };
+        let (grant, ready) = state.grants.iter_mut().find_map(taken)?;
+        if grant == ALONE {
+            self.alone.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some((grant, ready))
+    }
+
+    /// A parked thread goes on, before new tasks begin: once there is a slot, or at once if its grant is over or `hurries`.
+    fn resume(&self, grant: GrantId, hurries: &dyn Fn() -> bool) {
+        let mut state = self.state.lock();
+        if let Some(lent) = state.grants.get_mut(&grant) {
+            lent.resuming += 1;
+        }
+        while let Some(lent) = state.grants.get_mut(&grant) {
+            if lent.running + lent.lent < lent.slots || lent.slots == 0 || hurries() {
+                (lent.resuming, lent.running, lent.parked) = (lent.resuming - 1, lent.running + 1, lent.parked - 1);
+                return;
+            }
+            self.freed.wait_for(&mut state, RESUME_LOOK);
+        }
+    }
+}
+
+impl Node {
+    /// Waits for an object on the thread of a synchronous task.
+    pub(crate) fn wait_in_task(self: &Arc<Self>, context: &TaskContext, entry: &Arc<Entry>) -> Outcome {
+        let site = context.site().map_err(|why| {
+            let message = why.to_owned();
+            Arc::new(Fault::Call { message, executed: Executed::No })
+        })?;
+        let _runtime = self.runtime().enter();
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let (mut cx, mut value) = (Context::from_waker(&waker), Value::of(entry.clone()));
+        if let Poll::Ready(outcome) = Pin::new(&mut value).poll(&mut cx) {
+            return outcome;
+        }
+        if site.depth < NESTED_TASKS
+            && let Some((grant, ready)) = self.claim(entry)
+        {
+            self.run_here(ready, grant, site);
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut value).poll(&mut cx) {
+            return outcome;
+        }
+        let _parked = self.park_thread(context, site)?;
+        loop {
+            if let Poll::Ready(outcome) = Pin::new(&mut value).poll(&mut cx) {
+                return outcome;
+            }
+            if context.standing().poll_cancelled(&waker) {
+                return Err(Arc::new(Fault::Cancelled { executed: Executed::Maybe }));
+            }
+            std::thread::park_timeout(RESUME_LOOK);
+            // When it parked, what it waits for may not have been known to lack a slot yet.
+            if site.yields {
+                self.lend_slots();
+            }
+        }
+    }
+
+    /// The task that makes an object, if it stands in a line here and can begin on this thread.
+    fn claim(&self, entry: &Entry) -> Option<(GrantId, Ready)> {
+        let task = entry.making()?.downcast::<Standing>().ok()?.task()?;
+        let can_begin = task.is_blocking() && task.clone().bring().is_none();
+        can_begin.then(|| self.tasks().host.claim(&task)).flatten()
+    }
+
+    /// A task that waits for this one runs it on its own thread.
+    fn run_here(self: &Arc<Self>, ready: Ready, grant: GrantId, above: Site) {
+        let (task, context, place) = self.place(grant, ready, Some(above));
+        task.run(context);
+        drop(place);
+    }
+
+    /// The thread of a task waits: another one may have its slot.
+    pub(super) fn park_slot(self: &Arc<Self>, grant: GrantId) {
+        let host = &self.tasks().host;
+        host.parked.fetch_add(1, Ordering::Relaxed);
+        host.change(grant, |lent| (lent.running, lent.parked) = (lent.running - 1, lent.parked + 1));
+        // What it waits for first, if that is a task of this node.
+        if grant != ALONE {
+            self.lend_slots();
+        }
+        self.begin_tasks(grant);
+    }
+
+    /// It goes on, with a slot.
+    fn resume_slot(&self, grant: GrantId, hurries: &dyn Fn() -> bool) {
+        let host = &self.tasks().host;
+        host.resume(grant, hurries);
+        host.parked.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn park_thread<'a>(self: &'a Arc<Self>, context: &'a TaskContext, site: Site) -> Result<Parked<'a>, Arc<Fault>> {
+        if !self.compute().park(PARKED_THREADS) {
+            return Err(Arc::new(GetError::NestingTooDeep { limit: PARKED_THREADS }));
+        }
+        if site.yields {
+            self.park_slot(site.grant);
+        }
+        Ok(Parked { node: self, context, site })
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        if self.site.yields {
+            // One that was cancelled has nothing more to do that is worth waiting for.
+            self.node.resume_slot(self.site.grant, &|| self.context.cancelled());
+        }
+        self.node.compute().unpark();
+    }
+}
