@@ -4,7 +4,7 @@ use crate::actors::{Gate, Sloth};
 use crate::common::*;
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
-use mobula::{ClusterBuilder, LookupError, SpawnError};
+use mobula::{ClusterBuilder, LookupError, SpawnError, task};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -152,4 +152,53 @@ async fn nodes_join_a_head_that_starts_anew_under_new_lives_and_without_their_ac
     bounded(driver.shutdown()).await;
     bounded(worker.shutdown()).await;
     head.kill();
+}
+
+/// Keeps its CPU for a few milliseconds.
+#[task(retries = 10)]
+fn works(number: u64) -> u64 {
+    let end = Instant::now() + Duration::from_millis(5);
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+    number + 1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queued_tasks_outlive_their_head_and_run_under_the_next() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let worker = bounded(keys.worker()).await.unwrap();
+    let driver = bounded(keys.driver()).await.unwrap();
+    knows_worker(&driver, &worker).await;
+    let tasks: Vec<_> = (0..300).map(|number| works::submit(&driver, number)).collect();
+    until("the first of them", || tasks.iter().any(ObjectRef::is_settled)).await;
+
+    head.kill();
+    let settled = tasks.iter().filter(|task| task.is_settled()).count();
+    until("some more, under grants that are held", || tasks.iter().filter(|task| task.is_settled()).count() > settled)
+        .await;
+    let head = keys.head().await;
+    for (number, task) in (0..).zip(&tasks) {
+        assert_eq!(bounded(driver.get(task)).await, Ok(number + 1));
+    }
+    assert_eq!(bounded(works::submit(&driver, 1)).await, Ok(2), "the next head grants");
+    bounded(driver.shutdown()).await;
+    bounded(worker.shutdown()).await;
+    head.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_needs_a_grant_of_a_head_that_is_away_says_so_in_time() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let worker = bounded(keys.worker()).await.unwrap();
+    let driver = bounded(keys.driver()).await.unwrap();
+    knows_worker(&driver, &worker).await;
+    head.kill();
+    let error = bounded(works::submit(&driver, 1)).await.unwrap_err();
+    assert!(error.to_string().contains("the head has been away"), "{error}");
+    assert_eq!(error.executed(), mobula::Executed::No);
+    bounded(driver.shutdown()).await;
+    bounded(worker.shutdown()).await;
 }
