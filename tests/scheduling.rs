@@ -96,6 +96,30 @@ async fn labels_choose_nodes_and_a_condition_that_none_meets_is_said_at_once() {
     ends_without_a_trace(cluster).await;
 }
 
+/// Leaves an array in its node's store.
+#[task]
+async fn leaves(ctx: &TaskContext, length: usize) -> mobula::Result<ObjectRef<[f32]>> {
+    Ok(ctx.cluster().put_slice(&vec![0.5_f32; length]).await?)
+}
+
+#[task]
+fn reads(array: &[f32]) -> (f32, u32) {
+    (array.iter().sum(), std::process::id())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_goes_where_its_large_argument_lies() {
+    let cluster = cluster_of(2, 2.0).await;
+    for (node, process) in workers(&cluster) {
+        let array = bounded(leaves::call(&cluster, 1 << 18).on(node)).await.unwrap();
+        // The first has it looked up, the second finds it known.
+        for _ in 0..2 {
+            assert_eq!(bounded(reads::submit(&cluster, &array)).await, Ok((131_072.0, process)));
+        }
+    }
+    ends_without_a_trace(cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_placed_as_it_says_all_or_nothing() {
     let cluster = cluster_of(2, 2.0).await;

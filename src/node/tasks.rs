@@ -28,6 +28,7 @@ mod grants;
 mod host;
 mod lend;
 mod line;
+mod near;
 mod owner;
 mod results;
 mod send;
@@ -116,10 +117,13 @@ impl Node {
 
     /// Takes a task; back if as many are queued as may be.
     fn try_submit(self: &Arc<Self>, submitted: Submitted) -> Result<(), Submitted> {
-        let missing = unsettled(&submitted.task);
+        let mut missing = submitted.task.references();
         if !self.is_alone() || submitted.needs.is_some() {
-            return self.enqueue(submitted, missing);
+            let near = if missing.is_empty() { None } else { self.near(&missing) };
+            missing.retain(|reference| !reference.is_settled());
+            return self.enqueue(submitted, missing, near);
         }
+        missing.retain(|reference| !reference.is_settled());
         if !self.tasks().host.take_room() {
             return Err(submitted);
         }

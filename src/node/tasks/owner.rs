@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -22,7 +23,7 @@ use crate::node::runtime::Node;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission, Why};
-use crate::schedule::{Class, Queue, Resources, TaskNumber};
+use crate::schedule::{Class, Queue, Resources, Strategy, TaskNumber};
 use crate::task::slot::Runnable;
 
 /// Tasks of equal function and needs are of one class.
@@ -32,6 +33,7 @@ pub(super) struct ClassKey {
     signature: Key,
     patience: Patience,
     needs: Option<Arc<Needs>>,
+    near: Option<NodeId>,
 }
 
 /// What the head is told of a class.
@@ -42,6 +44,7 @@ pub(super) struct Kind {
     pub(super) patience: Patience,
     /// Its tasks give their CPU back when they first wait.
     pub(super) yields: bool,
+    key: ClassKey,
 }
 
 /// A task in the queue.
@@ -184,15 +187,34 @@ impl State {
         }
     }
 
-    fn class(&mut self, submitted: &Submitted) -> Result<Class, GetError> {
+    /// The class of a task that is near a node, if any.
+    fn class(&mut self, submitted: &Submitted, near: Option<NodeId>) -> Result<Class, GetError> {
         let kind = submitted.task.kind();
         let (name, signature, patience) = (kind.name.key(), kind.signature, submitted.patience);
-        let key = ClassKey { name, signature, patience, needs: submitted.needs.clone() };
-        let class = self.queue.class(key).map_err(|error| no_room(error.to_string()))?;
+        let chooses = submitted.needs.as_ref().is_some_and(|needs| needs.strategy != Strategy::Default);
+        let near = near.filter(|_| !chooses);
+        let key = ClassKey { name, signature, patience, needs: submitted.needs.clone(), near };
+        self.class_of(key, || ActorType { key: name, name: kind.name.to_string().into() })
+    }
+
+    /// The same class near a node; none if its tasks say where they go, or there are too many classes.
+    pub(super) fn class_near(&mut self, class: Class, near: Option<NodeId>) -> Option<Class> {
+        let kind = self.classes.get(class.0 as usize)?.clone();
+        let chooses = kind.needs.strategy != Strategy::Default;
+        let key = ClassKey { near, ..kind.key.clone() };
+        if chooses { None } else { self.class_of(key, || kind.kind.clone()).ok() }
+    }
+
+    fn class_of(&mut self, key: ClassKey, kind: impl FnOnce() -> ActorType) -> Result<Class, GetError> {
+        let class = self.queue.class(key.clone()).map_err(|error| no_room(error.to_string()))?;
         if self.classes.len() <= class.0 as usize {
-            let needs = submitted.needs.as_deref().cloned().unwrap_or_else(one_cpu);
-            let kind = ActorType { key: name, name: kind.name.to_string().into() };
-            self.classes.push(Arc::new(Kind { kind, signature, needs, patience, yields: submitted.needs.is_none() }));
+            let ClassKey { signature, patience, .. } = key;
+            let mut needs = key.needs.as_deref().cloned().unwrap_or_else(one_cpu);
+            if let Some(node) = key.near {
+                needs.strategy = Strategy::Prefer(node);
+            }
+            let yields = key.needs.is_none();
+            self.classes.push(Arc::new(Kind { kind: kind(), signature, needs, patience, yields, key }));
         }
         Ok(class)
     }
@@ -221,6 +243,7 @@ struct Missing {
     node: Arc<Node>,
     task: TaskNumber,
     arguments: Vec<Arc<Entry>>,
+    left: AtomicUsize,
 }
 
 impl Watch for Missing {
@@ -229,7 +252,9 @@ impl Watch for Missing {
         let value = self.arguments.get(key).and_then(|argument| argument.followed().ok());
         let watch: Arc<dyn Watch> = self.clone();
         if value.is_none_or(|value| value.watch(&watch, key).is_none()) {
-            self.node.own(|state, _| state.queue.ready(self.task));
+            let last = self.left.fetch_sub(1, Ordering::AcqRel) == 1;
+            let near = if last { self.node.near(&self.arguments) } else { None };
+            self.node.own(|state, _| state.ready_near(self.task, near));
         }
     }
 }
@@ -294,7 +319,12 @@ impl Node {
     }
 
     /// Takes a task into the queue; back if that is full.
-    pub(super) fn enqueue(self: &Arc<Self>, submitted: Submitted, missing: Vec<Arc<Entry>>) -> Result<(), Submitted> {
+    pub(super) fn enqueue(
+        self: &Arc<Self>,
+        submitted: Submitted,
+        missing: Vec<Arc<Entry>>,
+        near: Option<NodeId>,
+    ) -> Result<(), Submitted> {
         let task = submitted.task.clone();
         let standing = task.standing();
         let entered = self.own(|state, _| {
@@ -304,7 +334,7 @@ impl Node {
             if state.queue.queued() >= self.tasks().owner.most {
                 return Err(Refused::Full(submitted));
             }
-            let class = state.class(&submitted).map_err(Refused::For)?;
+            let class = state.class(&submitted, near).map_err(Refused::For)?;
             let Submitted { task, retries, priority, .. } = submitted;
             let token = Queued { task, class, priority, retries, attempt: 1, sent: false, behind: false };
             let (result, follows) = (token.task.result().clone(), makers(&missing));
@@ -356,7 +386,8 @@ impl Node {
     /// Tells the queue of arguments that come.
     fn wait_for(self: &Arc<Self>, task: TaskNumber, arguments: Vec<Arc<Entry>>) {
         if !arguments.is_empty() {
-            let missing = Arc::new(Missing { node: self.clone(), task, arguments });
+            let missing =
+                Arc::new(Missing { node: self.clone(), task, left: AtomicUsize::new(arguments.len()), arguments });
             (0..missing.arguments.len()).for_each(|key| missing.clone().settled(key));
         }
     }
@@ -431,7 +462,7 @@ fn makers(missing: &[Arc<Entry>]) -> Vec<TaskNumber> {
     missing.iter().filter_map(|entry| entry.maker()).map(TaskNumber).collect()
 }
 
-fn submission(token: Queued, missing: usize, follows: &[TaskNumber]) -> Submission<'_, Queued> {
+pub(super) fn submission(token: Queued, missing: usize, follows: &[TaskNumber]) -> Submission<'_, Queued> {
     let waits_for = u32::try_from(missing).unwrap_or(u32::MAX);
     let (class, priority) = (token.class, token.priority);
     Submission { class, priority, bytes: 0, waits_for, follows, prefers: None, token }
