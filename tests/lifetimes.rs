@@ -62,7 +62,7 @@ impl Tally {
     #[on_stop]
     async fn reports(&mut self, _: &mut ActorContext<Self>) {
         if let Some(report) = &self.report {
-            let _ = report.add(self.count).tell().await;
+            let _ = report.add(self.count).await;
         }
     }
 }
