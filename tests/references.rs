@@ -75,6 +75,26 @@ impl Keeper {
         Ok(ctx.cluster().put(vec![7; length]).await?)
     }
 
+    pub async fn make_many(
+        &self,
+        ctx: &mut ActorContext<Self>,
+        number: u64,
+    ) -> mobula::Result<ObjectRef<Vec<ObjectRef<u64>>>> {
+        let cluster = ctx.cluster();
+        let mut many = Vec::new();
+        for number in 0..number {
+            many.push(cluster.put(number).await?);
+        }
+        Ok(cluster.put(many).await?)
+    }
+
+    pub async fn read_many(&self, of: Vec<ObjectRef<Vec<ObjectRef<u64>>>>) -> mobula::Result<(usize, u64)> {
+        let [of] = of.try_into().map_err(|_| "one object")?;
+        let many = of.await?;
+        let last = many[many.len() - 1].clone().await?;
+        Ok((many.len(), last))
+    }
+
     pub async fn slowly(&self, length: usize) -> mobula::Result<Blob> {
         self.gate.subscribe().wait_for(|open| *open).await?;
         Ok(vec![1; length])
@@ -355,6 +375,21 @@ async fn a_constructor_takes_references_and_values_of_any_size() {
     let never: ObjectRef<Vec<String>> = one.breaks().submit();
     let error = bounded(Reader::spawn(&cluster, &never, vec![1])).await.map(drop).unwrap_err();
     assert!(error.to_string().contains("cannot be had"), "{error}");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_holds_ten_thousand_references_is_passed_on_read_and_let_go() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let made: ObjectRef<Vec<ObjectRef<u64>>> = bounded(one.make_many(10_000)).await.unwrap();
+    let many = bounded(cluster.get(&made)).await.unwrap();
+    assert_eq!(many.len(), 10_000);
+    assert_eq!(bounded(two.read_many(vec![made.clone()])).await.unwrap(), (10_000, 9_999), "elsewhere, too");
+    drop(made);
+    assert_eq!(bounded(cluster.get(&many[4_321])).await, Ok(4_321), "what was inside outlives what held it");
+    drop(many);
+    nothing_is_shared(&cluster, &[&one, &two]).await;
     bounded(cluster.shutdown()).await;
 }
 

@@ -24,6 +24,8 @@ pub fn groups() -> Vec<Group> {
     add(&[("single client tasks sync", "1/s")], Box::new(|effort| on_one_thread(tasks(effort, 1))));
     add(&[("single client tasks async", "1/s")], Box::new(|effort| on_one_thread(tasks(effort, BURST))));
     add(&[("single client wait 1k refs", "1/s")], Box::new(|effort| on_one_thread(wait(effort))));
+    let containing = [("single client get object containing 10k refs", "1/s")];
+    add(&containing, Box::new(|effort| on_one_thread(get_containing(effort))));
     add(&[("10k refs to a task and back", "1/s")], Box::new(|effort| on_one_thread(references(effort))));
     add(&[("chain of 100 dependent tasks", "1/s")], Box::new(|effort| on_one_thread(chain(effort))));
     add(&[("placement group create/removal", "1/s")], Box::new(|effort| on_one_thread(placement_groups(effort))));
@@ -38,6 +40,16 @@ fn nothing() -> u64 {
 #[task]
 fn same(references: Vec<ObjectRef<u64>>) -> Vec<ObjectRef<u64>> {
     references
+}
+
+#[task]
+async fn many(ctx: &TaskContext) -> mobula::Result<Vec<ObjectRef<u64>>> {
+    let cluster = ctx.cluster();
+    let mut references = Vec::with_capacity(REFERENCES);
+    for number in 0..REFERENCES as u64 {
+        references.push(cluster.put(number).await?);
+    }
+    Ok(references)
 }
 
 #[task]
@@ -86,6 +98,20 @@ async fn wait(effort: Effort) -> anyhow::Result<Vec<f64>> {
         while let Some(one) = settled.next().await {
             anyhow::ensure!(one.is_settled(), "what is given is there");
         }
+        Ok(1)
+    })
+    .await?;
+    cluster.shutdown().await;
+    Ok(vec![rate])
+}
+
+/// The worker owns all of them, and the object that holds them.
+async fn get_containing(effort: Effort) -> anyhow::Result<Vec<f64>> {
+    let cluster = cluster(Way::Ipc, 1).await?;
+    let containing = many::submit(&cluster);
+    let rate = a_second(effort.time(TIME), || async {
+        let references = cluster.get(&containing).await?;
+        anyhow::ensure!(references.len() == REFERENCES, "all of them");
         Ok(1)
     })
     .await?;
