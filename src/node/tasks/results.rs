@@ -39,3 +39,28 @@ fn place(number: TaskNumber) -> usize {
     // Numbers of tasks that are queued together differ in their low bits first.
     (number.0 % RESULTS_KEPT as u64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Life, ObjectId};
+
+    fn result(serial: u64) -> Arc<Entry> {
+        Entry::pending(ObjectId { life: Life(1), serial }, None)
+    }
+
+    #[test]
+    fn a_result_is_found_by_its_number_until_another_takes_its_place_or_it_is_forgotten() {
+        let mut results = Results::default();
+        let (one, other) = (TaskNumber(3), TaskNumber(3 + RESULTS_KEPT as u64));
+        assert!(results.get(one).is_none());
+        let first = result(1);
+        assert!(results.keep(one, first.clone()).is_none());
+        assert!(results.get(one).is_some_and(|found| Arc::ptr_eq(&found, &first)));
+        assert!(results.get(other).is_none(), "that place is another task's");
+        let replaced = results.keep(other, result(2));
+        assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &first)));
+        assert!(results.get(one).is_none() && results.forget(one).is_none());
+        assert!(results.forget(other).is_some() && results.get(other).is_none());
+    }
+}
