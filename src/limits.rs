@@ -278,7 +278,7 @@ pub const OVERTAKES: u32 = 64;
 /// Tasks that declare no resources and may run on a node at once, for each of its CPUs: they are short or wait for others,
 /// so more than one keeps a CPU busy, and a node that took all would only queue them.
 pub const WEIGHTLESS_SLOTS: u32 = 4;
-/// Grants one owner may hold.
+/// Grants that one owner may hold, and a node takes.
 pub const GRANTS: usize = 65_536;
 /// Orders about grants that one owner may have unacknowledged: beyond it, it gets no more until its next beat, and beyond
 /// twice as many nothing is asked back of it.

@@ -17,7 +17,7 @@ use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
 use crate::directory::request::Lending;
 use crate::id::{Epoch, GrantId, GroupId, Life};
-use crate::limits::TASKS_IN_A_ROW;
+use crate::limits::{GRANTS, TASKS_IN_A_ROW};
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::schedule::{Resources, TaskNumber};
@@ -146,7 +146,8 @@ impl Host {
         let Terms { grant, epoch, slots, size, bundle } = terms;
         let stale = epoch < state.epoch;
         let Some(known) = state.grants.get_mut(&grant) else {
-            if slots > 0 && !stale {
+            // Tasks under one that is not taken are refused, and go elsewhere.
+            if slots > 0 && !stale && state.grants.len() < GRANTS {
                 state.grants.insert(grant, Lent { bundle, ..Lent::new(owner, slots, size) });
             }
             return Vec::new();

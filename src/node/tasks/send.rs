@@ -252,8 +252,14 @@ impl Caller for Sent {
                 task.fail(codec::decode(body).unwrap_or_else(|_| nonsense()));
                 Some(ran)
             }
-            // It comes back with the others of its recall.
-            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => return,
+            // It comes back with the others of its recall, or as one that was never sent if its node ends before that.
+            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => {
+                return self.node.own(|state, _| {
+                    if let Some(queued) = state.queue.get_mut(self.number) {
+                        queued.sent = false;
+                    }
+                });
+            }
             // What it was to take is not there any more, or failed: it waits for that here.
             Outcome::Error { executed: Executed::No, fault: CallFault::ReferenceLost } if !self.left_out.is_empty() => {
                 self.node.own(|state, _| state.queue.failed(self.number));
