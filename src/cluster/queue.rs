@@ -28,8 +28,8 @@ use crate::object::parcel::Parcel;
 /// A bounded queue of `T`s that every node can put into and take out of: first in, first out, each item given to one.
 ///
 /// Clones are the same queue, and so is one that travelled in a message. Its items lie on the node where it was placed,
-/// and go with it; within one process nothing is encoded. An item travels inside a message, so it is at most 64 KiB encoded:
-/// put a larger one as an object, and its [`ObjectRef`](crate::ObjectRef) into a queue.
+/// and go with it; within one process nothing is encoded. Of what is large, better put an
+/// [`ObjectRef`](crate::ObjectRef) into a queue: then the value itself goes from who made it to who takes it.
 ///
 /// ```standalone_crate
 /// # use mobula::prelude::*;
