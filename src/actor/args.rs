@@ -152,7 +152,7 @@ fn resolve_but<M: Arguments>(message: &mut M, but: impl Fn(u32, &Arc<Entry>) -> 
 /// # Errors
 /// Which one cannot be had, and why.
 pub(crate) fn leave<M: Arguments>(message: &mut M, but: impl Fn(u32) -> bool) -> Result<(), Absent> {
-    resolve_but(message, |position, entry| but(position) || entry.followed().is_ok_and(|last| is_passed(&last)))
+    resolve_but(message, |position, entry| but(position) || entry.followed().is_ok_and(|last| last.is_passed()))
 }
 
 /// Makes objects of large values: as references to those they are not part of the body.
@@ -167,11 +167,6 @@ pub(crate) fn lift<M: Arguments>(message: &mut M, here: &NodeRef) {
 pub struct Owner<'a> {
     here: &'a NodeRef,
     host: &'a Arc<dyn Host>,
-}
-
-/// Whether an object travels as a reference.
-fn is_passed(last: &Arc<Entry>) -> bool {
-    matches!(last.outcome(), Some(Ok(content)) if content.is_passed())
 }
 
 /// An object that an argument refers to.
@@ -233,7 +228,7 @@ impl<T: ?Sized + Param> Serialize for Arg<T> {
             scope::put_argument(None).map_err(S::Error::custom)?;
             return T::encode(self, to);
         };
-        let passed = reference.entry().followed().ok().filter(is_passed);
+        let passed = reference.entry().followed().ok().filter(|entry| entry.is_passed());
         if passed.is_none() && !scope::passes() {
             return Err(S::Error::custom("the value that it refers to is not there yet"));
         }

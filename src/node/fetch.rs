@@ -90,6 +90,11 @@ impl Piece {
         let length = u64::from_le_bytes(body.get(1..HEADER)?.try_into().ok()?);
         Some(Piece { form, length, bytes: body.slice(HEADER..), enclosed })
     }
+
+    /// Whether it is as long as an object's first piece is.
+    fn is_first(&self) -> bool {
+        self.bytes.len() as u64 == self.length.min(OBJECT_PIECE as u64)
+    }
 }
 
 impl Node {
@@ -125,10 +130,10 @@ impl Node {
             Read::Pinned(_) => return Err(nonsense()),
         };
         let whole = usize::try_from(first.length).map_err(|_| lost("it is larger than this process's memory"))?;
-        let mut body = first.bytes;
-        if body.len() != whole.min(OBJECT_PIECE) {
+        if !first.is_first() {
             return Err(nonsense());
         }
+        let mut body = first.bytes;
         if body.len() < whole {
             body = rest(&link, object, body, whole).await?;
         }
@@ -304,4 +309,39 @@ fn answer_fault(peer: &dyn Peer, call: u64, fault: &Fault) {
         Answer { call, outcome }.encode(packet);
         peer.answer(call, packet, &Enclosed::default());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &[u8]) -> Option<Read> {
+        Read::of(body.to_vec(), Enclosed::default())
+    }
+
+    #[test]
+    fn what_an_owner_answers_is_taken_whole_or_not_at_all() {
+        let piece = [&[1][..], &3_u64.to_le_bytes(), b"abc"].concat();
+        assert!(matches!(read(&piece), Some(Read::Piece(Piece { form: Form::Plain, length: 3, .. }))));
+        assert!((0..HEADER).all(|short| read(&piece[..short]).is_none()), "without a form and a length it is none");
+        let pinned = [&[PINNED][..], &5_u64.to_le_bytes(), &1_u64.to_le_bytes(), &64_u64.to_le_bytes()].concat();
+        let location = Location { segment: 1, offset: 64, length: 5 };
+        assert!(matches!(read(&pinned), Some(Read::Pinned(at)) if at == location));
+        assert!((1..pinned.len()).all(|short| read(&pinned[..short]).is_none()));
+        assert!(read(&[&pinned[..], &[0]].concat()).is_none());
+        assert!(read(&[&[3][..], &piece[1..]].concat()).is_none(), "no such form");
+    }
+
+    #[test]
+    fn a_piece_that_is_not_as_long_as_it_says_is_refused() {
+        let lies = |bytes: usize, length: u64| {
+            let bytes = Bytes::from(vec![0; bytes]);
+            Piece { form: Form::Plain, length, bytes, enclosed: Enclosed::default() }
+        };
+        assert!(lies(3, 3).is_first() && lies(0, 0).is_first());
+        assert!(lies(OBJECT_PIECE, OBJECT_PIECE as u64 + 1).is_first(), "more follows");
+        for (bytes, length) in [(2, 3), (4, 3), (3, u64::MAX), (0, 1), (OBJECT_PIECE + 1, 1 << 40)] {
+            assert!(!lies(bytes, length).is_first(), "{bytes} bytes of {length}");
+        }
+    }
 }

@@ -24,9 +24,7 @@ use crate::actor::remote::host::Incoming;
 use crate::actor::remote::{Peer, with_scratch};
 use crate::id::{Key, Life};
 use crate::net::Folder;
-use crate::store::{
-    Attached, Kept, Location, MappingError, PinError, ReaderId, Server, StoreError, Ticket, TransferError,
-};
+use crate::store::{Attached, Kept, Location, MappingError, ReaderId, Server, StoreError, Ticket, TransferError};
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
 use crate::wire::packet::{Answer, Outcome};
@@ -130,7 +128,8 @@ impl Node {
         let stored = kept.get().await?;
         match self.store()?.pin(&stored, id) {
             Ok(location) => Ok(Some(location)),
-            Err(PinError::ReaderGone | _) => Ok(None),
+            // Its socket has ended.
+            Err(_) => Ok(None),
         }
     }
 

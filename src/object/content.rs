@@ -13,7 +13,6 @@ use super::error::{Fault, GetError};
 use super::lent::Lent;
 use super::param::{Erased, Param};
 use crate::id::ObjectId;
-use crate::limits::ARGUMENT_INLINE;
 use crate::store::{Kept, SpillError, StoreError};
 use crate::wire::codec::{self, Enclosed, EncodeError};
 
@@ -84,17 +83,6 @@ impl Content {
             },
             Content::Lent(lent) => lent.bring().await,
             at_hand => Ok(at_hand),
-        }
-    }
-
-    /// Whether it is passed as a reference: it is read where it lies, or encoded once rather than for each message.
-    pub(crate) fn is_passed(&self) -> bool {
-        match self {
-            Content::Kept(_) | Content::Lent(_) => true,
-            Content::Live(_) | Content::Encoded(_) => {
-                self.encode().is_ok_and(|encoded| encoded.body.len() > ARGUMENT_INLINE)
-            }
-            Content::Elsewhere(_) => false,
         }
     }
 

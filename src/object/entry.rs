@@ -11,7 +11,7 @@ use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
 use crate::id::{Life, ObjectId};
-use crate::limits::{OBJECT_HOPS, SUBMITTED};
+use crate::limits::{ARGUMENT_INLINE, OBJECT_HOPS, SUBMITTED};
 use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
 
@@ -245,6 +245,16 @@ impl Entry {
         // What another one encoded meanwhile is what is kept; the other is dropped outside of the lock.
         drop(state);
         Ok(former.unwrap_or(encoded))
+    }
+
+    /// Whether it is passed as a reference: it is read where it lies, or is large, and encoded once rather than for each
+    /// message.
+    pub(crate) fn is_passed(&self) -> bool {
+        match self.outcome() {
+            Some(Ok(Content::Kept(_) | Content::Lent(_))) => true,
+            Some(Ok(content)) => self.encoded(&content).is_ok_and(|encoded| encoded.body.len() > ARGUMENT_INLINE),
+            Some(Err(_)) | None => false,
+        }
     }
 
     pub(crate) fn is_settled(&self) -> bool {

@@ -5,12 +5,12 @@ use crate::common::bounded;
 use crate::node::{Event, Node};
 use crate::place::{At, Place};
 use mobula::Handle;
-use mobula::id::{ActorId, Key, Life, Placement};
+use mobula::id::{ActorId, Key, Life, ObjectId, Placement};
 use mobula::net::{Lane, Session};
 use mobula::wire::bytes::{List, put_varint};
 use mobula::wire::codec;
 use mobula::wire::frame::{Batch, Header, Hello, Section};
-use mobula::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Request, Settle, Spawn, Work};
+use mobula::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Ref, Request, Settle, Spawn, Work};
 use std::collections::BTreeMap;
 
 const FIRST: Placement = Placement(1);
@@ -32,6 +32,10 @@ struct Rogue {
 enum Said {
     Value(Vec<u8>),
     Fault(Executed, String),
+    /// An error of what was asked for; whether it says anything.
+    Error {
+        text: bool,
+    },
 }
 
 impl Rogue {
@@ -89,6 +93,7 @@ impl Rogue {
                     let said = match outcome {
                         Outcome::Value { body, .. } => Said::Value(body.to_vec()),
                         Outcome::Error { executed, fault } => Said::Fault(executed, name(&fault)),
+                        Outcome::App { body, .. } => Said::Error { text: !body.is_empty() },
                         other => panic!("{other:?}"),
                     };
                     assert!(answers.insert(call, said).is_none(), "one answer a call");
@@ -275,5 +280,46 @@ async fn a_member_that_talks_nonsense_to_the_head_is_cut_off() {
         node.session().await;
         Rogue { node, session, sent: 0, heard: 0 }.ends_for(&place, what, &piece).await;
     }
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_never_were_and_nonsense_about_objects_are_answered_and_the_link_goes_on() {
+    let place = Place::start().await;
+    let mut rogue = Rogue::greeted(&place, SOME_LIFE).await;
+    let good = arguments(7);
+    let call = echo(&place, &good);
+    let node = Request { actor: ActorId { life: place.worker.life, serial: 0 }, placement: Placement(0), ..call };
+    let asked =
+        |method, body: &[u8]| encoded(Work::Request(Request { method: Key::of("mobula", method), body, ..node }));
+    let read = |how: u8| asked("object", &[&999_u64.to_le_bytes()[..], &0_u64.to_le_bytes(), &[how]].concat());
+    let passed = |position, life, body: &[u8]| {
+        let refs = [Ref::Argument { position, object: ObjectId { life, serial: 999 } }];
+        encoded(Work::Request(Request { refs: List::Items(&refs), body, ..call }))
+    };
+    let (fault, error) = (|name: &str| Said::Fault(Executed::No, name.to_owned()), |text| Said::Error { text });
+    // An array of one nothing: the argument is an object.
+    let nothing = [0x91, 0xc0];
+    let cases = [
+        (read(0), error(true)),
+        (read(1), error(true)),
+        (read(9), error(true)),
+        (asked("object", b"short"), fault("Decode")),
+        (asked("attach", b""), error(false)),
+        (asked("attach", &[7; 100]), error(false)),
+        (passed(0, place.worker.life, &nothing), fault("Argument")),
+        (passed(0, Life(SOME_LIFE - 1), &nothing), fault("Argument")),
+        (passed(0, place.worker.life, &good), fault("Argument")),
+        (passed(5, place.worker.life, &good), Said::Value(vec![7])),
+        (passed(5, place.worker.life, &nothing), fault("Decode")),
+    ];
+    rogue.send(&cases.iter().map(|(packet, _)| packet.clone()).collect::<Vec<_>>()).await;
+    let answers = rogue.answers(cases.len()).await;
+    for ((at, said), (_, expected)) in answers.iter().zip(&cases) {
+        assert_eq!(said, expected, "request {at}");
+    }
+    rogue.send(&[encoded(Work::Request(call))]).await;
+    assert_eq!(rogue.answers(1).await, BTreeMap::from([(rogue.sent, Said::Value(vec![7]))]));
+    bounded(rogue.node.net.close()).await;
     place.end().await;
 }
