@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
@@ -50,42 +51,47 @@ impl<A: Methods> Drop for Grave<A> {
 }
 
 /// The life of an actor that runs one call at a time.
-pub async fn drive_exclusive<A: Methods>(cell: Cell<A>) {
-    // Dropped in reverse order: the actor goes before its end is told.
-    let Cell { mut grave, mut ctx, mut actor } = cell;
-    let inbox = grave.inbox.clone();
-    let mut budget = CELL_BUDGET;
-    grave.reason = loop {
-        let job = match next_taken(&inbox, &mut grave.taken, &mut budget) {
-            Some(job) => job,
-            None => match poll_fn(|cx| poll_job(&inbox, &mut grave.taken, &mut budget, cx)).await {
-                Next::Job(job) => job,
-                Next::Drained => break stop(&inbox, &mut actor, &mut ctx).await,
-                Next::Closed => break inbox.end_reason(),
-            },
+///
+/// The cell is used where the future captured it, and what seldom runs has memory of its own then: this future is most of what
+/// an idle actor takes.
+#[expect(clippy::manual_async_fn, reason = "an async function would keep its argument twice")]
+pub fn drive_exclusive<A: Methods>(mut cell: Cell<A>) -> impl Future<Output = ()> + Send {
+    async move {
+        // Captured whole, it is dropped in the order of its fields: the actor goes before its end is told.
+        let _: &Cell<A> = &cell;
+        let inbox = cell.grave.inbox.clone();
+        let mut budget = CELL_BUDGET;
+        cell.grave.reason = loop {
+            let job = match next_taken(&inbox, &mut cell.grave.taken, &mut budget) {
+                Some(job) => job,
+                None => match poll_fn(|cx| poll_job(&inbox, &mut cell.grave.taken, &mut budget, cx)).await {
+                    Next::Job(job) => job,
+                    Next::Drained => break Box::pin(stop(&inbox, &mut cell.actor, &mut cell.ctx)).await,
+                    Next::Closed => break inbox.end_reason(),
+                },
+            };
+            let begun = job.begin(&mut cell.actor, &mut cell.ctx, &inbox);
+            // Most methods are over by now: what they left behind is looked at where it lies.
+            if let Begun::Over(Verdict::Continue) = begun {
+                continue;
+            }
+            let verdict = match alone(&inbox, begun).await {
+                Alone::Over(verdict) => verdict,
+                Alone::Closed => break inbox.end_reason(),
+                Alone::Blocking(job) => match Box::pin(compute(&inbox, cell.actor, cell.ctx, job)).await {
+                    Some((actor, ctx, verdict)) => {
+                        (cell.actor, cell.ctx) = (actor, ctx);
+                        verdict
+                    }
+                    None => return,
+                },
+            };
+            if let Verdict::Panicked(reason) = verdict {
+                break *reason;
+            }
         };
-        let begun = job.begin(&mut actor, &mut ctx, &inbox);
-        // Most methods are over by now: what they left behind is looked at where it lies.
-        if let Begun::Over(Verdict::Continue) = begun {
-            continue;
-        }
-        let verdict = match alone(&inbox, begun).await {
-            Alone::Over(verdict) => verdict,
-            Alone::Closed => break inbox.end_reason(),
-            Alone::Blocking(job) => match compute(&inbox, actor, ctx, job).await {
-                Some((actor_back, ctx_back, verdict)) => {
-                    (actor, ctx) = (actor_back, ctx_back);
-                    verdict
-                }
-                None => return,
-            },
-        };
-        if let Verdict::Panicked(reason) = verdict {
-            break *reason;
-        }
-    };
-    inbox.mailbox().close(grave.reason.clone());
-    drop(actor);
+        inbox.mailbox().close(cell.grave.reason.clone());
+    }
 }
 
 /// An actor whose `&self` methods may run concurrently.
@@ -120,7 +126,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
         };
         // Nothing runs, so nobody else holds the actor.
         let Some(lone) = Arc::get_mut(&mut actor) else { break EndReason::Stopped };
-        let Some(job) = job else { break stop(&inbox, lone, &mut ctx).await };
+        let Some(job) = job else { break Box::pin(stop(&inbox, lone, &mut ctx)).await };
         let begun = job.begin(lone, &mut ctx, &inbox);
         let verdict = match alone(&inbox, begun).await {
             Alone::Over(verdict) => verdict,
@@ -129,7 +135,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
                 let job = |actor: &mut Arc<A>, ctx: &mut ActorContext<A>| {
                     Arc::get_mut(actor).map_or(Verdict::Continue, |actor| job(actor, ctx))
                 };
-                match compute(&inbox, actor, ctx, job).await {
+                match Box::pin(compute(&inbox, actor, ctx, job)).await {
                     Some((actor_back, ctx_back, verdict)) => {
                         (actor, ctx) = (actor_back, ctx_back);
                         verdict
@@ -182,17 +188,18 @@ enum Alone<A: Methods> {
     Closed,
 }
 
-async fn alone<A: Methods>(inbox: &Inbox<A>, begun: Begun<'_, A>) -> Alone<A> {
-    let mut method = match begun {
-        Begun::Over(verdict) => return Alone::Over(verdict),
-        Begun::Blocking(job) => return Alone::Blocking(job),
-        Begun::Running(method) => method,
-    };
-    poll_fn(|cx| match method.as_mut().poll(cx) {
-        Poll::Ready(verdict) => Poll::Ready(Alone::Over(verdict)),
-        Poll::Pending => inbox.mailbox().poll_closed(cx).map(|()| Alone::Closed),
+fn alone<'a, A: Methods>(inbox: &'a Inbox<A>, mut begun: Begun<'a, A>) -> impl Future<Output = Alone<A>> + Send {
+    poll_fn(move |cx| match &mut begun {
+        Begun::Over(verdict) => Poll::Ready(Alone::Over(std::mem::replace(verdict, Verdict::Continue))),
+        Begun::Running(method) => match method.as_mut().poll(cx) {
+            Poll::Ready(verdict) => Poll::Ready(Alone::Over(verdict)),
+            Poll::Pending => inbox.mailbox().poll_closed(cx).map(|()| Alone::Closed),
+        },
+        taken => match std::mem::replace(taken, Begun::Over(Verdict::Continue)) {
+            Begun::Blocking(job) => Poll::Ready(Alone::Blocking(job)),
+            _ => Poll::Ready(Alone::Over(Verdict::Continue)),
+        },
     })
-    .await
 }
 
 /// Runs a blocking method on the compute pool; nothing comes back if the pool is gone.
@@ -212,7 +219,7 @@ async fn compute<A: Methods, H: Send + 'static>(
 
 /// `on_stop`, unless the actor is killed meanwhile.
 async fn stop<A: Methods>(inbox: &Inbox<A>, actor: &mut A, ctx: &mut ActorContext<A>) -> EndReason {
-    let mut on_stop = Box::pin(async move { actor.on_stop(ctx).await });
+    let mut on_stop = pin!(async move { actor.on_stop(ctx).await });
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| on_stop.as_mut().poll(cx))) {
         Ok(Poll::Ready(())) => Poll::Ready(EndReason::Stopped),
         Ok(Poll::Pending) => inbox.mailbox().poll_closed(cx).map(|()| inbox.end_reason()),
