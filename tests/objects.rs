@@ -1,7 +1,7 @@
 //! Objects within one process: references, what they promise before the value is there, and calls that take them.
 
 use mobula::prelude::*;
-use mobula::{CallError, Executed, GetError};
+use mobula::{CallError, Executed, GetError, TryTellError};
 use std::time::Duration;
 
 #[actor]
@@ -67,6 +67,25 @@ async fn a_submitted_call_gives_a_reference_that_is_passed_on_before_it_is_there
     let items = cluster.put(1.5_f32).await.unwrap();
     assert_eq!(bounded(items).await, Ok(1.5));
     assert_eq!(bounded(counter.sum(vec![1.0, 2.5])).await, Ok(3.5));
+}
+
+#[tokio::test]
+async fn a_full_mailbox_gives_back_a_call_with_a_reference_as_any_other() {
+    let cluster = Cluster::local().await.unwrap();
+    let counter = Counter::spawn(&cluster, 0).await.unwrap();
+    let one = cluster.put(1_u64).await.unwrap();
+    // The actor has no turn before something here waits.
+    let mut taken = 0;
+    let back = loop {
+        match counter.add(&one).try_tell() {
+            Ok(()) => taken += 1,
+            Err(TryTellError::Full(call)) => break call,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(taken < 2_000, "a mailbox is bounded");
+    };
+    bounded(back.tell()).await.unwrap();
+    assert_eq!(bounded(counter.add(0)).await, Ok(taken + 1));
 }
 
 #[tokio::test]

@@ -260,9 +260,14 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         if !slot.resolve_now()? {
             return Ok(Some(slot));
         }
+        // With its values in their places it is as any other.
+        if slot.local().is_some()
+            && let Some(resolved) = Arc::get_mut(&mut slot)
+            && mem::take(&mut resolved.state.get_mut().by_reference)
+        {
+            return Ok(slot.let_go()?.map(|slot| slot as Arc<dyn Pending<M::Reply, M::Error>>));
+        }
         match slot.route() {
-            // It has taken its place, if only in line; nobody waits for it.
-            Some(Route::Local(_)) if slot.state.lock().by_reference => slot.push(Flags::TELL, None).map(|_| None),
             None | Some(Route::Local(_)) => Ok(Some(slot)),
             Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
             Some(Route::Remote(actor)) => {

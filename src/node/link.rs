@@ -372,7 +372,7 @@ impl PeerLink {
     fn hold(&self, bytes: usize) {
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         if before <= HELD_BYTES && before + bytes > HELD_BYTES {
-            self.core.lock().link.set_acks(Acks::Withheld);
+            self.judge_acks(&mut self.core.lock());
         }
     }
 
@@ -380,8 +380,14 @@ impl PeerLink {
     fn release(&self, core: &mut Core, bytes: usize) {
         let before = self.held.fetch_sub(bytes, Ordering::Relaxed);
         if before > HELD_BYTES && before - bytes <= HELD_BYTES {
-            core.link.set_acks(Acks::Given);
+            self.judge_acks(core);
         }
+    }
+
+    /// By what is held now that the core is locked: whoever crossed the bound last comes here last.
+    fn judge_acks(&self, core: &mut Core) {
+        let held = self.held.load(Ordering::Relaxed);
+        core.link.set_acks(if held > HELD_BYTES { Acks::Withheld } else { Acks::Given });
     }
 
     fn with_served(&self, call: u64, tell: impl FnOnce(&dyn Served)) {

@@ -95,6 +95,9 @@ impl Peer for PeerLink {
         let begun = core.link.begin(self.recent(), to_core(arrival), share);
         self.release(&mut core, arrival.bytes);
         self.changed(core, self.recent());
+        // One that was cancelled in line was answered then: nobody else forgets it.
+        let over = if begun.begin == Begin::Gone { self.served.lock().remove(&arrival.call) } else { None };
+        drop(over);
         Begun { runs: begun.begin == Begin::Run, closes: begun.closes }
     }
 
