@@ -95,6 +95,17 @@ fn nested(ctx: &TaskContext, depth: u64) -> mobula::Result<u64> {
     }
 }
 
+/// Submits the next and waits for it; the last says that it runs, waits for what never comes, and leaves a file.
+#[task]
+async fn deep(ctx: &TaskContext, says: Queue<u32>, file: &str, depth: u64) -> mobula::Result<u64> {
+    if depth > 0 {
+        return Ok(deep::call(&ctx.cluster(), says, file, depth - 1).await?);
+    }
+    let _leaves = Leaves(file.to_owned());
+    says.put(std::process::id()).await?;
+    std::future::pending().await
+}
+
 /// Waits for a value on its own thread; what it passes by reference stays one inside of a list.
 #[task]
 fn waits_here(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) -> Result<u64, GetError> {
@@ -351,6 +362,22 @@ async fn no_more_threads_wait_than_may() {
         assert!(matches!(error, GetError::App(GetError::Cancelled { .. })), "{error:?}");
     }
     assert_eq!(bounded(fibonacci::submit(&cluster, 5)).await.unwrap(), 5);
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_are_cancelled_however_deep_they_nest() {
+    let cluster = bounded(Cluster::local()).await.unwrap();
+    let folder = Folder::new();
+    let says = bounded(Queue::bounded(&cluster, 4)).await.unwrap();
+    let file = folder.file("last");
+    let root = deep::submit(&cluster, says.clone(), &file, 10_000);
+    bounded(says.get()).await.unwrap();
+    cluster.cancel(&root);
+    let error = bounded(cluster.get(&root)).await.unwrap_err();
+    assert!(matches!(error, GetError::Cancelled { executed: Executed::Maybe }), "{error:?}");
+    appears(&file).await;
+    assert_eq!(bounded(add::submit(&cluster, 1, 2)).await, Ok(3), "others run");
     bounded(cluster.shutdown()).await;
 }
 

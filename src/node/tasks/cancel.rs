@@ -27,26 +27,38 @@ use super::terms::CANCEL;
 impl Node {
     /// What makes this object is to run no more, if it is a task.
     pub(crate) fn cancel_object(self: &Arc<Self>, entry: &Arc<Entry>) {
-        // One that leads astray has failed.
-        let Some(entry) = entry.followed().ok().filter(|entry| !entry.is_settled()) else { return };
-        if let Some(standing) = standing_of(&entry) {
-            self.cancel_task(&standing, |executed| GetError::Cancelled { executed });
-        } else if entry.is_borrowed() {
-            self.cancel_elsewhere(&entry);
+        self.cancel_all(vec![entry.clone()]);
+    }
+
+    /// The same for all of these, and for what their tasks submitted: in a list, as tasks nest deeper than a stack holds.
+    pub(super) fn cancel_all(self: &Arc<Self>, entries: Vec<Arc<Entry>>) {
+        let mut left = entries;
+        while let Some(entry) = left.pop() {
+            left.extend(self.cancel_one(&entry));
         }
     }
 
-    pub(super) fn cancel_all(self: &Arc<Self>, entries: Vec<Arc<Entry>>) {
-        entries.iter().for_each(|entry| self.cancel_object(entry));
+    /// Gives what its task submitted.
+    fn cancel_one(self: &Arc<Self>, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+        // One that leads astray has failed.
+        let Some(entry) = entry.followed().ok().filter(|entry| !entry.is_settled()) else { return Vec::new() };
+        if let Some(standing) = standing_of(&entry) {
+            return self.cancel_task(&standing, |executed| GetError::Cancelled { executed });
+        }
+        if entry.is_borrowed() {
+            self.cancel_elsewhere(&entry);
+        }
+        Vec::new()
     }
 
-    fn cancel_task(self: &Arc<Self>, standing: &Standing, fault: impl FnOnce(Executed) -> Fault) {
-        let Some(task) = standing.task() else { return };
+    /// Gives what it submitted.
+    fn cancel_task(self: &Arc<Self>, standing: &Standing, fault: impl FnOnce(Executed) -> Fault) -> Vec<Arc<Entry>> {
+        let Some(task) = standing.task() else { return Vec::new() };
         // Whatever comes from where it was sent is too late from here on.
         let children = standing.cancel();
         let executed = self.call_off(&task);
         task.fail(fault(executed));
-        self.cancel_all(children);
+        children
     }
 
     /// Takes a task out of wherever it is. Says whether it may have run.
@@ -108,7 +120,8 @@ impl Node {
             }
             let Some((node, standing)) = node.upgrade().zip(standing_of(&entry)) else { return };
             let waiting = node.waiting_of(&entry, &standing);
-            node.cancel_task(&standing, |executed| GetError::Timeout { after, waiting, executed });
+            let children = node.cancel_task(&standing, |executed| GetError::Timeout { after, waiting, executed });
+            node.cancel_all(children);
         }));
     }
 
