@@ -110,7 +110,7 @@ pub const SPILL_PAUSE: Duration = Duration::from_secs(5);
 pub const SPILL_SWEPT: usize = 64;
 /// Processes that may read one store: as many as may connect to a node.
 pub const STORE_READERS: usize = 4_096;
-/// How long a reader may take to present its ticket; it can hold no pin yet.
+/// How long a reader may take to present its ticket, and an owner to welcome it; it can hold no pin yet.
 pub const STORE_GREETING: Duration = Duration::from_secs(3);
 /// Readers that may be about to present their tickets.
 pub const STORE_GREETINGS: usize = 64;

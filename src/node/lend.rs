@@ -23,6 +23,7 @@ use crate::actor::remote::ask::Plain;
 use crate::actor::remote::host::Incoming;
 use crate::actor::remote::{Peer, with_scratch};
 use crate::id::{Key, Life};
+use crate::limits::STORE_GREETING;
 use crate::net::Folder;
 use crate::store::{Attached, Kept, Location, MappingError, ReaderId, Server, StoreError, Ticket, TransferError};
 use crate::wire::bytes::List;
@@ -72,10 +73,10 @@ impl Node {
             return answer(&*peer, arrival.call, None);
         }
         let node = self.shared();
-        self.runtime().spawn(async move {
+        peer.clone().spawn_linked(Box::pin(async move {
             let admitted = node.admit_reader(peer.life()).await;
             answer(&*peer, arrival.call, admitted.as_ref().map(|(ticket, path)| (ticket, path.as_path())));
-        });
+        }));
     }
 
     async fn admit_reader(self: &Arc<Self>, reader: Life) -> Option<(Ticket, PathBuf)> {
@@ -91,6 +92,11 @@ impl Node {
         let former = self.lending().readers.lock().insert(reader, id);
         if let Some(former) = former {
             store.revoke(former);
+        }
+        // Its link may have ended meanwhile: whoever sees to that has not seen this reader, or sees it too.
+        if self.links().get(reader).is_none_or(|link| link.is_over()) {
+            self.lending_ended(|life| life == reader);
+            return None;
         }
         Some((ticket, path))
     }
@@ -146,10 +152,16 @@ impl Node {
             let Ok(Plain::Value(_, answer)) = ask_node(link, ATTACH, &body).await else { return None };
             let (ticket, path) = answer.split_first_chunk()?;
             let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
-            match Attached::connect(&path, &Ticket::from_bytes(*ticket)).await {
-                Ok(attached) => Some(attached),
-                Err(error) => {
+            let ticket = Ticket::from_bytes(*ticket);
+            // All who want something of that owner wait for this.
+            match tokio::time::timeout(STORE_GREETING, Attached::connect(&path, &ticket)).await {
+                Ok(Ok(attached)) => Some(attached),
+                Ok(Err(error)) => {
                     tracing::debug!(%node, %error, "a node of this host shares no memory with this one");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!(%node, "a node of this host has not let this one read its store in time");
                     None
                 }
             }

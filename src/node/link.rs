@@ -267,6 +267,11 @@ impl PeerLink {
         drop(served);
     }
 
+    /// Whether it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
     /// Sends a probe.
     pub(super) fn send_probe(&self, probe: &Probe<'_>) {
         let mut packet = Vec::new();

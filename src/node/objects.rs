@@ -220,8 +220,10 @@ impl Home for Node {
     }
 
     fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome> {
+        // Heard out even if nobody waits any more: where the object lies it was pinned for this node.
         let node = self.shared();
-        Box::pin(async move { node.read_object(object).await.map_err(Arc::new) })
+        let reading = self.runtime().spawn(async move { node.read_object(object).await.map_err(Arc::new) });
+        Box::pin(async move { reading.await.unwrap_or_else(|_| Err(Arc::new(GetError::ShutDown))) })
     }
 
     fn let_go(&self, object: ObjectId, counted_in: Life) {

@@ -151,9 +151,10 @@ impl Entry {
 
     /// Settles it; what comes later is dropped. A value that another node says is this object's own is none.
     pub(crate) fn settle(&self, outcome: Outcome) {
-        let next = match &outcome {
-            Ok(Content::Elsewhere(next)) => Some(next.clone()),
-            _ => None,
+        let (next, lent) = match &outcome {
+            Ok(Content::Elsewhere(next)) => (Some(next.clone()), None),
+            Ok(Content::Lent(lent)) => (None, Some(lent.clone())),
+            _ => (None, None),
         };
         let mut state = self.state.lock();
         if let State::Settled(..) = *state {
@@ -173,6 +174,13 @@ impl Entry {
         let State::Pending(Pending { promised, first, more, .. }) = former else { return };
         if let Some(promised) = promised {
             promised.kept();
+        }
+        let told = || first.iter().chain(more.iter().flat_map(|more| more.iter()));
+        if let Some(lent) = lent
+            && !told().any(|(_, watcher)| matches!(watcher, Watcher::Task(_)))
+        {
+            // Those who only want to know that it is there may be long in reading it, if they ever do.
+            lent.unpin();
         }
         for (_, watcher) in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
             match watcher {
@@ -325,12 +333,17 @@ impl Entry {
     /// Whoever sat there waits no more.
     pub(crate) fn leave(&self, seat: Seat) {
         let mut state = self.state.lock();
-        let left = match &mut *state {
-            State::Pending(pending) => pending.leave(seat),
-            State::Settled(..) => None,
+        let (left, lent) = match &mut *state {
+            State::Pending(pending) => (pending.leave(seat), None),
+            // It was pinned for one who does not read it; another one who was told has it pinned again.
+            State::Settled(Ok(Content::Lent(lent)), _) => (None, Some(lent.clone())),
+            State::Settled(..) => (None, None),
         };
         drop(state);
         drop(left);
+        if let Some(lent) = lent {
+            lent.unpin();
+        }
     }
 }
 

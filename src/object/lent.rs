@@ -22,7 +22,7 @@ pub(crate) struct Lent {
 
 /// A pin ends with the last view under it: a reference alone keeps an object from going to disk no more than its owner does.
 struct Views {
-    /// Until somebody has viewed it, or what it was fetched for would have to be fetched again.
+    /// Until somebody has viewed it, or what it was fetched for would have to be fetched again; gone if nobody is to.
     first: Option<Arc<Foreign>>,
     last: Weak<Foreign>,
 }
@@ -47,6 +47,12 @@ impl Lent {
     fn view(&self) -> Option<Arc<Foreign>> {
         let mut views = self.views.lock();
         views.first.take().or_else(|| views.last.upgrade())
+    }
+
+    /// Ends the pin that it came with, if nobody has viewed it yet.
+    pub(super) fn unpin(&self) {
+        let first = self.views.lock().first.take();
+        drop(first);
     }
 
     /// Its bytes, if they are at hand.

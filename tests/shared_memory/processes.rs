@@ -1,6 +1,7 @@
 //! Between processes of one host.
 
 use super::support::{MIB, all_is_free, bounded, numbers, until, used};
+use futures::{FutureExt, StreamExt};
 use mobula::prelude::*;
 use mobula::{GetError, task};
 
@@ -79,6 +80,17 @@ impl Reader {
             self.views.push(view);
         }
         Ok((total, in_place))
+    }
+
+    /// Waits until what it keeps is there, without reading it.
+    pub async fn watch(&mut self, ctx: &mut ActorContext<Self>) -> usize {
+        ctx.cluster().as_settled(self.kept.clone()).count().await
+    }
+
+    /// Begins to read what it keeps, and waits for none of it; says how many were at hand.
+    pub fn glance(&mut self, ctx: &mut ActorContext<Self>) -> usize {
+        let cluster = ctx.cluster();
+        self.kept.iter().filter_map(|object| cluster.get(object).now_or_never()).count()
     }
 
     pub fn views(&mut self) -> u64 {
@@ -164,6 +176,44 @@ async fn a_view_keeps_its_object_and_a_reference_alone_pins_nothing() {
     assert_eq!(cluster.store_usage().pinned, 5 * MIB, "a view keeps its bytes");
     assert_eq!(bounded(reader.views()).await, Ok(sum(&numbers(1, 5 * MIB))));
     bounded(reader.close()).await.unwrap();
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_object_and_does_not_read_it_pins_nothing() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let object = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    bounded(reader.keep(vec![object.clone()])).await.unwrap();
+    assert_eq!(bounded(reader.watch()).await, Ok(1));
+    until("the pin to end", || cluster.store_usage().pinned == 0).await;
+    assert_eq!(bounded(reader.view()).await.unwrap(), (sum(&numbers(1, 5 * MIB)), true), "it is read in place still");
+    bounded(reader.close()).await.unwrap();
+    bounded(reader.forget()).await.unwrap();
+    drop(object);
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_that_is_dropped_leaves_no_pin() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let object = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    bounded(reader.keep(vec![object.clone()])).await.unwrap();
+    // Before it was ever fetched; then when it is known where it lies.
+    assert_eq!(bounded(reader.glance()).await, Ok(0));
+    assert_eq!(bounded(reader.watch()).await, Ok(1));
+    until("the first pin to end", || cluster.store_usage().pinned == 0).await;
+    assert_eq!(bounded(reader.glance()).await, Ok(0));
+    // Asked for after them, and so answered after them: their pins were taken.
+    assert_eq!(bounded(reader.view()).await.unwrap(), (sum(&numbers(1, 5 * MIB)), true));
+    bounded(reader.close()).await.unwrap();
+    until("all pins to end", || cluster.store_usage().pinned == 0).await;
+    assert_eq!(used(&cluster), 5 * MIB, "the object stays");
+    bounded(reader.forget()).await.unwrap();
+    drop(object);
     all_is_free(&cluster).await;
     bounded(cluster.shutdown()).await;
 }
