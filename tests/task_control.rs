@@ -112,6 +112,12 @@ fn waits_here(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) -> Result<u64, GetErro
     ctx.get(&of[0])
 }
 
+/// Submits tasks that take the value, and waits for each on its own thread.
+#[task]
+fn adds_each(ctx: &TaskContext, of: Vec<ObjectRef<u64>>, times: u64) -> Result<u64, GetError> {
+    (0..times).try_fold(0, |sum, time| Ok(sum + ctx.get(&add::submit(&ctx.cluster(), &of[0], time))?))
+}
+
 #[task]
 async fn waits_wrongly(ctx: &TaskContext, of: Vec<ObjectRef<u64>>) -> Result<u64, GetError> {
     ctx.get(&of[0])
@@ -169,6 +175,7 @@ hold! {
     what_is_there_already_or_no_task_makes_is_not_cancelled
     a_timeout_says_what_the_task_was_waiting_for
     synchronous_tasks_wait_for_tasks_however_deep_they_nest
+    a_task_that_is_waited_for_while_it_begins_or_is_sent_has_its_arguments
     a_task_that_waits_on_its_thread_is_told_what_became_of_the_object
     where_a_task_must_not_block_it_is_told_so
 }
@@ -311,6 +318,14 @@ async fn synchronous_tasks_wait_for_tasks_however_deep_they_nest(cluster: &Clust
     assert_eq!(bounded(nested::submit(cluster, 150)).await.unwrap(), 150);
     let many: Vec<_> = (0..8).map(|_| nested::submit(cluster, 8)).collect();
     assert_eq!(bounded(cluster.get_all(&many)).await.unwrap(), [8; 8]);
+}
+
+async fn a_task_that_is_waited_for_while_it_begins_or_is_sent_has_its_arguments(cluster: &Cluster) {
+    let put = cluster.put(5_u64).await.unwrap();
+    let many: Vec<_> = (0..16).map(|_| adds_each::submit(cluster, vec![put.clone()], 200)).collect();
+    for sum in bounded(cluster.get_all(&many)).await.unwrap() {
+        assert_eq!(sum, 200 * 5 + 199 * 200 / 2);
+    }
 }
 
 async fn a_task_that_waits_on_its_thread_is_told_what_became_of_the_object(cluster: &Cluster) {

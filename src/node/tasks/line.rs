@@ -67,18 +67,22 @@ impl Line {
         ready
     }
 
-    /// Takes this one, if it is this node's own and not far from the end.
-    pub(super) fn take(&mut self, task: &Arc<dyn Runnable>) -> Option<Ready> {
+    /// Takes this one, if it is this node's own and not far from the end; gives its priority, too.
+    pub(super) fn take(&mut self, task: &Arc<dyn Runnable>) -> Option<(Ready, i32)> {
         let is_it = |ready: &Ready| {
             !matches!(ready.whose, Whose::Peer(_)) && std::ptr::addr_eq(Arc::as_ptr(&ready.task), Arc::as_ptr(task))
         };
-        let mut lines = std::iter::once(&mut self.usual).chain(self.others.values_mut());
-        let taken = lines.find_map(|line| {
+        let others = self.others.iter_mut().map(|(priority, level)| (priority.0, level));
+        let (ready, priority) = std::iter::once((0, &mut self.usual)).chain(others).find_map(|(priority, line)| {
             let place = line.iter().rev().take(CLAIM_LOOKS).position(is_it)?;
-            line.remove(line.len() - 1 - place)
-        });
-        self.len -= usize::from(taken.is_some());
-        taken
+            Some((line.remove(line.len() - 1 - place)?, priority))
+        })?;
+        self.len -= 1;
+        // No level is empty: `pop` takes one from the first.
+        if self.others.get(&Reverse(priority)).is_some_and(VecDeque::is_empty) {
+            self.others.remove(&Reverse(priority));
+        }
+        Some((ready, priority))
     }
 
     /// All of them, in their order.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use super::super::line::Ready;
-use super::{ALONE, Host, Lent};
+use super::{ALONE, Host};
 use crate::actor::error::Executed;
 use crate::id::GrantId;
 use crate::limits::{NESTED_TASKS, PARKED_THREADS, RESUME_LOOK};
@@ -38,18 +38,13 @@ struct Parked<'a> {
 }
 
 impl Host {
-    /// A task of this node that stands in a line here: it begins in the slot of the one that waits for it.
-    fn claim(&self, task: &Arc<dyn Runnable>) -> Option<(GrantId, Ready)> {
+    /// Takes a task of this node out of the line where it stands here; gives its priority there, too.
+    fn claim(&self, task: &Arc<dyn Runnable>) -> Option<(GrantId, Ready, i32)> {
         let mut state = self.state.lock();
-        let taken = |(grant, lent): (&GrantId, &mut Lent)| {
-            let ready = lent.line.take(task)?;
-            Some((*grant, ready))
-        };
-        let (grant, ready) = state.grants.iter_mut().find_map(taken)?;
-        if grant == ALONE {
-            self.alone.fetch_sub(1, Ordering::Relaxed);
-        }
-        Some((grant, ready))
+        state.grants.iter_mut().find_map(|(grant, lent)| {
+            let (ready, priority) = lent.line.take(task)?;
+            Some((*grant, ready, priority))
+        })
     }
 
     /// A parked thread goes on, before new tasks begin: once there is a slot, or at once if its grant is over or `hurries`.
@@ -105,11 +100,27 @@ impl Node {
         }
     }
 
-    /// The task that makes an object, if it stands in a line here and can begin on this thread.
-    fn claim(&self, entry: &Entry) -> Option<(GrantId, Ready)> {
+    /// The task that makes an object, if it stands in a line here and can begin on this thread: in the slot of the one that
+    /// waits for it.
+    fn claim(self: &Arc<Self>, entry: &Entry) -> Option<(GrantId, Ready)> {
         let task = entry.making()?.downcast::<Standing>().ok()?.task()?;
-        let can_begin = task.is_blocking() && task.clone().bring().is_none();
-        can_begin.then(|| self.tasks().host.claim(&task)).flatten()
+        if !task.is_blocking() {
+            return None;
+        }
+        // Out of its line first: its arguments are for whoever took it from there, alone.
+        let (grant, ready, priority) = self.tasks().host.claim(&task)?;
+        if task.bring().is_none() {
+            if grant == ALONE {
+                self.tasks().host.alone.fetch_sub(1, Ordering::Relaxed);
+            }
+            return Some((grant, ready));
+        }
+        // It goes back: its arguments are brought when it has a slot of its own.
+        match grant {
+            ALONE => self.run_alone(ready, priority),
+            _ => self.run_or_refuse(grant, ready),
+        }
+        None
     }
 
     /// A task that waits for this one runs it on its own thread.
