@@ -7,6 +7,7 @@ use common::*;
 use mobula::prelude::*;
 use mobula::{Executed, GetError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mobula::test_worker!();
@@ -61,6 +62,18 @@ fn spins(ctx: &TaskContext, begun: &str, file: &str) -> u64 {
 #[task]
 fn add(one: u64, two: u64) -> u64 {
     one + two
+}
+
+static RAN: [AtomicBool; 3000] = [const { AtomicBool::new(false) }; 3000];
+
+#[task]
+fn marks(place: u64) {
+    RAN[place as usize].store(true, Ordering::SeqCst);
+}
+
+#[task]
+async fn marks_later(place: u64) {
+    RAN[place as usize].store(true, Ordering::SeqCst);
 }
 
 #[task]
@@ -394,6 +407,27 @@ async fn tasks_are_cancelled_however_deep_they_nest() {
     appears(&file).await;
     assert_eq!(bounded(add::submit(&cluster, 1, 2)).await, Ok(3), "others run");
     bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_which_it_is_said_that_it_did_not_run_never_does() {
+    let cluster = bounded(Cluster::local()).await.unwrap();
+    let mut unrun = Vec::new();
+    for place in 0..RAN.len() {
+        let task = match place % 2 {
+            0 => marks::submit(&cluster, place as u64),
+            _ => marks_later::submit(&cluster, place as u64),
+        };
+        cluster.cancel(&task);
+        match bounded(cluster.get(&task)).await {
+            Err(GetError::Cancelled { executed: Executed::No }) => unrun.push(place),
+            Ok(()) | Err(GetError::Cancelled { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    bounded(cluster.shutdown()).await;
+    let ran: Vec<_> = unrun.into_iter().filter(|place| RAN[*place].load(Ordering::SeqCst)).collect();
+    assert!(ran.is_empty(), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,11 +126,11 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn run(self: Arc<Self>, context: TaskContext) -> Ran {
-        if !self.standing.begin() {
-            return Ran::Over;
-        }
         match K::CODE {
             Code::Blocking(run) => {
+                if !self.standing.begin() {
+                    return Ran::Over;
+                }
                 match self.take() {
                     Ok(message) => {
                         let ran = catch_unwind(AssertUnwindSafe(|| run(message, &context)));
@@ -143,6 +143,9 @@ impl<K: Task> Runnable for TaskSlot<K> {
             }
             // Also its failing is left to the future: whoever waits for it is begun by it in turn, however many they are.
             Code::Async(run) => Ran::Running(Box::pin(async move {
+                if !self.standing.begin() {
+                    return;
+                }
                 match self.take() {
                     Ok(message) => {
                         let ran = AssertUnwindSafe(async {

@@ -74,7 +74,7 @@ impl Standing {
         true
     }
 
-    /// It begins. False if it has begun before: then it does not again.
+    /// It begins, or never will. False if it has begun before: then it does not again.
     pub(crate) fn begin(&self) -> bool {
         !self.begun.swap(true, Ordering::AcqRel)
     }

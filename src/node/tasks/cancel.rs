@@ -56,13 +56,17 @@ impl Node {
         let Some(task) = standing.task() else { return Vec::new() };
         // Whatever comes from where it was sent is too late from here on.
         let children = standing.cancel();
-        let executed = self.call_off(&task);
+        // What was not sent does not begin from here on, or has begun.
+        let executed = self.call_off(&task).unwrap_or_else(|| match standing.begin() {
+            true => Executed::No,
+            false => Executed::Maybe,
+        });
         task.fail(fault(executed));
         children
     }
 
-    /// Takes a task out of wherever it is. Says whether it may have run.
-    pub(super) fn call_off(self: &Arc<Self>, task: &Arc<dyn Runnable>) -> Executed {
+    /// Takes a task out of wherever it is. Says whether it may have run where it was sent, if it was.
+    pub(super) fn call_off(self: &Arc<Self>, task: &Arc<dyn Runnable>) -> Option<Executed> {
         let (standing, number) = (task.standing(), task.result().maker().map(TaskNumber));
         let sent = standing.take_sent().map(|OnTheWay { to, ticket, enclosed }| {
             let executed = to.cancel(ticket);
@@ -78,11 +82,7 @@ impl Node {
             });
             drop(taken);
         }
-        match sent {
-            Some(executed) => executed,
-            None if standing.has_begun() => Executed::Maybe,
-            None => Executed::No,
-        }
+        sent
     }
 
     /// Its owner is asked to cancel it. The reference travels along: one by itself could be released before.
