@@ -150,16 +150,12 @@ impl Node {
 
     /// This node's own life is over. Tasks that wait go on in the next one.
     pub(super) fn tasks_between_lives(self: &Arc<Self>) {
-        for (grant, unbegun) in self.tasks().host.clear() {
-            self.recalled_here(grant, &unbegun);
-            line::refuse(unbegun);
-        }
-        self.lose_grants(|_| true);
+        self.lose_all_grants();
     }
 
     /// This node has left: nothing more runs.
     pub(super) fn close_tasks(self: &Arc<Self>) {
         self.close_queue();
-        self.tasks().host.clear().into_iter().for_each(|(_, unbegun)| line::refuse(unbegun));
+        line::refuse(self.tasks().host.clear());
     }
 }

@@ -6,6 +6,8 @@ use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
 use mobula::{ClusterBuilder, LookupError, SpawnError, task};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long the nodes of these tests wait for a head.
@@ -184,6 +186,51 @@ async fn queued_tasks_outlive_their_head_and_run_under_the_next() {
     }
     assert_eq!(bounded(works::submit(&driver, 1)).await, Ok(2), "the next head grants");
     bounded(driver.shutdown()).await;
+    bounded(worker.shutdown()).await;
+    head.kill();
+}
+
+static BEGUN: AtomicBool = AtomicBool::new(false);
+static OPEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// Keeps its CPU until the test opens it.
+#[task]
+fn keeps() -> u64 {
+    BEGUN.store(true, Ordering::Relaxed);
+    let mut open = OPEN.0.lock().unwrap();
+    while !*open {
+        open = OPEN.1.wait(open).unwrap();
+    }
+    0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_has_queued_for_itself_runs_in_its_next_life() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let worker = bounded(keys.worker().cpus(1.0)).await.unwrap();
+    knows_worker(&worker, &worker).await;
+    let life = || worker.nodes().iter().filter(|node| node.id == worker.node_id()).map(|node| node.life).max();
+    let before = life().unwrap();
+    let kept = keeps::submit(&worker);
+    let tasks: Vec<_> = (0..100).map(|number| works::submit(&worker, number)).collect();
+    // These are pushed behind the first, whose result they take.
+    let behind: Vec<_> = (0..10).map(|_| works::submit(&worker, &kept)).collect();
+    until("the first to begin", || BEGUN.load(Ordering::Relaxed)).await;
+    assert!(!tasks.iter().chain(&behind).any(ObjectRef::is_settled), "the one CPU is kept");
+
+    head.kill();
+    let head = keys.head().await;
+    until("a new life", || life().is_some_and(|life| life > before)).await;
+    *OPEN.0.lock().unwrap() = true;
+    OPEN.1.notify_all();
+    assert_eq!(bounded(worker.get(&kept)).await, Ok(0));
+    for (number, task) in (0..).zip(&tasks) {
+        assert_eq!(bounded(worker.get(task)).await, Ok(number + 1));
+    }
+    for task in &behind {
+        assert_eq!(bounded(worker.get(task)).await, Ok(1));
+    }
     bounded(worker.shutdown()).await;
     head.kill();
 }

@@ -171,7 +171,7 @@ impl Node {
         let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields };
         match behind.is_empty() {
             true => self.run_or_refuse(arrived.grant, ready),
-            false => self.run_behind(arrived.grant, ready, behind),
+            false => self.run_behind(arrived.grant, ready, None, behind),
         }
         Some(arrived)
     }

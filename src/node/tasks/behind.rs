@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::arrive::Arrived;
 use super::line::{Ready, Whose};
+use super::owner::Queued;
 use crate::actor::inbox::Host as _;
 use crate::id::GrantId;
 use crate::node::runtime::Node;
@@ -18,14 +19,20 @@ struct Behind {
     grant: GrantId,
     missing: AtomicUsize,
     results: Vec<Arc<Entry>>,
-    ready: Mutex<Option<Ready>>,
+    ready: Mutex<Option<(Ready, Option<Queued>)>>,
 }
 
 impl Node {
     /// Runs a task under a grant once these results are there. One of a peer goes back if any of them fails.
-    pub(super) fn run_behind(self: &Arc<Self>, grant: GrantId, ready: Ready, results: Vec<Arc<Entry>>) {
+    pub(super) fn run_behind(
+        self: &Arc<Self>,
+        grant: GrantId,
+        ready: Ready,
+        own: Option<Queued>,
+        results: Vec<Arc<Entry>>,
+    ) {
         let count = results.len();
-        let (missing, ready) = (AtomicUsize::new(count), Mutex::new(Some(ready)));
+        let (missing, ready) = (AtomicUsize::new(count), Mutex::new(Some((ready, own))));
         let behind = Arc::new(Behind { node: self.clone(), grant, missing, results, ready });
         let watch: Arc<dyn Watch> = behind.clone();
         let settled = behind.results.iter().filter(|result| result.watch(&watch, 0).is_none()).count();
@@ -34,11 +41,16 @@ impl Node {
 
     /// Runs a task under a grant, or says that this is over.
     pub(super) fn run_or_refuse(self: &Arc<Self>, grant: GrantId, ready: Ready) {
+        self.run_or_return(grant, ready, None);
+    }
+
+    /// The same; one of this node's own goes back to its queue as it was there, even if that has lost it meanwhile.
+    pub(super) fn run_or_return(self: &Arc<Self>, grant: GrantId, ready: Ready, own: Option<Queued>) {
         let Err(ready) = self.run_under(grant, ready) else { return };
-        match &ready.whose {
-            Whose::Peer(arrived) => arrived.refuse(CallFault::NoGrant),
-            Whose::Own(_) => self.recalled_here(grant, &[ready]),
-            Whose::Alone => {}
+        match (&ready.whose, own) {
+            (Whose::Peer(arrived), _) => arrived.refuse(CallFault::NoGrant),
+            (Whose::Own(number), own) => self.refused_here(grant, *number, own),
+            (Whose::Alone, _) => {}
         }
     }
 }
@@ -48,7 +60,7 @@ impl Watch for Behind {
         if self.missing.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        let Some(ready) = self.ready.lock().take() else { return };
+        let Some((ready, own)) = self.ready.lock().take() else { return };
         let failed = || self.results.iter().any(|result| !matches!(result.outcome(), Some(Ok(_))));
         match &ready.whose {
             Whose::Peer(arrived) if failed() => {
@@ -59,7 +71,7 @@ impl Watch for Behind {
                     drop(ready);
                 }));
             }
-            _ => self.node.run_or_refuse(self.grant, ready),
+            _ => self.node.run_or_return(self.grant, ready, own),
         }
     }
 }

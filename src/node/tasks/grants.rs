@@ -1,14 +1,33 @@
 //! What the head says of this node's grants, what ends them, and what a new head is told of them.
 
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
 use super::host::is_local;
-use super::owner::{Held, Queued};
+use super::line::{Ready, Whose, refuse};
+use super::owner::{Held, Queued, State};
 use crate::actor::error::Executed;
 use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked};
 use crate::id::{Epoch, GrantId, Life};
 use crate::node::runtime::Node;
 use crate::object::error::GetError;
+use crate::schedule::TaskNumber;
+
+impl State {
+    /// Takes out a grant, and what was pushed under it.
+    fn lose(&mut self, grant: GrantId) -> Vec<(TaskNumber, Queued)> {
+        self.grants.remove(&grant);
+        self.queue.lost(grant)
+    }
+
+    /// The same of the grants on these lives.
+    fn lose_those(&mut self, ended: impl Fn(Life) -> bool) -> Vec<(TaskNumber, Queued)> {
+        let gone = self.grants.iter().filter(|(_, held)| ended(held.life));
+        let mut gone: Vec<GrantId> = gone.map(|(grant, _)| *grant).collect();
+        gone.sort_unstable();
+        gone.into_iter().flat_map(|grant| self.lose(grant)).collect()
+    }
+}
 
 impl Node {
     /// The head gives slots.
@@ -52,10 +71,12 @@ impl Node {
     /// A grant is over. What was sent under it is answered by its node, or fails with its life; gives that. The rest goes
     /// elsewhere.
     pub(super) fn lose_grant(self: &Arc<Self>, grant: GrantId) -> Vec<Queued> {
-        let lost = self.own(|state, _| {
-            state.grants.remove(&grant);
-            state.queue.lost(grant)
-        });
+        let lost = self.own(|state, _| state.lose(grant));
+        self.go_elsewhere(lost)
+    }
+
+    /// Of tasks whose grant is over, gives those that were sent. The rest goes elsewhere.
+    fn go_elsewhere(self: &Arc<Self>, lost: Vec<(TaskNumber, Queued)>) -> Vec<Queued> {
         let (sent, unsent): (Vec<Queued>, Vec<Queued>) =
             lost.into_iter().map(|(_, queued)| queued).partition(|queued| queued.sent);
         unsent.into_iter().for_each(|queued| self.enqueue_again(queued));
@@ -64,15 +85,43 @@ impl Node {
 
     /// Lives have ended, and with them the grants on them.
     pub(super) fn lose_grants(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
-        let grants: Vec<GrantId> = {
-            let state = self.tasks().owner.state.lock();
-            let mut gone: Vec<_> =
-                state.grants.iter().filter(|(_, held)| ended(held.life)).map(|(grant, _)| *grant).collect();
-            gone.sort_unstable();
-            gone
+        let lost = self.own(|state, _| state.lose_those(ended));
+        self.go_elsewhere(lost);
+    }
+
+    /// All grants are over, and what has not begun here goes elsewhere. All at once, or it would be pushed to grants that are
+    /// over already.
+    pub(super) fn lose_all_grants(self: &Arc<Self>) {
+        let mut lost = self.own(|state, _| state.lose_those(|_| true));
+        let unbegun = self.tasks().host.clear();
+        let own = |ready: &Ready| match ready.whose {
+            Whose::Own(number) => Some(number),
+            Whose::Alone | Whose::Peer(_) => None,
         };
-        for grant in grants {
-            self.lose_grant(grant);
+        let numbers: FxHashSet<TaskNumber> = unbegun.iter().filter_map(own).collect();
+        for (number, queued) in &mut lost {
+            queued.sent &= !numbers.contains(number);
+        }
+        self.go_elsewhere(lost);
+        refuse(unbegun);
+    }
+
+    /// A task of this node's own was to run here, under a grant that is over: both go the way of a peer's that is refused.
+    pub(super) fn refused_here(self: &Arc<Self>, grant: GrantId, number: TaskNumber, own: Option<Queued>) {
+        let (known, failed, lost) = self.own(|state, _| {
+            let known = state.grants.contains_key(&grant);
+            let failed = state.queue.failed(number);
+            (known, failed, state.lose(grant))
+        });
+        // Others that were sent with it are refused in turn.
+        self.go_elsewhere(lost);
+        if known && is_local(grant) {
+            self.slot_returned(grant);
+        } else if known {
+            self.client().report(GiveBack { grant, keep: 0 });
+        }
+        if let Some(queued) = failed.or(own) {
+            self.enqueue_again(queued);
         }
     }
 

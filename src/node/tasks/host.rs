@@ -248,17 +248,8 @@ impl Host {
     }
 
     /// Nothing is granted here any more. Gives what has not begun.
-    pub(super) fn clear(&self) -> Vec<(GrantId, Vec<Ready>)> {
-        let mut state = self.state.lock();
-        let mut unbegun = Vec::new();
-        for (grant, lent) in &mut state.grants {
-            lent.slots = 0;
-            unbegun.push((*grant, std::mem::take(&mut lent.line)));
-        }
-        let over = state.remove_those_over();
-        drop(state);
-        drop(over);
-        unbegun.into_iter().map(|(grant, line)| (grant, line.into_all())).collect()
+    pub(super) fn clear(&self) -> Vec<Ready> {
+        self.of_owners(|_| true)
     }
 
     fn of_owners(&self, ended: impl Fn(Life) -> bool) -> Vec<Ready> {

@@ -72,12 +72,12 @@ impl Node {
             drop(self.tasks().host.take_terms(held.life, terms(grant, held)));
         }
         for (number, queued) in tasks {
-            let Queued { task, attempt, .. } = queued.clone();
+            let (task, attempt) = (queued.task.clone(), queued.attempt);
             let missing = if queued.behind { unsettled(&task) } else { Vec::new() };
             let ready = Ready { task, whose: Whose::Own(number), attempt, yields };
             match missing.is_empty() {
-                true => self.run_or_refuse(grant, ready),
-                false => self.run_behind(grant, ready, missing),
+                true => self.run_or_return(grant, ready, Some(queued)),
+                false => self.run_behind(grant, ready, Some(queued), missing),
             }
         }
     }
@@ -151,7 +151,7 @@ impl Node {
     }
 
     /// Tasks that were to run here have not begun.
-    pub(super) fn recalled_here(self: &Arc<Self>, grant: GrantId, back: &[Ready]) {
+    fn recalled_here(self: &Arc<Self>, grant: GrantId, back: &[Ready]) {
         let own = |ready: &Ready| match ready.whose {
             Whose::Own(number) => Some(number),
             Whose::Alone | Whose::Peer(_) => None,
