@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use mobula::EndReason;
 use mobula::prelude::*;
+use rustix::process::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,6 +34,10 @@ impl Tally {
 
     pub fn add(&mut self, by: u64) {
         self.count += by;
+    }
+
+    pub fn add_all(&mut self, all: Vec<u64>) {
+        self.count += all.iter().sum::<u64>();
     }
 
     pub fn count(&self) -> u64 {
@@ -111,6 +116,10 @@ impl Holder {
             }
         }
         Ok(())
+    }
+
+    pub async fn make(&self, ctx: &mut ActorContext<Self>, length: usize) -> mobula::Result<ObjectRef<Vec<u64>>> {
+        Ok(ctx.cluster().put(vec![1; length]).await?)
     }
 
     pub fn forget(&mut self) {
@@ -249,6 +258,38 @@ async fn an_actor_in_another_process_stops_with_its_last_handle_and_runs_what_it
         stops(ended).await;
     }
     assert_eq!(bounded(report.count()).await, Ok(1_000));
+    ends_without_a_trace(cluster).await;
+}
+
+/// The owner of the argument stands still while the call arrives and its actor is asked to stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_its_argument_at_the_host_runs_before_a_stop_that_came_after_it() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [one, two] = holders(&cluster).await;
+    let owner = bounded(two.process()).await.unwrap();
+    let report = bounded(Tally::spawn(&cluster)).await.unwrap();
+    let length = 200_000;
+    for asks in [false, true] {
+        let borrowed: ObjectRef<Vec<u64>> = bounded(two.make(length)).await.unwrap();
+        let spawned = Tally::spawn_reporting(&cluster, report.clone()).on(workers(&cluster)[0].0);
+        let tally = bounded(spawned).await.unwrap();
+        let (weak, ended) = (bounded(tally.weak()).await.unwrap(), watched(&tally).await);
+        assert_eq!(bounded(cluster.get(&borrowed)).await.unwrap().len(), length, "known to be there");
+        signal(owner, Signal::STOP);
+        bounded(tally.add_all(&borrowed).tell()).await.unwrap();
+        bounded(tally.add(1).tell()).await.unwrap();
+        if asks {
+            let mut stop = Box::pin(weak.stop().into_future());
+            assert!(futures::poll!(&mut stop).is_pending());
+        }
+        drop(tally);
+        // Through the same link, behind the stop.
+        bounded(one.process()).await.unwrap();
+        signal(owner, Signal::CONT);
+        stops(ended).await;
+    }
+    assert_eq!(bounded(report.count()).await, Ok(2 * (length as u64 + 1)));
+    drop((one, two));
     ends_without_a_trace(cluster).await;
 }
 

@@ -335,12 +335,12 @@ pub(crate) fn deliver<M: Method>(
     let waits = incoming.request.refs.iter().any(|of| matches!(of, Ref::Argument { .. }));
     let arrivals = if waits { Some(inbox.arrivals.get_or_init(Box::default)) } else { inbox.arrivals.get() };
     let stream = (incoming.peer.life(), incoming.arrival.stream);
-    if let Some(line) = arrivals.and_then(|arrivals| arrivals.line(stream, waits)) {
-        Arrived::enter(job.clone(), &line);
-        return Ok(job.is_served().then_some(job as Arc<dyn Served>));
-    }
-    match inbox.mailbox.push(job.clone()) {
-        Ok(_) => Ok(job.is_served().then_some(job as Arc<dyn Served>)),
+    let taken = match arrivals.and_then(|arrivals| arrivals.line(stream, waits)) {
+        Some(line) => Arrived::enter(job.clone(), &line),
+        None => inbox.mailbox.push(job.clone()).map(drop),
+    };
+    match taken {
+        Ok(()) => Ok(job.is_served().then_some(job as Arc<dyn Served>)),
         Err(reason) => {
             inbox.refuse(incoming, reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied));
             Ok(None)

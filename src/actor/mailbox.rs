@@ -29,7 +29,7 @@ pub(crate) trait Entry: Send + Sync {
 /// Whether more may enter.
 enum Gate {
     Open,
-    /// What stands in it still runs, then the actor stops.
+    /// What stands in it still runs, and what is expected, then the actor stops.
     Draining,
     /// Nothing runs any more.
     Closed(Box<EndReason>),
@@ -81,6 +81,8 @@ struct Inner<J: ?Sized> {
     idle: bool,
     /// Whether the cell is gone.
     over: bool,
+    /// How many calls that have arrived are still to come in: the actor does not stop before.
+    expected: u32,
     tombstones: usize,
     /// Told once when the cell is gone; made by the first who waits for that.
     end: Option<Arc<Notify>>,
@@ -102,6 +104,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             cell: None,
             idle: false,
             over: false,
+            expected: 0,
             tombstones: 0,
             end: None,
         };
@@ -112,12 +115,37 @@ impl<J: Entry + ?Sized> Mailbox<J> {
     pub(crate) fn push(&self, entry: Arc<J>) -> Result<Place, EndReason> {
         let mut inner = self.inner.lock();
         inner.open()?;
-        let place = if inner.has_room() { Place::Admitted } else { Place::InLine };
-        if place == Place::InLine {
-            inner.waiting += 1;
-        }
-        inner.enter(entry).unlock_and_wake(inner);
+        let (place, wake) = inner.take_in(entry);
+        wake.unlock_and_wake(inner);
         Ok(place)
+    }
+
+    /// An entry is to come that has arrived already: until [`Mailbox::unexpect`], a stop waits for it.
+    pub(crate) fn expect(&self) -> Result<(), EndReason> {
+        let mut inner = self.inner.lock();
+        inner.open()?;
+        inner.expected += 1;
+        Ok(())
+    }
+
+    /// Takes an entry that is expected, also after a stop was asked for.
+    pub(crate) fn push_expected(&self, entry: Arc<J>) -> Result<Place, EndReason> {
+        let mut inner = self.inner.lock();
+        if let Gate::Closed(reason) = &inner.gate {
+            return Err((**reason).clone());
+        }
+        let (place, wake) = inner.take_in(entry);
+        wake.unlock_and_wake(inner);
+        Ok(place)
+    }
+
+    /// One that was expected has come, or never will.
+    pub(crate) fn unexpect(&self) {
+        let mut inner = self.inner.lock();
+        inner.expected -= 1;
+        if inner.expected == 0 && matches!(inner.gate, Gate::Draining) {
+            inner.call_cell().unlock_and_wake(inner);
+        }
     }
 
     /// Takes an entry if there is room, and only then asks for it; `false` if there is none.
@@ -151,7 +179,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             return Poll::Ready(Next::Closed);
         }
         let Some(job) = inner.line.pop_front() else {
-            if let Gate::Draining = inner.gate {
+            if matches!(inner.gate, Gate::Draining) && inner.expected == 0 {
                 return Poll::Ready(Next::Drained);
             }
             inner.rest();
@@ -179,7 +207,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         Poll::Pending
     }
 
-    /// Lets in no more; what stands in line still runs.
+    /// Lets in no more; what stands in line still runs, and so does what is expected.
     pub(crate) fn drain(&self) {
         let mut inner = self.inner.lock();
         if let Gate::Open = inner.gate {
@@ -268,6 +296,15 @@ impl<J: Entry + ?Sized> Inner<J> {
     /// Whoever waits for room comes first.
     fn has_room(&self) -> bool {
         self.waiting == 0 && self.line.len() + self.taken < MAILBOX_CAPACITY
+    }
+
+    /// Lets an entry in, whether there is room or not.
+    fn take_in(&mut self, entry: Arc<J>) -> (Place, Wake) {
+        let place = if self.has_room() { Place::Admitted } else { Place::InLine };
+        if place == Place::InLine {
+            self.waiting += 1;
+        }
+        (place, self.enter(entry))
     }
 
     fn enter(&mut self, entry: Arc<J>) -> Wake {

@@ -96,6 +96,41 @@ fn a_draining_mailbox_runs_what_it_has_and_takes_nothing_new() {
     assert!(matches!(polled, Poll::Ready(Next::Drained)));
 }
 
+#[test]
+fn a_draining_mailbox_waits_for_what_has_arrived_before_and_a_closed_one_does_not() {
+    let (mailbox, mut taken) = (Mailbox::<Call>::new(), Taken::default());
+    let mut poll = || match mailbox.poll_next(&mut taken, &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Next::Job(call)) => format!("call {}", call.number),
+        Poll::Ready(Next::Drained) => "drained".to_owned(),
+        Poll::Ready(Next::Closed) => "closed".to_owned(),
+        Poll::Pending => "nothing".to_owned(),
+    };
+    for _ in 0..3 {
+        assert_eq!(mailbox.expect(), Ok(()));
+    }
+    mailbox.drain();
+    assert_eq!(mailbox.expect(), Err(EndReason::Stopped), "what arrives now is late");
+    assert_eq!(mailbox.push(call(9)), Err(EndReason::Stopped));
+    assert_eq!(poll(), "nothing");
+    assert_eq!(mailbox.push_expected(call(0)), Ok(Place::Admitted));
+    mailbox.unexpect();
+    assert_eq!(poll(), "call 0");
+    assert_eq!(poll(), "nothing");
+    // One of them was refused.
+    mailbox.unexpect();
+    assert_eq!(poll(), "nothing");
+    mailbox.unexpect();
+    assert_eq!(poll(), "drained");
+
+    let (mailbox, mut taken) = (Mailbox::<Call>::new(), Taken::default());
+    assert_eq!(mailbox.expect(), Ok(()));
+    mailbox.drain();
+    mailbox.close(EndReason::Killed);
+    let polled = mailbox.poll_next(&mut taken, &mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Next::Closed)));
+    assert_eq!(mailbox.push_expected(call(0)), Err(EndReason::Killed));
+}
+
 proptest! {
     /// I3 and I5 for callers of one process: order of entry, and never more admitted than fit.
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use super::host::RemoteJob;
 use crate::actor::bring::{Gathering, Next};
 use crate::actor::dispatch::Method;
+use crate::actor::error::EndReason;
 use crate::actor::line::{InLine, Line, Missing};
 use crate::id::Life;
 
@@ -38,7 +39,8 @@ impl Arrivals {
     }
 }
 
-/// A request in line.
+/// A request in line. Its actor does not stop before it has come into the mailbox, or is refused: whoever sent it may have
+/// let go of the actor since.
 pub(crate) struct Arrived<M: Method> {
     job: Arc<RemoteJob<M>>,
     line: Weak<Line>,
@@ -47,8 +49,19 @@ pub(crate) struct Arrived<M: Method> {
 
 impl<M: Method> Arrived<M> {
     /// Enters a request.
-    pub(crate) fn enter(job: Arc<RemoteJob<M>>, line: &Arc<Line>) {
+    ///
+    /// # Errors
+    /// The actor ends, or was asked to stop.
+    pub(crate) fn enter(job: Arc<RemoteJob<M>>, line: &Arc<Line>) -> Result<(), EndReason> {
+        job.inbox().mailbox().expect()?;
         line.enter(Arc::new(Arrived { job, line: Arc::downgrade(line), gathering: Gathering::default() }));
+        Ok(())
+    }
+}
+
+impl<M: Method> Drop for Arrived<M> {
+    fn drop(&mut self) {
+        self.job.inbox().mailbox().unexpect();
     }
 }
 

@@ -101,6 +101,10 @@ impl<M: Method> RemoteJob<M> {
         self.to.consumer.is_some() || (M::CANCEL == OnCancel::Drop && !self.arrival.tell)
     }
 
+    pub(crate) fn inbox(&self) -> &Inbox<M::Actor> {
+        &self.inbox
+    }
+
     /// The values of its references.
     pub(crate) fn gather(&self) -> Gathered {
         self.with_message(bring::gather).unwrap_or_else(Gathered::none)
@@ -113,7 +117,7 @@ impl<M: Method> RemoteJob<M> {
     /// The values of its arguments are at hand, or one cannot be had: it enters the mailbox, or is refused.
     pub(crate) fn come(self: Arc<Self>, gathered: Result<(), Absent>) {
         let resolved = gathered.and_then(|()| self.with_message(args::resolve).unwrap_or(Ok(())));
-        match resolved.map(|()| self.inbox.mailbox().push(self.clone())) {
+        match resolved.map(|()| self.inbox.mailbox().push_expected(self.clone())) {
             Ok(Ok(_)) => {}
             Ok(Err(reason)) => self.refuse_with(reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied)),
             Err((object, why)) => self.refuse_with(CallFault::Argument { object, message: &why }),
