@@ -173,7 +173,8 @@ async fn queued_tasks_outlive_their_head_and_run_under_the_next() {
     let worker = bounded(keys.worker()).await.unwrap();
     let driver = bounded(keys.driver()).await.unwrap();
     knows_worker(&driver, &worker).await;
-    let tasks: Vec<_> = (0..300).map(|number| works::submit(&driver, number)).collect();
+    // The next head may hear of them before it hears of the worker again.
+    let tasks: Vec<_> = (0..300).map(|number| works::call(&driver, number).wait_for_node().submit()).collect();
     until("the first of them", || tasks.iter().any(ObjectRef::is_settled)).await;
 
     head.kill();
