@@ -98,6 +98,17 @@ pub struct ActorId {
     pub serial: u64,
 }
 
+impl ActorId {
+    /// The node itself: no life spawns an actor zero.
+    pub(crate) const fn of_node(life: Life) -> Self {
+        ActorId { life, serial: 0 }
+    }
+
+    pub(crate) const fn is_node(self) -> bool {
+        self.serial == 0
+    }
+}
+
 impl fmt::Display for ActorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.life, self.serial)

@@ -158,27 +158,6 @@ async fn appears(file: &str) {
     until(file, || Path::new(file).exists()).await;
 }
 
-macro_rules! hold {
-    ($($promise:ident)*) => {
-        mod in_one_process {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
-                let cluster = super::bounded(mobula::Cluster::local()).await.unwrap();
-                super::$promise(&cluster).await;
-                super::bounded(cluster.shutdown()).await;
-            })*
-        }
-        mod across_processes {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
-                let cluster = super::bounded(mobula::Cluster::local().workers(2)).await.unwrap();
-                super::$promise(&cluster).await;
-                super::ends_without_a_trace(cluster).await;
-            })*
-        }
-    };
-}
-
 hold! {
     a_cancelled_task_that_waits_for_arguments_never_runs
     an_asynchronous_task_that_is_cancelled_is_dropped_at_its_await

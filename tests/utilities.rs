@@ -81,28 +81,6 @@ async fn workers_of(cluster: &Cluster, many: usize) -> Vec<WorkerHandle> {
     bounded(futures::future::try_join_all((0..many).map(|_| Worker::spawn(cluster)))).await.unwrap()
 }
 
-/// Each promise, in one process and with two workers.
-macro_rules! hold {
-    ($($promise:ident)*) => {
-        mod in_one_process {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
-                let cluster = super::bounded(mobula::Cluster::local()).await.unwrap();
-                super::$promise(&cluster).await;
-                super::bounded(cluster.shutdown()).await;
-            })*
-        }
-        mod across_processes {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
-                let cluster = super::bounded(mobula::Cluster::local().workers(2)).await.unwrap();
-                super::$promise(&cluster).await;
-                super::ends_without_a_trace(cluster).await;
-            })*
-        }
-    };
-}
-
 hold! {
     a_queue_gives_its_items_in_order_and_holds_no_more_than_it_may
     who_waits_for_room_or_an_item_is_served_in_turn

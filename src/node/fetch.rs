@@ -25,7 +25,7 @@ use crate::actor::error::{CallError, Executed};
 use crate::actor::remote::ask::{NodeAsk, Plain};
 use crate::actor::remote::host::{Incoming, Served};
 use crate::actor::remote::{Caller, Outgoing, Peer, with_scratch};
-use crate::id::{ActorId, Key, ObjectId, Placement};
+use crate::id::{ActorId, Key, ObjectId};
 use crate::limits::{OBJECT_PIECE, OBJECT_PIECES};
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
@@ -35,7 +35,7 @@ use crate::object::lent::Lent;
 use crate::store::Location;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{Answer, CallFault, Flags, Outcome, Request};
+use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
 
 /// What the request is called.
 const READ: Key = Key::of("mobula", "object");
@@ -209,24 +209,10 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64, how: How) -> R
 
 /// Asks something of a node itself.
 pub(super) async fn ask_node(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> Result<Plain, CallError> {
-    let actor = ActorId { life: link.party().life, serial: 0 };
-    let ask = NodeAsk::new(actor, link.party().node, ("object", ""));
+    let ask = NodeAsk::new(ActorId::of_node(link.party().life), link.party().node, ("object", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     with_scratch(|_, packet| {
-        let request = Request {
-            flags: Flags::ASK,
-            stream: 0,
-            time_left: None,
-            placement: Placement(0),
-            actor,
-            method,
-            retries: 0,
-            caller: None,
-            chain: List::EMPTY,
-            refs: List::EMPTY,
-            body,
-        };
-        request.encode(packet);
+        link.to_node(Flags::ASK, method, List::EMPTY, body).encode(packet);
         let enclosed = &Enclosed::default();
         link.request(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
     })?;

@@ -81,7 +81,7 @@ impl Node {
             return None;
         }
         let request = &incoming.request;
-        if request.actor.serial == 0 {
+        if request.actor.is_node() {
             return self.serve_node(incoming);
         }
         match self.actors().get(request.actor) {

@@ -1,5 +1,5 @@
 //! What tests of whole clusters share: bounded waits, other processes, and what must be gone afterwards.
-#![allow(dead_code, reason = "each test binary takes what it needs")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary takes what it needs")]
 
 use mobula::Cluster;
 use mobula::id::NodeId;
@@ -91,6 +91,29 @@ pub async fn ends_without_a_trace(cluster: Cluster) {
     bounded(cluster.shutdown()).await;
     traces.are_gone();
 }
+
+/// Tests of promises that hold in one process and with two workers.
+macro_rules! hold {
+    ($($promise:ident)*) => {
+        mod in_one_process {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let cluster = super::bounded(mobula::Cluster::local()).await.unwrap();
+                super::$promise(&cluster).await;
+                super::bounded(cluster.shutdown()).await;
+            })*
+        }
+        mod across_processes {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let cluster = super::bounded(mobula::Cluster::local().workers(2)).await.unwrap();
+                super::$promise(&cluster).await;
+                super::ends_without_a_trace(cluster).await;
+            })*
+        }
+    };
+}
+pub(crate) use hold;
 
 /// Says which part this process plays in a test of another process.
 const PART: &str = "MOBULA_TEST_PART";

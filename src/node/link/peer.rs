@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::{Core, PeerLink};
 use crate::actor::error::CallError;
 use crate::actor::remote::{Arrival, Begun, Caller, ItemSent, NodeRef, Outgoing, Peer, Sent};
-use crate::id::{Life, NodeId};
+use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::node::core::link::{self, Answered, Begin, Called, Demand, Failure, Patience, StreamId, Taken, Ticket};
+use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
-use crate::wire::packet::Executed;
+use crate::wire::packet::{Executed, Flags, Ref, Request};
 
 const fn to_core(arrival: Arrival) -> link::Arrival {
     let Arrival { call, stream, tell, opens, .. } = arrival;
@@ -150,6 +151,29 @@ impl Peer for PeerLink {
 }
 
 impl PeerLink {
+    /// A request of the peer's node itself.
+    pub(in crate::node) fn to_node<'a>(
+        &self,
+        flags: Flags,
+        method: Key,
+        refs: List<'a, Ref>,
+        body: &'a [u8],
+    ) -> Request<'a> {
+        Request {
+            flags,
+            stream: 0,
+            time_left: None,
+            placement: Placement(0),
+            actor: ActorId::of_node(self.peer.life),
+            method,
+            retries: 0,
+            caller: None,
+            chain: List::EMPTY,
+            refs,
+            body,
+        }
+    }
+
     /// Takes an encoded request in line; it waits for a peer that falls silent until that is heard again or its life ends.
     pub(in crate::node) fn request_patiently(
         &self,

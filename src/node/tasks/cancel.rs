@@ -21,7 +21,7 @@ use crate::task::standing::{OnTheWay, Standing};
 use crate::wire::bytes::List;
 use crate::wire::packet::Flags;
 
-use super::send::{Nobody, to_node};
+use super::send::Nobody;
 use super::terms::CANCEL;
 
 impl Node {
@@ -94,7 +94,7 @@ impl Node {
         let Some(link) = link else { return };
         let (nobody, enclosed): (Arc<dyn Caller>, _) = (Arc::new(Nobody), entry.enclosed());
         with_scratch(|_, packet| {
-            to_node(Flags::TELL, object.life, CANCEL, List::Items(&enclosed.refs), &[]).encode(packet);
+            link.to_node(Flags::TELL, CANCEL, List::Items(&enclosed.refs), &[]).encode(packet);
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
             // As above.
             let _ = link.request_patiently(link.node_stream(), outgoing, &nobody);

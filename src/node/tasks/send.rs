@@ -11,7 +11,7 @@ use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::{self, Caller, Outgoing, fault_to_error, with_scratch};
 use crate::actor::slot::to_get_error;
-use crate::id::{ActorId, GrantId, Key, Life, Placement};
+use crate::id::{ActorId, GrantId};
 use crate::limits::BODY_INLINE;
 use crate::node::core::link::Party;
 use crate::node::link::PeerLink;
@@ -24,7 +24,7 @@ use crate::schedule::TaskNumber;
 use crate::task::standing::OnTheWay;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{CallFault, Flags, Outcome, Request};
+use crate::wire::packet::{CallFault, Flags, Outcome};
 
 /// A task that another node runs for this one.
 pub(super) struct Sent {
@@ -89,7 +89,7 @@ impl Node {
             let enclosed = self.encode_task(&sent, yields, body)?;
             let refs = List::Items(&enclosed.refs);
             let method = sent.queued.task.kind().signature;
-            to_node(Flags::ASK, sent.to.life, method, refs, body).encode(packet);
+            link.to_node(Flags::ASK, method, refs, body).encode(packet);
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
             let asked = link.request_patiently(link.node_stream(), outgoing, &caller);
             let asked = asked.map_err(|error| to_get_error::<Never>(error).into_fault())?;
@@ -141,7 +141,7 @@ impl Node {
         let caller: Arc<dyn Caller> = Arc::new(Recall { node: self.clone(), grant });
         let asked = with_scratch(|body, packet| {
             codec::encode(&(grant, count), body).ok()?;
-            to_node(Flags::ASK, to.life, RECALL, List::EMPTY, body).encode(packet);
+            link.to_node(Flags::ASK, RECALL, List::EMPTY, body).encode(packet);
             let outgoing = Outgoing { packet, deadline: None, enclosed: &Enclosed::default() };
             link.request_patiently(link.node_stream(), outgoing, &caller).ok()
         });
@@ -197,34 +197,11 @@ fn send_terms(link: &Arc<PeerLink>, grant: GrantId, held: &Held) {
         if let Err(error) = codec::encode(&terms(grant, held), body) {
             return tracing::error!(%error, "a grant's terms do not encode");
         }
-        to_node(Flags::TELL, held.life, TERMS, List::EMPTY, body).encode(packet);
+        link.to_node(Flags::TELL, TERMS, List::EMPTY, body).encode(packet);
         let outgoing = Outgoing { packet, deadline: None, enclosed: &Enclosed::default() };
         // A link that has ended takes the grant with it.
         let _ = link.request_patiently(link.node_stream(), outgoing, &nobody);
     });
-}
-
-/// A request of the node itself, which is actor zero of its life.
-pub(super) fn to_node<'a>(
-    flags: Flags,
-    life: Life,
-    method: Key,
-    refs: List<'a, crate::wire::packet::Ref>,
-    body: &'a [u8],
-) -> Request<'a> {
-    Request {
-        flags,
-        stream: 0,
-        time_left: None,
-        placement: Placement(0),
-        actor: ActorId { life, serial: 0 },
-        method,
-        retries: 0,
-        caller: None,
-        chain: List::EMPTY,
-        refs,
-        body,
-    }
 }
 
 impl Caller for Sent {
@@ -270,7 +247,7 @@ impl Caller for Sent {
                 return self.node.attempt_failed(&self, unknown, Gone::Grant);
             }
             Outcome::Error { executed, fault } => {
-                let actor = ActorId { life: self.to.life, serial: 0 };
+                let actor = ActorId::of_node(self.to.life);
                 let error = fault_to_error(fault, executed, actor, self.to.node, (task.kind().name.name, ""));
                 return self.over(Err(to_get_error::<Never>(error).into_fault()));
             }
