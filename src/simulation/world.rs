@@ -119,6 +119,19 @@ impl World {
 
     /// Runs until all is quiet after the last fault, or until a rule does not hold.
     pub(super) fn run(mut self) -> (Report, Option<Violation>, Vec<String>) {
+        self.runs();
+        let report = Report {
+            hash: self.stage.hash,
+            events: self.events,
+            calls: self.stage.ledger.count() as u64,
+            begun: self.stage.ledger.begun() as u64,
+            lives: self.stage.lives.count() as u64,
+            time: self.stage.queue.now.since(Moment(0)),
+        };
+        (report, self.stage.violation.take(), std::mem::take(&mut self.stage.lines))
+    }
+
+    fn runs(&mut self) {
         let limit = self.over + SETTLES_WITHIN;
         while self.stage.violation.is_none() {
             let Some(event) = self.stage.queue.pop() else { break };
@@ -133,15 +146,6 @@ impl World {
             self.happens(event);
             self.check();
         }
-        let report = Report {
-            hash: self.stage.hash,
-            events: self.events,
-            calls: self.stage.ledger.count() as u64,
-            begun: self.stage.ledger.begun() as u64,
-            lives: self.stage.lives.count() as u64,
-            time: self.stage.queue.now.since(Moment(0)),
-        };
-        (report, self.stage.violation.take(), std::mem::take(&mut self.stage.lines))
     }
 
     fn happens(&mut self, event: Event) {
@@ -233,3 +237,6 @@ impl World {
         hold(hosted == known, Rule::Settled, || format!("{hosted} actors run, and the head knows {known} of them"))
     }
 }
+
+#[cfg(test)]
+mod tests;
