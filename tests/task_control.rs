@@ -263,7 +263,9 @@ async fn a_timeout_says_what_the_task_was_waiting_for(cluster: &Cluster) {
     let endless = waits::submit(cluster, says.clone(), folder.file("endless"));
     bounded(says.get()).await.unwrap();
     let depends = bounded(add::call(cluster, &endless, 1).timeout(SOON)).await.unwrap_err();
-    let GetError::Timeout { after: SOON, waiting, executed: Executed::No } = &depends else { panic!("{depends:?}") };
+    let GetError::Timeout { after: SOON, waiting, executed: Executed::No, .. } = &depends else {
+        panic!("{depends:?}")
+    };
     assert!(["waiting for arguments", "waiting for an argument"].contains(&&**waiting), "{waiting}");
     cluster.cancel(&endless);
     let file = folder.file("dropped");

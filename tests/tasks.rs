@@ -1,5 +1,8 @@
-//! Tasks within one process: functions that are submitted, what they are given, what becomes of them.
+//! Tasks: functions that are submitted, what they are given, what becomes of them.
 
+mod common;
+
+use common::{ends_without_a_trace, hold};
 use mobula::prelude::*;
 use mobula::{CallError, Executed, GetError};
 use serde::{Deserialize, Serialize};
@@ -7,6 +10,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
+
+mobula::test_worker!();
 
 #[task]
 fn square(x: u64) -> u64 {
@@ -63,6 +68,16 @@ fn panics(why: &str) {
 async fn panics_later(why: String) -> u64 {
     tokio::task::yield_now().await;
     panic!("{why}")
+}
+
+#[task]
+async fn called(ctx: &TaskContext) -> Option<String> {
+    ctx.name().map(Into::into)
+}
+
+#[task]
+async fn never() -> u64 {
+    std::future::pending().await
 }
 
 /// Submits tasks of its own.
@@ -308,3 +323,24 @@ async fn a_generic_function_is_a_task_for_each_of_its_types() {
     assert_eq!(bounded(mean::submit(&cluster, vec![1_u8, 2])).await, Ok(1.5), "what is passed tells the type");
     assert_eq!((mean(&[1.0_f32]), largest::<u8, 1>(vec![1, 2], &0)), (1.0, vec![1]));
 }
+
+async fn a_run_is_called_by_the_name_it_was_given(cluster: &Cluster) {
+    assert_eq!(bounded(called::call(cluster).name("May")).await, Ok(Some("May".to_owned())));
+    assert_eq!(bounded(called::submit(cluster)).await, Ok(None));
+    let function = |name: &str| format!("{}::{name}", env!("CARGO_CRATE_NAME"));
+    let error = bounded(panics::call(cluster, "as asked").name("May")).await.unwrap_err();
+    let what = format!("May ({})", function("panics"));
+    assert_eq!(error, GetError::Panicked { what, message: "as asked".to_owned() });
+    let late = bounded(never::call(cluster).name("June").timeout(Duration::from_millis(20))).await.unwrap_err();
+    let begins = format!("task `June ({})`: nothing within 20ms", function("never"));
+    assert!(late.to_string().starts_with(&begins), "{late}");
+    let late = bounded(never::call(cluster).timeout(Duration::from_millis(20))).await.unwrap_err();
+    assert!(late.to_string().starts_with(&format!("task `{}`: ", function("never"))), "{late}");
+    for name in [String::new(), "n".repeat(257), "two\nlines".to_owned()] {
+        let error = bounded(called::call(cluster).name(&name)).await.unwrap_err();
+        assert!(error.to_string().contains("is no name for a task's run"), "{error}");
+        assert_eq!(error.executed(), Executed::No);
+    }
+}
+
+hold! { a_run_is_called_by_the_name_it_was_given }

@@ -3,14 +3,26 @@
 use std::sync::Arc;
 
 use crate::directory::request::Needs;
+use crate::limits::NAME_BYTES;
 use crate::schedule::labels::LabelError;
-use crate::schedule::resources::{AmountError, ResourcesError};
+use crate::schedule::resources::{AmountError, ResourcesError, is_name};
 use crate::schedule::{Amount, Condition, Strategy};
+
+/// The name of a run, if it may be called so.
+pub(super) fn name_of_run(name: String) -> Result<Box<str>, InvalidOption> {
+    match is_name(&name) {
+        true => Ok(name.into()),
+        false => Err(InvalidOption::Name(name.chars().take(NAME_BYTES).collect())),
+    }
+}
 
 /// An option that is not allowed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOption {
+    /// The name of a task's run.
+    #[error("{0:?} is no name for a task's run: give 1 to {NAME_BYTES} bytes without control characters")]
+    Name(String),
     /// An amount.
     #[error(transparent)]
     Amount(#[from] AmountError),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Cluster;
-use super::needed::Needed;
+use super::needed::{Needed, name_of_run};
 use super::placement::PlacementGroup;
 use crate::actor::error::{Executed, Never, WireError};
 use crate::actor::inbox::Host;
@@ -25,11 +25,15 @@ use crate::task::context::TaskContext;
 use crate::task::slot::{Runnable, TaskSlot};
 use crate::task::spec::{Defaults, Task};
 
+/// Makes the task of its result and of its name, if it has one.
+type Make = Box<dyn FnOnce(Arc<Entry>, Option<Box<str>>) -> Arc<dyn Runnable> + Send>;
+
 /// One run of a task that was not submitted yet: options, then `.submit()`, or `.await` for the value itself.
 #[must_use = "a task is lazy: `.submit()` it, or `.await` it"]
 pub struct TaskCall<T, E = Never> {
     cluster: Cluster,
-    make: Box<dyn FnOnce(Arc<Entry>) -> Arc<dyn Runnable> + Send>,
+    make: Make,
+    name: Option<String>,
     /// None while it takes what tasks take that say nothing: one CPU.
     needed: Option<Box<Needed>>,
     retries: u32,
@@ -48,6 +52,27 @@ impl<T, E> TaskCall<T, E> {
             one_cpu
         });
         change(needed);
+        self
+    }
+
+    /// Calls this run so, in errors and for the task itself ([`TaskContext::name`]): 1 to 256 bytes without control characters,
+    /// else it fails at once, saying so. Several runs may have one name.
+    ///
+    /// ```
+    /// # use mobula::prelude::*;
+    /// #[task]
+    /// fn import(rows: Vec<i64>) -> i64 {
+    ///     rows.into_iter().reduce(|sum, row| sum.checked_add(row).expect("a sum that fits")).unwrap_or(0)
+    /// }
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = Cluster::local().await?;
+    /// let error = import::call(&cluster, vec![i64::MAX, 1]).name("May's rows").await.unwrap_err();
+    /// assert!(error.to_string().starts_with("`May's rows ("), "{error}");
+    /// # Ok(()) }
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -174,7 +199,11 @@ impl<T, E> TaskCall<T, E> {
         if entry.is_settled() {
             return (ObjectRef::new(entry), None);
         }
-        let task = (self.make)(entry.clone());
+        let (name, misnamed) = match self.name.map(name_of_run).transpose() {
+            Ok(name) => (name, None),
+            Err(invalid) => (None, Some(invalid)),
+        };
+        let task = (self.make)(entry.clone(), name);
         task.standing().is_of(&task);
         entry.made_by(task.standing().clone());
         let submitter = self.cluster.submitter().filter(|_| !self.detached);
@@ -185,7 +214,7 @@ impl<T, E> TaskCall<T, E> {
         if let Some(limit) = self.limit {
             node.bound_task(entry.clone(), limit);
         }
-        let needs = match self.needed.map(|needed| needed.finish()).transpose() {
+        let needs = match misnamed.map_or_else(|| self.needed.map(|needed| needed.finish()).transpose(), Err) {
             Ok(needs) => needs.map(Arc::new),
             Err(invalid) => {
                 task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No });
@@ -214,11 +243,12 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 
 /// What the generated `call` calls.
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
-    let make = Box::new(move |entry| TaskSlot::new(message, entry) as Arc<dyn Runnable>);
+    let make = Box::new(move |entry, name| TaskSlot::new(message, entry, name) as Arc<dyn Runnable>);
     let defaults = K::DEFAULTS;
     let mut call = TaskCall {
         cluster: cluster.clone(),
         make,
+        name: None,
         needed: None,
         retries: defaults.retries,
         priority: defaults.priority,

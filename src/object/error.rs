@@ -20,7 +20,7 @@ pub enum GetError<E = Never> {
     /// What makes it panicked.
     #[error("`{what}` panicked: {message} (it ran)")]
     Panicked {
-        /// The task or method.
+        /// The task, with the name that it was given if it was, or the method.
         what: String,
         /// The panic's message.
         message: String,
@@ -58,8 +58,10 @@ pub enum GetError<E = Never> {
         executed: Executed,
     },
     /// `.timeout(..)` ran out.
-    #[error("nothing within {after:?}: it was {waiting} ({executed})")]
+    #[error("{what}: nothing within {after:?}, it was {waiting} ({executed})")]
     Timeout {
+        /// What was waited for: the task with its name if it was given one, the call, or the object.
+        what: String,
         /// The bound.
         after: Duration,
         /// What it was waiting for.
@@ -150,7 +152,9 @@ impl<E> GetError<E> {
             GetError::Cancelled { executed } => GetError::Cancelled { executed },
             GetError::NodeDied { node, executed } => GetError::NodeDied { node, executed },
             GetError::ActorDied { actor, why, executed } => GetError::ActorDied { actor, why, executed },
-            GetError::Timeout { after, waiting, executed } => GetError::Timeout { after, waiting, executed },
+            GetError::Timeout { what, after, waiting, executed } => {
+                GetError::Timeout { what, after, waiting, executed }
+            }
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
             GetError::NestingTooDeep { limit } => GetError::NestingTooDeep { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },

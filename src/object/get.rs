@@ -92,8 +92,8 @@ impl Waits {
         let Some(after) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         std::task::ready!(timer.as_mut().poll(cx));
-        let (waiting, executed) = ("waiting for the object".to_owned(), Executed::Maybe);
-        Poll::Ready(Err(GetError::Timeout { after, waiting, executed }))
+        let (what, waiting) = (format!("object {}", self.value.of.entry().id()), "pending".to_owned());
+        Poll::Ready(Err(GetError::Timeout { what, after, waiting, executed: Executed::Maybe }))
     }
 }
 

@@ -67,6 +67,12 @@ impl TaskContext {
         self.result
     }
 
+    /// What this run is called, if [`name`](crate::TaskCall::name) gave it a name.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.standing.name()
+    }
+
     /// Which attempt this is; the first is 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {

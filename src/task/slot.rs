@@ -41,6 +41,11 @@ pub(crate) trait Runnable: Send + Sync {
     fn standing(&self) -> &Arc<Standing>;
     /// What runs it.
     fn kind(&self) -> Kind;
+    /// What people are told that it is: its function, and the name of this run if it was given one.
+    fn label(&self) -> String {
+        let function = self.kind().name;
+        self.standing().name().map_or_else(|| function.to_string(), |name| format!("{name} ({function})"))
+    }
     /// Which of its arguments are results of tasks that are not there yet, by what `of` says of them.
     fn behind(&self, of: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)>;
     /// Its arguments as they travel: values, references to what is read where it lies, and nothing at `left_out`; they stay
@@ -70,9 +75,8 @@ pub(crate) struct TaskSlot<K: Task> {
 }
 
 impl<K: Task> TaskSlot<K> {
-    pub(crate) fn new(message: K, result: Arc<Entry>) -> Arc<Self> {
-        let (message, standing) = (Mutex::new(Some(message)), Arc::default());
-        Arc::new(TaskSlot { message, result, standing })
+    pub(crate) fn new(message: K, result: Arc<Entry>, name: Option<Box<str>>) -> Arc<Self> {
+        Arc::new(TaskSlot { message: Mutex::new(Some(message)), result, standing: Standing::named(name) })
     }
 
     /// The message, its arguments all values.
@@ -98,7 +102,7 @@ impl<K: Task> TaskSlot<K> {
             Ok(Ok(value)) => Ok(Content::of::<K::Reply>(K::Reply::share(value))),
             Ok(Err(error)) => Err(Arc::new(GetError::App(error).into_fault())),
             Err(panic) => {
-                let (what, message) = (K::NAME.to_string(), panic_message(&*panic));
+                let (what, message) = (self.label(), panic_message(&*panic));
                 Err(Arc::new(GetError::Panicked { what, message }))
             }
         });
@@ -213,13 +217,14 @@ pub(crate) struct Coming<'a> {
     pub(crate) left_out: Vec<(u32, Arc<Entry>)>,
     pub(crate) here: &'a NodeRef,
     pub(crate) result: Arc<Entry>,
+    pub(crate) name: Option<Box<str>>,
 }
 
 /// Makes a task of arguments that arrived.
 pub(crate) fn arrived<K: Task>(coming: Coming<'_>) -> Result<Arc<dyn Runnable>, DecodeError> {
-    let Coming { body, enclosed, left_out, here, result } = coming;
+    let Coming { body, enclosed, left_out, here, result, name } = coming;
     let left_out = left_out.into_iter().map(|(position, entry)| (position, entry as Hold)).collect();
-    Ok(TaskSlot::<K>::new(codec::decode_arguments(body, enclosed, left_out, here)?, result))
+    Ok(TaskSlot::<K>::new(codec::decode_arguments(body, enclosed, left_out, here)?, result, name))
 }
 
 impl<K: Task> Drop for TaskSlot<K> {

@@ -14,6 +14,8 @@ use crate::wire::codec::Enclosed;
 /// How a task stands; shared by the task, its context and its result's entry.
 #[derive(Default)]
 pub(crate) struct Standing {
+    /// What this run is called, if it was given a name.
+    name: Option<Box<str>>,
     cancelled: AtomicBool,
     begun: AtomicBool,
     over: AtomicBool,
@@ -42,6 +44,15 @@ pub(crate) struct OnTheWay {
 const FEW: usize = 64;
 
 impl Standing {
+    /// Of a run that may have been given a name.
+    pub(crate) fn named(name: Option<Box<str>>) -> Arc<Self> {
+        Arc::new(Standing { name, ..Standing::default() })
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }

@@ -123,7 +123,7 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
             GetError::ActorDied { actor, why: reason.to_string(), executed }
         }
         Err(CallError::Timeout { after, waiting, executed }) => {
-            GetError::Timeout { after, waiting: waiting.to_string(), executed }
+            GetError::Timeout { what: "the call".to_owned(), after, waiting: waiting.to_string(), executed }
         }
         Err(CallError::Argument { object, why }) => GetError::Argument { object, why },
         Err(CallError::QueueFull { limit }) => GetError::QueueFull { limit },

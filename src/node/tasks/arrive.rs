@@ -130,7 +130,8 @@ impl Node {
             began: AtomicU64::new(0),
             task: Mutex::new(None),
         });
-        let made = Made { arrived: arrived.clone(), attempt: header.attempt, yields: header.yields, left_out, result };
+        let Header { attempt, yields, title, .. } = header;
+        let made = Made { arrived: arrived.clone(), attempt, yields, left_out, result, title };
         if !header.elsewhere {
             return self.make_task(made, arguments, incoming.enclosed.clone());
         }
@@ -150,9 +151,9 @@ impl Node {
     }
 
     fn make_task(self: &Arc<Self>, made: Made, body: &[u8], enclosed: Enclosed) -> Option<Arc<dyn Served>> {
-        let Made { arrived, attempt, yields, left_out, result } = made;
+        let Made { arrived, attempt, yields, left_out, result, title } = made;
         let behind: Vec<Arc<Entry>> = left_out.iter().map(|(_, result)| result.clone()).collect();
-        let coming = Coming { body, enclosed, left_out, here: self.here(), result: result.clone() };
+        let coming = Coming { body, enclosed, left_out, here: self.here(), result: result.clone(), name: title };
         let task = match self.task_table().make(arrived.kind, coming) {
             Ok(task) => task,
             Err(why) => {
@@ -218,6 +219,7 @@ struct Made {
     yields: bool,
     left_out: Vec<(u32, Arc<Entry>)>,
     result: Arc<Entry>,
+    title: Option<Box<str>>,
 }
 
 /// Answers the peer once the task's result is there.

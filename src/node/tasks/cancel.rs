@@ -120,7 +120,9 @@ impl Node {
             }
             let Some((node, standing)) = node.upgrade().zip(standing_of(&entry)) else { return };
             let waiting = node.waiting_of(&entry, &standing);
-            let children = node.cancel_task(&standing, |executed| GetError::Timeout { after, waiting, executed });
+            let what = standing.task().map_or_else(|| "task".to_owned(), |task| format!("task `{}`", task.label()));
+            let timeout = |executed| GetError::Timeout { what, after, waiting, executed };
+            let children = node.cancel_task(&standing, timeout);
             node.cancel_all(children);
         }));
     }

@@ -116,7 +116,8 @@ impl Node {
     fn encode_task(self: &Arc<Self>, sent: &Sent, yields: bool, body: &mut Vec<u8>) -> Result<Enclosed, Fault> {
         let Sent { grant, number, queued, left_out, .. } = sent;
         let (name, attempt, left_out) = (queued.task.kind().name.key(), queued.attempt, left_out.clone());
-        let header = Header { name, elsewhere: false, yields, grant: *grant, number: *number, attempt, left_out };
+        let (grant, number, title) = (*grant, *number, queued.task.standing().name().map(Into::into));
+        let header = Header { name, elsewhere: false, yields, grant, number, attempt, left_out, title };
         header.put(body);
         let arguments = body.len();
         let enclosed = queued.task.encode(body, &sent.left_out)?;

@@ -2,9 +2,11 @@
 //! and whenever they shrink, and the recall of tasks that have not begun.
 //!
 //! ```text
-//! run      = task's key u64 . flags u8 . grant varint . number varint . attempt varint . [left out] . arguments
+//! run      = task's key u64 . flags u8 . grant varint . number varint . attempt varint . [left out] . [name] . arguments
 //! flags    = 1 the arguments are an object . 2 gives its CPU back when it first waits . 4 some arguments are left out
+//!            8 it was given a name
 //! left out = count varint . (position varint . number of the task whose result it is varint) ..
+//! name     = length varint . text
 //! ran      = nanoseconds u32 . value or error         what a run answers with
 //! terms    = MessagePack of `Terms`                   a tell
 //! recall   = MessagePack of (grant, count)            answered by the numbers of the tasks that come back
@@ -14,9 +16,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, GrantId, GroupId, Key};
-use crate::limits::LEFT_OUT;
+use crate::limits::{LEFT_OUT, NAME_BYTES};
 use crate::schedule::{Resources, TaskNumber};
-use crate::wire::bytes::{Reader, WireError, put_varint};
+use crate::wire::bytes::{Reader, WireError, put_text, put_varint};
 
 /// The name of a message with a grant's terms.
 pub(super) const TERMS: Key = Key::of("mobula", "grant");
@@ -32,6 +34,8 @@ const ELSEWHERE: u8 = 1;
 const YIELDS: u8 = 2;
 /// Some arguments are results of tasks before it.
 const BEHIND: u8 = 4;
+/// It was given a name.
+const NAMED: u8 = 8;
 
 /// A grant, as its owner tells its node of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +62,8 @@ pub(super) struct Header {
     pub(super) attempt: u32,
     /// Positions of arguments that are results of tasks before it, and those tasks' numbers.
     pub(super) left_out: Vec<(u32, u64)>,
+    /// What this run is called.
+    pub(super) title: Option<Box<str>>,
 }
 
 impl Header {
@@ -65,7 +71,8 @@ impl Header {
         out.extend_from_slice(&self.name.0.to_le_bytes());
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let behind = flag(!self.left_out.is_empty(), BEHIND);
-        out.push(flag(self.elsewhere, ELSEWHERE) | flag(self.yields, YIELDS) | behind);
+        let named = flag(self.title.is_some(), NAMED);
+        out.push(flag(self.elsewhere, ELSEWHERE) | flag(self.yields, YIELDS) | behind | named);
         put_varint(out, self.grant.0);
         put_varint(out, self.number.0);
         put_varint(out, u64::from(self.attempt));
@@ -76,6 +83,9 @@ impl Header {
                 put_varint(out, *number);
             }
         }
+        if let Some(title) = &self.title {
+            put_text(out, title, NAME_BYTES);
+        }
     }
 
     /// Reads it, and gives what follows.
@@ -83,7 +93,7 @@ impl Header {
         let mut reader = Reader::new(body);
         let name = Key(reader.u64("a task's name")?);
         let flags = reader.u8("a task's flags")?;
-        if flags & !(ELSEWHERE | YIELDS | BEHIND) != 0 {
+        if flags & !(ELSEWHERE | YIELDS | BEHIND | NAMED) != 0 {
             return Err(WireError::Tag { what: "a task's flags", tag: flags });
         }
         let (grant, number) = (GrantId(reader.varint("a grant")?), TaskNumber(reader.varint("a task")?));
@@ -95,7 +105,8 @@ impl Header {
                 left_out.push((reader.varint32("a position")?, reader.varint("a task")?));
             }
         }
-        Ok((Header { name, elsewhere, yields, grant, number, attempt, left_out }, reader.rest()))
+        let title = if flags & NAMED != 0 { Some(reader.text(NAME_BYTES, "a task's name")?.into()) } else { None };
+        Ok((Header { name, elsewhere, yields, grant, number, attempt, left_out, title }, reader.rest()))
     }
 }
 
@@ -122,14 +133,15 @@ mod tests {
         for (elsewhere, yields) in [(false, false), (true, false), (false, true), (true, true)] {
             let (grant, number) = (GrantId(1 << 40), TaskNumber(u64::MAX));
             let left_out = if yields { vec![(0, 1 << 33), (2, 5)] } else { Vec::new() };
-            let header = Header { name: Key(7), elsewhere, yields, grant, number, attempt: 3, left_out };
+            let title = elsewhere.then(|| "of May".into());
+            let header = Header { name: Key(7), elsewhere, yields, grant, number, attempt: 3, left_out, title };
             let mut body = Vec::new();
             header.put(&mut body);
             let whole = body.len();
             body.extend_from_slice(b"arguments");
             assert_eq!(Header::read(&body), Ok((header, &b"arguments"[..])));
             assert!((0..whole).all(|short| Header::read(&body[..short]).is_err()));
-            body[8] = 8;
+            body[8] = 16;
             assert!(matches!(Header::read(&body), Err(WireError::Tag { .. })));
         }
     }

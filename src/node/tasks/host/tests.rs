@@ -11,7 +11,7 @@ fn terms(grant: u64, epoch: u64, slots: u32) -> Terms {
 fn may_run(host: &Host, owner: Life, grant: u64, left_out: Vec<(u32, u64)>) -> Result<(), CallFault<'static>> {
     let (number, result) = (TaskNumber(1), Entry::pending(ObjectId { life: Life(1), serial: 1 }, None));
     let (name, grant) = (Key(1), GrantId(grant));
-    let header = Header { name, elsewhere: false, yields: false, grant, number, attempt: 1, left_out };
+    let header = Header { name, elsewhere: false, yields: false, grant, number, attempt: 1, left_out, title: None };
     host.expect(owner, &header, &result).map(drop)
 }
 
