@@ -264,6 +264,8 @@ pub const WANT_AGAIN: Duration = Duration::from_secs(5);
 pub const WANT_WORK: Duration = Duration::from_millis(10);
 /// Unbegun tasks worth less time than this are not fetched back for an idle slot: the round trip costs as much.
 pub const RECALL_WORTH: Duration = Duration::from_millis(1);
+/// Tasks that one recall asks back: the answer, with a number of nine bytes for each, fits a packet.
+pub const RECALLED: u32 = 4_096;
 /// Results of a grant's tasks that its node keeps for tasks behind them: as many as are pushed for one slot at most.
 pub const RESULTS_KEPT: usize = PUSH_DEPTH_MAX as usize;
 /// The longest result that is kept so, encoded: together a megabyte.
@@ -359,6 +361,7 @@ const _: () = assert!(BATCH_BYTES < FRAME_AFTER_HANDSHAKE, "a sealed batch passe
 const _: () = assert!(BODY_INLINE < PACKET_BYTES, "a body fits into a packet, and a packet into a batch");
 const _: () = assert!(PACKET_BYTES < WORK_WINDOW && PACKET_BYTES < SETTLE_WINDOW, "an empty window takes any packet");
 const _: () = assert!(COUNTS * 36 < PACKET_BYTES && COUNTS <= MESSAGE_REFS, "a packet of counts fits, and is read");
+const _: () = assert!(RECALLED as usize * 9 + 16 < BODY_INLINE, "the answer to a recall fits into a packet");
 const _: () = assert!(FENCE_AT < EXIT_AT && EXIT_AT < 1.0, "a node fences, then exits, before its lease ends");
 /// Waits one probe goes along within a node: a wider one costs more than the cycle that it might find.
 pub const PROBE_WAITS: usize = 4_096;

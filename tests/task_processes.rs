@@ -155,6 +155,47 @@ async fn a_failure_in_a_chain_of_thousands_fails_all_behind_it_and_nothing_befor
     bounded(cluster.shutdown()).await;
 }
 
+/// Its decoding fails where it is asked to.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+struct Picky(u64);
+
+impl TryFrom<u64> for Picky {
+    type Error = &'static str;
+
+    fn try_from(value: u64) -> Result<Self, Self::Error> {
+        if value == 13 { Err("not thirteen") } else { Ok(Picky(value)) }
+    }
+}
+
+impl From<Picky> for u64 {
+    fn from(picky: Picky) -> u64 {
+        picky.0
+    }
+}
+
+#[task]
+fn add_picky(one: Picky, two: u64) -> u64 {
+    one.0 + two
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_behind_a_task_whose_arguments_do_not_decode_fails_with_it() {
+    let cluster = two_workers().await;
+    let mut chain = vec![add_picky::submit(&cluster, Picky(1), 0)];
+    for at in 1..20 {
+        chain.push(add_picky::submit(&cluster, Picky(if at == 5 { 13 } else { 1 }), chain.last().unwrap()));
+    }
+    for (at, one) in (0..).zip(&chain) {
+        match bounded(cluster.get(one)).await {
+            Ok(sum) => assert!(sum == at + 1 && at < 5),
+            Err(GetError::Argument { object, .. }) => assert!(at > 5 && object == chain[at as usize - 1].id()),
+            Err(error) => assert!(at == 5 && error.to_string().contains("thirteen"), "{at}: {error}"),
+        }
+    }
+    bounded(cluster.shutdown()).await;
+}
+
 /// What is passed on is too large to be kept for those behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_of_long_values_arrives_whole() {

@@ -115,6 +115,7 @@ impl Node {
                 return None;
             }
         };
+        let result = Expected { node: self.clone(), grant: header.grant, number: header.number, result: Some(result) };
         let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         if !peer.begin(arrival, u32::MAX).runs {
             return None;
@@ -153,9 +154,10 @@ impl Node {
     fn make_task(self: &Arc<Self>, made: Made, body: &[u8], enclosed: Enclosed) -> Option<Arc<dyn Served>> {
         let Made { arrived, attempt, yields, left_out, result, title } = made;
         let behind: Vec<Arc<Entry>> = left_out.iter().map(|(_, result)| result.clone()).collect();
-        let coming = Coming { body, enclosed, left_out, here: self.here(), result: result.clone(), name: title };
-        let task = match self.task_table().make(arrived.kind, coming) {
-            Ok(task) => task,
+        let (here, pending) = (self.here(), result.result.clone()?);
+        let coming = Coming { body, enclosed, left_out, here, result: pending, name: title };
+        let (task, result) = match self.task_table().make(arrived.kind, coming) {
+            Ok(task) => (task, result.made()?),
             Err(why) => {
                 match why {
                     NotMade::UnknownTask => arrived.refuse(CallFault::UnknownType),
@@ -218,8 +220,32 @@ struct Made {
     attempt: u32,
     yields: bool,
     left_out: Vec<(u32, Arc<Entry>)>,
-    result: Arc<Entry>,
+    result: Expected,
     title: Option<Box<str>>,
+}
+
+/// A result that tasks behind may wait for, before there is a task that makes it: if none comes to be, it has failed.
+struct Expected {
+    node: Arc<Node>,
+    grant: GrantId,
+    number: TaskNumber,
+    result: Option<Arc<Entry>>,
+}
+
+impl Expected {
+    /// There is a task, which settles it from here on.
+    fn made(mut self) -> Option<Arc<Entry>> {
+        self.result.take()
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(result) = self.result.take() {
+            self.node.tasks().host.forget(self.grant, self.number);
+            result.settle(Err(Arc::new(GetError::ShutDown)));
+        }
+    }
 }
 
 /// Answers the peer once the task's result is there.

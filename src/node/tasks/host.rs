@@ -17,7 +17,7 @@ use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
 use crate::directory::request::Lending;
 use crate::id::{Epoch, GrantId, GroupId, Life};
-use crate::limits::{GRANTS, TASKS_IN_A_ROW};
+use crate::limits::{GRANTS, RECALLED, TASKS_IN_A_ROW};
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::schedule::{Resources, TaskNumber};
@@ -194,7 +194,8 @@ impl Host {
     pub(super) fn recall(&self, owner: Life, grant: GrantId, count: u32) -> Vec<Ready> {
         let mut state = self.state.lock();
         let Some(lent) = state.grants.get_mut(&grant).filter(|lent| lent.owner == owner) else { return Vec::new() };
-        let mut taken: Vec<Ready> = std::iter::from_fn(|| lent.line.pop_last()).take(count as usize).collect();
+        let mut taken: Vec<Ready> =
+            std::iter::from_fn(|| lent.line.pop_last()).take(count.min(RECALLED) as usize).collect();
         taken.reverse();
         taken
     }

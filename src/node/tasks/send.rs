@@ -296,8 +296,10 @@ impl Caller for Recall {
         self.node.recalled(self.grant, &numbers);
     }
 
-    /// The node's life has ended, and the grant with it.
-    fn failed(&self, _: CallError) {}
+    /// The node's life has ended, and the grant with it; or it cannot say what comes back.
+    fn failed(&self, _: CallError) {
+        drop(self.node.lose_grant(self.grant));
+    }
 }
 
 /// Waits for no answer.

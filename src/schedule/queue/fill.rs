@@ -1,7 +1,7 @@
 //! What follows from what happened: tasks are pushed, fetched back, and slots given back.
 
 use crate::clock::Moment;
-use crate::limits::{PUSH_AHEAD, PUSH_DEPTH_MAX, PUSH_DEPTH_MIN, RECALL_WORTH};
+use crate::limits::{PUSH_AHEAD, PUSH_DEPTH_MAX, PUSH_DEPTH_MIN, RECALL_WORTH, RECALLED};
 use crate::schedule::queue::line::Reach;
 use crate::schedule::queue::slab::At;
 use crate::schedule::queue::{Class, ClassState, Effect, Queue, TaskNumber};
@@ -185,7 +185,9 @@ impl<K: Ord, T> Queue<K, T> {
         self.fetch_from(place, count, effects);
     }
 
+    /// What one recall leaves is asked for by the next.
     fn fetch_from(&mut self, place: u32, count: u32, effects: &mut Vec<Effect>) {
+        let count = count.min(RECALLED);
         self.send(place, effects);
         if let Some(grant) = self.grant_mut(place) {
             (grant.asked, grant.pushed_since) = (count, false);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{GRANT_IDLE, OVERTAKES, WANT_AGAIN, WANT_PAUSE};
+use crate::limits::{GRANT_IDLE, OVERTAKES, RECALLED, WANT_AGAIN, WANT_PAUSE};
 
 type Tasks = Queue<&'static str, u32>;
 
@@ -115,6 +115,27 @@ fn recalled_tasks_are_the_first_of_their_class_again() {
     queue.finished(tasks[1], MS);
     assert!(flush(&mut queue, 5).contains(&Effect::GiveBack { grant: GrantId(1), keep: 0 }));
     assert_eq!(queue.held().map(|held| held.grant).collect::<Vec<_>>(), [GrantId(2)]);
+}
+
+#[test]
+fn a_recall_asks_for_no_more_than_an_answer_carries_and_the_next_for_the_rest() {
+    let (mut queue, class) = queue();
+    let first = submits(&mut queue, class, 0..1)[0];
+    queue.granted(now(0), GrantId(1), class, HERE, 16);
+    flush(&mut queue, 0);
+    queue.finished(first, MS / 1_000);
+    let tasks = submits(&mut queue, class, 0..10_016);
+    let effects = flush(&mut queue, 1);
+    assert_eq!(pushed(&queue, &effects).len(), tasks.len());
+    queue.recall(GrantId(1), 0);
+    let mut left = tasks.len();
+    for count in [RECALLED, RECALLED, 10_016 - 2 * RECALLED] {
+        assert_eq!(flush(&mut queue, 2), [Effect::Recall { grant: GrantId(1), count }]);
+        let from = (left - count as usize).max(16);
+        queue.recalled(GrantId(1), &tasks[from..left]);
+        left = from;
+    }
+    assert_eq!(flush(&mut queue, 3), [], "the others have begun");
 }
 
 #[test]
