@@ -17,7 +17,6 @@ use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 
-use super::core::link::Party;
 use super::lend::ATTACH;
 use super::link::PeerLink;
 use super::runtime::Node;
@@ -106,9 +105,7 @@ impl Node {
 
     pub(super) async fn read_object(self: &Arc<Self>, object: ObjectId) -> Result<Content, Fault> {
         let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
-        let owner = self.known(|known| known.get(object.life).map(|member| member.node));
-        let link = owner.and_then(|node| self.link(Party { node, life: object.life }));
-        let link = link.ok_or_else(|| lost("the node that owned it has ended"))?;
+        let link = self.link_to(object.life).ok_or_else(|| lost("the node that owned it has ended"))?;
         let attached = self.store_of(&link).await;
         let how = if attached.is_some() { How::InPlace } else { How::Bytes };
         let mut read = ask(&link, object, 0, how).await?;

@@ -9,7 +9,6 @@
 
 use std::sync::{Arc, Weak};
 
-use super::core::link::Party;
 use super::core::refs::{Effects, Hold as Held};
 use super::objects::State;
 use super::runtime::Node;
@@ -181,8 +180,7 @@ impl Node {
             }
             return;
         }
-        let node = self.known(|known| known.get(at.host).map(|member| member.node));
-        let Some(link) = node.and_then(|node| self.link(Party { node, life: at.host })) else { return };
+        let Some(link) = self.link_to(at.host) else { return };
         if let Ok(asked) = ask::end(&self.reach(actor, type_key, at.placement, link), End::Stop, None) {
             // Until it is answered, its stream stays open.
             self.runtime().spawn(async move { drop(asked.answer.await) });

@@ -76,12 +76,15 @@ impl Node {
         Some(by_life.entry(peer.life).or_insert_with(|| PeerLink::start(own, peer, around())).clone())
     }
 
+    /// The link to a life. One that has dialled this node may not be known as a member yet: the head tells of it a moment later.
+    pub(super) fn link_to(&self, life: Life) -> Option<Arc<PeerLink>> {
+        let known = || self.known(|known| known.get(life).map(|member| member.node));
+        self.links().get(life).or_else(|| self.link(Party { node: known()?, life }))
+    }
+
     /// Where calls to an actor on another node go.
     pub(crate) fn remote_actor(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {
-        let Some(node) = self.known(|known| known.get(host).map(|member| member.node)) else {
-            return Resolved::Gone(EndReason::NodeDied);
-        };
-        match self.link(Party { node, life: host }) {
+        match self.link_to(host) {
             Some(link) => Resolved::There(self.reach(actor, type_key, placement, link)),
             None => Resolved::Gone(EndReason::NodeDied),
         }

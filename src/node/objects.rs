@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Weak};
 
-use super::core::link::Party;
 use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
 use super::runtime::Node;
 use crate::actor::inbox::Host;
@@ -112,9 +111,7 @@ impl Node {
 
     /// Says what there is to say to a life, over its link.
     fn say_counts(&self, life: Life) {
-        let node = self.known(|known| known.get(life).map(|member| member.node));
-        let link = node.and_then(|node| self.link(Party { node, life }));
-        let Some(link) = link else { return self.shared().holder_ended(life) };
+        let Some(link) = self.link_to(life) else { return self.shared().holder_ended(life) };
         while let Some(said) = self.count(|state, _| state.refs.take(life)) {
             let mut packet = Vec::new();
             said.packet().encode(&mut packet);

@@ -10,7 +10,6 @@ use crate::actor::error::Executed;
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::host::Incoming;
 use crate::actor::remote::{Caller, Outgoing, with_scratch};
-use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
@@ -88,10 +87,8 @@ impl Node {
     /// Its owner is asked to cancel it. The reference travels along: one by itself could be released before.
     fn cancel_elsewhere(&self, entry: &Arc<Entry>) {
         let object = entry.id();
-        let owner = self.known(|known| known.get(object.life).map(|member| member.node));
-        let link = owner.and_then(|node| self.link(Party { node, life: object.life }));
         // Who owned it has ended, and it with them.
-        let Some(link) = link else { return };
+        let Some(link) = self.link_to(object.life) else { return };
         let (nobody, enclosed): (Arc<dyn Caller>, _) = (Arc::new(Nobody), entry.enclosed());
         with_scratch(|_, packet| {
             link.to_node(Flags::TELL, CANCEL, List::Items(&enclosed.refs), &[]).encode(packet);
