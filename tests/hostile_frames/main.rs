@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod lender;
 #[path = "../transports/node.rs"]
 #[allow(dead_code, reason = "the other binary that shares it uses the rest")]
 mod node;

@@ -20,11 +20,11 @@ const SESSION: u64 = 1;
 const SOME_LIFE: u64 = 1 << 60;
 
 /// The rogue's end of a link to the worker.
-struct Rogue {
-    node: Node,
-    session: Session,
+pub(crate) struct Rogue {
+    pub(crate) node: Node,
+    pub(crate) session: Session,
     sent: u64,
-    heard: u64,
+    pub(crate) heard: u64,
 }
 
 /// What the rogue is answered.
@@ -42,35 +42,40 @@ impl Rogue {
     /// A member whose session with the worker has begun, hellos included.
     async fn greeted(place: &Place, life: u64) -> Rogue {
         let mut rogue = Rogue::silent(place).await;
-        let hello =
-            Hello { life: Life(life), to: place.worker.life, session: SESSION, received_work: 0, received_settle: 0 };
-        let mut batch = Vec::new();
-        hello.encode(&mut batch);
-        rogue.session.send(&batch).await.unwrap();
-        let (_, heard) = rogue.node.batch().await;
-        assert!(matches!(Batch::decode(&heard), Ok(Batch::Hello(_))), "{heard:?}");
+        rogue.greet(place, Life(life)).await;
         rogue
     }
 
+    /// Says hello as this life, and is answered.
+    pub(crate) async fn greet(&mut self, place: &Place, life: Life) {
+        let hello = Hello { life, to: place.worker.life, session: SESSION, received_work: 0, received_settle: 0 };
+        let mut batch = Vec::new();
+        hello.encode(&mut batch);
+        self.session.send(&batch).await.unwrap();
+        loop {
+            let (session, heard) = self.node.batch().await;
+            if session == self.session.id() {
+                return assert!(matches!(Batch::decode(&heard), Ok(Batch::Hello(_))), "{heard:?}");
+            }
+        }
+    }
+
     /// A member with a session, over which it has said nothing.
-    async fn silent(place: &Place) -> Rogue {
+    pub(crate) async fn silent(place: &Place) -> Rogue {
         let mut node = Node::start(place.member()).await;
         let session = node.dial_at(place.worker.id, &place.address(At::Worker), Lane::Calls).await.unwrap();
         node.session().await;
         Rogue { node, session, sent: 0, heard: 0 }
     }
 
-    fn header(&self) -> Header {
+    pub(crate) fn header(&self) -> Header {
         Header { session: SESSION, ack_work: 0, ack_settle: self.heard, room_work: 1 << 20, echo: false }
     }
 
     /// Sends work packets, whatever they hold.
-    async fn send(&mut self, packets: &[Vec<u8>]) {
+    pub(crate) async fn send(&mut self, packets: &[Vec<u8>]) {
         let mut section = Vec::new();
-        for packet in packets {
-            put_varint(&mut section, packet.len() as u64);
-            section.extend_from_slice(packet);
-        }
+        packets.iter().for_each(|packet| section.extend_from_slice(&sized(packet)));
         let mut batch = Vec::new();
         self.header().encode(false, true, &mut batch);
         Section::begin(self.sent + 1, section.len(), &mut batch);
@@ -123,14 +128,28 @@ fn name(fault: &CallFault<'_>) -> String {
     format!("{fault:?}").split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
 
-fn encoded(work: Work<'_>) -> Vec<u8> {
+pub(crate) fn encoded(work: Work<'_>) -> Vec<u8> {
     let mut packet = Vec::new();
     work.encode(&mut packet);
     packet
 }
 
+pub(crate) fn settled(settle: Settle<'_>) -> Vec<u8> {
+    let mut packet = Vec::new();
+    settle.encode(&mut packet);
+    packet
+}
+
+/// A packet with its length before it, as it lies in a section.
+pub(crate) fn sized(packet: &[u8]) -> Vec<u8> {
+    let mut sized = Vec::new();
+    put_varint(&mut sized, packet.len() as u64);
+    sized.extend_from_slice(packet);
+    sized
+}
+
 /// A call of the witness's `echo`, as its handle would send it.
-fn echo<'a>(place: &Place, body: &'a [u8]) -> Request<'a> {
+pub(crate) fn echo<'a>(place: &Place, body: &'a [u8]) -> Request<'a> {
     Request {
         flags: Flags::ASK,
         stream: 0,
@@ -146,7 +165,7 @@ fn echo<'a>(place: &Place, body: &'a [u8]) -> Request<'a> {
     }
 }
 
-fn arguments(number: u64) -> Vec<u8> {
+pub(crate) fn arguments(number: u64) -> Vec<u8> {
     let mut body = Vec::new();
     codec::encode(&(number,), &mut body).unwrap();
     body
@@ -230,20 +249,9 @@ async fn a_batch_that_no_peer_can_have_sent_ends_the_session_and_no_other() {
         batch.extend_from_slice(packets);
         batch
     };
-    let sized = |packet: &[u8]| {
-        let mut sized = Vec::new();
-        put_varint(&mut sized, packet.len() as u64);
-        sized.extend_from_slice(packet);
-        sized
-    };
     let one = sized(&packet);
-    let settled = |settle: Settle<'_>| {
-        let mut packet = Vec::new();
-        settle.encode(&mut packet);
-        sized(&packet)
-    };
-    let answered = settled(Settle::Answer(answer));
-    let credited = settled(Settle::Credit { stream: 9, count: 3 });
+    let answered = sized(&settled(Settle::Answer(answer)));
+    let credited = sized(&settled(Settle::Credit { stream: 9, count: 3 }));
     let mut hello = Vec::new();
     Hello { life: Life(1), to: Life(0), session: 2, received_work: 0, received_settle: 0 }.encode(&mut hello);
     let cases = [

@@ -1,9 +1,23 @@
 //! Objects in shared memory, as the cluster's users have them.
 
+mod bad_input;
+#[path = "../common/mod.rs"]
+mod common;
 mod memory;
 mod one_process;
 mod processes;
+mod quiet;
 mod spilling;
 mod support;
 
 mobula::test_worker!();
+
+/// What another process of this binary plays, if this is one.
+#[test]
+fn plays() {
+    match common::part().as_deref() {
+        None => {}
+        Some("looks") => bad_input::looks(),
+        Some(other) => panic!("nobody plays {other}"),
+    }
+}

@@ -1,21 +1,25 @@
 //! What objects leave behind, and what they take. Each part is measured in a process of its own.
 
+use super::quiet::{leaves_nothing, run};
 use super::support::{MIB, all_is_free, bounded, numbers};
 use mobula::prelude::*;
 use std::process::Command;
 
 const PART: &str = "MOBULA_MEMORY_PART";
 
-/// Runs a test of this file alone in a process of its own.
-fn alone(test: &str) {
+/// Runs a test of this file in a process of its own: this one, if it was started for that.
+fn alone<T: Future<Output = ()>>(test: &str, part: impl FnOnce() -> T) {
+    if std::env::var_os(PART).is_some() {
+        return run(part());
+    }
+    leaves_nothing(async || in_another_process(test));
+}
+
+fn in_another_process(test: &str) {
     let mut again = Command::new(std::env::current_exe().unwrap());
     let output = again.args(["--exact", &format!("memory::{test}"), "--nocapture"]).env(PART, "1").output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{}", said.concat());
-}
-
-fn is_alone() -> bool {
-    std::env::var_os(PART).is_some()
 }
 
 fn resident() -> usize {
@@ -26,14 +30,10 @@ fn resident() -> usize {
 
 #[test]
 fn a_million_small_objects_leave_the_memory_where_it_was() {
-    alone("a_million");
+    alone("a_million_small_objects_leave_the_memory_where_it_was", a_million);
 }
 
-#[tokio::test]
 async fn a_million() {
-    if !is_alone() {
-        return; // A part of the test above.
-    }
     let cluster = Cluster::local().await.unwrap();
     let round = |count: u64| {
         let cluster = cluster.clone();
@@ -53,14 +53,10 @@ async fn a_million() {
 
 #[test]
 fn an_idle_reference_takes_no_more_than_200_bytes() {
-    alone("idle");
+    alone("an_idle_reference_takes_no_more_than_200_bytes", idle);
 }
 
-#[tokio::test]
 async fn idle() {
-    if !is_alone() {
-        return; // A part of the test above.
-    }
     const COUNT: usize = 500_000;
     let cluster = Cluster::local().await.unwrap();
     let mut references = Vec::with_capacity(COUNT);
@@ -76,7 +72,7 @@ async fn idle() {
 
 #[test]
 fn shared_memory_and_descriptors_come_back_with_the_cluster() {
-    alone("comes_back");
+    alone("shared_memory_and_descriptors_come_back_with_the_cluster", comes_back);
 }
 
 fn descriptors() -> usize {
@@ -88,11 +84,7 @@ fn segments() -> usize {
     std::fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|line| line.contains("/memfd:mobula-")).count()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn comes_back() {
-    if !is_alone() {
-        return; // A part of the test above.
-    }
     let mut first = None;
     for _ in 0..3 {
         let cluster = bounded(Cluster::local().workers(1)).await.unwrap();

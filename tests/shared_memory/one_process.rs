@@ -25,7 +25,6 @@ async fn small_store(bytes: usize) -> Cluster {
     Cluster::builder().store_memory(bytes).never_spill().store_wait(Duration::from_millis(50)).await.unwrap()
 }
 
-#[tokio::test]
 async fn a_slice_is_copied_once_and_read_in_place() {
     let cluster = Cluster::local().await.unwrap();
     assert_eq!(cluster.store_usage().held, 0, "nothing is taken before it is needed");
@@ -46,7 +45,6 @@ async fn a_slice_is_copied_once_and_read_in_place() {
     assert_eq!(used(&cluster), 0, "memory comes back with the last of them");
 }
 
-#[tokio::test]
 async fn what_is_created_is_filled_in_place_and_sealed() {
     let cluster = Cluster::local().await.unwrap();
     for length in [0, 1, 100, 100_000] {
@@ -64,7 +62,6 @@ async fn what_is_created_is_filled_in_place_and_sealed() {
     assert_eq!(used(&cluster), 0, "memory that was not sealed is free");
 }
 
-#[tokio::test]
 async fn texts_and_bytes_are_read_in_place_as_well() {
     let cluster = Cluster::local().await.unwrap();
     let text = "vast sea ".repeat(100_000);
@@ -91,7 +88,6 @@ async fn texts_and_bytes_are_read_in_place_as_well() {
     }
 }
 
-#[tokio::test]
 async fn small_values_are_not_in_the_store() {
     let cluster = Cluster::local().await.unwrap();
     let (slice, text) = (cluster.try_put_slice(&[1_u8; 100]).unwrap(), cluster.try_put_str("text").unwrap());
@@ -104,7 +100,6 @@ async fn small_values_are_not_in_the_store() {
     assert_eq!(bounded(cluster.get(&value)).await.unwrap().len(), MIB);
 }
 
-#[tokio::test]
 async fn what_is_larger_than_the_store_is_refused_and_what_finds_no_room_says_what_holds_it() {
     let cluster = small_store(16 * MIB).await;
     let too_large = bounded(cluster.put_slice(&numbers(1, 17 * MIB))).await.unwrap_err();
@@ -121,7 +116,6 @@ async fn what_is_larger_than_the_store_is_refused_and_what_finds_no_room_says_wh
     bounded(cluster.put_slice(&numbers(3, 8 * MIB))).await.unwrap();
 }
 
-#[tokio::test]
 async fn who_waits_for_room_gets_it_in_turn() {
     let cluster = Cluster::builder().store_memory(16 * MIB).never_spill().await.unwrap();
     let held = cluster.try_put_slice(&numbers(1, 12 * MIB)).unwrap();
@@ -134,4 +128,13 @@ async fn who_waits_for_room_gets_it_in_turn() {
     drop(held);
     let object = bounded(waiting).await.unwrap().unwrap();
     assert_eq!(*bounded(cluster.get(&object)).await.unwrap(), *numbers(2, 8 * MIB));
+}
+
+super::quiet::leave_nothing! {
+    a_slice_is_copied_once_and_read_in_place
+    what_is_created_is_filled_in_place_and_sealed
+    texts_and_bytes_are_read_in_place_as_well
+    small_values_are_not_in_the_store
+    what_is_larger_than_the_store_is_refused_and_what_finds_no_room_says_what_holds_it
+    who_waits_for_room_gets_it_in_turn
 }

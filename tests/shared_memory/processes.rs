@@ -4,6 +4,7 @@ use super::support::{MIB, all_is_free, bounded, numbers, until, used};
 use futures::{FutureExt, StreamExt};
 use mobula::prelude::*;
 use mobula::{GetError, task};
+use std::path::Path;
 
 /// How this process maps stores' segments: those that it only reads.
 fn maps() -> usize {
@@ -12,7 +13,7 @@ fn maps() -> usize {
 }
 
 /// Whether an address lies in such a mapping.
-fn is_mapped<T>(items: &[T]) -> bool {
+pub fn is_mapped<T>(items: &[T]) -> bool {
     let at = items.as_ptr() as usize;
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let mut ranges = maps.lines().filter(|line| line.contains("/memfd:mobula-") && line.contains(" r--s "));
@@ -23,8 +24,29 @@ fn is_mapped<T>(items: &[T]) -> bool {
     })
 }
 
-fn sum(of: &[u64]) -> u64 {
+pub fn sum(of: &[u64]) -> u64 {
     of.iter().fold(0, |total, each| total.wrapping_add(*each))
+}
+
+/// Looks at a view again and again, on a thread that no end of a life ends, and writes to a file how often it has looked and
+/// what it saw, until there is one beside it with the extension `stop`.
+pub fn look_until_told(report: &Path, view: View<[u64]>) {
+    let report = report.to_owned();
+    std::thread::spawn(move || {
+        let at_first = sum(&view);
+        let mut same = true;
+        for round in 1_u64.. {
+            same &= sum(&view) == at_first;
+            let verdict = if same { "same" } else { "changed" };
+            // Put in its place whole: who reads it may come at any time.
+            let draft = report.with_extension("draft");
+            let written = std::fs::write(&draft, format!("{round} {verdict}"));
+            let stops = report.with_extension("stop").exists();
+            if stops || written.and_then(|()| std::fs::rename(&draft, &report)).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 #[task]
@@ -38,7 +60,7 @@ fn words(text: &str) -> (usize, bool) {
 }
 
 #[actor]
-struct Reader {
+pub struct Reader {
     kept: Vec<ObjectRef<[u64]>>,
     views: Vec<View<[u64]>>,
 }
@@ -97,6 +119,12 @@ impl Reader {
         self.views.iter().map(|view| sum(view)).fold(0, u64::wrapping_add)
     }
 
+    /// Begins to look at the first that it keeps.
+    pub async fn look_at(&mut self, report: String) -> mobula::Result<()> {
+        look_until_told(Path::new(&report), self.kept[0].clone().await?);
+        Ok(())
+    }
+
     pub fn close(&mut self) {
         self.views.clear();
     }
@@ -127,7 +155,7 @@ impl Reader {
     }
 }
 
-async fn readers(cluster: &Cluster) -> Vec<ReaderHandle> {
+pub async fn readers(cluster: &Cluster) -> Vec<ReaderHandle> {
     let mut readers = Vec::new();
     for node in cluster.nodes().into_iter().filter(|node| node.hosts_actors) {
         readers.push(bounded(Reader::spawn(cluster).on(node.id)).await.unwrap());
@@ -135,7 +163,6 @@ async fn readers(cluster: &Cluster) -> Vec<ReaderHandle> {
     readers
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_and_methods_borrow_from_shared_memory() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
     let readers = readers(&cluster).await;
@@ -156,7 +183,6 @@ async fn tasks_and_methods_borrow_from_shared_memory() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_keeps_its_object_and_a_reference_alone_pins_nothing() {
     let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
     let reader = readers(&cluster).await.remove(0);
@@ -180,7 +206,6 @@ async fn a_view_keeps_its_object_and_a_reference_alone_pins_nothing() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_an_object_and_does_not_read_it_pins_nothing() {
     let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
     let reader = readers(&cluster).await.remove(0);
@@ -196,7 +221,6 @@ async fn who_waits_for_an_object_and_does_not_read_it_pins_nothing() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_get_that_is_dropped_leaves_no_pin() {
     let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
     let reader = readers(&cluster).await.remove(0);
@@ -218,7 +242,6 @@ async fn a_get_that_is_dropped_leaves_no_pin() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_worker_owns_is_read_by_the_driver_and_passed_on_by_others() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
     let [one, two] = &readers(&cluster).await[..] else { panic!("two workers") };
@@ -249,7 +272,6 @@ async fn what_a_worker_owns_is_read_by_the_driver_and_passed_on_by_others() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_killed_with_views_open_frees_them() {
     let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
     let reader = readers(&cluster).await.remove(0);
@@ -265,7 +287,6 @@ async fn a_reader_that_is_killed_with_views_open_frees_them() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_no_memory_send_bytes() {
     let cluster = bounded(Cluster::local().workers(1).never_share_memory()).await.unwrap();
     let reader = readers(&cluster).await.remove(0);
@@ -280,7 +301,6 @@ async fn processes_that_share_no_memory_send_bytes() {
     bounded(cluster.shutdown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arguments_on_disk_come_back_for_other_processes() {
     let folder = tempfile::tempdir().unwrap();
     let builder = Cluster::local().workers(1).store_memory(8 * MIB).spill_to(folder.path().join("objects"));
@@ -300,4 +320,15 @@ async fn arguments_on_disk_come_back_for_other_processes() {
     drop((objects, tasks, calls));
     all_is_free(&cluster).await;
     bounded(cluster.shutdown()).await;
+}
+
+super::quiet::leave_nothing! {
+    tasks_and_methods_borrow_from_shared_memory
+    a_view_keeps_its_object_and_a_reference_alone_pins_nothing
+    who_waits_for_an_object_and_does_not_read_it_pins_nothing
+    a_get_that_is_dropped_leaves_no_pin
+    what_a_worker_owns_is_read_by_the_driver_and_passed_on_by_others
+    a_reader_that_is_killed_with_views_open_frees_them
+    processes_that_share_no_memory_send_bytes
+    arguments_on_disk_come_back_for_other_processes
 }

@@ -47,7 +47,6 @@ async fn many(cluster: &Cluster, count: u64) -> Vec<ObjectRef<[u64]>> {
     objects
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_memory_is_too_short_for_goes_to_disk_and_comes_back_wherever_it_is_passed() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = cluster(folder.path()).await;
@@ -72,7 +71,6 @@ async fn what_memory_is_too_short_for_goes_to_disk_and_comes_back_wherever_it_is
     until("the folder to go", || fs::read_dir(folder.path().join("objects")).unwrap().count() == 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_loses_its_object_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = cluster(folder.path()).await;
@@ -112,7 +110,6 @@ async fn a_damaged_file_loses_its_object_and_no_other() {
     assert!(refused > 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_folder_to_spill_to_the_error_says_why_there_is_no_room() {
     let folder = tempfile::tempdir().unwrap();
     let builder = Cluster::builder().store_memory(8 * MIB).store_wait(Duration::from_millis(50));
@@ -121,4 +118,10 @@ async fn without_a_folder_to_spill_to_the_error_says_why_there_is_no_room() {
     assert!(matches!(&error, StoreError::Spill(_)), "{error}");
     assert!(error.to_string().contains("/proc/objects"), "{error}");
     drop(folder);
+}
+
+super::quiet::leave_nothing! {
+    what_memory_is_too_short_for_goes_to_disk_and_comes_back_wherever_it_is_passed
+    a_damaged_file_loses_its_object_and_no_other
+    without_a_folder_to_spill_to_the_error_says_why_there_is_no_room
 }

@@ -1,0 +1,171 @@
+//! A member that owns an object, and hands a process of its host what is no such memory.
+
+use crate::common::bounded;
+use crate::place::{At, Place};
+use crate::rogue::{Rogue, arguments, echo, encoded, settled, sized};
+use mobula::directory::message::{FromHead, News, ToHead};
+use mobula::directory::piece::{Joiner, cut};
+use mobula::directory::request::{Advertised, Boot, Join};
+use mobula::id::{Key, Life, ObjectId};
+use mobula::net::{Lane, Session};
+use mobula::wire::bytes::List;
+use mobula::wire::frame::{Batch, Section};
+use mobula::wire::packet::{Answer, Outcome, Ref, Request, Settle, Work};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::FUTURE_WRITE);
+const SEGMENT: u64 = 4096;
+/// The answer that says where an object lies.
+const PINNED: u8 = 2;
+
+fn memory(length: u64, seals: SealFlags) -> OwnedFd {
+    let file = memfd_create("rogue", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&file, length).unwrap();
+    fcntl_add_seals(&file, seals).unwrap();
+    file
+}
+
+fn frame(kind: u8, a: u64, b: u64) -> Vec<u8> {
+    [&[kind][..], &[0; 7], &a.to_le_bytes(), &b.to_le_bytes()].concat()
+}
+
+/// The store's socket: gives whoever asks for segment 1 this file, until it closes.
+fn lend(listener: UnixListener, file: OwnedFd) {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 48]).unwrap();
+    stream.write_all(&frame(1, 0, 0)).unwrap();
+    let mut asked = [0; 24];
+    stream.read_exact(&mut asked).unwrap();
+    assert_eq!(asked[..], frame(1, 1, 0));
+    let files = [file.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+    sendmsg(&stream, &[IoSlice::new(&frame(3, 1, SEGMENT))], &mut control, SendFlags::empty()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Joins the cluster: only whose life the head has given owns objects.
+async fn joined(place: &Place) -> (Rogue, Session, Life) {
+    let mut rogue = Rogue::silent(place).await;
+    let to_head = rogue.node.dial_at(place.head, &place.address(At::Head), Lane::Control).await.unwrap();
+    rogue.node.session().await;
+    let join = Join {
+        attempt: 1,
+        node: rogue.node.id,
+        boot: Boot::default(),
+        process: std::process::id(),
+        host_name: "rogue".into(),
+        hosts: false,
+        addresses: Vec::new(),
+        resources: Default::default(),
+        labels: Default::default(),
+        advertised: Arc::new(Advertised::default()),
+    };
+    for piece in cut(&ToHead::Join(Arc::new(join))).unwrap() {
+        to_head.send(&piece).await.unwrap();
+    }
+    let mut joiner = Joiner::default();
+    loop {
+        let (session, bytes) = rogue.node.batch().await;
+        if session != to_head.id() {
+            continue;
+        }
+        if let Some(FromHead { news: News::Joined(joined), .. }) = joiner.push(&bytes).unwrap() {
+            rogue.greet(place, joined.life).await;
+            return (rogue, to_head, joined.life);
+        }
+    }
+}
+
+impl Rogue {
+    /// Answers the calls that the worker makes of the rogue itself, until it has answered the rogue's own.
+    async fn serves_until_answered(&mut self, store: &Path, at: [u64; 3]) -> String {
+        let mut said = 0;
+        loop {
+            let (session, heard) = self.node.batch().await;
+            if session != self.session.id() {
+                continue;
+            }
+            let Ok(Batch::Packets { settle, work, .. }) = Batch::decode(&heard) else {
+                panic!("packets, not {heard:?}")
+            };
+            for packet in settle.packets() {
+                let (number, packet) = packet.unwrap();
+                self.heard = number;
+                if let Ok(Settle::Answer(Answer { outcome, .. })) = Settle::decode(packet) {
+                    return format!("{outcome:?}");
+                }
+            }
+            for packet in work.packets() {
+                let (call, packet) = packet.unwrap();
+                let Ok(Work::Request(request)) = Work::decode(packet) else { panic!("a request, not {packet:?}") };
+                let body = if request.method == Key::of("mobula", "attach") {
+                    [&[0; 32][..], store.as_os_str().as_bytes()].concat()
+                } else {
+                    let numbers = at.iter().flat_map(|number| number.to_le_bytes());
+                    std::iter::once(PINNED).chain(numbers).collect()
+                };
+                let outcome = Outcome::Value { refs: List::EMPTY, body: &body };
+                let packets = sized(&settled(Settle::Answer(Answer { call, outcome })));
+                let mut batch = Vec::new();
+                self.header().encode(true, false, &mut batch);
+                said += 1;
+                Section::begin(said, packets.len(), &mut batch);
+                batch.extend_from_slice(&packets);
+                self.session.send(&batch).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_that_could_change_or_is_not_there_is_refused_whoever_hands_it_over() {
+    let place = Place::start().await;
+    let first = [64, 1, 0];
+    let good = || memory(SEGMENT, SEALS);
+    let plain: OwnedFd = {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(SEGMENT).unwrap();
+        file.into()
+    };
+    let cases = [
+        ("a file that its owner could cut short", memory(SEGMENT, SEALS.difference(SealFlags::SHRINK)), first, "seal"),
+        ("one that it could make longer", memory(SEGMENT, SEALS.difference(SealFlags::GROW)), first, "seal"),
+        ("one that others could write", memory(SEGMENT, SEALS.difference(SealFlags::FUTURE_WRITE)), first, "seal"),
+        ("one that was cut short", memory(SEGMENT / 2, SEALS), first, "bytes"),
+        ("one that is no memory", plain, first, "memory"),
+        ("a range beyond its end", good(), [64, 1, SEGMENT], "outside"),
+        ("a range that wraps around", good(), [u64::MAX, 1, 64], "outside"),
+        // Read whole, and then it is no number.
+        ("what it should be", good(), first, "plain bytes"),
+    ];
+    let mut lenders = Vec::new();
+    for (what, file, at, why) in cases {
+        let (mut rogue, _to_head, life) = joined(&place).await;
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let listener = UnixListener::bind(&store).unwrap();
+        lenders.push(std::thread::spawn(move || lend(listener, file)));
+        let refs = [Ref::Argument { position: 0, object: ObjectId { life, serial: 1 } }];
+        let good = arguments(7);
+        let call = Request { refs: List::Items(&refs), body: &[0x91, 0xc0], ..echo(&place, &good) };
+        rogue.send(&[encoded(Work::Request(call))]).await;
+        let answer = bounded(rogue.serves_until_answered(&store, at)).await;
+        assert!(answer.contains("executed: No") && answer.contains(why), "{what}: {answer}");
+        bounded(rogue.node.net.close()).await;
+        place.is_undisturbed().await;
+    }
+    assert_eq!(bounded(place.witness.echoed()).await, Ok(8), "none of these ran");
+    place.end().await;
+    // The worker has ended, and its ends of the sockets with it.
+    lenders.into_iter().for_each(|lender| lender.join().unwrap());
+}
