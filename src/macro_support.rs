@@ -14,7 +14,7 @@ pub use crate::cluster::spawn::constructed;
 pub use crate::cluster::tasks::task;
 pub use crate::node::worker::WorkerEntry;
 pub use crate::task::registry::TaskRegistration;
-pub use crate::task::spec::{Code as TaskCode, Defaults, Task};
+pub use crate::task::spec::{Code as TaskCode, Defaults, RetryOn, Task};
 pub use futures_util::future::BoxFuture;
 pub use inventory;
 pub use serde;

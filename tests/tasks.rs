@@ -80,6 +80,71 @@ async fn never() -> u64 {
     std::future::pending().await
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Flaky {
+    Transient(u32),
+    Fatal(u32),
+    /// One that the predicate panics of.
+    Odd(u32),
+}
+
+impl fmt::Display for Flaky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+fn is_transient(error: &Flaky) -> bool {
+    match error {
+        Flaky::Transient(_) => true,
+        Flaky::Fatal(_) => false,
+        Flaky::Odd(_) => panic!("as asked"),
+    }
+}
+
+/// Owns what it cannot clone.
+#[derive(Serialize, Deserialize)]
+struct Uncloned(u32);
+
+/// Succeeds at an attempt, with its number.
+#[task(retries = 3, retry_on = is_transient)]
+fn succeeds_at(ctx: &TaskContext, attempt: Uncloned, of: &[u32], name: String) -> Result<String, Flaky> {
+    match ctx.attempt() {
+        now if now < attempt.0 => Err(Flaky::Transient(now)),
+        now => Ok(format!("{name}: {now} of {of:?}")),
+    }
+}
+
+#[task(retries = 3, retry_on = is_transient)]
+async fn succeeds_later(ctx: &TaskContext, attempt: u32) -> Result<u32, Flaky> {
+    tokio::task::yield_now().await;
+    match ctx.attempt() {
+        now if now < attempt => Err(Flaky::Transient(now)),
+        now => Ok(now),
+    }
+}
+
+#[task(retries = 3, retry_on = is_transient)]
+fn fails_as(ctx: &TaskContext, error: Flaky) -> Result<u32, Flaky> {
+    match error {
+        Flaky::Transient(_) => Err(Flaky::Transient(ctx.attempt())),
+        Flaky::Fatal(_) => Err(Flaky::Fatal(ctx.attempt())),
+        Flaky::Odd(_) => Err(Flaky::Odd(ctx.attempt())),
+    }
+}
+
+/// Says that it runs, and fails once it is cancelled.
+#[task(retries = 3, retry_on = is_transient)]
+fn fails_when_cancelled(ctx: &TaskContext, says: Queue<u32>) -> Result<u32, Flaky> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async { says.put(ctx.attempt()).await.expect("a queue that is there") });
+    while !ctx.cancelled() {
+        std::thread::yield_now();
+    }
+    runtime.block_on(async { says.put(100).await.expect("a queue that is there") });
+    Err(Flaky::Transient(ctx.attempt()))
+}
+
 /// Submits tasks of its own.
 #[task]
 async fn sum_of_squares(ctx: &TaskContext, upto: u64) -> mobula::Result<u64> {
@@ -343,4 +408,41 @@ async fn a_run_is_called_by_the_name_it_was_given(cluster: &Cluster) {
     }
 }
 
-hold! { a_run_is_called_by_the_name_it_was_given }
+async fn an_error_that_the_predicate_accepts_is_worth_another_attempt(cluster: &Cluster) {
+    let put = bounded(cluster.put_slice(&[1_u32, 2])).await.unwrap();
+    let done = bounded(succeeds_at::submit(cluster, Uncloned(3), &put, "owned")).await;
+    assert_eq!(done.as_deref(), Ok("owned: 3 of [1, 2]"), "each attempt has all arguments");
+    assert_eq!(bounded(succeeds_later::submit(cluster, 4)).await, Ok(4));
+    let error = bounded(succeeds_later::submit(cluster, 5)).await;
+    assert_eq!(error, Err(GetError::App(Flaky::Transient(4))), "three further attempts, and no more");
+    assert_eq!(bounded(succeeds_later::call(cluster, 6).retries(5)).await, Ok(6));
+    assert_eq!(bounded(succeeds_later::call(cluster, 2).cpus(0.5).priority(1)).await, Ok(2));
+    assert_eq!(
+        bounded(fails_as::call(cluster, Flaky::Transient(0)).retries(0)).await,
+        Err(GetError::App(Flaky::Transient(1)))
+    );
+}
+
+async fn an_error_that_the_predicate_refuses_is_the_result_at_once(cluster: &Cluster) {
+    for error in [Flaky::Fatal(1), Flaky::Odd(1)] {
+        assert_eq!(bounded(fails_as::submit(cluster, error.clone())).await, Err(GetError::App(error)));
+    }
+}
+
+async fn a_cancelled_task_is_not_tried_again(cluster: &Cluster) {
+    let says = bounded(Queue::bounded(cluster, 4)).await.unwrap();
+    let runs = fails_when_cancelled::submit(cluster, says.clone());
+    assert_eq!(bounded(says.get()).await, Ok(1));
+    cluster.cancel(&runs);
+    assert_eq!(bounded(runs).await, Err(GetError::Cancelled { executed: Executed::Maybe }));
+    assert_eq!(bounded(says.get()).await, Ok(100), "it has seen that it was cancelled");
+    assert_eq!(bounded(square::submit(cluster, 2)).await, Ok(4));
+    assert!(bounded(says.is_empty()).await.unwrap(), "no other attempt has begun");
+}
+
+hold! {
+    a_run_is_called_by_the_name_it_was_given
+    an_error_that_the_predicate_accepts_is_worth_another_attempt
+    an_error_that_the_predicate_refuses_is_the_result_at_once
+    a_cancelled_task_is_not_tried_again
+}

@@ -2,7 +2,7 @@
 //! part that can fail, [`expand`](crate::expand) writes it down.
 
 use proc_macro2::Span;
-use syn::{Attribute, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, Visibility};
+use syn::{Attribute, ExprPath, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, Visibility};
 
 /// A struct that is an actor.
 pub(crate) struct Actor {
@@ -200,6 +200,8 @@ pub(crate) struct Task {
     /// A value, or the success of an alias.
     pub(crate) reply: Reply,
     pub(crate) error: Fault,
+    /// Of which errors it is run again: the path of a function.
+    pub(crate) retry_on: Option<ExprPath>,
     pub(crate) defaults: Defaults,
 }
 

@@ -62,6 +62,20 @@ impl<T: ?Sized + Param> Arg<T> {
         matches!(self.0, State::Reference(_))
     }
 
+    /// The same argument twice: both hold its value from now on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn twice(self) -> (Self, Self) {
+        let view = match self.0 {
+            State::Value(value) => View::new(T::share(value)),
+            State::View(view) => view,
+            State::Reference(reference) => {
+                return (Arg(State::Reference(reference.clone())), Arg(State::Reference(reference)));
+            }
+        };
+        (Arg(State::View(view.clone())), Arg(State::View(view)))
+    }
+
     /// The value itself, if it came as one.
     fn into_value(self) -> Result<T::Owned, View<T>> {
         match self.0 {

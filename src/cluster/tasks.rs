@@ -133,8 +133,41 @@ impl<T, E> TaskCall<T, E> {
         self.with(|needed| needed.choose(Strategy::Bundle { group, index }))
     }
 
-    /// Runs it again on another node, so often, if its node ends before it has answered. An error or a panic of the function
-    /// is its result, and nothing is run again for it.
+    /// Runs it again, so often: on another node if its node ends before it has answered, and at once if the function returned
+    /// an error that its `retry_on` accepts. Any other error, and a panic, is its result. One that was cancelled is not run
+    /// again.
+    ///
+    /// A run that may be followed by another for its error keeps its arguments: the function is given copies of what it takes by value.
+    ///
+    /// ```
+    /// # use mobula::prelude::*;
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// enum Refused {
+    ///     Busy,
+    ///     Forbidden,
+    /// }
+    /// # impl std::fmt::Display for Refused {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{self:?}") }
+    /// # }
+    ///
+    /// fn is_busy(refused: &Refused) -> bool {
+    ///     matches!(refused, Refused::Busy)
+    /// }
+    ///
+    /// #[task(retries = 5, retry_on = is_busy)]
+    /// fn fetch(ctx: &TaskContext, page: &str) -> Result<String, Refused> {
+    ///     match ctx.attempt() {
+    ///         1 | 2 => Err(Refused::Busy),
+    ///         third => Ok(format!("{page}, at attempt {third}")),
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = Cluster::local().await?;
+    /// assert_eq!(fetch::call(&cluster, "index").await?, "index, at attempt 3");
+    /// assert!(fetch::call(&cluster, "index").retries(1).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self

@@ -35,7 +35,7 @@ mod send;
 mod terms;
 mod wants;
 
-use line::{Ready, Whose};
+use line::{Alone, Ready};
 
 /// What a node knows of tasks.
 pub(crate) struct Tasks {
@@ -58,7 +58,7 @@ pub(crate) struct Submitted {
     pub(crate) task: Arc<dyn Runnable>,
     /// What it takes of its node; none for what tasks take that say nothing: one CPU, until they first wait.
     pub(crate) needs: Option<Arc<Needs>>,
-    /// How often it may run again after its node ended.
+    /// How often it may run again: after its node ended, or for an error of its own that asks for it.
     pub(crate) retries: u32,
     /// Higher ones leave the queue first.
     pub(crate) priority: i32,
@@ -127,8 +127,8 @@ impl Node {
         if !self.tasks().host.take_room() {
             return Err(submitted);
         }
-        let Submitted { task, priority, .. } = submitted;
-        let ready = Ready { task, whose: Whose::Alone, attempt: 1, yields: true };
+        let Submitted { task, retries, priority, .. } = submitted;
+        let ready = Alone { task, priority, retries, attempt: 1 }.ready();
         if missing.is_empty() {
             self.run_alone(ready, priority);
             return Ok(());

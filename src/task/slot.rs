@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::context::TaskContext;
-use super::spec::{Code, Task};
+use super::spec::{Code, RetryOn, Task};
 use super::standing::Standing;
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
@@ -31,8 +31,12 @@ pub(crate) trait Runnable: Send + Sync {
     fn references(&self) -> Vec<Arc<Entry>>;
     /// Has values brought for references; none if all were at hand and are in their places now.
     fn bring(self: Arc<Self>) -> Option<BoxFuture<'static, ()>>;
-    /// Runs it; once.
-    fn run(self: Arc<Self>, context: TaskContext) -> Ran;
+    /// Runs it; once for each attempt.
+    fn run(self: Arc<Self>, context: TaskContext, attempt: Attempt) -> Ran;
+    /// Whether an error of its own may be worth another attempt.
+    fn is_retried(&self) -> bool;
+    /// Whether this one is.
+    fn wants_again(&self, fault: &Fault) -> bool;
     /// Whether it runs on the compute pool.
     fn is_blocking(&self) -> bool;
     /// It never runs, or has failed elsewhere.
@@ -62,10 +66,26 @@ pub(crate) struct Kind {
 
 /// How far a task came when it was run.
 pub(crate) enum Ran {
-    /// It is over.
-    Over,
+    /// It has ended.
+    Over(End),
     /// It goes on.
-    Running(BoxFuture<'static, ()>),
+    Running(BoxFuture<'static, End>),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its result is there.
+    Settled,
+    /// It is to be run once more, with the same arguments.
+    Again,
+}
+
+/// Whether another attempt may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Last,
+    MayBeFollowed,
 }
 
 pub(crate) struct TaskSlot<K: Task> {
@@ -79,12 +99,39 @@ impl<K: Task> TaskSlot<K> {
         Arc::new(TaskSlot { message: Mutex::new(Some(message)), result, standing: Standing::named(name) })
     }
 
-    /// The message, its arguments all values.
-    fn take(&self) -> Result<K, Fault> {
+    /// The message, its arguments all values. If another attempt may follow, they stay here for it.
+    fn take(&self, attempt: Attempt) -> Result<K, Fault> {
         let message = self.message.lock().take();
         let mut message = message.ok_or(GetError::Cancelled { executed: Executed::No })?;
         args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        if let (Attempt::MayBeFollowed, Some(retry)) = (attempt, K::RETRY_ON) {
+            let (runs, stays) = (retry.twice)(message);
+            *self.message.lock() = Some(stays);
+            return Ok(runs);
+        }
         Ok(message)
+    }
+
+    fn accepts(error: &K::Error) -> bool {
+        let accepts = |retry: RetryOn<K>| catch_unwind(AssertUnwindSafe(|| (retry.on)(error)));
+        K::RETRY_ON.is_some_and(|retry| accepts(retry).unwrap_or(false))
+    }
+
+    /// An attempt has ended.
+    fn end(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>, attempt: Attempt) -> End {
+        if let (Attempt::MayBeFollowed, Ok(Err(error))) = (attempt, &ran)
+            && !self.standing.is_cancelled()
+            && Self::accepts(error)
+        {
+            self.standing.again();
+            return End::Again;
+        }
+        if attempt == Attempt::MayBeFollowed {
+            let kept = self.message.lock().take();
+            drop(kept);
+        }
+        self.settle(ran);
+        End::Settled
     }
 
     /// Puts values in the places of references while they are at hand.
@@ -95,6 +142,11 @@ impl<K: Task> TaskSlot<K> {
             Ok(()) => *self.message.lock() = Some(message),
             Err((object, why)) => self.fail(GetError::Argument { object, why }),
         }
+    }
+
+    fn give_up(&self, fault: Fault) -> End {
+        self.fail(fault);
+        End::Settled
     }
 
     fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
@@ -129,28 +181,27 @@ impl<K: Task> Runnable for TaskSlot<K> {
         Some(Box::pin(async move { self.put_in(gathered.bring().await) }))
     }
 
-    fn run(self: Arc<Self>, context: TaskContext) -> Ran {
+    fn run(self: Arc<Self>, context: TaskContext, attempt: Attempt) -> Ran {
         match K::CODE {
             Code::Blocking(run) => {
                 if !self.standing.begin() {
-                    return Ran::Over;
+                    return Ran::Over(End::Settled);
                 }
-                match self.take() {
+                Ran::Over(match self.take(attempt) {
                     Ok(message) => {
                         let ran = catch_unwind(AssertUnwindSafe(|| run(message, &context)));
                         self.standing.end();
-                        self.settle(ran);
+                        self.end(ran, attempt)
                     }
-                    Err(fault) => self.fail(fault),
-                }
-                Ran::Over
+                    Err(fault) => self.give_up(fault),
+                })
             }
             // Also its failing is left to the future: whoever waits for it is begun by it in turn, however many they are.
             Code::Async(run) => Ran::Running(Box::pin(async move {
                 if !self.standing.begin() {
-                    return;
+                    return End::Settled;
                 }
-                match self.take() {
+                match self.take(attempt) {
                     Ok(message) => {
                         let ran = AssertUnwindSafe(async {
                             let mut running = run(message, &context);
@@ -161,14 +212,23 @@ impl<K: Task> Runnable for TaskSlot<K> {
                             .await
                         });
                         match ran.catch_unwind().await.transpose() {
-                            Some(ran) => self.settle(ran),
-                            None => self.fail(GetError::Cancelled { executed: Executed::Maybe }),
+                            Some(ran) => self.end(ran, attempt),
+                            None => self.give_up(GetError::Cancelled { executed: Executed::Maybe }),
                         }
                     }
-                    Err(fault) => self.fail(fault),
+                    Err(fault) => self.give_up(fault),
                 }
             })),
         }
+    }
+
+    fn is_retried(&self) -> bool {
+        K::RETRY_ON.is_some()
+    }
+
+    fn wants_again(&self, fault: &Fault) -> bool {
+        let GetError::App(coded) = fault else { return false };
+        self.is_retried() && codec::decode::<K::Error>(&coded.body).is_ok_and(|error| Self::accepts(&error))
     }
 
     fn is_blocking(&self) -> bool {

@@ -23,6 +23,8 @@ pub trait Task: Arguments + Serialize + DeserializeOwned {
     const SIGNATURE: &'static str;
     /// Its body.
     const CODE: Code<Self>;
+    /// Of which of its errors it is run again.
+    const RETRY_ON: Option<RetryOn<Self>> = None;
     /// What the attribute says of each run; a call may say otherwise.
     const DEFAULTS: Defaults = Defaults::NONE;
     /// What a node that runs it is asked for by.
@@ -30,6 +32,14 @@ pub trait Task: Arguments + Serialize + DeserializeOwned {
 }
 
 type ResultOf<K> = Result<<K as Task>::Reply, <K as Task>::Error>;
+
+/// Of which of its errors a task is run again.
+pub struct RetryOn<K: Task> {
+    /// Whether another attempt is worth it.
+    pub on: fn(&K::Error) -> bool,
+    /// The same arguments twice: for this attempt, and for another one.
+    pub twice: fn(K) -> (K, K),
+}
 
 /// A task's body.
 pub enum Code<K: Task> {

@@ -19,6 +19,8 @@ pub(crate) struct Standing {
     cancelled: AtomicBool,
     begun: AtomicBool,
     over: AtomicBool,
+    /// An attempt was made before this one.
+    tried: AtomicBool,
     /// Of the task that runs, or of the thread that waits in it.
     waker: AtomicWaker,
     inner: Mutex<Inner>,
@@ -92,6 +94,18 @@ impl Standing {
 
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
+    }
+
+    /// An attempt came to nothing, and another one follows.
+    pub(crate) fn again(&self) {
+        self.tried.store(true, Ordering::Release);
+        self.over.store(false, Ordering::Release);
+        self.begun.store(false, Ordering::Release);
+    }
+
+    /// Whether an attempt was made before this one.
+    pub(crate) fn was_tried(&self) -> bool {
+        self.tried.load(Ordering::Acquire)
     }
 
     /// Its function has returned.

@@ -2,8 +2,8 @@
 //!
 //! Functions are values and enums are types, so that both have the one name.
 
-use super::{local, message, quiet, support, type_name};
-use crate::model::{Attributes, Call, Defaults, Function, Task};
+use super::{argument, local, message, quiet, support, type_name};
+use crate::model::{Attributes, Call, Defaults, Function, Input, Task};
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Generics, ext::IdentExt, parse_quote};
@@ -77,7 +77,7 @@ fn identity(task: &Task, generics: &Generics) -> TokenStream {
         Call::Sync => quote!(#m::TaskCode::Blocking(Self::run)),
         Call::Async => quote!(#m::TaskCode::Async(Self::run)),
     };
-    let defaults = defaults(&task.defaults);
+    let (defaults, retry_on) = (defaults(&task.defaults), retry_on(task));
     let probe =
         message::probe(&task.reply).filter(|_| generics.params.is_empty()).map(|probe| quote!(const _: () = #probe;));
     quote! {
@@ -88,9 +88,28 @@ fn identity(task: &Task, generics: &Generics) -> TokenStream {
             const NAME: #m::TypeName = #name;
             const SIGNATURE: &'static str = #signature;
             const CODE: #m::TaskCode<Self> = #code;
+            #retry_on
             #defaults
         }
     }
+}
+
+/// Of which errors it is run again, and how.
+fn retry_on(task: &Task) -> Option<TokenStream> {
+    let path = task.retry_on.as_ref()?;
+    let (m, unpacked) = (support(), message::unpacked(&task.function));
+    let names = || task.function.inputs.iter().filter_map(Input::argument).enumerate().map(|(at, _)| argument(at));
+    let twice = names().map(|name| quote!(let #name = ::mobula::Arg::twice(#name);));
+    let (one, other) = (names().map(|name| quote!(#name.0,)), names().map(|name| quote!(#name.1,)));
+    Some(quote! {
+        const RETRY_ON: ::core::option::Option<#m::RetryOn<Self>> = ::core::option::Option::Some(#m::RetryOn {
+            on: #path,
+            twice: |#unpacked| {
+                #(#twice)*
+                (Self(#(#one)* ::core::marker::PhantomData), Self(#(#other)* ::core::marker::PhantomData))
+            },
+        });
+    })
 }
 
 fn defaults(given: &Defaults) -> Option<TokenStream> {

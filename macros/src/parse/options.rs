@@ -3,7 +3,7 @@
 use super::Errors;
 use crate::signature::spell;
 use proc_macro2::TokenStream;
-use syn::{Expr, ExprLit, Lit, LitInt, LitStr, Meta, Token, UnOp, parse::Parser, punctuated::Punctuated};
+use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Meta, Token, UnOp, parse::Parser, punctuated::Punctuated};
 
 /// The longest name that may be given, in bytes: with the type's before it, it stays within the wire's bound for names.
 const NAME_BYTES: usize = 120;
@@ -148,6 +148,18 @@ pub(super) fn signed(option: &Meta, errors: &mut Errors) -> Option<i32> {
         errors.at(option, format!("this option takes a whole number from {least} to {most}: `{key} = 5`"));
     }
     number
+}
+
+/// `key = path`: of a function.
+pub(super) fn path(option: &Meta, errors: &mut Errors) -> Option<ExprPath> {
+    match value(option) {
+        Some(Expr::Path(path)) => Some(path.clone()),
+        _ => {
+            let key = key(option);
+            errors.at(option, format!("this option takes the path of a function: `{key} = is_transient`"));
+            None
+        }
+    }
 }
 
 /// The whole number of `key = number`.

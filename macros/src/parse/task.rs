@@ -1,10 +1,10 @@
 //! `#[task]` on a function.
 
 use super::{Errors, Refusal, function, options, types::Returned};
-use crate::model::{Defaults, Task, TypeName};
+use crate::model::{Defaults, Fault, Task, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
-use syn::{Ident, Item, ItemFn, LitStr, Meta, ext::IdentExt};
+use syn::{ExprPath, Ident, Item, ItemFn, LitStr, Meta, ext::IdentExt};
 
 pub(crate) fn task(given: TokenStream, item: TokenStream) -> Result<Task, Refusal> {
     let mut errors = Errors::default();
@@ -34,13 +34,19 @@ fn understood(item: ItemFn, options: TaskOptions, mut errors: Errors) -> Result<
     let Some((function, Returned { reply, error, .. })) = understood else {
         return Err(errors.give_up(item.into_token_stream()));
     };
+    if let (Some(option), Fault::Never) = (&options.retry_on, &error) {
+        let message = "this asks which errors are worth another attempt, and the function has none: return `Result<T, E>`, or \
+                       leave it away; for a node that ends, `retries` is enough";
+        errors.at(option, message);
+    }
     let whole = item.to_token_stream();
     let name = match options.name {
         Some(name) => TypeName::Given(name.value()),
         None => TypeName::InCrate(function.name.clone()),
     };
     let generics = item.sig.generics.clone();
-    errors.finish(Task { item, name, function, generics, reply, error, defaults: options.defaults }, || whole)
+    let TaskOptions { retry_on, defaults, .. } = options;
+    errors.finish(Task { item, name, function, generics, reply, error, retry_on, defaults }, || whole)
 }
 
 /// The function gets a type of its name beside it, which would hide one of these from its whole module.
@@ -64,6 +70,7 @@ fn check_name(ident: &Ident, errors: &mut Errors) {
 struct TaskOptions {
     name: Option<LitStr>,
     plain: Option<Meta>,
+    retry_on: Option<ExprPath>,
     defaults: Defaults,
 }
 
@@ -78,14 +85,15 @@ impl TaskOptions {
                 "memory" => found.defaults.memory = options::bytes(&option, errors),
                 "retries" => found.defaults.retries = options::whole(&option, errors),
                 "priority" => found.defaults.priority = options::signed(&option, errors),
+                "retry_on" => found.retry_on = options::path(&option, errors),
                 "name" => found.name = options::name(&option, errors),
                 "plain" => {
                     options::flag(&option, errors);
                     found.plain = Some(option);
                 }
                 _ => {
-                    const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `retries = 3`, `priority = 5`, \
-                                         `name = \"..\"` and `plain`";
+                    const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `retries = 3`, \
+                                         `retry_on = is_transient`, `priority = 5`, `name = \"..\"` and `plain`";
                     options::unknown(&option, KNOWN, errors);
                 }
             }

@@ -171,7 +171,7 @@ impl Node {
         let answers: Arc<dyn Watch> =
             Arc::new(Answers { node: self.clone(), arrived: arrived.clone(), result: result.clone() });
         result.watch(&answers, 0)?;
-        let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields };
+        let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields, again: None };
         match behind.is_empty() {
             true => self.run_or_refuse(arrived.grant, ready),
             false => self.run_behind(arrived.grant, ready, None, behind),

@@ -60,6 +60,7 @@ impl Node {
             true => Executed::No,
             false => Executed::Maybe,
         });
+        let executed = if standing.was_tried() { Executed::Maybe } else { executed };
         task.fail(fault(executed));
         children
     }

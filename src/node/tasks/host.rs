@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use super::line::{Line, Ready, Whose, refuse};
+use super::line::{Again, Alone, Line, Ready, Whose, refuse};
 use super::results::Results;
 use super::terms::{Header, Terms};
 use crate::actor::inbox::Host as _;
@@ -22,7 +22,7 @@ use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::schedule::{Resources, TaskNumber};
 use crate::task::context::{Site, TaskContext};
-use crate::task::slot::{Ran, Runnable};
+use crate::task::slot::{Attempt, End, Ran, Runnable};
 use crate::wire::packet::CallFault;
 
 mod park;
@@ -117,6 +117,9 @@ struct Place {
     slot: Slot,
     /// The thread that ran the task goes on with the next one itself.
     in_a_row: bool,
+    /// How the task is run once more, if this attempt asks for that.
+    again: Option<Box<Again>>,
+    end: End,
 }
 
 impl Host {
@@ -326,6 +329,13 @@ pub(super) fn is_local(grant: GrantId) -> bool {
 }
 
 impl Node {
+    /// Runs a task of a cluster of one process once more. It was counted as one that waits until it began.
+    fn run_alone_again(self: &Arc<Self>, alone: Alone) {
+        self.tasks().host.alone.fetch_add(1, Ordering::Relaxed);
+        let (priority, retries) = (alone.priority, alone.retries.saturating_sub(1));
+        self.run_alone(Alone { retries, attempt: alone.attempt.saturating_add(1), ..alone }.ready(), priority);
+    }
+
     /// Runs a task of a cluster of one process.
     pub(super) fn run_alone(self: &Arc<Self>, ready: Ready, priority: i32) {
         if let Err(ready) = self.tasks().host.line_up(ALONE, ready, priority) {
@@ -367,7 +377,7 @@ impl Node {
         ready: Ready,
         above: Option<Site>,
     ) -> (Arc<dyn Runnable>, TaskContext, Place) {
-        let Ready { task, whose, attempt, yields } = ready;
+        let Ready { task, whose, attempt, yields, again } = ready;
         let began = clock::now();
         if let Whose::Peer(arrived) = &whose {
             arrived.began_at(began);
@@ -378,7 +388,8 @@ impl Node {
         let slot = if above.is_some() { Slot::Above } else { Slot::Held };
         let site = task.is_blocking().then_some(site);
         let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.standing().clone(), site);
-        (task, context, Place { node: self.clone(), grant, whose, began, slot, in_a_row: false })
+        let (node, end) = (self.clone(), End::Settled);
+        (task, context, Place { node, grant, whose, began, slot, in_a_row: false, again, end })
     }
 
     /// A task has its slot: its arguments are brought, then it runs.
@@ -397,19 +408,21 @@ impl Node {
             return self.compute().run(Box::new(move || node.run_in_a_row(ready, grant)));
         }
         let yields = ready.yields;
-        let (task, context, place) = self.place(grant, ready, None);
-        if let Ran::Running(mut running) = task.run(context) {
-            let running = async move {
+        let (task, context, mut place) = self.place(grant, ready, None);
+        match task.run(context, place.attempt()) {
+            Ran::Over(end) => place.end = end,
+            Ran::Running(mut running) => self.spawn(Box::pin(async move {
                 let mut place = place;
-                let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
-                if first.is_pending() {
-                    if yields {
-                        place.park();
+                place.end = match poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
+                    Poll::Ready(end) => end,
+                    Poll::Pending => {
+                        if yields {
+                            place.park();
+                        }
+                        running.await
                     }
-                    running.await;
-                }
-            };
-            self.spawn(Box::pin(running));
+                };
+            })),
         }
     }
 
@@ -422,7 +435,7 @@ impl Node {
                 return self.begin(ready, grant);
             }
             let (task, context, mut place) = self.place(grant, ready, None);
-            task.run(context);
+            place.end_of(task.run(context, place.attempt()));
             place.in_a_row = true;
             drop(place);
             next = self.next_task(grant);
@@ -434,6 +447,17 @@ impl Node {
 }
 
 impl Place {
+    fn attempt(&self) -> Attempt {
+        if self.again.is_some() { Attempt::MayBeFollowed } else { Attempt::Last }
+    }
+
+    /// A synchronous task ran.
+    fn end_of(&mut self, ran: Ran) {
+        if let Ran::Over(end) = ran {
+            self.end = end;
+        }
+    }
+
     /// The task waits: another one may have its slot.
     fn park(&mut self) {
         self.slot = Slot::Parked;
@@ -455,6 +479,11 @@ impl Drop for Place {
         if let Whose::Own(number) = &self.whose {
             let ran = clock::now().since(self.began);
             self.node.own_task_over(*number, ran);
+        }
+        match self.again.take().filter(|_| self.end == End::Again).map(|again| *again) {
+            Some(Again::Queued(queued)) => self.node.attempt_again(queued),
+            Some(Again::Alone(alone)) => self.node.run_alone_again(alone),
+            None => {}
         }
         if !self.in_a_row {
             self.node.begin_tasks(self.grant);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::arrive::Arrived;
+use super::owner::Queued;
 use crate::limits::CLAIM_LOOKS;
 use crate::schedule::TaskNumber;
 use crate::task::slot::Runnable;
@@ -27,6 +28,41 @@ pub(super) struct Ready {
     pub(super) attempt: u32,
     /// It gives its CPU back when it first waits.
     pub(super) yields: bool,
+    /// How it is run once more if an attempt asks for that.
+    pub(super) again: Option<Box<Again>>,
+}
+
+/// A task of this node that may be run once more, as this attempt was.
+pub(super) enum Again {
+    /// One beside the queue.
+    Alone(Alone),
+    /// As the queue had it.
+    Queued(Queued),
+}
+
+/// A task of a cluster of one process.
+#[derive(Clone)]
+pub(super) struct Alone {
+    pub(super) task: Arc<dyn Runnable>,
+    pub(super) priority: i32,
+    /// Attempts that are left after this one, and which one this is.
+    pub(super) retries: u32,
+    pub(super) attempt: u32,
+}
+
+impl Again {
+    pub(super) fn queued(queued: &Queued) -> Option<Box<Again>> {
+        (queued.retries > 0 && queued.task.is_retried()).then(|| Box::new(Again::Queued(queued.clone())))
+    }
+}
+
+impl Alone {
+    pub(super) fn ready(self) -> Ready {
+        let Alone { task, attempt, .. } = &self;
+        let (task, attempt, whose) = (task.clone(), *attempt, Whose::Alone);
+        let again = (self.retries > 0 && task.is_retried()).then(|| Box::new(Again::Alone(self)));
+        Ready { task, whose, attempt, yields: true, again }
+    }
 }
 
 /// Tasks that wait for a slot, in the order of priority, then of their coming.

@@ -436,12 +436,16 @@ impl Node {
         match &fault {
             _ if queued.task.standing().is_cancelled() => queued.task.fail(fault),
             GetError::NodeDied { executed: Executed::No, .. } => self.enqueue_again(queued),
-            GetError::NodeDied { .. } if queued.retries > 0 => {
-                let (retries, attempt) = (queued.retries - 1, queued.attempt + 1);
-                self.enqueue_again(Queued { retries, attempt, ..queued });
-            }
+            GetError::NodeDied { .. } if queued.retries > 0 => self.attempt_again(queued),
             _ => queued.task.fail(fault),
         }
+    }
+
+    /// An attempt was made, and another one follows.
+    pub(super) fn attempt_again(self: &Arc<Self>, queued: Queued) {
+        queued.task.standing().again();
+        let (retries, attempt) = (queued.retries.saturating_sub(1), queued.attempt.saturating_add(1));
+        self.enqueue_again(Queued { retries, attempt, ..queued });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::line::{Ready, Whose};
+use super::line::{Again, Ready, Whose};
 use super::owner::{Gone, Held, Queued};
 use super::terms::{Header, RECALL, TERMS, Terms, read_ran};
 use super::unsettled;
@@ -74,7 +74,8 @@ impl Node {
         for (number, queued) in tasks {
             let (task, attempt) = (queued.task.clone(), queued.attempt);
             let missing = if queued.behind { unsettled(&task) } else { Vec::new() };
-            let ready = Ready { task, whose: Whose::Own(number), attempt, yields };
+            let again = Again::queued(&queued);
+            let ready = Ready { task, whose: Whose::Own(number), attempt, yields, again };
             match missing.is_empty() {
                 true => self.run_or_return(grant, ready, Some(queued)),
                 false => self.run_behind(grant, ready, Some(queued), missing),
@@ -227,7 +228,12 @@ impl Caller for Sent {
             }
             Outcome::App { body, .. } => {
                 let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
-                task.fail(codec::decode(body).unwrap_or_else(|_| nonsense()));
+                let fault = codec::decode(body).unwrap_or_else(|_| nonsense());
+                if self.queued.retries > 0 && !task.standing().is_cancelled() && task.wants_again(&fault) {
+                    self.over(Ok(Some(ran)));
+                    return self.node.attempt_again(self.queued.clone());
+                }
+                task.fail(fault);
                 Some(ran)
             }
             // It comes back with the others of its recall, or as one that was never sent if its node ends before that.

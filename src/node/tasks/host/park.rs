@@ -125,8 +125,8 @@ impl Node {
 
     /// A task that waits for this one runs it on its own thread.
     fn run_here(self: &Arc<Self>, ready: Ready, grant: GrantId, above: Site) {
-        let (task, context, place) = self.place(grant, ready, Some(above));
-        task.run(context);
+        let (task, context, mut place) = self.place(grant, ready, Some(above));
+        place.end_of(task.run(context, place.attempt()));
         drop(place);
     }
 
