@@ -23,9 +23,7 @@ fn main() {
         made(&mut group, &runtime, &here, &items);
         read(&mut group, &runtime, "in its own process", &here, &items);
         read(&mut group, &runtime, "in another process", &shared, &items);
-        if length < 64 << 20 {
-            read(&mut group, &runtime, "as bytes, in another process", &apart, &items);
-        }
+        read(&mut group, &runtime, "as bytes, in another process", &apart, &items);
         group.finish();
     }
     criterion.final_summary();

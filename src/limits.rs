@@ -47,10 +47,8 @@ pub const BODY_INLINE: usize = 64 << 10;
 /// A larger argument travels as a reference to an object, if it is one: it is encoded once, and brought once to each node that
 /// reads it. A smaller one travels inside the message: so do four of them, and nothing is asked for.
 pub const ARGUMENT_INLINE: usize = BODY_INLINE / 4;
-/// Bytes of an object that one answer brings; a header stands before them.
+/// Bytes of an object that one answer brings; a header stands before them. A longer object is pulled in chunks.
 pub const OBJECT_PIECE: usize = BODY_INLINE - (1 << 10);
-/// Pieces of one object that are under way at once: the least window of a link.
-pub const OBJECT_PIECES: usize = 16;
 /// Objects that lead to one another before a value comes. Each is a node that answered by an object of another, so that
 /// more are surely a circle.
 pub const OBJECT_HOPS: usize = 64;
@@ -162,6 +160,41 @@ pub const MESSAGE_PLAINTEXT: usize = FRAME_AFTER_HANDSHAKE - 16 * 18;
 pub const SESSION_RECORDS: u64 = 1 << 32;
 /// Bytes one session may seal in a direction: at 2^34 blocks AES-GCM still cannot be told from noise (RFC 8446, 5.5).
 pub const SESSION_BYTES: u64 = 1 << 38;
+
+// ---- the bulk lane ----
+/// Bytes of an object that one message of the bulk lane brings: as many as a batch, for the same reasons.
+pub const OBJECT_CHUNK: usize = BATCH_BYTES;
+/// Chunks that one pull has asked of one holder and not had: enough that the holder never waits for the next ask.
+pub const PULL_CHUNKS: usize = 8;
+/// Holders that one pull asks at once: more would not fill its own line better, and would take places from other pulls.
+pub const PULL_SOURCES: usize = 4;
+/// Chunks that all pulls together have asked of one node and not had: 8 MB wait in its socket at most.
+pub const BULK_ASKS: usize = 4 * PULL_CHUNKS;
+/// Pulls of one object that one holder serves at once: soon they are holders themselves, and n nodes have it after about log n
+/// times that, where a holder that served all would be done with all at the very end.
+pub const HOLDER_PULLS: usize = 2;
+/// Shorter objects are sent to whoever asks: they are there before another holder could be found.
+pub const PULL_FREE: usize = 1 << 20;
+/// A pull that has asked a holder for nothing this long has left its place there to others.
+pub const PULL_IDLE: Duration = Duration::from_secs(1);
+/// Holders that an owner names at once: twice as many as a pull asks, for some may be busy.
+pub const HOLDERS_NAMED: usize = 2 * PULL_SOURCES;
+/// Holders that an owner remembers for one object: as many as there may be nodes.
+pub const HOLDERS: usize = NODES;
+/// A session of the bulk lane over which nothing came this long while something was asked for is closed: slower than 26 kB/s is
+/// silent.
+pub const BULK_SILENCE: Duration = Duration::from_secs(10);
+/// A holder that brings what it was asked for from disk says so this often.
+pub const BULK_WAIT: Duration = Duration::from_secs(1);
+/// How long one chunk may take, whatever else the session brings: what is on disk comes back within [`RESTORE_WAIT`].
+pub const CHUNK_TIME: Duration = Duration::from_secs(90);
+/// How long a session of the bulk lane may take to come about: dials, and a peer that cannot be dialled and is asked to dial.
+pub const BULK_OPEN: Duration = Duration::from_secs(10);
+/// Rounds in which no holder sends anything before a pull gives up, each after the pause that dials have.
+pub const PULL_ROUNDS: u32 = 6;
+/// How long an object that was pulled waits for room in the store. Then it goes into the process's own memory: a reader is not
+/// refused for what others keep.
+pub const PULL_ROOM: Duration = Duration::from_secs(2);
 
 // ---- sockets and handshakes ----
 /// The longest ZMTP frame from a peer whose handshake is not done.
@@ -352,6 +385,9 @@ pub const CONTROL_MESSAGE: usize = 8 << 20;
 /// which fits: two orders for each actor, those about grants, and as many answers and beats as may be due.
 pub const CONTROL_QUEUE: usize = 2 * DIRECTORY_ACTORS + 2 * REQUESTS + GRANTS + 2 * GRANT_ORDERS;
 
+const _: () = assert!(OBJECT_CHUNK + 64 < MESSAGE_PLAINTEXT, "a chunk and its header are one message");
+const _: () = assert!(PULL_CHUNKS <= BULK_ASKS, "one pull may ask for all that it may");
+const _: () = assert!(HOLDERS_NAMED * 8 + 64 < OBJECT_PIECE, "the holders fit into an answer");
 const _: () = assert!(CONTROL_PIECE < BATCH_BYTES, "a piece of a control message fits into a batch");
 const _: () = assert!(RECORD_PLAINTEXT + 16 <= 65_535, "a record is at most Noise's largest message");
 const _: () = assert!(MESSAGE_PLAINTEXT / RECORD_PLAINTEXT < 16, "the longest batch has 16 records");

@@ -45,7 +45,7 @@ impl Receiver for Sessions {
                 let head = self.head.clone().ok_or(Refused::Unknown)?;
                 Ok(Box::new(AtHead::open(head, session)))
             }
-            (Lane::Bulk, _) => Err(Refused::Unknown),
+            (Lane::Bulk, _) => node.bulk_session(session),
         }
     }
 }

@@ -1,22 +1,23 @@
 //! Reading an object that another node owns: asked of its owner as a call of the node itself. The answer is where it lies, for
-//! who may read it there; else its bytes, in pieces that fit into a packet.
+//! who may read it there; else its bytes if they fit into a packet, or who has them: then they are pulled (`pull.rs`).
 //!
 //! ```text
-//! request body = serial u64 . offset u64 . how u8         of an object of the asked life
-//!                                                          (0: its bytes, 1: where it lies will do: PROTOCOLS §4.1, `Pin`)
-//! value        = form u8 (0 packed, 1 plain) . length u64 . bytes from the offset on
-//!                the first piece encloses the object's references
+//! request body = serial u64 . how u8                       of an object of the asked life
+//!                                                          (0: its bytes, 1: where it lies will do: PROTOCOLS §4.1, `Pin`,
+//!                                                          2: who has it, again)
+//! value        = form u8 (0 packed, 1 plain) . bytes       a small one; encloses the object's references
 //!              | 2 . length u64 . segment u64 . offset u64     plain, and pinned for who asks (§4.1, `Pinned`)
+//!              | form u8 (3 packed, 4 plain) . length u64 . lives u64 ..
+//!                a large one, and who has it beside its owner; encloses its references the first time
 //! error        = why it cannot be had, encoded
 //! ```
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 
+use super::bulk::{DIAL, HOLDS};
 use super::lend::ATTACH;
 use super::link::PeerLink;
 use super::runtime::Node;
@@ -24,8 +25,8 @@ use crate::actor::error::{CallError, Executed};
 use crate::actor::remote::ask::{NodeAsk, Plain};
 use crate::actor::remote::host::{Incoming, Served};
 use crate::actor::remote::{Caller, Outgoing, Peer, with_scratch};
-use crate::id::{ActorId, Key, ObjectId};
-use crate::limits::{OBJECT_PIECE, OBJECT_PIECES};
+use crate::id::{ActorId, Key, Life, ObjectId};
+use crate::limits::{HOLDERS_NAMED, OBJECT_PIECE};
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError};
@@ -38,29 +39,32 @@ use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
 
 /// What the request is called.
 const READ: Key = Key::of("mobula", "object");
-/// Form and length.
-const HEADER: usize = 9;
-/// The form of what lies elsewhere.
+/// The forms of what is not inside of the answer.
 const PINNED: u8 = 2;
+const PACKED: u8 = 3;
+const PLAIN: u8 = 4;
 
 /// What who asks can use.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(super) enum How {
     Bytes,
     InPlace,
+    Holders,
 }
 
-/// One piece of an object.
-struct Piece {
-    form: Form,
-    length: u64,
-    bytes: Bytes,
-    enclosed: Enclosed,
+/// A large object, and who has it.
+pub(super) struct Large {
+    pub(super) form: Form,
+    pub(super) length: u64,
+    pub(super) holders: Vec<Life>,
+    pub(super) enclosed: Enclosed,
 }
 
 /// What an owner answers.
-enum Read {
-    Piece(Piece),
+pub(super) enum Read {
+    /// All of it.
+    Whole(Form, Bytes, Enclosed),
+    Large(Large),
     /// It is pinned, in the owner's store.
     Pinned(Location),
     /// The value is another object's.
@@ -69,38 +73,43 @@ enum Read {
 
 impl Read {
     fn of(body: Vec<u8>, enclosed: Enclosed) -> Option<Read> {
-        if body.first() != Some(&PINNED) {
-            return Piece::read(body, enclosed).map(Read::Piece);
-        }
-        let [length, segment, offset] = [0, 1, 2].map(|field| number(&body[1..], 8 * field));
-        let whole = body.len() == 1 + 3 * 8;
-        whole.then_some(Read::Pinned(Location { segment: segment?, offset: offset?, length: length? }))
-    }
-}
-
-impl Piece {
-    fn read(body: Vec<u8>, enclosed: Enclosed) -> Option<Piece> {
-        let body = Bytes::from(body);
-        let form = match body.first()? {
-            0 => Form::Packed,
-            1 => Form::Plain,
+        let (form, rest) = body.split_first()?;
+        let length = number(rest, 0);
+        Some(match *form {
+            0 | 1 => {
+                let form = if *form == 0 { Form::Packed } else { Form::Plain };
+                Read::Whole(form, Bytes::from(body).slice(1..), enclosed)
+            }
+            PINNED if rest.len() == 3 * 8 => {
+                Read::Pinned(Location { length: length?, segment: number(rest, 8)?, offset: number(rest, 16)? })
+            }
+            PACKED | PLAIN => {
+                let form = if *form == PACKED { Form::Packed } else { Form::Plain };
+                let (lives, []) = rest.get(8..)?.as_chunks() else { return None };
+                let holders = lives.iter().map(|life| Life(u64::from_le_bytes(*life))).collect();
+                let large = length? > OBJECT_PIECE as u64 && lives.len() <= HOLDERS_NAMED;
+                return large.then_some(Read::Large(Large { form, length: length?, holders, enclosed }));
+            }
             _ => return None,
-        };
-        let length = u64::from_le_bytes(body.get(1..HEADER)?.try_into().ok()?);
-        Some(Piece { form, length, bytes: body.slice(HEADER..), enclosed })
-    }
-
-    /// Whether it is as long as an object's first piece is.
-    fn is_first(&self) -> bool {
-        self.bytes.len() as u64 == self.length.min(OBJECT_PIECE as u64)
+        })
     }
 }
 
 impl Node {
     /// Fetches the value of an object that another life owns, and settles its entry.
     pub(super) async fn fetch_object(self: Arc<Self>, entry: Arc<Entry>) {
-        let outcome = self.read_object(entry.id()).await;
+        let object = entry.id();
+        let outcome = self.read_object(object).await;
+        let large = match &outcome {
+            Ok(Content::Kept(_)) => true,
+            Ok(Content::Encoded(encoded)) => encoded.body.len() > OBJECT_PIECE,
+            _ => false,
+        };
         entry.settle(outcome.map_err(Arc::new));
+        // Whoever is told of this copy finds it.
+        if let Some(link) = self.links().get(object.life).filter(|_| large) {
+            self.has_copy(object, &link);
+        }
     }
 
     pub(super) async fn read_object(self: &Arc<Self>, object: ObjectId) -> Result<Content, Fault> {
@@ -108,7 +117,7 @@ impl Node {
         let link = self.link_to(object.life).ok_or_else(|| lost("the node that owned it has ended"))?;
         let attached = self.store_of(&link).await;
         let how = if attached.is_some() { How::InPlace } else { How::Bytes };
-        let mut read = ask(&link, object, 0, how).await?;
+        let mut read = ask(&link, object, how).await?;
         if let (Read::Pinned(location), Some(attached)) = (&read, attached) {
             match attached.view(*location).await {
                 Ok(view) => {
@@ -117,25 +126,19 @@ impl Node {
                 }
                 Err(error) => match self.not_viewed(object.life, error) {
                     Some(message) => return Err(GetError::Codec { message }),
-                    None => read = ask(&link, object, 0, How::Bytes).await?,
+                    None => read = ask(&link, object, How::Bytes).await?,
                 },
             }
         }
-        let first = match read {
-            Read::Piece(piece) => piece,
-            Read::Elsewhere(next) => return Ok(Content::Elsewhere(next)),
-            Read::Pinned(_) => return Err(nonsense()),
-        };
-        let whole = usize::try_from(first.length).map_err(|_| lost("it is larger than this process's memory"))?;
-        if !first.is_first() {
-            return Err(nonsense());
+        match read {
+            Read::Whole(form, body, enclosed) => {
+                let node = Some(self.here().clone());
+                Ok(Content::Encoded(Encoded { form, body, enclosed, node }))
+            }
+            Read::Large(large) => self.pull(&link, object, large).await,
+            Read::Elsewhere(next) => Ok(Content::Elsewhere(next)),
+            Read::Pinned(_) => Err(nonsense()),
         }
-        let mut body = first.bytes;
-        if body.len() < whole {
-            body = rest(&link, object, body, whole).await?;
-        }
-        let node = Some(self.here().clone());
-        Ok(Content::Encoded(Encoded { form: first.form, body, enclosed: first.enclosed, node }))
     }
 
     /// A peer asks the node itself: for an object, or to run a task.
@@ -143,6 +146,8 @@ impl Node {
         match incoming.request.method {
             READ => self.serve_object(incoming),
             ATTACH => self.serve_attach(incoming),
+            DIAL => self.serve_dial(incoming),
+            HOLDS => self.serve_holds(incoming),
             _ => return self.shared().run_for_peer(incoming),
         }
         None
@@ -150,28 +155,34 @@ impl Node {
 
     fn serve_object(&self, incoming: &Incoming<'_>) {
         let body = incoming.request.body;
-        let (Some(serial), Some(offset), Some(how)) = (number(body, 0), number(body, 8), body.get(16)) else {
-            incoming.refuse(CallFault::Decode { message: "a request for an object names its serial and an offset" });
-            return;
+        let how = match body.get(8..) {
+            Some([0]) => How::Bytes,
+            Some([1]) => How::InPlace,
+            Some([2]) => How::Holders,
+            _ => {
+                incoming.refuse(CallFault::Decode { message: "a request for an object names its serial, and how" });
+                return;
+            }
         };
         let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         if !peer.begin(arrival, u32::MAX).runs {
             return;
         }
-        let object = ObjectId { life: self.last_life(), serial };
+        let object = ObjectId { life: self.last_life(), serial: number(body, 0).unwrap_or_default() };
         let Some(entry) = self.exposed(object) else {
             let why = "its owner has let it go".to_owned();
             return answer_fault(&*peer, arrival.call, &GetError::Lost { object, why });
         };
-        let how = if *how == 1 { How::InPlace } else { How::Bytes };
-        let mut answering = Box::pin(self.shared().answer_read(entry, peer.clone(), arrival.call, offset, how));
+        // Who asks for it has no copy, or has lost it.
+        entry.held_by(peer.life(), false);
+        let mut answering = Box::pin(self.shared().answer_read(entry, peer.clone(), arrival.call, how));
         // Most are at hand, and answered here and now.
         if answering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             peer.spawn_linked(answering);
         }
     }
 
-    async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, offset: u64, how: How) {
+    async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, how: How) {
         let settled = match entry.settling().await {
             Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
             Ok(Content::Kept(kept)) if how == How::InPlace => match self.pin(&kept, peer.life()).await {
@@ -182,7 +193,48 @@ impl Node {
             Ok(content) => content.brought(entry.id()).await,
             Err(fault) => Err(fault),
         };
-        answer(&*peer, call, &entry, settled, offset);
+        self.answer(&*peer, call, &entry, settled, how);
+    }
+
+    fn answer(&self, peer: &dyn Peer, call: u64, entry: &Entry, settled: Settled, how: How) {
+        if let Ok(Content::Elsewhere(next)) = &settled {
+            let enclosed = next.enclosed();
+            return with_scratch(|_, packet| {
+                Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
+                peer.answer(call, packet, &enclosed);
+            });
+        }
+        let encoded = settled.map_err(|fault| (*fault).clone()).and_then(|content| {
+            entry.encoded(&content).map_err(|error| GetError::Codec { message: error.to_string() })
+        });
+        let Encoded { form, body, enclosed, .. } = match encoded {
+            Ok(encoded) => encoded,
+            Err(fault) => return answer_fault(peer, call, &fault),
+        };
+        let enclosed = if how == How::Holders { Enclosed::default() } else { enclosed };
+        let plain = form == Form::Plain;
+        with_scratch(|out, packet| {
+            if body.len() <= OBJECT_PIECE {
+                out.push(u8::from(plain));
+                out.extend_from_slice(&body);
+            } else {
+                out.push(if plain { PLAIN } else { PACKED });
+                out.extend_from_slice(&(body.len() as u64).to_le_bytes());
+                self.name_holders(entry, out);
+            }
+            Answer { call, outcome: Outcome::Value { refs: List::Items(&enclosed.refs), body: out } }.encode(packet);
+            peer.answer(call, packet, &enclosed);
+        });
+    }
+
+    /// Names some that have a copy, and forgets those that have ended.
+    fn name_holders(&self, entry: &Entry, out: &mut Vec<u8>) {
+        for life in entry.holders(HOLDERS_NAMED) {
+            match self.node_of(life).is_some() {
+                true => out.extend_from_slice(&life.0.to_le_bytes()),
+                false => entry.held_by(life, false),
+            }
+        }
     }
 }
 
@@ -190,11 +242,14 @@ fn number(body: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Asks the owner for what follows an offset.
-async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64, how: How) -> Result<Read, Fault> {
+/// Asks the owner.
+pub(super) async fn ask(link: &Arc<PeerLink>, object: ObjectId, how: How) -> Result<Read, Fault> {
     let mut body = object.serial.to_le_bytes().to_vec();
-    body.extend_from_slice(&offset.to_le_bytes());
-    body.push(u8::from(how == How::InPlace));
+    body.push(match how {
+        How::Bytes => 0,
+        How::InPlace => 1,
+        How::Holders => 2,
+    });
     match ask_node(link, READ, &body).await {
         Ok(Plain::Value(enclosed, body)) => Read::of(body, enclosed).ok_or_else(nonsense),
         Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),
@@ -206,6 +261,12 @@ async fn ask(link: &Arc<PeerLink>, object: ObjectId, offset: u64, how: How) -> R
 
 /// Asks something of a node itself.
 pub(super) async fn ask_node(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> Result<Plain, CallError> {
+    let ask = begin_ask(link, method, body)?;
+    poll_fn(|cx| ask.poll(cx)).await
+}
+
+/// Asks it now, in line with what is asked before and after; the answer may be left alone.
+pub(super) fn begin_ask(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> Result<Arc<NodeAsk>, CallError> {
     let ask = NodeAsk::new(ActorId::of_node(link.party().life), link.party().node, ("object", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     with_scratch(|_, packet| {
@@ -213,34 +274,10 @@ pub(super) async fn ask_node(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> 
         let enclosed = &Enclosed::default();
         link.request(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
     })?;
-    poll_fn(|cx| ask.poll(cx)).await
+    Ok(ask)
 }
 
-/// What follows the first piece, several pieces under way at once.
-async fn rest(link: &Arc<PeerLink>, object: ObjectId, first: Bytes, whole: usize) -> Result<Bytes, Fault> {
-    // What is declared is reserved as it comes.
-    let mut body = BytesMut::with_capacity(whole.min(OBJECT_PIECE * OBJECT_PIECES));
-    body.extend_from_slice(&first);
-    let mut offsets = (OBJECT_PIECE..whole).step_by(OBJECT_PIECE);
-    let mut under_way = FuturesOrdered::new();
-    loop {
-        while under_way.len() < OBJECT_PIECES
-            && let Some(offset) = offsets.next()
-        {
-            under_way.push_back(ask(link, object, offset as u64, How::Bytes));
-        }
-        let Some(piece) = under_way.next().await else { break };
-        match piece? {
-            Read::Piece(piece) if piece.bytes.len() == OBJECT_PIECE.min(whole - body.len()) => {
-                body.extend_from_slice(&piece.bytes)
-            }
-            _ => return Err(nonsense()),
-        }
-    }
-    Ok(body.freeze())
-}
-
-fn nonsense() -> Fault {
+pub(super) fn nonsense() -> Fault {
     GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
 }
 
@@ -251,35 +288,6 @@ fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) {
         [length, segment, offset].iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
         Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
         peer.answer(call, packet, &Enclosed::default());
-    });
-}
-
-fn answer(peer: &dyn Peer, call: u64, entry: &Entry, settled: Settled, offset: u64) {
-    if let Ok(Content::Elsewhere(next)) = &settled {
-        let enclosed = next.enclosed();
-        return with_scratch(|_, packet| {
-            Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
-            peer.answer(call, packet, &enclosed);
-        });
-    }
-    let encoded = settled
-        .map_err(|fault| (*fault).clone())
-        .and_then(|content| entry.encoded(&content).map_err(|error| GetError::Codec { message: error.to_string() }));
-    let encoded = match encoded {
-        Ok(encoded) => encoded,
-        Err(fault) => return answer_fault(peer, call, &fault),
-    };
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(encoded.body.len());
-    let to = from.saturating_add(OBJECT_PIECE).min(encoded.body.len());
-    let none = Enclosed::default();
-    let enclosed = if offset == 0 { &encoded.enclosed } else { &none };
-    with_scratch(|body, packet| {
-        body.push(u8::from(encoded.form == Form::Plain));
-        body.extend_from_slice(&(encoded.body.len() as u64).to_le_bytes());
-        body.extend_from_slice(&encoded.body[from..to]);
-        let refs = List::Items(&enclosed.refs);
-        Answer { call, outcome: Outcome::Value { refs, body } }.encode(packet);
-        peer.answer(call, packet, enclosed);
     });
 }
 
@@ -302,29 +310,35 @@ mod tests {
         Read::of(body.to_vec(), Enclosed::default())
     }
 
+    fn numbers(form: u8, numbers: &[u64]) -> Vec<u8> {
+        let mut body = vec![form];
+        numbers.iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
+        body
+    }
+
     #[test]
     fn what_an_owner_answers_is_taken_whole_or_not_at_all() {
-        let piece = [&[1][..], &3_u64.to_le_bytes(), b"abc"].concat();
-        assert!(matches!(read(&piece), Some(Read::Piece(Piece { form: Form::Plain, length: 3, .. }))));
-        assert!((0..HEADER).all(|short| read(&piece[..short]).is_none()), "without a form and a length it is none");
-        let pinned = [&[PINNED][..], &5_u64.to_le_bytes(), &1_u64.to_le_bytes(), &64_u64.to_le_bytes()].concat();
+        assert!(matches!(read(&[1, 7, 8]), Some(Read::Whole(Form::Plain, bytes, _)) if bytes == [7, 8][..]));
+        assert!(matches!(read(&[0]), Some(Read::Whole(Form::Packed, bytes, _)) if bytes.is_empty()));
+        assert!(read(&[]).is_none() && read(&[5, 7, 8]).is_none(), "no such form");
+        let pinned = numbers(PINNED, &[5, 1, 64]);
         let location = Location { segment: 1, offset: 64, length: 5 };
         assert!(matches!(read(&pinned), Some(Read::Pinned(at)) if at == location));
         assert!((1..pinned.len()).all(|short| read(&pinned[..short]).is_none()));
         assert!(read(&[&pinned[..], &[0]].concat()).is_none());
-        assert!(read(&[&[3][..], &piece[1..]].concat()).is_none(), "no such form");
     }
 
     #[test]
-    fn a_piece_that_is_not_as_long_as_it_says_is_refused() {
-        let lies = |bytes: usize, length: u64| {
-            let bytes = Bytes::from(vec![0; bytes]);
-            Piece { form: Form::Plain, length, bytes, enclosed: Enclosed::default() }
-        };
-        assert!(lies(3, 3).is_first() && lies(0, 0).is_first());
-        assert!(lies(OBJECT_PIECE, OBJECT_PIECE as u64 + 1).is_first(), "more follows");
-        for (bytes, length) in [(2, 3), (4, 3), (3, u64::MAX), (0, 1), (OBJECT_PIECE + 1, 1 << 40)] {
-            assert!(!lies(bytes, length).is_first(), "{bytes} bytes of {length}");
+    fn a_large_object_is_larger_than_a_packet_and_its_holders_are_few() {
+        let large = numbers(PLAIN, &[1 << 20, 7, 8]);
+        assert!(matches!(read(&large), Some(Read::Large(Large { form: Form::Plain, length, holders, .. }))
+            if length == 1 << 20 && holders == [Life(7), Life(8)]));
+        for short in (1..9).chain([10, 16, 18]) {
+            assert!(read(&large[..short]).is_none(), "{short} bytes");
         }
+        assert!(read(&numbers(PACKED, &[OBJECT_PIECE as u64])).is_none());
+        assert!(read(&numbers(PACKED, &[OBJECT_PIECE as u64 + 1])).is_some());
+        assert!(read(&numbers(PACKED, &[&[1 << 20][..], &[7; HOLDERS_NAMED]].concat())).is_some());
+        assert!(read(&numbers(PACKED, &[&[1 << 20][..], &[7; HOLDERS_NAMED + 1]].concat())).is_none());
     }
 }

@@ -78,8 +78,13 @@ impl Node {
 
     /// The link to a life. One that has dialled this node may not be known as a member yet: the head tells of it a moment later.
     pub(super) fn link_to(&self, life: Life) -> Option<Arc<PeerLink>> {
-        let known = || self.known(|known| known.get(life).map(|member| member.node));
-        self.links().get(life).or_else(|| self.link(Party { node: known()?, life }))
+        self.links().get(life).or_else(|| self.link(Party { node: self.node_of(life)?, life }))
+    }
+
+    /// The node that lives this life.
+    pub(super) fn node_of(&self, life: Life) -> Option<NodeId> {
+        let linked = self.links().get(life).map(|link| link.party().node);
+        linked.or_else(|| self.known(|known| known.get(life).map(|member| member.node)))
     }
 
     /// Where calls to an actor on another node go.
@@ -150,7 +155,7 @@ impl Node {
                         tracing::debug!(node = %peer.node, %error, "the peer cannot be asked to dial");
                     }
                 }
-                Some(addresses) => self.dial_any(peer.node, &addresses).await,
+                Some(addresses) => self.dial_any(peer.node, &addresses, Lane::Calls).await,
             }
             if !link.wants_session() {
                 break;
@@ -161,10 +166,10 @@ impl Node {
         link.end_connecting();
     }
 
-    async fn dial_any(&self, node: NodeId, addresses: &[Address]) {
+    pub(super) async fn dial_any(&self, node: NodeId, addresses: &[Address], lane: Lane) {
         let Some(net) = self.net() else { return };
         for address in addresses {
-            match net.dial(node, address, Lane::Calls).await {
+            match net.dial(node, address, lane).await {
                 Ok(_) => return,
                 Err(error) => tracing::debug!(%node, %address, %error, "a peer could not be dialled"),
             }
@@ -172,7 +177,7 @@ impl Node {
     }
 
     /// Where a life may be dialled; none if it has ended.
-    fn addresses(&self, life: Life) -> Option<Vec<Address>> {
+    pub(super) fn addresses(&self, life: Life) -> Option<Vec<Address>> {
         self.known(|known| {
             let member = known.get(life);
             match member {

@@ -1,6 +1,7 @@
 //! What ties the rows below together on one node.
 
 pub(crate) mod actors;
+mod bulk;
 pub(crate) mod compute;
 pub(crate) mod control;
 pub mod core;
@@ -14,6 +15,7 @@ pub(crate) mod look;
 pub(crate) mod machine;
 mod objects;
 mod prober;
+mod pull;
 pub(crate) mod runtime;
 mod shutdown;
 pub(crate) mod spawn;

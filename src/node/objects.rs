@@ -209,6 +209,11 @@ impl Node {
     pub(super) fn exposed(&self, object: ObjectId) -> Option<Arc<Entry>> {
         self.count(|state, _| state.refs.find(Counted::Object(object)))?.downcast().ok()
     }
+
+    /// An object of another node that is referred to here.
+    pub(super) fn borrowed(&self, object: ObjectId) -> Option<Arc<Entry>> {
+        self.count(|state, _| state.borrowed.get(&object).and_then(Weak::upgrade))
+    }
 }
 
 impl Home for Node {
@@ -224,6 +229,7 @@ impl Home for Node {
     }
 
     fn let_go(&self, object: ObjectId, counted_in: Life) {
+        self.lost_copy(object);
         self.count(|state, effects| state.let_go(object, counted_in, effects));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 
 use super::actors::Actors;
+use super::bulk::Bulk;
 use super::compute::Compute;
 use super::core::life::{Effect, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
@@ -73,6 +74,7 @@ pub(crate) struct Node {
     promised: Promised,
     tasks: Tasks,
     objects: Objects,
+    bulk: Bulk,
     store: NodeStore,
     machine: Mutex<Machine>,
     /// Told when the machine's deadline may have moved.
@@ -135,6 +137,7 @@ impl Node {
             promised: Promised::default(),
             tasks: Tasks::new(max_queued, cpus),
             objects: Objects::default(),
+            bulk: Bulk::default(),
             store: NodeStore::new(store),
             machine: Mutex::new(machine),
             sooner: Notify::new(),
@@ -244,6 +247,10 @@ impl Node {
 
     pub(super) fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    pub(super) fn bulk(&self) -> &Bulk {
+        &self.bulk
     }
 
     pub(super) fn node_store(&self) -> &NodeStore {
@@ -376,6 +383,7 @@ impl Node {
         self.standing.send_replace(StandingNow::Left);
         self.actors.close(&EndReason::ShutDown, |_| true);
         self.links.end_all();
+        self.bulk.end(|_| true);
         self.lending_over();
         // Whoever dials is told that the sockets are closed; the node and they must not keep each other alive.
         self.net.lock().take();

@@ -77,10 +77,7 @@ impl Content {
     /// Brings what is not at hand: then it stays while the result is held.
     pub(crate) async fn brought(self, object: ObjectId) -> Outcome {
         match self {
-            Content::Kept(kept) => match kept.get().await {
-                Ok(stored) => Ok(Content::plain(Bytes::from_owner(stored))),
-                Err(error) => Err(Arc::new(not_brought(object, &error))),
-            },
+            Content::Kept(kept) => kept_now(object, &kept).await,
             Content::Lent(lent) => lent.bring().await,
             at_hand => Ok(at_hand),
         }
@@ -115,6 +112,14 @@ impl Content {
 }
 
 const NOT_BROUGHT: &str = "it is not at hand";
+
+/// Brings what is in this node's store.
+pub(super) async fn kept_now(object: ObjectId, kept: &Kept) -> Outcome {
+    match kept.get().await {
+        Ok(stored) => Ok(Content::plain(Bytes::from_owner(stored))),
+        Err(error) => Err(Arc::new(not_brought(object, &error))),
+    }
+}
 
 /// Why an object of this node's store cannot be read.
 fn not_brought(object: ObjectId, error: &StoreError) -> Fault {

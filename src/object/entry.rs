@@ -1,5 +1,6 @@
 //! An object as its node keeps it: pending, ready or failed, and who waits for that.
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use std::any::Any;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
 use crate::id::{Life, ObjectId};
-use crate::limits::{ARGUMENT_INLINE, OBJECT_HOPS, SUBMITTED};
+use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS, SUBMITTED};
 use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
 
@@ -68,8 +69,17 @@ pub(crate) struct Entry {
 enum State {
     /// Most have one watcher, or none.
     Pending(Pending),
-    /// And as it travels, once another node has asked for it: what that encloses is held for as long as the object.
-    Settled(Outcome, Option<Box<Encoded>>),
+    /// And what others have of it, once another node has asked for it.
+    Settled(Outcome, Option<Box<Shared>>),
+}
+
+/// What is known of an object beyond its node.
+#[derive(Default)]
+struct Shared {
+    /// As it travels: what that encloses is held for as long as the object.
+    encoded: Option<Encoded>,
+    /// Lives that have a copy of it. Of an object that another life owns, none.
+    holders: Vec<Life>,
 }
 
 #[derive(Default)]
@@ -234,25 +244,62 @@ impl Entry {
 
     /// A value of this object as it travels; what is alive is encoded once.
     pub(crate) fn encoded(&self, value: &Content) -> Result<Encoded, EncodeError> {
-        if let State::Settled(_, Some(encoded)) = &*self.state.lock() {
-            return Ok((**encoded).clone());
+        if let State::Settled(_, Some(shared)) = &*self.state.lock()
+            && let Some(encoded) = &shared.encoded
+        {
+            return Ok(encoded.clone());
         }
         let encoded = value.encode()?;
         if !matches!(value, Content::Live(_)) {
             return Ok(encoded);
         }
         let mut state = self.state.lock();
-        let former = match &mut *state {
-            State::Settled(_, Some(former)) => Some((**former).clone()),
-            State::Settled(_, none) => {
-                *none = Some(Box::new(encoded.clone()));
-                None
+        let kept = match &mut *state {
+            State::Settled(_, shared) => {
+                shared.get_or_insert_default().encoded.get_or_insert_with(|| encoded.clone()).clone()
             }
-            State::Pending(_) => None,
+            State::Pending(_) => encoded.clone(),
         };
         // What another one encoded meanwhile is what is kept; the other is dropped outside of the lock.
         drop(state);
-        Ok(former.unwrap_or(encoded))
+        Ok(kept)
+    }
+
+    /// Its value's bytes, as they travel, if they are at hand here; else what to bring or to encode. None of it if the value is
+    /// not here.
+    pub(crate) fn body(&self) -> Option<Result<Bytes, Content>> {
+        match &*self.state.lock() {
+            State::Settled(Ok(Content::Encoded(Encoded { body, .. })), _) => Some(Ok(body.clone())),
+            State::Settled(Ok(content @ (Content::Kept(_) | Content::Live(_))), shared) => {
+                let encoded = shared.as_ref().and_then(|shared| shared.encoded.as_ref());
+                Some(encoded.map(|encoded| encoded.body.clone()).ok_or_else(|| content.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Another life has a copy of it, or has none.
+    pub(crate) fn held_by(&self, life: Life, held: bool) {
+        if let State::Settled(_, shared) = &mut *self.state.lock() {
+            match (shared, held) {
+                (Some(shared), false) => shared.holders.retain(|holder| *holder != life),
+                (None, false) => {}
+                (shared, true) => {
+                    let holders = &mut shared.get_or_insert_default().holders;
+                    if holders.len() < HOLDERS && !holders.contains(&life) {
+                        holders.push(life);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some of those that have a copy of it, as far as is known, and others each time.
+    pub(crate) fn holders(&self, most: usize) -> Vec<Life> {
+        let State::Settled(_, Some(shared)) = &mut *self.state.lock() else { return Vec::new() };
+        let named = shared.holders.len().min(most);
+        shared.holders.rotate_left(named);
+        shared.holders.iter().rev().take(named).copied().collect()
     }
 
     /// Whether it is passed as a reference: it is read where it lies, or is large, and encoded once rather than for each
@@ -419,69 +466,4 @@ impl Pending {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::task::{ArcWake, waker};
-    use std::sync::atomic::AtomicBool;
-
-    fn object(serial: u64) -> ObjectId {
-        ObjectId { life: Life(1), serial }
-    }
-
-    /// A waker whose drop looks whether the entry's lock is free.
-    struct Looks(Arc<Entry>, Arc<AtomicBool>);
-
-    impl ArcWake for Looks {
-        fn wake_by_ref(_: &Arc<Self>) {}
-    }
-
-    impl Drop for Looks {
-        fn drop(&mut self) {
-            self.1.store(self.0.state.try_lock().is_some(), Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn a_waker_that_is_replaced_is_dropped_outside_of_the_lock() {
-        let (entry, free) = (Entry::pending(object(1), None), Arc::new(AtomicBool::new(false)));
-        let mut settling = entry.settling();
-        let first = waker(Arc::new(Looks(entry.clone(), free.clone())));
-        assert!(Pin::new(&mut settling).poll(&mut Context::from_waker(&first)).is_pending());
-        drop(first);
-        assert!(!free.load(Ordering::Relaxed), "the entry has it");
-        assert!(Pin::new(&mut settling).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert!(free.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn objects_that_lead_to_each_other_are_lost_and_nobody_follows_them_for_ever() {
-        for _ in 0..200 {
-            let (one, other) = (Entry::pending(object(1), None), Entry::pending(object(2), None));
-            std::thread::scope(|scope| {
-                let leads = |from: &Arc<Entry>, to: &Arc<Entry>| {
-                    let (from, to) = (from.clone(), to.clone());
-                    scope.spawn(move || from.settle(Ok(Content::Elsewhere(to))));
-                };
-                leads(&one, &other);
-                leads(&other, &one);
-            });
-            let lost = |entry: &Arc<Entry>| matches!(entry.outcome(), Some(Err(_)));
-            assert!(lost(&one) || lost(&other), "the circle is open");
-            one.followed().unwrap();
-            other.followed().unwrap();
-        }
-        let own = Entry::pending(object(3), None);
-        own.settle(Ok(Content::Elsewhere(own.clone())));
-        assert!(matches!(own.outcome(), Some(Err(fault)) if matches!(*fault, Fault::Lost { .. })));
-    }
-
-    #[test]
-    fn a_chain_that_leads_on_and_on_is_given_up() {
-        let chain: Vec<_> = (0..=OBJECT_HOPS as u64).map(|serial| Entry::pending(object(serial), None)).collect();
-        for pair in chain.windows(2).rev() {
-            pair[0].settle(Ok(Content::Elsewhere(pair[1].clone())));
-        }
-        assert!(chain[1].followed().is_ok(), "one hop less is followed");
-        assert!(matches!(chain[0].followed(), Err(Fault::Lost { .. })));
-    }
-}
+mod tests;

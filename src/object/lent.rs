@@ -4,7 +4,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
-use super::content::Content;
+use super::content::{Content, kept_now};
 use super::entry::Outcome;
 use super::error::GetError;
 use super::home::Home;
@@ -76,6 +76,8 @@ impl Lent {
                 self.views.lock().last = Arc::downgrade(&view);
                 Ok(Content::plain(Bytes::from_owner(View(view))))
             }
+            // Its bytes had to come: into this node's own store, if they are many.
+            Content::Kept(kept) => kept_now(self.object, &kept).await,
             content => Ok(content),
         }
     }

@@ -300,7 +300,7 @@ async fn objects_that_never_were_and_nonsense_about_objects_are_answered_and_the
     let node = Request { actor: ActorId { life: place.worker.life, serial: 0 }, placement: Placement(0), ..call };
     let asked =
         |method, body: &[u8]| encoded(Work::Request(Request { method: Key::of("mobula", method), body, ..node }));
-    let read = |how: u8| asked("object", &[&999_u64.to_le_bytes()[..], &0_u64.to_le_bytes(), &[how]].concat());
+    let read = |how: u8| asked("object", &[&999_u64.to_le_bytes()[..], &[how]].concat());
     let passed = |position, life, body: &[u8]| {
         let refs = [Ref::Argument { position, object: ObjectId { life, serial: 999 } }];
         encoded(Work::Request(Request { refs: List::Items(&refs), body, ..call }))
@@ -311,8 +311,13 @@ async fn objects_that_never_were_and_nonsense_about_objects_are_answered_and_the
     let cases = [
         (read(0), error(true)),
         (read(1), error(true)),
-        (read(9), error(true)),
+        (read(2), error(true)),
+        (read(9), fault("Decode")),
         (asked("object", b"short"), fault("Decode")),
+        (asked("holds", &[&999_u64.to_le_bytes()[..], &[1]].concat()), Said::Value(Vec::new())),
+        (asked("holds", &[&999_u64.to_le_bytes()[..], &[2]].concat()), fault("Decode")),
+        (asked("holds", b""), fault("Decode")),
+        (asked("bulk", b"whatever"), Said::Value(Vec::new())),
         (asked("attach", b""), error(false)),
         (asked("attach", &[7; 100]), error(false)),
         (passed(0, place.worker.life, &nothing), fault("Argument")),

@@ -1,5 +1,6 @@
 //! Objects in shared memory, as the cluster's users have them.
 
+mod apart;
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;

@@ -85,6 +85,15 @@ impl Reader {
         (sum(of), is_mapped(of))
     }
 
+    pub fn last_word(&mut self, words: Vec<String>) -> Option<String> {
+        words.into_iter().next_back()
+    }
+
+    /// How many words there are, and the total of what is referred to beside them.
+    pub async fn inside(&mut self, of: (Vec<String>, ObjectRef<[u64]>)) -> mobula::Result<(usize, u64)> {
+        Ok((of.0.len(), sum(&of.1.await?)))
+    }
+
     pub fn length(&mut self, text: &str) -> usize {
         text.len()
     }
@@ -287,20 +296,6 @@ async fn a_reader_that_is_killed_with_views_open_frees_them() {
     bounded(cluster.shutdown()).await;
 }
 
-async fn processes_that_share_no_memory_send_bytes() {
-    let cluster = bounded(Cluster::local().workers(1).never_share_memory()).await.unwrap();
-    let reader = readers(&cluster).await.remove(0);
-    let items = numbers(1, 3 * MIB);
-    let object = bounded(cluster.put_slice(&items)).await.unwrap();
-    assert_eq!(bounded(total::call(&cluster, &object)).await, Ok((sum(&items), false)));
-    assert_eq!(bounded(reader.total(&object)).await, Ok((sum(&items), false)));
-    let theirs = bounded(reader.make(2, 3 * MIB)).await.unwrap();
-    let view = bounded(cluster.get(&theirs)).await.unwrap();
-    assert!(!is_mapped(&view) && *view == *numbers(2, 3 * MIB));
-    assert_eq!(cluster.store_usage().pinned, 0);
-    bounded(cluster.shutdown()).await;
-}
-
 async fn arguments_on_disk_come_back_for_other_processes() {
     let folder = tempfile::tempdir().unwrap();
     let builder = Cluster::local().workers(1).store_memory(8 * MIB).spill_to(folder.path().join("objects"));
@@ -329,6 +324,5 @@ super::quiet::leave_nothing! {
     a_get_that_is_dropped_leaves_no_pin
     what_a_worker_owns_is_read_by_the_driver_and_passed_on_by_others
     a_reader_that_is_killed_with_views_open_frees_them
-    processes_that_share_no_memory_send_bytes
     arguments_on_disk_come_back_for_other_processes
 }

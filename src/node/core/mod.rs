@@ -6,6 +6,7 @@
 //! channel  numbers, windows, what is not acknowledged      calls    tables by number and by ticket
 //! stream   credit                                          reply    streaming replies
 //! refs     who holds references to what this node owns, and what it holds of others (PROTOCOLS §3)
+//! pull     whom an object's ranges are asked of          places   who may ask a holder for them
 //! probe    re-entrance and cycles of waits (PROTOCOLS §5)
 //! ```
 
@@ -13,7 +14,9 @@ mod calls;
 mod channel;
 pub mod life;
 pub mod link;
+pub mod places;
 pub mod probe;
+pub mod pull;
 pub mod refs;
 mod reply;
 mod stream;

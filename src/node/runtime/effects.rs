@@ -39,6 +39,7 @@ impl Node {
                 // Before their links end: what was sent to them is then sent elsewhere.
                 self.shared().tasks_of_ended(ended);
                 self.links.end(ended);
+                self.bulk.end(|node| self.known(|known| known.of_node(node).is_none()));
                 self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
                 self.shared().holders_ended(ended);
             }
@@ -80,6 +81,7 @@ impl Node {
             _ => self.shared().tasks_between_lives(),
         }
         self.links.end_all();
+        self.bulk.end(|_| true);
         self.actors.close(&EndReason::NodeDied, |_| true);
         if *why == Fenced::Left {
             return;

@@ -1,0 +1,366 @@
+//! What one pull asks of whom: an object's ranges, shared out among those who have it.
+//!
+//! ```text
+//! chunks    asked for never │ come │ under way │ given back, to be asked for again
+//!                      ◀── next
+//! sources   untried ─▶ proved ─▶ spent (busy, or it failed) ── next round ─▶ untried        lied: not asked again
+//! ```
+//!
+//! One that is untried is asked for one chunk, so that a source that is silent keeps no more than that from the others; and
+//! when nothing else is left, that one is asked of another as well. A round ends when there is nobody to ask: then the owner
+//! says who has the object now.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::Life;
+use crate::limits::{OBJECT_CHUNK, PULL_CHUNKS, PULL_ROUNDS, PULL_SOURCES};
+use crate::wire::chunk::{Range, Refusal};
+
+/// What became of one ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The range has come.
+    Came,
+    /// It will not, by the source's word.
+    No(Refusal),
+    /// The source cannot be reached, or fell silent.
+    Lost,
+    /// It sent what was not asked for.
+    Lied,
+}
+
+/// An ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Of whom, until the round ends.
+    pub source: usize,
+    /// Its life.
+    pub life: Life,
+    /// What for.
+    pub range: Range,
+}
+
+/// Why a pull cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stuck {
+    /// Round after round.
+    #[error("no node that has it sends it: they cannot be reached, or have let it go")]
+    NobodySends,
+    /// The owner's word is what all others are measured by.
+    #[error("its owner sends something else than it says")]
+    OwnerLied,
+}
+
+/// What comes before another round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Rounds in a row that brought nothing: the more, the longer.
+    pub rounds: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Untried,
+    Proved,
+    Spent,
+}
+
+#[derive(Debug)]
+struct Source {
+    life: Life,
+    standing: Standing,
+    under_way: usize,
+}
+
+/// One pull.
+#[derive(Debug)]
+pub struct Plan {
+    length: u64,
+    owner: Life,
+    /// Where the first chunk begins that was never asked for.
+    next: u64,
+    back: VecDeque<u64>,
+    /// By their offsets: of whom they are asked.
+    under_way: BTreeMap<u64, Vec<usize>>,
+    sources: Vec<Source>,
+    lied: Vec<Life>,
+    /// Whether something came in this round, or at least somebody said that he is busy.
+    came: bool,
+    heard: bool,
+    /// Rounds in a row in which nothing came; in which nothing was even heard.
+    idle: u32,
+    barren: u32,
+}
+
+impl Plan {
+    /// An object of so many bytes, which its owner says these others have as well.
+    #[must_use]
+    pub fn new(length: u64, owner: Life, holders: &[Life]) -> Self {
+        let mut plan = Plan {
+            length,
+            owner,
+            next: 0,
+            back: VecDeque::new(),
+            under_way: BTreeMap::new(),
+            sources: Vec::new(),
+            lied: Vec::new(),
+            came: false,
+            heard: false,
+            idle: 0,
+            barren: 0,
+        };
+        plan.name(holders);
+        plan
+    }
+
+    /// The owner comes last: what others send it need not.
+    fn name(&mut self, holders: &[Life]) {
+        self.sources.clear();
+        for life in holders.iter().copied().filter(|life| *life != self.owner).chain([self.owner]) {
+            if !self.lied.contains(&life) && !self.sources.iter().any(|source| source.life == life) {
+                self.sources.push(Source { life, standing: Standing::Untried, under_way: 0 });
+            }
+        }
+    }
+
+    /// The next ask, if there is any to make now.
+    pub fn ask(&mut self) -> Option<Ask> {
+        let usable = self.sources.iter().enumerate().filter(|(_, source)| source.standing != Standing::Spent);
+        let room = usable.take(PULL_SOURCES).filter(|(_, source)| source.under_way < source.most());
+        let source = room.min_by_key(|(_, source)| source.under_way)?.0;
+        let offset = self.take(source)?;
+        self.sources[source].under_way += 1;
+        self.under_way.entry(offset).or_default().push(source);
+        let life = self.sources[source].life;
+        Some(Ask { source, life, range: self.range(offset) })
+    }
+
+    fn range(&self, offset: u64) -> Range {
+        let length = (self.length - offset).min(OBJECT_CHUNK as u64);
+        Range { offset, length: length as u32 }
+    }
+
+    /// A chunk for this source.
+    fn take(&mut self, source: usize) -> Option<u64> {
+        if let Some(offset) = self.back.pop_front() {
+            return Some(offset);
+        }
+        if self.next < self.length {
+            let offset = self.next;
+            self.next = offset.saturating_add(OBJECT_CHUNK as u64);
+            return Some(offset);
+        }
+        // Only one that has sent something is to do another's work.
+        if self.sources[source].standing != Standing::Proved {
+            return None;
+        }
+        let untried = |of: &[usize]| of.iter().all(|of| self.sources[*of].standing == Standing::Untried);
+        self.under_way.iter().find(|(_, of)| untried(of)).map(|(offset, _)| *offset)
+    }
+
+    /// What became of an ask.
+    pub fn said(&mut self, ask: &Ask, said: Said) {
+        let offset = ask.range.offset;
+        let source = &mut self.sources[ask.source];
+        source.under_way = source.under_way.saturating_sub(1);
+        match said {
+            Said::Came => {
+                if source.standing == Standing::Untried {
+                    source.standing = Standing::Proved;
+                }
+                (self.came, self.heard) = (true, true);
+                // A second one that comes later finds nothing.
+                self.under_way.remove(&offset);
+                return;
+            }
+            Said::No(why) => {
+                source.standing = Standing::Spent;
+                self.heard |= why == Refusal::Busy;
+                if why == Refusal::Range && ask.life == self.owner {
+                    self.lied.push(ask.life);
+                }
+            }
+            Said::Lost => source.standing = Standing::Spent,
+            Said::Lied => {
+                source.standing = Standing::Spent;
+                if !self.lied.contains(&ask.life) {
+                    self.lied.push(ask.life);
+                }
+            }
+        }
+        if let Some(asked) = self.under_way.get_mut(&offset) {
+            asked.retain(|source| *source != ask.source);
+            if asked.is_empty() {
+                self.under_way.remove(&offset);
+                self.back.push_back(offset);
+            }
+        }
+    }
+
+    /// Whether all has come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.next >= self.length && self.back.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Nobody is left to ask, and nothing is under way: how to go on.
+    ///
+    /// # Errors
+    /// It is of no use.
+    pub fn round_over(&mut self) -> Result<Pause, Stuck> {
+        if self.lied.contains(&self.owner) {
+            return Err(Stuck::OwnerLied);
+        }
+        self.barren = if self.heard { 0 } else { self.barren + 1 };
+        self.idle = if self.came { 0 } else { self.idle.saturating_add(1) };
+        (self.heard, self.came) = (false, false);
+        match self.barren {
+            PULL_ROUNDS.. => Err(Stuck::NobodySends),
+            _ => Ok(Pause { rounds: self.idle }),
+        }
+    }
+
+    /// Another round, with those that have it now.
+    pub fn again(&mut self, holders: &[Life]) {
+        debug_assert!(self.under_way.is_empty(), "asks name sources of their round");
+        self.name(holders);
+    }
+
+    /// Those of whom something has come, or may: they are told when the pull is over.
+    pub fn asked(&self) -> impl Iterator<Item = Life> {
+        self.sources.iter().filter(|source| source.standing == Standing::Proved).map(|source| source.life)
+    }
+}
+
+impl Source {
+    fn most(&self) -> usize {
+        if self.standing == Standing::Proved { PULL_CHUNKS } else { 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const OWNER: Life = Life(1);
+    const CHUNK: u64 = OBJECT_CHUNK as u64;
+
+    fn all(plan: &mut Plan) -> Vec<Ask> {
+        std::iter::from_fn(|| plan.ask()).collect()
+    }
+
+    #[test]
+    fn an_untried_source_gets_one_chunk_and_a_proved_one_a_window() {
+        let mut plan = Plan::new(100 * CHUNK, OWNER, &[Life(2)]);
+        let first = all(&mut plan);
+        assert_eq!(first.iter().map(|ask| ask.life).collect::<Vec<_>>(), [Life(2), OWNER], "the owner comes last");
+        plan.said(&first[0], Said::Came);
+        assert_eq!(all(&mut plan).len(), PULL_CHUNKS);
+    }
+
+    #[test]
+    fn a_range_whose_source_fails_is_asked_of_another_and_of_a_liar_never_again() {
+        let mut plan = Plan::new(2 * CHUNK + 5, OWNER, &[Life(2), Life(3)]);
+        let first = all(&mut plan);
+        assert_eq!(first[2].range, Range { offset: 2 * CHUNK, length: 5 });
+        plan.said(&first[0], Said::Lied);
+        plan.said(&first[1], Said::No(Refusal::Gone));
+        plan.said(&first[2], Said::Came);
+        let second = all(&mut plan);
+        assert_eq!(
+            second.iter().map(|ask| (ask.life, ask.range.offset)).collect::<Vec<_>>(),
+            [(OWNER, 0), (OWNER, CHUNK)]
+        );
+        second.iter().for_each(|ask| plan.said(ask, Said::Lost));
+        assert!(!plan.is_whole() && plan.ask().is_none());
+        assert_eq!(plan.round_over(), Ok(Pause { rounds: 0 }), "something came");
+        plan.again(&[Life(2), Life(3)]);
+        let third = all(&mut plan);
+        assert_eq!(third.iter().map(|ask| ask.life).collect::<Vec<_>>(), [Life(3), OWNER]);
+        third.iter().for_each(|ask| plan.said(ask, Said::Came));
+        assert!(plan.is_whole());
+    }
+
+    #[test]
+    fn the_chunk_of_a_silent_source_is_asked_of_another_when_nothing_else_is_left() {
+        let mut plan = Plan::new(3 * CHUNK, OWNER, &[Life(2)]);
+        let first = all(&mut plan);
+        plan.said(&first[1], Said::Came);
+        let more = all(&mut plan);
+        assert_eq!(more.iter().map(|ask| ask.range.offset).collect::<Vec<_>>(), [2 * CHUNK, 0]);
+        more.iter().for_each(|ask| plan.said(ask, Said::Came));
+        assert!(plan.is_whole(), "whatever the other says");
+        plan.said(&first[0], Said::Came);
+        assert!(plan.is_whole());
+    }
+
+    #[test]
+    fn a_pull_gives_up_when_nobody_sends_and_not_while_somebody_is_busy() {
+        let mut plan = Plan::new(CHUNK, OWNER, &[]);
+        let round = |plan: &mut Plan, said| {
+            let asks = all(plan);
+            asks.iter().for_each(|ask| plan.said(ask, said));
+            let over = plan.round_over();
+            plan.again(&[]);
+            over
+        };
+        for rounds in 1..10 * PULL_ROUNDS {
+            assert_eq!(round(&mut plan, Said::No(Refusal::Busy)), Ok(Pause { rounds }));
+        }
+        for _ in 1..PULL_ROUNDS {
+            assert!(round(&mut plan, Said::Lost).is_ok());
+        }
+        assert_eq!(round(&mut plan, Said::No(Refusal::Gone)), Err(Stuck::NobodySends));
+        let mut lied = Plan::new(u64::MAX, OWNER, &[]);
+        assert_eq!(round(&mut lied, Said::No(Refusal::Range)), Err(Stuck::OwnerLied));
+    }
+
+    proptest! {
+        /// Whatever the sources do, each byte comes, and none is asked of more than two at once.
+        #[test]
+        fn a_pull_ends_whole_whoever_fails(
+            length in 1..40 * CHUNK,
+            steps in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 1..600),
+        ) {
+            let mut plan = Plan::new(length, OWNER, &[Life(2), Life(3), Life(4), Life(5), Life(6)]);
+            let (mut under_way, mut came): (Vec<Ask>, BTreeSet<u64>) = Default::default();
+            let steps = steps.into_iter().map(Some).chain(std::iter::repeat(None));
+            for step in steps {
+                while let Some(ask) = plan.ask() {
+                    prop_assert!(ask.range.end().is_some_and(|end| end <= length) && !came.contains(&ask.range.offset));
+                    let same = under_way.iter().filter(|other| other.range == ask.range).count();
+                    prop_assert!(same < 2, "asked of {} at once", same + 1);
+                    under_way.push(ask);
+                }
+                prop_assert!(under_way.len() <= PULL_SOURCES * PULL_CHUNKS);
+                if under_way.is_empty() {
+                    if plan.is_whole() {
+                        break;
+                    }
+                    prop_assert!(plan.round_over().is_ok() || step.is_some());
+                    plan.again(&[Life(3), Life(4), Life(7)]);
+                    continue;
+                }
+                let (at, said) = match &step {
+                    Some((at, said)) => (at.index(under_way.len()), *said),
+                    None => (0, 7),
+                };
+                let ask = under_way.swap_remove(at);
+                let said = match said {
+                    0 if ask.life != OWNER => Said::Lied,
+                    1 => Said::Lost,
+                    2 => Said::No(Refusal::Busy),
+                    3 => Said::No(Refusal::Gone),
+                    _ => Said::Came,
+                };
+                if said == Said::Came {
+                    came.insert(ask.range.offset);
+                }
+                plan.said(&ask, said);
+            }
+            prop_assert_eq!(came.len() as u64, length.div_ceil(CHUNK));
+        }
+    }
+}

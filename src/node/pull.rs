@@ -1,0 +1,130 @@
+//! Pulling a large object over the bulk lane, from all who have it at once.
+//!
+//! ```text
+//! owner ── who has it ──▶ plan (core/pull.rs) ── asks ──▶ sessions of the bulk lane ── ranges ──▶ target ── whole ──▶ value
+//!    ▲                        │ nobody is left to ask
+//!    └────── pause, again ◀───┘
+//! ```
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bulk::{Memory, Target};
+use super::core::pull::{Ask, Plan, Said, Stuck};
+use super::fetch::{How, Large, Read, ask, nonsense};
+use super::link::PeerLink;
+use super::runtime::Node;
+use crate::id::ObjectId;
+use crate::limits::{PULL_ROOM, REDIAL_FIRST, REDIAL_LAST};
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::error::{Fault, GetError};
+use crate::store::StoreError;
+
+impl Node {
+    /// An object that its owner says is large. Once it is there, this node is one of those that have it.
+    pub(super) async fn pull(
+        self: &Arc<Self>,
+        owner: &Arc<PeerLink>,
+        object: ObjectId,
+        large: Large,
+    ) -> Result<Content, Fault> {
+        let Large { form, length, holders, enclosed } = large;
+        let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
+        let bytes = usize::try_from(length).map_err(|_| lost(NO_MEMORY))?;
+        let target = Arc::new(Target::new(self.memory_for(form, bytes).await));
+        let mut plan = Plan::new(length, object.life, &holders);
+        let filled = self.fill(&mut plan, &target, (owner, object), (form, length)).await;
+        for life in plan.asked() {
+            if let Some(bulk) = self.bulk_open(life) {
+                bulk.end(object);
+            }
+        }
+        let memory = target.take();
+        filled?;
+        match memory {
+            Some(Memory::Store(draft)) => match self.store() {
+                Ok(store) => Ok(Content::Kept(store.keep(draft.seal()))),
+                Err(error) => Err(lost(&error.to_string())),
+            },
+            Some(Memory::Own(body)) => {
+                let node = Some(self.here().clone());
+                Ok(Content::Encoded(Encoded { form, body: body.into(), enclosed, node }))
+            }
+            None => Err(lost(NO_MEMORY)),
+        }
+    }
+
+    /// Plain bytes go into the store, where they count and may go to disk; what is decoded for each reader is held as its owner
+    /// holds it.
+    async fn memory_for(&self, form: Form, length: usize) -> Memory {
+        let draft = match (form, self.store()) {
+            (Form::Plain, Ok(store)) => match store.try_create(length) {
+                Err(StoreError::NoRoom { .. }) => store.create(length, PULL_ROOM).await,
+                other => other,
+            },
+            _ => return Memory::Own(Vec::new()),
+        };
+        draft.map_or_else(
+            |error| {
+                tracing::debug!(%error, "an object that is pulled goes into the process's own memory");
+                Memory::Own(Vec::new())
+            },
+            Memory::Store,
+        )
+    }
+
+    /// Round after round, until all has come.
+    async fn fill(
+        self: &Arc<Self>,
+        plan: &mut Plan,
+        target: &Arc<Target>,
+        (owner, object): (&Arc<PeerLink>, ObjectId),
+        what: (Form, u64),
+    ) -> Result<(), Fault> {
+        loop {
+            let mut under_way = FuturesUnordered::new();
+            loop {
+                while let Some(next) = plan.ask() {
+                    under_way.push(self.clone().ask_for(object, next, target.clone()));
+                }
+                let Some((ask, said)) = under_way.next().await else { break };
+                plan.said(&ask, said);
+                if plan.is_whole() {
+                    return Ok(());
+                }
+                if target.is_short() {
+                    return Err(GetError::Lost { object, why: NO_MEMORY.to_owned() });
+                }
+            }
+            let pause = plan.round_over().map_err(|stuck| match stuck {
+                Stuck::OwnerLied => nonsense(),
+                Stuck::NobodySends => GetError::Lost { object, why: stuck.to_string() },
+            })?;
+            tokio::time::sleep(pause_of(pause.rounds)).await;
+            match ask(owner, object, How::Holders).await? {
+                Read::Large(again) if (again.form, again.length) == what => plan.again(&again.holders),
+                _ => return Err(nonsense()),
+            }
+        }
+    }
+
+    async fn ask_for(self: Arc<Self>, object: ObjectId, ask: Ask, target: Arc<Target>) -> (Ask, Said) {
+        let said = match self.bulk_to(ask.life).await {
+            Some(bulk) => bulk.ask(object, ask.range, &target).await,
+            None => Said::Lost,
+        };
+        (ask, said)
+    }
+}
+
+const NO_MEMORY: &str = "it is larger than this process's memory";
+
+/// How long a pull waits before another round.
+fn pause_of(rounds: u32) -> Duration {
+    match rounds {
+        0 => Duration::ZERO,
+        rounds => (REDIAL_FIRST * (1 << rounds.min(16))).min(REDIAL_LAST),
+    }
+}
