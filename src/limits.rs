@@ -28,7 +28,7 @@ pub const NESTED_TASKS: u32 = 64;
 pub const PARKED_THREADS: usize = 256;
 /// Tasks from the end of a line that are looked at for the one that is waited for: it was submitted of late.
 pub const CLAIM_LOOKS: usize = 1_024;
-/// How often a parked thread looks whether there is a slot, for itself or for what it waits for, of which it was not told.
+/// How often a parked thread that may go on but has no slot yet looks whether it was cancelled.
 pub const RESUME_LOOK: Duration = Duration::from_millis(50);
 
 // ---- queues and groups of actors ----

@@ -118,7 +118,7 @@ impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store } = settings;
-        let (id, hosts) = (join.node, join.hosts);
+        let (id, hosts, declared) = (join.node, join.hosts, join.resources.clone());
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
             me: me.clone(),
@@ -135,7 +135,7 @@ impl Node {
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
             promised: Promised::default(),
-            tasks: Tasks::new(max_queued, cpus),
+            tasks: Tasks::new(max_queued, cpus, declared),
             objects: Objects::default(),
             bulk: Bulk::default(),
             store: NodeStore::new(store),

@@ -19,6 +19,7 @@ use crate::directory::request::{Needs, Patience};
 use crate::id::Life;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::GetError;
+use crate::schedule::Resources;
 use crate::task::slot::Runnable;
 
 mod arrive;
@@ -30,6 +31,7 @@ mod lend;
 mod line;
 mod near;
 mod owner;
+mod parked;
 mod results;
 mod send;
 mod terms;
@@ -47,8 +49,10 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// `queued` tasks may wait in the queue.
-    pub(super) fn new(queued: usize, cpus: usize) -> Self {
-        Tasks { owner: owner::Owner::new(queued), host: host::Host::new(queued, cpus), room: Notify::new() }
+    /// `declared` is what the node has for tasks.
+    pub(super) fn new(queued: usize, cpus: usize, declared: Resources) -> Self {
+        let (owner, host) = (owner::Owner::new(queued), host::Host::new(queued, cpus, declared));
+        Tasks { owner, host, room: Notify::new() }
     }
 }
 
@@ -156,6 +160,8 @@ impl Node {
     /// This node has left: nothing more runs.
     pub(super) fn close_tasks(self: &Arc<Self>) {
         self.close_queue();
-        line::refuse(self.tasks().host.clear());
+        line::refuse(self.tasks().host.close());
+        // All who wait for room hear of it, one after another.
+        self.tasks().room.notify_one();
     }
 }

@@ -12,7 +12,10 @@
 //! `depth` tasks, as many as it runs in [`PUSH_AHEAD`](crate::limits::PUSH_AHEAD), two at least, and no more than its share of what is ready; a slot
 //! that would idle is always filled, from another grant's unbegun tasks if the line is empty.
 //!
-//! Q1: under a grant never more than slots × depth tasks are pushed. Q2: no task is lost or pushed twice. Q3: tasks of one
+//! A task that waits gives its slot to another. Its node says how many have where that leaves a slot idle, and as many more
+//! may be pushed; slots that the head wants back are free then, too.
+//!
+//! Q1: under a grant never more than slots × depth tasks are pushed, beside those that are parked. Q2: no task is lost or pushed twice. Q3: tasks of one
 //! class, priority and preference are pushed in the order of submission, unless they were recalled. Q4: after a flush no
 //! task is ready while a slot of its class idles. Q5: what is wanted goes to zero when nothing is queued or pushed.
 
@@ -133,10 +136,12 @@ struct ClassState {
     lives: BTreeMap<Life, Vec<u32>>,
     /// Places of grants that may have room.
     open: Vec<u32>,
-    /// Slots that may be filled, in all; those that idle; tasks pushed; grants with more tasks than slots.
+    /// Slots that may be filled, in all; those that idle; tasks pushed, and those of them that are parked; grants with more
+    /// tasks than slots.
     slots: u32,
     idle: u32,
     pushed: u32,
+    parked: u32,
     deep: u32,
     /// An average of the tasks' run times, in nanoseconds; zero before the first.
     run_time: u64,
@@ -163,6 +168,8 @@ pub struct Queue<K, T> {
     timers: BTreeSet<(Moment, timer::Timer)>,
     dirty: Vec<Class>,
     touched: Vec<u32>,
+    /// Classes of which tasks were ready after the last flush.
+    hungry: BTreeSet<Class>,
     queued: usize,
     bytes: u64,
 }
@@ -182,6 +189,7 @@ impl<K: Ord, T> Queue<K, T> {
             timers: BTreeSet::new(),
             dirty: Vec::new(),
             touched: Vec::new(),
+            hungry: BTreeSet::new(),
             queued: 0,
             bytes: 0,
         }
@@ -321,8 +329,7 @@ impl<K: Ord, T> Queue<K, T> {
 
     /// After a flush: the classes of which tasks are ready and all slots are in use.
     pub fn hungry(&self) -> impl Iterator<Item = Class> + '_ {
-        let hungry = |(_, state): &(u32, &ClassState)| !state.line.is_empty();
-        (0..).zip(&self.classes).filter(hungry).map(|(class, _)| Class(class))
+        self.hungry.iter().copied()
     }
 
     /// The token of a task that is still here.

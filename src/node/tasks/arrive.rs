@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::line::{Ready, Whose, refuse};
-use super::terms::{CANCEL, Header, RECALL, TERMS, Terms, put_ran};
+use super::terms::{CANCEL, Header, PARKED, RECALL, TERMS, Terms, put_ran};
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
 use crate::actor::remote::host::{Incoming, Served, answer_fault};
@@ -96,6 +96,7 @@ impl Node {
         match incoming.request.method {
             TERMS => self.terms_arrived(incoming),
             RECALL => self.recall_arrived(incoming),
+            PARKED => self.parked_arrived(incoming),
             CANCEL => self.cancel_arrived(incoming),
             _ => return self.task_arrived(incoming),
         }

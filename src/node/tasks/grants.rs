@@ -4,8 +4,9 @@ use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
 use super::host::is_local;
-use super::line::{Ready, Whose, refuse};
+use super::line::refuse;
 use super::owner::{Held, Queued, State};
+use super::send::own_numbers;
 use crate::actor::error::Executed;
 use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked};
 use crate::id::{Epoch, GrantId, Life};
@@ -33,7 +34,7 @@ impl Node {
     /// The head gives slots.
     pub(in crate::node) fn granted(self: &Arc<Self>, granted: Granted, epoch: Epoch) {
         let Granted { grant, class, life, node, slots, size, bundle } = granted;
-        let held = Held { node, life, slots, size, bundle, epoch, told: false };
+        let held = Held { node, life, slots, size, bundle, epoch, told: false, heard: 0 };
         let taken = self.own(|state, now| {
             let known = state.classes.len() > class.0 as usize && !state.closed;
             if known {
@@ -94,11 +95,7 @@ impl Node {
     pub(super) fn lose_all_grants(self: &Arc<Self>) {
         let mut lost = self.own(|state, _| state.lose_those(|_| true));
         let unbegun = self.tasks().host.clear();
-        let own = |ready: &Ready| match ready.whose {
-            Whose::Own(number) => Some(number),
-            Whose::Alone | Whose::Peer(_) => None,
-        };
-        let numbers: FxHashSet<TaskNumber> = unbegun.iter().filter_map(own).collect();
+        let numbers: FxHashSet<TaskNumber> = own_numbers(&unbegun).into_iter().collect();
         for (number, queued) in &mut lost {
             queued.sent &= !numbers.contains(number);
         }

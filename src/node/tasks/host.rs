@@ -4,86 +4,33 @@
 //! A task that gives its CPU back when it first waits is *parked* from then on: it holds its slot no longer.
 
 use parking_lot::{Condvar, Mutex};
-use rustc_hash::FxHashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use super::line::{Again, Alone, Line, Ready, Whose, refuse};
-use super::results::Results;
 use super::terms::{Header, Terms};
 use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
 use crate::directory::request::Lending;
-use crate::id::{Epoch, GrantId, GroupId, Life};
-use crate::limits::{GRANTS, RECALLED, TASKS_IN_A_ROW};
+use crate::id::{Epoch, GrantId, Life};
+use crate::limits::{GRANTS, RECALLED, TASKS_IN_A_ROW, WEIGHTLESS_SLOTS};
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
-use crate::schedule::{Resources, TaskNumber};
+use crate::schedule::{Amount, Resources, TaskNumber};
 use crate::task::context::{Site, TaskContext};
 use crate::task::slot::{Attempt, End, Ran, Runnable};
 use crate::wire::packet::CallFault;
 
 mod park;
+mod slots;
+
+pub(super) use slots::Tell;
+use slots::{Lent, State, Turn};
 
 /// Under which tasks run that a cluster of one process does not ask the head for.
 const ALONE: GrantId = GrantId(u64::MAX);
-
-/// A grant on this node.
-struct Lent {
-    owner: Life,
-    slots: u32,
-    size: Resources,
-    bundle: Option<(GroupId, u32)>,
-    line: Line,
-    results: Results,
-    /// Tasks that hold a slot, those that are parked, and slots lent to tasks of this node's own.
-    running: u32,
-    parked: u32,
-    lent: u32,
-    /// Parked threads that go on as soon as there is a slot.
-    resuming: u32,
-    /// The grant of whose slots this one is.
-    of: Option<GrantId>,
-}
-
-impl Lent {
-    fn new(owner: Life, slots: u32, size: Resources) -> Lent {
-        let (bundle, line, results, of) = (None, Line::default(), Results::default(), None);
-        Lent { owner, slots, size, bundle, line, results, running: 0, parked: 0, lent: 0, resuming: 0, of }
-    }
-
-    fn has_slot(&self) -> bool {
-        self.running + self.lent + self.resuming < self.slots
-    }
-
-    fn is_over(&self) -> bool {
-        self.slots == 0 && self.running + self.parked + self.lent == 0
-    }
-}
-
-#[derive(Default)]
-struct State {
-    grants: FxHashMap<GrantId, Lent>,
-    /// Grants of earlier heads that are not known here are refused.
-    epoch: Epoch,
-    /// Grants by which this node lends slots to its own tasks.
-    local: u64,
-}
-
-impl State {
-    /// Forgets a grant that is over. It is to be dropped outside of the lock: results go with it.
-    fn remove_if_over(&mut self, grant: GrantId) -> Option<Lent> {
-        self.grants.get(&grant)?.is_over().then(|| self.grants.remove(&grant))?
-    }
-
-    fn remove_those_over(&mut self) -> Vec<Lent> {
-        let over: Vec<GrantId> =
-            self.grants.iter().filter(|(_, lent)| lent.is_over()).map(|(grant, _)| *grant).collect();
-        over.into_iter().filter_map(|grant| self.grants.remove(&grant)).collect()
-    }
-}
 
 /// The grants on this node and what runs under them.
 pub(super) struct Host {
@@ -91,11 +38,12 @@ pub(super) struct Host {
     /// Told whenever a slot may have become free.
     freed: Condvar,
     most: usize,
-    /// Tasks that are parked: only while there are some may a slot be lent.
-    parked: AtomicUsize,
+    /// Whether a slot may be lent.
+    lends: AtomicBool,
     /// Tasks that wait beside the queue.
     alone: AtomicUsize,
-    cpus: u32,
+    /// What the node has for tasks and actors.
+    declared: Resources,
 }
 
 /// Which slot a task that runs has.
@@ -112,6 +60,8 @@ enum Slot {
 struct Place {
     node: Arc<Node>,
     grant: GrantId,
+    /// The grant of whose slots it is.
+    root: GrantId,
     whose: Whose,
     began: Moment,
     slot: Slot,
@@ -123,9 +73,12 @@ struct Place {
 }
 
 impl Host {
-    pub(super) fn new(most: usize, cpus: usize) -> Self {
-        let (state, parked, alone) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
-        Host { state, freed: Condvar::new(), most, parked, alone, cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
+    pub(super) fn new(most: usize, cpus: usize, declared: Resources) -> Self {
+        let mut state = State::default();
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+        state.grants.insert(ALONE, Lent::new(Life(0), cpus, Resources::none(), None));
+        let (state, lends, alone) = (Mutex::new(state), AtomicBool::new(false), AtomicUsize::new(0));
+        Host { state, freed: Condvar::new(), most, lends, alone, declared }
     }
 
     /// How many tasks may wait beside the queue.
@@ -139,31 +92,58 @@ impl Host {
         self.alone.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    pub(super) fn any_parked(&self) -> bool {
-        self.parked.load(Ordering::Relaxed) > 0
+    /// Some tasks have left without having begun.
+    fn give_room(&self, count: usize) {
+        self.alone.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Takes a grant's terms, or what is left of them.
-    pub(super) fn take_terms(&self, owner: Life, terms: Terms) -> Vec<Ready> {
+    /// Whether a slot may be lent.
+    pub(super) fn lends(&self) -> bool {
+        self.lends.load(Ordering::SeqCst)
+    }
+
+    /// Changes whose the slots are. What is over is dropped outside of the lock.
+    fn change<R, const N: usize>(&self, change: impl FnOnce(&mut State) -> (R, [Option<Lent>; N])) -> R {
         let mut state = self.state.lock();
-        let Terms { grant, epoch, slots, size, bundle } = terms;
-        let stale = epoch < state.epoch;
-        let Some(known) = state.grants.get_mut(&grant) else {
-            // Tasks under one that is not taken are refused, and go elsewhere.
-            if slots > 0 && !stale && state.grants.len() < GRANTS {
-                state.grants.insert(grant, Lent { bundle, ..Lent::new(owner, slots, size) });
-            }
-            return Vec::new();
-        };
-        if known.owner != owner {
-            return Vec::new();
-        }
-        known.slots = known.slots.min(slots);
-        let refused = if slots == 0 { std::mem::take(&mut known.line) } else { Line::default() };
-        let over = state.remove_if_over(grant);
+        let (result, over) = change(&mut state);
+        self.lends.store(state.any_lendable(), Ordering::SeqCst);
         drop(state);
         drop(over);
-        refused.into_all()
+        self.freed.notify_all();
+        result
+    }
+
+    /// Slots of this size that the node has at most: what owners say is their own word.
+    fn most_slots(&self, size: &Resources) -> u32 {
+        let slots = |amount: Amount, of: Amount| amount.as_ten_thousandths() / of.as_ten_thousandths().max(1);
+        let most = size.iter().map(|(name, of)| slots(self.declared.get(name), of)).min();
+        let weightless = || slots(self.declared.get("cpu"), Amount::ONE).max(1) * u64::from(WEIGHTLESS_SLOTS);
+        u32::try_from(most.unwrap_or_else(weightless)).unwrap_or(u32::MAX)
+    }
+
+    /// Takes a grant's terms, or what is left of them. Gives what will not run.
+    pub(super) fn take_terms(&self, owner: Life, terms: Terms) -> Vec<Ready> {
+        let Terms { grant, epoch, slots, size, bundle } = terms;
+        let slots = slots.min(self.most_slots(&size));
+        let line = self.change(|state| {
+            let stale = epoch < state.epoch;
+            let Some(known) = state.grants.get_mut(&grant) else {
+                // Tasks under one that is not taken are refused, and go elsewhere.
+                if slots > 0 && !stale && state.grants.len() < GRANTS {
+                    state.grants.insert(grant, Lent::new(owner, slots, size, bundle));
+                }
+                return (Line::default(), [None, None]);
+            };
+            if known.owner != owner {
+                return (Line::default(), [None, None]);
+            }
+            if slots == 0 {
+                return state.end(grant);
+            }
+            known.slots = known.slots.min(slots);
+            (Line::default(), [state.changed(grant), None])
+        });
+        line.into_all()
     }
 
     /// Keeps the result of a task that comes, if it may run under this grant; and gives those of other tasks that it takes.
@@ -193,6 +173,10 @@ impl Host {
         drop(result);
     }
 
+    fn root(&self, grant: GrantId) -> GrantId {
+        if is_local(grant) { self.state.lock().root(grant) } else { grant }
+    }
+
     /// The last tasks in a grant's line, at most so many: they have not begun.
     pub(super) fn recall(&self, owner: Life, grant: GrantId, count: u32) -> Vec<Ready> {
         let mut state = self.state.lock();
@@ -203,34 +187,17 @@ impl Host {
         taken
     }
 
-    /// A slot of a grant that idles while a task of it is parked: lent under a new grant, whose number and size are given.
-    pub(super) fn lend(&self, to: Life) -> Option<(GrantId, Resources)> {
-        let mut state = self.state.lock();
-        let idle = |(_, lent): &(&GrantId, &mut Lent)| lent.parked > lent.lent && lent.has_slot();
-        let (of, lent) = state.grants.iter_mut().find(idle)?;
-        lent.lent += 1;
-        let (of, size) = (*of, lent.size.clone());
-        state.local += 1;
-        let grant = GrantId(ALONE.0 - state.local);
-        state.grants.insert(grant, Lent { of: Some(of), ..Lent::new(to, 1, size.clone()) });
-        Some((grant, size))
+    /// A slot whose size will do, of a grant of which more tasks are parked than slots are lent: lent under a new grant.
+    pub(super) fn lend(&self, to: Life, fits: impl Fn(&Resources) -> bool) -> Option<(GrantId, Resources)> {
+        self.change(|state| (state.lend(to, fits), []))
     }
 
-    /// That slot is free again: of which grant it is.
+    /// A lent slot that nobody has taken is free again: of which grant it is.
     pub(super) fn unlend(&self, grant: GrantId) -> Option<GrantId> {
-        let mut state = self.state.lock();
-        let of = state.grants.get(&grant)?.of?;
-        let lent = state.grants.get_mut(&grant)?;
-        lent.slots = 0;
-        let over = state.remove_if_over(grant);
-        if let Some(lender) = state.grants.get_mut(&of) {
-            lender.lent -= 1;
-        }
-        let overs = (over, state.remove_if_over(of));
-        drop(state);
-        drop(overs);
-        self.freed.notify_all();
-        Some(of)
+        self.change(|state| match state.unlend(grant) {
+            Some((of, over)) => (Some(of), over),
+            None => (None, [None, None]),
+        })
     }
 
     /// What is lent here to owners that the head has given it to; from now on no grant of an earlier head is taken.
@@ -256,45 +223,41 @@ impl Host {
         self.of_owners(|_| true)
     }
 
-    fn of_owners(&self, ended: impl Fn(Life) -> bool) -> Vec<Ready> {
-        let mut state = self.state.lock();
-        let mut unbegun = Vec::new();
-        for lent in state.grants.values_mut().filter(|lent| ended(lent.owner)) {
-            lent.slots = 0;
-            unbegun.push(std::mem::take(&mut lent.line));
-        }
-        let over = state.remove_those_over();
-        drop(state);
-        drop(over);
-        unbegun.into_iter().flat_map(Line::into_all).collect()
+    /// Nothing begins here any more, and nothing is taken. Gives what has not begun.
+    pub(super) fn close(&self) -> Vec<Ready> {
+        let alone = self.change(|state| state.end(ALONE)).into_all();
+        self.give_room(alone.len());
+        let mut unbegun = self.clear();
+        unbegun.extend(alone);
+        unbegun
     }
 
-    /// Puts a task in its grant's line; back if there is no such grant.
+    fn of_owners(&self, ended: impl Fn(Life) -> bool) -> Vec<Ready> {
+        let is_gone = |(grant, lent): &(&GrantId, &Lent)| **grant != ALONE && ended(lent.owner);
+        let mut gone: Vec<GrantId> = self.state.lock().grants.iter().filter(is_gone).map(|(grant, _)| *grant).collect();
+        gone.sort_unstable();
+        gone.into_iter().flat_map(|grant| self.change(|state| state.end(grant)).into_all()).collect()
+    }
+
+    /// Puts a task in its grant's line; back if there is no such grant, or its owner pushes more than it may.
     fn line_up(&self, grant: GrantId, ready: Ready, priority: i32) -> Result<(), Ready> {
         let mut state = self.state.lock();
-        let cpus = self.cpus;
-        let lent = match state.grants.get_mut(&grant) {
-            Some(lent) => lent,
-            None if grant == ALONE => {
-                state.grants.entry(ALONE).or_insert_with(|| Lent::new(Life(0), cpus, Resources::none()))
-            }
+        let is_peers = matches!(ready.whose, Whose::Peer(_));
+        let takes = |lent: &&mut Lent| lent.slots > 0 && (!is_peers || lent.takes_more());
+        match state.grants.get_mut(&grant).filter(takes) {
+            Some(lent) => lent.line.push(ready, priority),
             None => return Err(ready),
-        };
-        if lent.slots == 0 {
-            return Err(ready);
         }
-        lent.line.push(ready, priority);
         Ok(())
     }
 
-    /// The next task of a grant that may begin: it has its slot.
-    fn next(&self, grant: GrantId) -> Option<Ready> {
+    /// The next task of a grant that may begin: it has its slot. Else what the grant's owner is to be told.
+    fn next(&self, grant: GrantId) -> Result<Ready, Option<Tell>> {
         loop {
             let mut state = self.state.lock();
-            let lent = state.grants.get_mut(&grant).filter(|lent| lent.has_slot())?;
-            let next = lent.line.pop()?;
+            let next = state.next(grant)?;
             if grant == ALONE {
-                self.alone.fetch_sub(1, Ordering::Relaxed);
+                self.give_room(1);
             }
             match &next.whose {
                 // One that was cancelled meanwhile was answered then. Its drop is other people's code.
@@ -303,23 +266,17 @@ impl Host {
                     drop(next);
                 }
                 _ => {
-                    lent.running += 1;
-                    return Some(next);
+                    state.began(grant);
+                    self.lends.store(state.any_lendable(), Ordering::SeqCst);
+                    return Ok(next);
                 }
             }
         }
     }
 
-    /// A task no longer holds its slot, or is over.
-    fn change<R>(&self, grant: GrantId, change: impl FnOnce(&mut Lent) -> R) -> Option<R> {
-        let mut state = self.state.lock();
-        let lent = state.grants.get_mut(&grant)?;
-        let result = change(lent);
-        let over = state.remove_if_over(grant);
-        drop(state);
-        self.freed.notify_all();
-        drop(over);
-        Some(result)
+    /// Something becomes of a task that has begun.
+    fn turn(&self, grant: GrantId, turn: Turn) {
+        self.change(|state| ((), state.turn(grant, turn)));
     }
 }
 
@@ -338,7 +295,9 @@ impl Node {
 
     /// Runs a task of a cluster of one process.
     pub(super) fn run_alone(self: &Arc<Self>, ready: Ready, priority: i32) {
-        if let Err(ready) = self.tasks().host.line_up(ALONE, ready, priority) {
+        let host = &self.tasks().host;
+        if let Err(ready) = host.line_up(ALONE, ready, priority) {
+            host.give_room(1);
             return drop(ready);
         }
         self.begin_tasks(ALONE);
@@ -358,12 +317,27 @@ impl Node {
         }
     }
 
-    fn next_task(&self, grant: GrantId) -> Option<Ready> {
-        let next = self.tasks().host.next(grant);
-        if next.is_some() && grant == ALONE {
-            self.tasks().room.notify_one();
+    fn next_task(self: &Arc<Self>, grant: GrantId) -> Option<Ready> {
+        match self.tasks().host.next(grant) {
+            Ok(next) => {
+                if grant == ALONE {
+                    self.tasks().room.notify_one();
+                }
+                Some(next)
+            }
+            Err(tell) => {
+                if let Some(tell) = tell {
+                    self.tell_parked(&tell);
+                }
+                None
+            }
         }
-        next
+    }
+
+    /// A slot here is free, or may be lent: to a task of this node first, then to the next of the grant's own.
+    fn slot_freed(self: &Arc<Self>, root: GrantId) {
+        self.lend_slots();
+        self.begin_tasks(root);
     }
 
     /// Those whose tasks run here have ended.
@@ -388,8 +362,8 @@ impl Node {
         let slot = if above.is_some() { Slot::Above } else { Slot::Held };
         let site = task.is_blocking().then_some(site);
         let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.standing().clone(), site);
-        let (node, end) = (self.clone(), End::Settled);
-        (task, context, Place { node, grant, whose, began, slot, in_a_row: false, again, end })
+        let (node, root, end) = (self.clone(), self.tasks().host.root(grant), End::Settled);
+        (task, context, Place { node, grant, root, whose, began, slot, in_a_row: false, again, end })
     }
 
     /// A task has its slot: its arguments are brought, then it runs.
@@ -428,7 +402,7 @@ impl Node {
 
     /// A thread of the pool runs a task, then others of its grant: each takes over the slot of the one before.
     fn run_in_a_row(self: &Arc<Self>, first: Ready, grant: GrantId) {
-        let mut next = Some(first);
+        let (mut next, mut grant) = (Some(first), grant);
         for _ in 0..TASKS_IN_A_ROW {
             let Some(ready) = next else { return };
             if !ready.task.is_blocking() || ready.task.clone().bring().is_some() {
@@ -437,6 +411,7 @@ impl Node {
             let (task, context, mut place) = self.place(grant, ready, None);
             place.end_of(task.run(context, place.attempt()));
             place.in_a_row = true;
+            grant = place.root;
             drop(place);
             next = self.next_task(grant);
         }
@@ -469,11 +444,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let host = &self.node.tasks().host;
         match self.slot {
-            Slot::Held => _ = host.change(self.grant, |lent| lent.running -= 1),
-            Slot::Parked => {
-                host.parked.fetch_sub(1, Ordering::Relaxed);
-                host.change(self.grant, |lent| lent.parked -= 1);
-            }
+            Slot::Held => host.turn(self.grant, Turn::EndsRunning),
+            Slot::Parked => host.turn(self.grant, Turn::EndsParked),
             Slot::Above => {}
         }
         if let Whose::Own(number) = &self.whose {
@@ -486,7 +458,7 @@ impl Drop for Place {
             None => {}
         }
         if !self.in_a_row {
-            self.node.begin_tasks(self.grant);
+            self.node.slot_freed(self.root);
         }
     }
 }

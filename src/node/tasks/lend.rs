@@ -2,16 +2,18 @@
 //! it may wait for: so tasks that wait for tasks of their own can never hold all there are, however deep they nest.
 //!
 //! A slot is lent for one task. The head is not asked: the slot stays the grant's, whose owner's next task begins when the
-//! lent one is over.
+//! lent one is over, or waits itself. Both sides look for it: the queue whenever it was changed, the host whenever a slot
+//! may have come to be free.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::host::is_local;
-use super::owner::{Held, Kind};
+use super::host::{Host, is_local};
+use super::owner::{Held, Kind, Owner, State};
 use crate::actor::inbox::Host as _;
-use crate::id::{Epoch, GrantId};
+use crate::id::{Epoch, GrantId, Life, NodeId};
 use crate::node::runtime::Node;
-use crate::schedule::{Resources, Strategy};
+use crate::schedule::{Class, Resources, Strategy};
 
 impl Kind {
     /// Whether a task of it may run in a slot of this size on whatever node it is.
@@ -22,46 +24,50 @@ impl Kind {
     }
 }
 
-impl Node {
-    /// Lends slots of tasks that wait, while there are such slots and tasks of this node for them.
-    pub(super) fn lend_slots(self: &Arc<Self>) {
-        let me = self.life();
-        while self.tasks().host.any_parked() {
-            let Some((grant, size)) = self.tasks().host.lend(me) else { return };
-            let held = Held {
-                node: self.id(),
-                life: me,
-                slots: 1,
-                size: size.clone(),
-                bundle: None,
-                epoch: Epoch::default(),
-                told: true,
-            };
-            let lent = self.own(|state, now| {
-                let fits = |class: &crate::schedule::Class| {
-                    state.classes.get(class.0 as usize).is_some_and(|kind| kind.fits(&size))
-                };
-                let Some(class) = state.queue.hungry().find(fits) else { return false };
-                state.grants.insert(grant, held);
-                state.queue.granted(now, grant, class, me, 1);
-                state.flush(now);
-                // For one task.
-                state.queue.recall(grant, 0);
-                true
-            });
-            if !lent {
-                self.tasks().host.unlend(grant);
-                return;
+impl State {
+    /// Tasks that are ready take slots of tasks that wait on this node, while there are both. Whether some are ready still.
+    fn borrow_slots(&mut self, host: &Host, me: (NodeId, Life)) {
+        let hungry: Vec<Class> = self.queue.hungry().collect();
+        for class in hungry {
+            let Some(kind) = self.classes.get(class.0 as usize).cloned() else { continue };
+            while let Some((grant, size)) = host.lend(me.1, |size| kind.fits(size)) {
+                if !self.queue.lent(grant, class, me.1) {
+                    host.unlend(grant);
+                    break;
+                }
+                let ((node, life), slots, bundle, epoch) = (me, 1, None, Epoch::default());
+                self.grants.insert(grant, Held { node, life, slots, size, bundle, epoch, told: true, heard: 0 });
             }
+        }
+    }
+}
+
+impl Node {
+    /// What follows from changes of the queue; and tasks that are ready then are lent slots.
+    pub(super) fn flush(&self, owner: &Owner, state: &mut State, now: crate::clock::Moment) {
+        state.flush(now);
+        let is_hungry = |state: &State| state.queue.hungry().next().is_some();
+        // Said before the look at the host, which says that it lends before it looks at this: one of both sees the other.
+        owner.hungry.store(is_hungry(state), Ordering::SeqCst);
+        let host = &self.tasks().host;
+        if owner.hungry.load(Ordering::Relaxed) && host.lends() {
+            state.borrow_slots(host, (self.id(), self.life()));
+            state.flush(now);
+            owner.hungry.store(is_hungry(state), Ordering::SeqCst);
+        }
+    }
+
+    /// Lends slots, if there may be both slots and tasks of this node for them.
+    pub(super) fn lend_slots(self: &Arc<Self>) {
+        if self.tasks().host.lends() && self.tasks().owner.hungry.load(Ordering::SeqCst) {
+            self.own(|_, _| ());
         }
     }
 
     /// A task in a lent slot is over.
     pub(super) fn slot_returned(self: &Arc<Self>, grant: GrantId) {
         debug_assert!(is_local(grant), "other slots go back to the head");
-        let of = self.tasks().host.unlend(grant);
-        self.lend_slots();
-        if let Some(of) = of {
+        if let Some(of) = self.tasks().host.unlend(grant) {
             self.begin_tasks(of);
         }
     }

@@ -74,6 +74,14 @@ pub(super) struct Line {
 }
 
 impl Line {
+    pub(super) fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn push(&mut self, ready: Ready, priority: i32) {
         self.len += 1;
         match priority {

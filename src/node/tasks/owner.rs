@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -73,6 +73,8 @@ pub(super) struct Held {
     pub(super) epoch: Epoch,
     /// Its node knows its terms.
     pub(super) told: bool,
+    /// How often its node has said how many of its tasks are parked.
+    pub(super) heard: u32,
 }
 
 pub(super) struct State {
@@ -94,6 +96,8 @@ pub(super) struct Owner {
     pub(super) state: Mutex<State>,
     /// Told when something is due before the timer looks.
     pub(super) sooner: Arc<Notify>,
+    /// Whether tasks are ready for which there is no slot.
+    pub(super) hungry: AtomicBool,
     most: usize,
 }
 
@@ -118,7 +122,7 @@ impl Owner {
             closed: false,
             timer: None,
         };
-        Owner { state: Mutex::new(state), sooner: Arc::default(), most }
+        Owner { state: Mutex::new(state), sooner: Arc::default(), hungry: AtomicBool::new(false), most }
     }
 }
 
@@ -275,7 +279,7 @@ impl Node {
         let now = clock::now();
         let mut state = owner.state.lock();
         let result = change(&mut state, now);
-        state.flush(now);
+        self.flush(owner, &mut state, now);
         self.arm(&mut state);
         let left = state.queue.queued();
         let fewer = std::mem::replace(&mut state.queued, left) > left;
@@ -353,9 +357,6 @@ impl Node {
         if standing.is_cancelled() {
             self.call_off(&task);
             return Ok(());
-        }
-        if self.tasks().host.any_parked() {
-            self.lend_slots();
         }
         self.wait_for(number, missing);
         Ok(())

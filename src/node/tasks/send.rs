@@ -11,7 +11,7 @@ use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::{self, Caller, Outgoing, fault_to_error, with_scratch};
 use crate::actor::slot::to_get_error;
-use crate::id::{ActorId, GrantId};
+use crate::id::{ActorId, GrantId, Key};
 use crate::limits::BODY_INLINE;
 use crate::node::core::link::Party;
 use crate::node::link::PeerLink;
@@ -154,12 +154,7 @@ impl Node {
 
     /// Tasks that were to run here have not begun.
     fn recalled_here(self: &Arc<Self>, grant: GrantId, back: &[Ready]) {
-        let own = |ready: &Ready| match ready.whose {
-            Whose::Own(number) => Some(number),
-            Whose::Alone | Whose::Peer(_) => None,
-        };
-        let numbers: Vec<TaskNumber> = back.iter().filter_map(own).collect();
-        self.recalled(grant, &numbers);
+        self.recalled(grant, &own_numbers(back));
     }
 
     fn recalled(self: &Arc<Self>, grant: GrantId, numbers: &[TaskNumber]) {
@@ -176,12 +171,25 @@ impl Node {
     /// Tells a grant's node what is left of it.
     pub(super) fn tell_terms(self: &Arc<Self>, grant: GrantId, held: &Held) {
         if held.life == self.life() {
-            return drop(self.tasks().host.take_terms(held.life, terms(grant, held)));
+            let unbegun = self.tasks().host.take_terms(held.life, terms(grant, held));
+            for number in own_numbers(&unbegun) {
+                self.refused_here(grant, number, None);
+            }
+            return;
         }
         if let Some(link) = self.link(Party { node: held.node, life: held.life }) {
             send_terms(&link, grant, held);
         }
     }
+}
+
+/// The numbers of this node's own tasks.
+pub(super) fn own_numbers(unbegun: &[Ready]) -> Vec<TaskNumber> {
+    let own = |ready: &Ready| match ready.whose {
+        Whose::Own(number) => Some(number),
+        Whose::Alone | Whose::Peer(_) => None,
+    };
+    unbegun.iter().filter_map(own).collect()
 }
 
 /// The task of this node's queue that makes an object which is not there yet.
@@ -194,12 +202,17 @@ fn terms(grant: GrantId, held: &Held) -> Terms {
 }
 
 fn send_terms(link: &Arc<PeerLink>, grant: GrantId, held: &Held) {
+    tell_node(link, TERMS, &terms(grant, held));
+}
+
+/// Tells a node something of a grant.
+pub(super) fn tell_node(link: &Arc<PeerLink>, what: Key, value: &impl serde::Serialize) {
     let nobody: Arc<dyn Caller> = Arc::new(Nobody);
     with_scratch(|body, packet| {
-        if let Err(error) = codec::encode(&terms(grant, held), body) {
-            return tracing::error!(%error, "a grant's terms do not encode");
+        if let Err(error) = codec::encode(value, body) {
+            return tracing::error!(%error, "what is said of a grant does not encode");
         }
-        link.to_node(Flags::TELL, TERMS, List::EMPTY, body).encode(packet);
+        link.to_node(Flags::TELL, what, List::EMPTY, body).encode(packet);
         let outgoing = Outgoing { packet, deadline: None, enclosed: &Enclosed::default() };
         // A link that has ended takes the grant with it.
         let _ = link.request_patiently(link.node_stream(), outgoing, &nobody);

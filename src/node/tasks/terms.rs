@@ -10,6 +10,7 @@
 //! ran      = nanoseconds u32 . value or error         what a run answers with
 //! terms    = MessagePack of `Terms`                   a tell
 //! recall   = MessagePack of (grant, count)            answered by the numbers of the tasks that come back
+//! parked   = MessagePack of `Parked`                  a tell
 //! cancel   = nothing, beside it the object           a tell
 //! ```
 
@@ -24,6 +25,8 @@ use crate::wire::bytes::{Reader, WireError, put_text, put_varint};
 pub(super) const TERMS: Key = Key::of("mobula", "grant");
 /// The name of a recall.
 pub(super) const RECALL: Key = Key::of("mobula", "recall");
+/// The name of a message that says how many tasks of a grant are parked.
+pub(super) const PARKED: Key = Key::of("mobula", "parked");
 
 /// The name of a message that cancels what makes an object.
 pub(super) const CANCEL: Key = Key::of("mobula", "cancel");
@@ -49,6 +52,15 @@ pub(super) struct Terms {
     pub(super) size: Resources,
     /// .. of this bundle, if not of the node.
     pub(super) bundle: Option<(GroupId, u32)>,
+}
+
+/// How many of a grant's tasks hold no slot, as its node tells its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Parked {
+    pub(super) grant: GrantId,
+    pub(super) tasks: u32,
+    /// Of two, the one with the higher number is true.
+    pub(super) number: u32,
 }
 
 /// What stands before a task's arguments.

@@ -25,10 +25,15 @@ impl<K: Ord, T> Queue<K, T> {
             self.fill(class);
             self.fetch(class, effects);
             self.want(now, class, effects);
+            match self.state(class).is_some_and(|state| !state.line.is_empty()) {
+                true => self.hungry.insert(class),
+                false => self.hungry.remove(&class),
+            };
         }
         for place in std::mem::take(&mut self.touched) {
             self.send(place, effects);
             self.give_back(place, effects);
+            self.end_if_over(place);
         }
     }
 
@@ -86,20 +91,20 @@ impl<K: Ord, T> Queue<K, T> {
         while let Some(place) = self.state(class).and_then(|state| state.open.get(at).copied()) {
             self.push_behind(class, place, true);
             let Some(grant) = self.grant(place) else { return };
-            let (pushed, slots) = (grant.pushed.len(), grant.keep);
+            let (busy, slots) = (grant.busy(), grant.keep);
             let cap = self.cap(place, depth);
             let share = u32::try_from((ready * u64::from(slots)).div_ceil(all)).unwrap_or(u32::MAX);
-            let upto = cap.min(pushed.saturating_add(share));
+            let upto = cap.min(busy.saturating_add(share));
             // A pushed batch is a message: it waits until a quarter of the depth has room.
-            if pushed + (cap / 4).max(1) <= cap {
-                for _ in pushed..upto {
+            if busy + (cap / 4).max(1) <= cap {
+                for _ in busy..upto {
                     if !self.push_next(class, place, Reach::Ahead) {
                         break;
                     }
                 }
             }
             let Some(grant) = self.grant_mut(place) else { return };
-            let full = grant.pushed.len() + (cap / 4).max(1) > cap;
+            let full = grant.busy() + (cap / 4).max(1) > cap;
             if full {
                 grant.open = false;
             }
@@ -115,7 +120,7 @@ impl<K: Ord, T> Queue<K, T> {
         }
     }
 
-    /// Tasks that may be pushed under a grant; while the head wants slots back, no more than it keeps.
+    /// Tasks that may be pushed under a grant, beside those that are parked there; while the head wants slots back, no more than it keeps.
     fn cap(&self, place: u32, depth: u32) -> u32 {
         self.grant(place).map_or(0, |grant| match grant.slots > grant.keep {
             true => grant.keep,
@@ -123,7 +128,7 @@ impl<K: Ord, T> Queue<K, T> {
         })
     }
 
-    fn push_next(&mut self, class: Class, place: u32, reach: Reach) -> bool {
+    pub(super) fn push_next(&mut self, class: Class, place: u32, reach: Reach) -> bool {
         let Some(life) = self.grant(place).map(|grant| grant.life) else { return false };
         let Some(ClassState { line, lives, .. }) = self.classes.get_mut(class.0 as usize) else { return false };
         let Some(task) = line.take(&mut self.slab, life, reach, |other| lives.contains_key(&other)) else {
@@ -139,7 +144,7 @@ impl<K: Ord, T> Queue<K, T> {
         loop {
             let cap = if ahead { self.cap(place, depth) } else { self.grant(place).map_or(0, |grant| grant.keep) };
             let Some(grant) = self.grant_mut(place) else { return };
-            if grant.pushed.len() >= cap {
+            if grant.busy() >= cap {
                 return;
             }
             let Some(task) = grant.behind.pop_front() else { return };
@@ -207,13 +212,13 @@ impl<K: Ord, T> Queue<K, T> {
     pub(super) fn give_back(&mut self, place: u32, effects: &mut Vec<Effect>) {
         let Some(grant) = self.grant(place).filter(|grant| grant.slots > grant.keep) else { return };
         let (id, excess, slots) = (grant.id, grant.excess(), grant.slots);
-        let keep = grant.keep.max(grant.pushed.len().min(slots));
+        let keep = grant.keep.max(grant.busy().min(slots));
         if keep < slots {
             self.change(place, |grant| grant.slots = keep);
             effects.push(Effect::GiveBack { grant: id, keep });
         }
         if keep == 0 {
-            return self.end_grant(place);
+            return self.end_if_over(place);
         }
         if excess > 0 && self.grant(place).is_some_and(|grant| grant.may_be_asked()) {
             self.fetch_from(place, excess, effects);

@@ -3,6 +3,7 @@
 use crate::clock::Moment;
 use crate::id::{GrantId, Life};
 use crate::limits::GRANT_IDLE;
+use crate::schedule::queue::line::Reach;
 use crate::schedule::queue::slab::{At, List};
 use crate::schedule::queue::timer::Timer;
 use crate::schedule::queue::{Class, Queue, TaskNumber};
@@ -17,6 +18,8 @@ pub(super) struct Grant {
     pub(super) slots: u32,
     pub(super) keep: u32,
     pub(super) pushed: List,
+    /// Of those, tasks that hold no slot there any more, as its node said last.
+    pub(super) parked: u32,
     /// Tasks that miss results of tasks pushed under it, and nothing else.
     pub(super) behind: VecDeque<TaskNumber>,
     /// What is to be pushed with the next flush.
@@ -34,9 +37,14 @@ pub(super) struct Grant {
 }
 
 impl Grant {
+    /// Tasks that hold a slot, or wait for one.
+    pub(super) fn busy(&self) -> u32 {
+        self.pushed.len().saturating_sub(self.parked)
+    }
+
     /// Slots without a task.
     pub(super) fn idle(&self) -> u32 {
-        self.keep.saturating_sub(self.pushed.len())
+        self.keep.saturating_sub(self.busy())
     }
 
     /// Whether its node may have tasks to give up, and is not asked already.
@@ -46,7 +54,7 @@ impl Grant {
 
     /// Tasks beyond one for each slot.
     pub(super) fn excess(&self) -> u32 {
-        self.pushed.len().saturating_sub(self.keep)
+        self.busy().saturating_sub(self.keep)
     }
 }
 
@@ -66,8 +74,34 @@ pub struct Held {
 impl<K: Ord, T> Queue<K, T> {
     /// The head granted slots. A grant that is known, and one without slots, change nothing.
     pub fn granted(&mut self, now: Moment, id: GrantId, class: Class, life: Life, slots: u32) {
+        if self.enter_grant(id, class, life, slots).is_some() {
+            self.timers.insert((now + GRANT_IDLE, Timer::Idle(id)));
+        }
+    }
+
+    /// A slot for the next task of a class, and for no other: pushed with the next flush, after which the slot is given back
+    /// as soon as that task is over. False if none is ready.
+    pub fn lent(&mut self, id: GrantId, class: Class, life: Life) -> bool {
+        if self.state(class).is_none_or(|state| state.line.is_empty()) {
+            return false;
+        }
+        let Some(place) = self.enter_grant(id, class, life, 1) else { return false };
+        self.push_next(class, place, Reach::Any);
+        // It begins at once: nobody need ask for it.
+        self.change(place, |grant| (grant.keep, grant.begun) = (0, true));
+        true
+    }
+
+    /// So many of a grant's tasks hold no slot there, as its node says: others may have those.
+    pub fn parked(&mut self, id: GrantId, parked: u32) {
+        let Some(place) = self.by_id.get(&id).copied() else { return };
+        self.change(place, |grant| grant.parked = parked.min(grant.pushed.len()));
+        self.mark(place);
+    }
+
+    fn enter_grant(&mut self, id: GrantId, class: Class, life: Life, slots: u32) -> Option<u32> {
         if slots == 0 || self.by_id.contains_key(&id) || self.classes.len() <= class.0 as usize {
-            return;
+            return None;
         }
         let grant = Grant {
             id,
@@ -76,6 +110,7 @@ impl<K: Ord, T> Queue<K, T> {
             slots,
             keep: slots,
             pushed: List::default(),
+            parked: 0,
             behind: VecDeque::new(),
             batch: Vec::new(),
             asked: 0,
@@ -93,7 +128,6 @@ impl<K: Ord, T> Queue<K, T> {
             *free = Some(grant);
         }
         self.by_id.insert(id, place);
-        self.timers.insert((now + GRANT_IDLE, Timer::Idle(id)));
         if let Some(state) = self.state(class) {
             state.grants.push(place);
             state.lives.entry(life).or_default().push(place);
@@ -102,6 +136,7 @@ impl<K: Ord, T> Queue<K, T> {
             state.reason = None;
         }
         self.touch(class);
+        Some(place)
     }
 
     /// The head wants slots back: the grant may keep this many. They are given back as tasks there finish.
@@ -155,13 +190,13 @@ impl<K: Ord, T> Queue<K, T> {
     /// What is held, for a new head. It is then told all wants anew by [`Queue::new_head`].
     pub fn held(&self) -> impl Iterator<Item = Held> + '_ {
         let held = |grant: &Grant| Held { grant: grant.id, class: grant.class, life: grant.life, slots: grant.slots };
-        self.grants.iter().flatten().map(held)
+        self.grants.iter().flatten().map(held).filter(|held| held.slots > 0)
     }
 
-    /// The grants on a life: those that end with it.
+    /// The grants on a life: those that end with it. Of some all slots were given back, and parked tasks are left.
     #[must_use]
     pub fn grants_on(&self, life: Life) -> Vec<GrantId> {
-        self.held().filter(|held| held.life == life).map(|held| held.grant).collect()
+        self.grants.iter().flatten().filter(|grant| grant.life == life).map(|grant| grant.id).collect()
     }
 
     pub(super) fn grant(&self, place: u32) -> Option<&Grant> {
@@ -198,13 +233,15 @@ impl<K: Ord, T> Queue<K, T> {
     /// Changes a grant's slots or tasks, and keeps its class's sums.
     pub(super) fn change(&mut self, place: u32, change: impl FnOnce(&mut Grant)) {
         let Some(grant) = self.grants.get_mut(place as usize).and_then(Option::as_mut) else { return };
-        let before = (grant.keep, grant.idle(), grant.excess() > 0);
+        let before = (grant.keep, grant.idle(), grant.excess() > 0, grant.parked);
         change(grant);
-        let after = (grant.keep, grant.idle(), grant.excess() > 0);
+        grant.parked = grant.parked.min(grant.pushed.len());
+        let after = (grant.keep, grant.idle(), grant.excess() > 0, grant.parked);
         if let Some(state) = self.classes.get_mut(grant.class.0 as usize) {
             state.slots = state.slots - before.0 + after.0;
             state.idle = state.idle - before.1 + after.1;
             state.deep = state.deep - u32::from(before.2) + u32::from(after.2);
+            state.parked = state.parked - before.3 + after.3;
         }
     }
 
@@ -257,6 +294,13 @@ impl<K: Ord, T> Queue<K, T> {
                 state.behind += 1;
             }
             self.mark(place);
+        }
+    }
+
+    /// Ends a grant without slots when the last of its tasks, which were parked, is over.
+    pub(super) fn end_if_over(&mut self, place: u32) {
+        if self.grant(place).is_some_and(|grant| grant.slots == 0 && grant.pushed.is_empty()) {
+            self.end_grant(place);
         }
     }
 

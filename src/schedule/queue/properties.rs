@@ -18,6 +18,7 @@ enum Step {
     HostEnds(prop::sample::Index),
     Finish(prop::sample::Index),
     HostAnswers(prop::sample::Index),
+    Park(prop::sample::Index, u32),
     Pass(u16),
 }
 
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::HostEnds),
         8 => index().prop_map(Step::Finish),
         3 => index().prop_map(Step::HostAnswers),
+        2 => (index(), 0..6u32).prop_map(|(at, parked)| Step::Park(at, parked)),
         2 => (1..700u16).prop_map(Step::Pass),
     ]
 }
@@ -46,7 +48,16 @@ struct Host {
     keep: u32,
     /// As many of the first as there are slots have begun.
     line: VecDeque<TaskNumber>,
+    /// Of these so many of the first hold no slot.
+    parked: u32,
     asked: Option<u32>,
+}
+
+impl Host {
+    /// Tasks that hold a slot or wait for one.
+    fn busy(&self) -> usize {
+        self.line.len() - self.parked as usize
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +129,7 @@ impl World {
                 let (grant, class, life) = (GrantId(self.grants), Class(class), Life(life));
                 self.queue.granted(self.now, grant, class, life, slots);
                 let line = VecDeque::new();
-                self.hosts.insert(grant, Host { class, life, slots, keep: slots, line, asked: None });
+                self.hosts.insert(grant, Host { class, life, slots, keep: slots, line, parked: 0, asked: None });
             }
             Step::HeadRecalls(at, keep) => {
                 if let Some(grant) = self.grant(at) {
@@ -136,6 +147,13 @@ impl World {
             Step::HostAnswers(at) => {
                 if let Some(grant) = self.grant(at) {
                     self.host_answers(grant);
+                }
+            }
+            Step::Park(at, parked) => {
+                if let Some(grant) = self.grant(at) {
+                    self.queue.parked(grant, parked);
+                    let host = self.hosts.get_mut(&grant).unwrap();
+                    host.parked = parked.min(host.line.len() as u32);
                 }
             }
             Step::Pass(millis) => self.now = self.now + Duration::from_millis(u64::from(millis)),
@@ -169,6 +187,7 @@ impl World {
         let host = self.hosts.get_mut(&grant).unwrap();
         if let Some(task) = host.line.pop_front() {
             self.measured[host.class.0 as usize] = true;
+            host.parked = host.parked.min(host.line.len() as u32);
             let serial = self.tasks.remove(&task).unwrap().3;
             assert_eq!(self.queue.finished(task, RUN), Some(serial));
         }
@@ -177,7 +196,7 @@ impl World {
     fn host_answers(&mut self, grant: GrantId) {
         let host = self.hosts.get_mut(&grant).unwrap();
         let Some(count) = host.asked.take() else { return };
-        let unbegun = host.line.len().saturating_sub(host.slots as usize).min(count as usize);
+        let unbegun = host.busy().saturating_sub(host.slots as usize).min(count as usize);
         let tasks: Vec<TaskNumber> = host.line.split_off(host.line.len() - unbegun).into();
         self.in_order &= tasks.is_empty();
         tasks.iter().for_each(|task| self.tasks.get_mut(task).unwrap().4 = Place::Ready);
@@ -198,14 +217,13 @@ impl World {
                 }
                 Effect::GiveBack { grant, keep } => {
                     let host = self.hosts.get_mut(&grant).unwrap();
-                    assert!(keep < host.slots && host.line.len() <= keep as usize, "only slots without a task");
+                    assert!(keep < host.slots && host.busy() <= keep as usize, "only slots without a task");
                     (host.slots, host.keep) = (keep, host.keep.min(keep));
-                    if keep == 0 {
-                        self.hosts.remove(&grant);
-                    }
                 }
             }
         }
+        // What is parked goes on without slots.
+        self.hosts.retain(|_, host| host.slots > 0 || !host.line.is_empty());
         self.check();
     }
 
@@ -222,11 +240,11 @@ impl World {
                 assert!(last.is_none_or(|last| last < *serial), "Q3: in the order of submission");
             }
         }
-        assert!(host.line.len() as u128 <= u128::from(host.keep) * depth, "Q1: {host:?}");
+        assert!(host.busy() as u128 <= u128::from(host.keep) * depth, "Q1: {host:?}");
     }
 
     fn check(&self) {
-        for host in self.hosts.values().filter(|host| (host.line.len() as u32) < host.keep) {
+        for host in self.hosts.values().filter(|host| (host.busy() as u32) < host.keep) {
             let ready = self.tasks.values().any(|task| task.0 == host.class && task.4 == Place::Ready);
             assert!(!ready, "Q4: a slot idles while a task is ready: {host:?}");
         }

@@ -139,6 +139,61 @@ fn a_recall_asks_for_no_more_than_an_answer_carries_and_the_next_for_the_rest() 
 }
 
 #[test]
+fn parked_tasks_leave_their_slots_to_others_of_their_class() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..10);
+    queue.granted(now(0), GrantId(1), class, HERE, 2);
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects).len(), 4, "two a slot");
+    queue.parked(GrantId(1), 3);
+    let effects = flush(&mut queue, 1);
+    assert_eq!(pushed(&queue, &effects).len(), 3, "beside those that are parked");
+    queue.finished(tasks[0], MS);
+    queue.parked(GrantId(1), 99);
+    let effects = flush(&mut queue, 2);
+    assert_eq!(pushed(&queue, &effects).len(), 3, "there are no more than were pushed");
+    queue.parked(GrantId(1), 0);
+    tasks[1..].iter().for_each(|task| assert!(queue.finished(*task, MS).is_some()));
+    flush(&mut queue, 3);
+    assert_eq!(queue.why(tasks[9]), None);
+}
+
+#[test]
+fn slots_of_parked_tasks_go_back_when_they_are_wanted_and_the_tasks_end_without() {
+    let (mut queue, class) = queue();
+    let tasks = submits(&mut queue, class, 0..2);
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    flush(&mut queue, 0);
+    queue.parked(GrantId(1), 2);
+    assert_eq!(flush(&mut queue, 0), [], "nobody wants them");
+    queue.recall(GrantId(1), 0);
+    assert_eq!(flush(&mut queue, 1), [Effect::GiveBack { grant: GrantId(1), keep: 0 }]);
+    assert_eq!((queue.held().count(), queue.grants_on(HERE)), (0, vec![GrantId(1)]));
+    assert!(matches!(queue.why(tasks[0]), Some(Why::Pushed(Whereabouts { life: HERE, .. }))));
+    assert!(queue.finished(tasks[0], MS).is_some() && queue.finished(tasks[1], MS).is_some());
+    flush(&mut queue, 2);
+    assert_eq!(queue.grants_on(HERE), []);
+}
+
+#[test]
+fn a_lent_slot_is_for_one_task() {
+    let (mut queue, class) = queue();
+    assert!(!queue.lent(GrantId(9), class, HERE), "nothing is ready");
+    let tasks = submits(&mut queue, class, 0..5);
+    flush(&mut queue, 0);
+    assert_eq!(queue.hungry().collect::<Vec<_>>(), [class]);
+    assert!(queue.lent(GrantId(9), class, HERE));
+    let effects = flush(&mut queue, 1);
+    assert_eq!(effects.len(), 1, "nothing is asked back: {effects:?}");
+    assert_eq!(pushed(&queue, &effects), [(9, 0)]);
+    queue.finished(tasks[0], MS);
+    assert_eq!(flush(&mut queue, 2), [Effect::GiveBack { grant: GrantId(9), keep: 0 }]);
+    queue.drain(class);
+    flush(&mut queue, 3);
+    assert_eq!((queue.hungry().count(), queue.grants_on(HERE)), (0, vec![]));
+}
+
+#[test]
 fn slots_that_idle_are_given_back_and_a_burst_within_that_time_reuses_them() {
     let (mut queue, class) = queue();
     let tasks = submits(&mut queue, class, 0..4);

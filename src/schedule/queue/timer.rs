@@ -18,7 +18,8 @@ pub(super) enum Timer {
 impl ClassState {
     /// The slots that it could use.
     fn needs(&self, most: u32) -> u32 {
-        let tasks = self.line.len().saturating_add(self.pushed);
+        // What is parked goes on in a slot that is there.
+        let tasks = self.line.len().saturating_add(self.pushed - self.parked);
         if self.run_time == 0 {
             return tasks.min(most);
         }
@@ -51,6 +52,7 @@ impl<K: Ord, T> Queue<K, T> {
         let Some(place) = self.by_id.get(&id).copied() else { return };
         let Some(grant) = self.grant_mut(place) else { return };
         let pushed = grant.pushed.len();
+        // Slots of parked tasks are kept while nobody asks for them: as a rule they go on before long.
         let (most, class, slots) = (std::mem::replace(&mut grant.most, pushed), grant.class, grant.keep);
         let Some(state) = self.state(class) else { return };
         let ready = !state.line.is_empty();

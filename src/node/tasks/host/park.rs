@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use super::super::line::Ready;
-use super::{ALONE, Host};
+use super::{ALONE, Host, Turn};
 use crate::actor::error::Executed;
 use crate::id::GrantId;
 use crate::limits::{NESTED_TASKS, PARKED_THREADS, RESUME_LOOK};
@@ -47,19 +47,19 @@ impl Host {
         })
     }
 
-    /// A parked thread goes on, before new tasks begin: once there is a slot, or at once if its grant is over or `hurries`.
-    fn resume(&self, grant: GrantId, hurries: &dyn Fn() -> bool) {
+    /// A parked thread goes on, before new tasks begin: once there is a slot, or if it is cancelled.
+    fn resume(&self, grant: GrantId, is_cancelled: &dyn Fn() -> bool) {
         let mut state = self.state.lock();
-        if let Some(lent) = state.grants.get_mut(&grant) {
-            lent.resuming += 1;
-        }
-        while let Some(lent) = state.grants.get_mut(&grant) {
-            if lent.running + lent.lent < lent.slots || lent.slots == 0 || hurries() {
-                (lent.resuming, lent.running, lent.parked) = (lent.resuming - 1, lent.running + 1, lent.parked - 1);
-                return;
-            }
+        let root = state.root(grant);
+        state.resuming(root, true);
+        while state.grants.get(&root).is_some_and(|lent| !lent.may_resume()) && !is_cancelled() {
             self.freed.wait_for(&mut state, RESUME_LOOK);
         }
+        state.resuming(root, false);
+        let over = state.turn(grant, Turn::GoesOn);
+        self.lends.store(state.any_lendable(), Ordering::SeqCst);
+        drop(state);
+        drop(over);
     }
 }
 
@@ -92,11 +92,7 @@ impl Node {
             if context.standing().poll_cancelled(&waker) {
                 return Err(Arc::new(Fault::Cancelled { executed: Executed::Maybe }));
             }
-            std::thread::park_timeout(RESUME_LOOK);
-            // When it parked, what it waits for may not have been known to lack a slot yet.
-            if site.yields {
-                self.lend_slots();
-            }
+            std::thread::park();
         }
     }
 
@@ -111,7 +107,7 @@ impl Node {
         let (grant, ready, priority) = self.tasks().host.claim(&task)?;
         if task.bring().is_none() {
             if grant == ALONE {
-                self.tasks().host.alone.fetch_sub(1, Ordering::Relaxed);
+                self.tasks().host.give_room(1);
             }
             return Some((grant, ready));
         }
@@ -130,23 +126,12 @@ impl Node {
         drop(place);
     }
 
-    /// The thread of a task waits: another one may have its slot.
+    /// A task waits: another one may have its slot.
     pub(super) fn park_slot(self: &Arc<Self>, grant: GrantId) {
         let host = &self.tasks().host;
-        host.parked.fetch_add(1, Ordering::Relaxed);
-        host.change(grant, |lent| (lent.running, lent.parked) = (lent.running - 1, lent.parked + 1));
-        // What it waits for first, if that is a task of this node.
-        if grant != ALONE {
-            self.lend_slots();
-        }
-        self.begin_tasks(grant);
-    }
-
-    /// It goes on, with a slot.
-    fn resume_slot(&self, grant: GrantId, hurries: &dyn Fn() -> bool) {
-        let host = &self.tasks().host;
-        host.resume(grant, hurries);
-        host.parked.fetch_sub(1, Ordering::Relaxed);
+        let root = host.root(grant);
+        host.turn(grant, Turn::Parks);
+        self.slot_freed(root);
     }
 
     fn park_thread<'a>(self: &'a Arc<Self>, context: &'a TaskContext, site: Site) -> Result<Parked<'a>, Arc<Fault>> {
@@ -164,7 +149,7 @@ impl Drop for Parked<'_> {
     fn drop(&mut self) {
         if self.site.yields {
             // One that was cancelled has nothing more to do that is worth waiting for.
-            self.node.resume_slot(self.site.grant, &|| self.context.cancelled());
+            self.node.tasks().host.resume(self.site.grant, &|| self.context.cancelled());
         }
         self.node.compute().unpark();
     }
