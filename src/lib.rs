@@ -123,7 +123,7 @@ pub use directory::request::{ActorState, GroupState};
 pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
 pub use object::buffer::{Buffer, Fill};
-pub use object::error::GetError;
+pub use object::error::{GetError, GiveError};
 pub use object::get::{AsSettled, Get, GetView};
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;

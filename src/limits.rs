@@ -331,6 +331,10 @@ pub const DEMAND_FREE: u32 = 2_048;
 pub const GROUP_BUNDLES: usize = 256;
 /// Placement groups one head keeps.
 pub const GROUPS: usize = 16_384;
+/// Objects that one head knows to have been given to other owners: 2 MB. Those of owners that have ended make room.
+pub const ENTRUSTED: usize = 32_768;
+/// Objects of ended owners that one question to the head is about: the answer is in pieces of the control lane.
+pub const HEIRS: usize = 1_024;
 
 // ---- clusters ----
 /// Worker processes `Cluster::local().workers(n)` starts at most.

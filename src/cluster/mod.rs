@@ -5,6 +5,7 @@ pub mod config;
 mod context;
 pub mod demand;
 pub mod depart;
+mod giving;
 pub mod group;
 pub mod lookup;
 pub mod main;

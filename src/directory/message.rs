@@ -13,11 +13,11 @@
 use crate::directory::fence::Reign;
 use crate::directory::request::{
     Beat, Change, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End, EndError, Ended,
-    GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Host, Hosted, Join, JoinError, Joined, Leave, LifeEnd,
-    Locate, LocateError, Located, Lookup, LookupError, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError,
-    Revoked, Snapshot, Spawn, SpawnError, Spawned, Want, WantError,
+    Entrust, EntrustError, GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Heirs, Host, Hosted, Join,
+    JoinError, Joined, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError, Page, Prospect, Query,
+    Rejoin, RemoveGroup, ReportError, Revoked, Snapshot, Spawn, SpawnError, Spawned, Want, WantError, Withdraw,
 };
-use crate::id::{ActorId, GrantId, Life, NodeId, Placement};
+use crate::id::{ActorId, GrantId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Why;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -280,6 +280,12 @@ questions! {
     CreateGroup => Grouped(Result<Grouped, GroupError>),
     /// A placement group ends.
     RemoveGroup => Reported(Result<(), ReportError>),
+    /// An object was given to another owner.
+    Entrust => Entrusted(Result<(), EntrustError>),
+    /// Nobody holds an object any more that was.
+    Withdraw => Reported(Result<(), ReportError>),
+    /// Which objects those of owners that have ended are now.
+    Heirs => Heirs(Vec<(ObjectId, ObjectId)>),
 }
 
 /// The answer to a request.
@@ -295,7 +301,7 @@ pub enum Reply {
     Found(Result<Spawned, LookupError>),
     /// To `End`.
     Ended(Result<Gone, EndError>),
-    /// To `Hosted`, `Ended`, `GiveBack` and `RemoveGroup`.
+    /// To `Hosted`, `Ended`, `GiveBack`, `RemoveGroup` and `Withdraw`.
     Reported(Result<(), ReportError>),
     /// To `Died`.
     Died(Result<(), DiedError>),
@@ -305,4 +311,8 @@ pub enum Reply {
     Wanted(Result<Prospect, WantError>),
     /// To `CreateGroup`.
     Grouped(Result<Grouped, GroupError>),
+    /// To `Entrust`.
+    Entrusted(Result<(), EntrustError>),
+    /// To `Heirs`: those that were given, and what they are now.
+    Heirs(Vec<(ObjectId, ObjectId)>),
 }

@@ -3,7 +3,7 @@
 
 use crate::directory::message::How;
 use crate::directory::request::{CreateGroup, Gone, Join, LifeEnd, Spawn};
-use crate::id::{ActorId, GroupId, Life, Placement};
+use crate::id::{ActorId, GroupId, Life, ObjectId, Placement};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -75,5 +75,17 @@ pub enum Record {
         actor: ActorId,
         /// Why.
         why: Gone,
+    },
+    /// An object was given to another owner.
+    Entrusted {
+        /// What it was.
+        object: ObjectId,
+        /// What it is.
+        to: ObjectId,
+    },
+    /// Nobody asks for it any more.
+    Withdrawn {
+        /// What it was.
+        object: ObjectId,
     },
 }

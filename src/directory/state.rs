@@ -12,7 +12,7 @@ use crate::directory::lease::{Leases, Silence};
 use crate::directory::lives::Lives;
 use crate::directory::message::{Ask, Command, FromHead, News, Reply, Request, RequestId, Settled, ToHead};
 use crate::directory::record::Record;
-use crate::directory::request::{Change, DeadNodes, LifeEnd, MemberLog};
+use crate::directory::request::{Change, DeadNodes, LifeEnd, MemberLog, Trusts};
 use crate::id::{Epoch, Life, NodeId};
 use crate::limits;
 use std::collections::VecDeque;
@@ -122,6 +122,7 @@ pub struct Directory {
     pub(super) actors: Actors,
     pub(super) grants: Grants,
     pub(super) groups: Groups,
+    pub(super) trusts: Trusts,
     pub(super) dead: DeadNodes,
     abdicated: bool,
 }
@@ -138,6 +139,7 @@ impl Directory {
             actors: Actors::default(),
             grants: Grants::default(),
             groups: Groups::default(),
+            trusts: Trusts::default(),
             dead: DeadNodes::default(),
             abdicated: false,
         };
@@ -261,6 +263,12 @@ impl Directory {
                 self.remove_group(remove.group, effects);
                 Some(Reply::Reported(Ok(())))
             }
+            Request::Entrust(entrust) => Some(Reply::Entrusted(self.entrust(life, entrust, effects))),
+            Request::Withdraw(withdraw) => {
+                self.withdraw(life, withdraw, effects);
+                Some(Reply::Reported(Ok(())))
+            }
+            Request::Heirs(heirs) => Some(Reply::Heirs(self.heirs(&heirs))),
             Request::DialMe(dial) => Some(Reply::Dialled(self.dial_me(life, &dial, effects))),
         }
     }

@@ -210,7 +210,7 @@ impl Node {
 fn tell_holds(owner: &Arc<PeerLink>, object: ObjectId, held: bool) {
     let mut body = object.serial.to_le_bytes().to_vec();
     body.push(u8::from(held));
-    let _ = super::fetch::begin_ask(owner, HOLDS, &body);
+    let _ = super::fetch::begin_ask(owner, HOLDS, &Enclosed::default(), &body);
 }
 
 fn done(peer: &dyn Peer, call: u64) {

@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 
 use super::bulk::{DIAL, HOLDS};
+use super::give::{ADOPT, GIVE, GIVEN};
 use super::lend::ATTACH;
 use super::link::PeerLink;
 use super::runtime::Node;
@@ -99,7 +100,11 @@ impl Node {
     /// Fetches the value of an object that another life owns, and settles its entry.
     pub(super) async fn fetch_object(self: Arc<Self>, entry: Arc<Entry>) {
         let object = entry.id();
-        let outcome = self.read_object(object).await;
+        let outcome = match self.read_object(object).await {
+            // Its owner may have given it to another one before it ended.
+            Err(fault @ GetError::Lost { .. }) => return self.orphaned(vec![(entry, Arc::new(fault))]),
+            outcome => outcome,
+        };
         let large = match &outcome {
             Ok(Content::Kept(_)) => true,
             Ok(Content::Encoded(encoded)) => encoded.body.len() > OBJECT_PIECE,
@@ -148,6 +153,9 @@ impl Node {
             ATTACH => self.serve_attach(incoming),
             DIAL => self.serve_dial(incoming),
             HOLDS => self.serve_holds(incoming),
+            GIVE => self.serve_give(incoming),
+            ADOPT => self.serve_adopt(incoming),
+            GIVEN => self.serve_given(incoming),
             _ => return self.shared().run_for_peer(incoming),
         }
         None
@@ -198,11 +206,7 @@ impl Node {
 
     fn answer(&self, peer: &dyn Peer, call: u64, entry: &Entry, settled: Settled, how: How) {
         if let Ok(Content::Elsewhere(next)) = &settled {
-            let enclosed = next.enclosed();
-            return with_scratch(|_, packet| {
-                Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
-                peer.answer(call, packet, &enclosed);
-            });
+            return answer_elsewhere(peer, call, next);
         }
         let encoded = settled.map_err(|fault| (*fault).clone()).and_then(|content| {
             entry.encoded(&content).map_err(|error| GetError::Codec { message: error.to_string() })
@@ -261,17 +265,31 @@ pub(super) async fn ask(link: &Arc<PeerLink>, object: ObjectId, how: How) -> Res
 
 /// Asks something of a node itself.
 pub(super) async fn ask_node(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> Result<Plain, CallError> {
-    let ask = begin_ask(link, method, body)?;
+    ask_node_about(link, method, &Enclosed::default(), body).await
+}
+
+/// The same, about these objects.
+pub(super) async fn ask_node_about(
+    link: &Arc<PeerLink>,
+    method: Key,
+    enclosed: &Enclosed,
+    body: &[u8],
+) -> Result<Plain, CallError> {
+    let ask = begin_ask(link, method, enclosed, body)?;
     poll_fn(|cx| ask.poll(cx)).await
 }
 
 /// Asks it now, in line with what is asked before and after; the answer may be left alone.
-pub(super) fn begin_ask(link: &Arc<PeerLink>, method: Key, body: &[u8]) -> Result<Arc<NodeAsk>, CallError> {
+pub(super) fn begin_ask(
+    link: &Arc<PeerLink>,
+    method: Key,
+    enclosed: &Enclosed,
+    body: &[u8],
+) -> Result<Arc<NodeAsk>, CallError> {
     let ask = NodeAsk::new(ActorId::of_node(link.party().life), link.party().node, ("object", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     with_scratch(|_, packet| {
-        link.to_node(Flags::ASK, method, List::EMPTY, body).encode(packet);
-        let enclosed = &Enclosed::default();
+        link.to_node(Flags::ASK, method, List::Items(&enclosed.refs), body).encode(packet);
         link.request(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
     })?;
     Ok(ask)
@@ -291,7 +309,16 @@ fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) {
     });
 }
 
-fn answer_fault(peer: &dyn Peer, call: u64, fault: &Fault) {
+/// The value is that of another object.
+pub(super) fn answer_elsewhere(peer: &dyn Peer, call: u64, next: &Arc<Entry>) {
+    let enclosed = next.enclosed();
+    with_scratch(|_, packet| {
+        Answer { call, outcome: Outcome::Elsewhere { refs: List::Items(&enclosed.refs) } }.encode(packet);
+        peer.answer(call, packet, &enclosed);
+    });
+}
+
+pub(super) fn answer_fault(peer: &dyn Peer, call: u64, fault: &Fault) {
     with_scratch(|body, packet| {
         let outcome = match codec::encode(fault, body) {
             Ok(()) => Outcome::App { refs: List::EMPTY, body },

@@ -6,6 +6,7 @@ pub(crate) mod compute;
 pub(crate) mod control;
 pub mod core;
 mod fetch;
+pub(crate) mod give;
 mod host;
 mod lend;
 mod lifetimes;

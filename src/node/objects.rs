@@ -12,9 +12,11 @@ use super::runtime::Node;
 use crate::actor::inbox::Host;
 use crate::actor::lifetime::{At, Lifetime};
 use crate::clock;
+use crate::directory::request::Withdraw;
 use crate::id::{ActorId, Life, ObjectId};
+use crate::limits::REFS_GRACE;
 use crate::object::entry::{Entry, Outcome};
-use crate::object::error::GetError;
+use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::wire::bytes::List;
 use crate::wire::codec::{Enclosed, Hold};
@@ -30,11 +32,21 @@ pub(super) struct State {
     borrowed: FxHashMap<ObjectId, Weak<Entry>>,
     /// Actors that this node spawned, and those of others that it has handles of.
     pub(super) lifetimes: FxHashMap<ActorId, Weak<Lifetime>>,
+    /// By what they are now: objects of this node that it gave to others.
+    pub(super) given: FxHashMap<ObjectId, ObjectId>,
+    /// Arrived, and of owners that have ended: the head may know of others.
+    orphans: Vec<Arc<Entry>>,
 }
 
 impl State {
     fn new(life: Life) -> Self {
-        State { refs: Refs::new(life), borrowed: FxHashMap::default(), lifetimes: FxHashMap::default() }
+        State {
+            refs: Refs::new(life),
+            borrowed: FxHashMap::default(),
+            lifetimes: FxHashMap::default(),
+            given: FxHashMap::default(),
+            orphans: Vec::new(),
+        }
     }
 
     /// The entry of an object that a packet refers to.
@@ -43,6 +55,11 @@ impl State {
         let lost = |loss: Loss| -> Hold { Entry::settled(object, Err(Arc::new(lost(object, loss)))) };
         match self.refs.arrived(from, counted, effects) {
             Held::Own(token) => return token,
+            Held::Lost(Loss::OwnerDied) => {
+                let entry = Entry::pending(object, None);
+                self.orphans.push(entry.clone());
+                return entry;
+            }
             Held::Lost(loss) => return lost(loss),
             Held::Taken => {}
         }
@@ -62,16 +79,40 @@ impl State {
         entry
     }
 
-    /// An entry is gone that was counted in this life. One of an earlier life has no part in these counts.
-    fn let_go(&mut self, object: ObjectId, counted_in: Life, effects: &mut Effects<Hold>) {
-        if counted_in != self.refs.life() {
-            return;
+    /// The entry of an object of which the head has told.
+    pub(super) fn told_of(
+        &mut self,
+        object: ObjectId,
+        home: Weak<dyn Home>,
+        effects: &mut Effects<Hold>,
+    ) -> Option<Arc<Entry>> {
+        if let Some(entry) = self.borrowed.get(&object).and_then(Weak::upgrade) {
+            return Some(entry);
         }
-        // Another entry may have taken its place meanwhile.
-        if self.borrowed.get(&object).is_some_and(|entry| entry.strong_count() == 0) {
-            self.borrowed.remove(&object);
+        match self.refs.hold(Counted::Object(object), effects) {
+            Held::Own(token) => token.downcast().ok(),
+            Held::Lost(_) => None,
+            Held::Taken => {
+                let entry = Entry::borrowed(object, home, self.refs.life());
+                self.borrowed.insert(object, Arc::downgrade(&entry));
+                Some(entry)
+            }
+        }
+    }
+
+    /// An entry is gone that was counted in this life. One of an earlier life has no part in these counts. Gives the object of
+    /// this node that was given away as that one, if it was the last entry.
+    fn let_go(&mut self, object: ObjectId, counted_in: Life, effects: &mut Effects<Hold>) -> Option<ObjectId> {
+        if counted_in != self.refs.life() {
+            return None;
         }
         self.refs.unhold(Counted::Object(object), effects);
+        // Another entry may have taken its place meanwhile.
+        if self.borrowed.get(&object).is_some_and(|entry| entry.strong_count() > 0) {
+            return None;
+        }
+        self.borrowed.remove(&object);
+        self.given.remove(&object)
     }
 }
 
@@ -79,21 +120,37 @@ impl Node {
     /// Changes the counts of the life that is lived; then carries out what follows.
     pub(super) fn count<R>(&self, change: impl FnOnce(&mut State, &mut Effects<Hold>) -> R) -> R {
         let mut effects = Effects::new();
-        let (result, former) = {
+        let (result, orphans, former) = {
             let mut state = self.objects().0.lock();
             // Under the lock: else one who read an earlier life could put it in the place of a later one.
             let life = self.last_life();
             let former = state.take_if(|state| state.refs.life() != life);
-            let result = change(state.get_or_insert_with(|| State::new(life)), &mut effects);
-            (result, former)
+            let state = state.get_or_insert_with(|| State::new(life));
+            let result = change(state, &mut effects);
+            (result, std::mem::take(&mut state.orphans), former)
         };
         if let Some(former) = former {
             lose(former.borrowed.into_values(), Loss::OwnerDied);
         }
-        for effect in effects {
-            self.carry_out_count(effect);
-        }
+        self.carry_out_counts(effects, orphans);
         result
+    }
+
+    fn carry_out_counts(&self, effects: Effects<Hold>, orphans: Vec<Arc<Entry>>) {
+        let mut orphans: Vec<_> = orphans.into_iter().map(orphan).collect();
+        for effect in effects {
+            match effect {
+                Effect::Lost(Counted::Object(object), Loss::OwnerDied) => {
+                    let entry = self.count(|state, _| state.borrowed.remove(&object));
+                    let entry = entry.and_then(|entry| entry.upgrade());
+                    orphans.extend(entry.filter(|entry| !entry.is_given()).map(orphan));
+                }
+                other => self.carry_out_count(other),
+            }
+        }
+        if !orphans.is_empty() {
+            self.shared().orphaned(orphans);
+        }
     }
 
     fn carry_out_count(&self, effect: Effect<Hold>) {
@@ -183,17 +240,22 @@ impl Node {
     pub(super) fn holders_ended(self: &Arc<Self>, ended: impl Fn(Life) -> bool) {
         self.lending_ended(&ended);
         let now = clock::now();
-        let deadline = self.count(|state, effects| {
+        let waits = self.count(|state, effects| {
             let lives: Vec<Life> = state.refs.lives().filter(|life| ended(*life)).collect();
             for life in lives {
                 state.refs.node_ended(life, now, effects);
             }
-            state.refs.deadline()
+            state.refs.deadline().is_some()
         });
-        let Some(deadline) = deadline else { return };
-        let node = Arc::downgrade(self);
+        if !waits {
+            return;
+        }
+        // The grace of these lives: that of others that ended before is seen to by whoever heard of it.
+        let (node, over) = (Arc::downgrade(self), now + REFS_GRACE);
         self.runtime().spawn(async move {
-            tokio::time::sleep(deadline.since(now)).await;
+            while clock::now() < over {
+                tokio::time::sleep(over.since(clock::now())).await;
+            }
             if let Some(node) = node.upgrade() {
                 node.count(|state, effects| state.refs.tick(clock::now(), effects));
             }
@@ -224,14 +286,23 @@ impl Home for Node {
     fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome> {
         // Heard out even if nobody waits any more: where the object lies it was pinned for this node.
         let node = self.shared();
-        let reading = self.runtime().spawn(async move { node.read_object(object).await.map_err(Arc::new) });
+        let reading = self.runtime().spawn(async move { node.read_wherever(object).await });
         Box::pin(async move { reading.await.unwrap_or_else(|_| Err(Arc::new(GetError::ShutDown))) })
     }
 
     fn let_go(&self, object: ObjectId, counted_in: Life) {
         self.lost_copy(object);
-        self.count(|state, effects| state.let_go(object, counted_in, effects));
+        let given = self.count(|state, effects| state.let_go(object, counted_in, effects));
+        if let Some(object) = given {
+            self.client().report(Withdraw { object });
+        }
     }
+}
+
+/// An object whose owner has ended, and what is said of it if that did not give it away.
+fn orphan(entry: Arc<Entry>) -> (Arc<Entry>, Arc<Fault>) {
+    let fault = Arc::new(lost(entry.id(), Loss::OwnerDied));
+    (entry, fault)
 }
 
 /// The objects and actors that a message encloses, and what keeps them.
@@ -240,7 +311,7 @@ fn counted(enclosed: &Enclosed) -> impl Iterator<Item = (Counted, &Hold)> {
     pairs.filter_map(|(reference, hold)| Some((reference.counted()?, hold.as_ref()?)))
 }
 
-fn lost(object: ObjectId, loss: Loss) -> GetError<crate::object::error::Coded> {
+fn lost(object: ObjectId, loss: Loss) -> Fault {
     GetError::Lost { object, why: loss.to_string() }
 }
 

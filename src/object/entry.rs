@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
+use super::lent::Lent;
 use crate::id::{Life, ObjectId};
 use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS, SUBMITTED};
 use crate::wire::codec::{Enclosed, EncodeError, Hold};
@@ -71,6 +72,18 @@ enum State {
     Pending(Pending),
     /// And what others have of it, once another node has asked for it.
     Settled(Outcome, Option<Box<Shared>>),
+    /// Its owner gave it to another: there it is this object.
+    Given(Arc<Entry>),
+}
+
+impl State {
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            State::Settled(outcome, _) => Some(outcome.clone()),
+            State::Given(to) => Some(Ok(Content::Elsewhere(to.clone()))),
+            State::Pending(_) => None,
+        }
+    }
 }
 
 /// What is known of an object beyond its node.
@@ -126,8 +139,14 @@ impl Entry {
 
     /// What a message encloses that is this object and nothing else.
     pub(crate) fn enclosed(self: &Arc<Self>) -> Enclosed {
-        let hold: Hold = self.clone();
-        Enclosed::new(vec![Ref::Object { object: self.id }], vec![Some(hold)])
+        Entry::enclosed_all(&[&self.travelling()])
+    }
+
+    /// What a message encloses that is these objects, under these identities and no others.
+    pub(crate) fn enclosed_all(entries: &[&Arc<Entry>]) -> Enclosed {
+        let refs = entries.iter().map(|entry| Ref::Object { object: entry.id }).collect();
+        let hold = |entry: &&Arc<Entry>| -> Option<Hold> { Some((*entry).clone()) };
+        Enclosed::new(refs, entries.iter().map(hold).collect())
     }
 
     /// The object that a message is, which encloses nothing else.
@@ -155,7 +174,7 @@ impl Entry {
     pub(crate) fn making(&self) -> Option<Making> {
         match &*self.state.lock() {
             State::Pending(pending) => pending.making.clone(),
-            State::Settled(..) => None,
+            State::Settled(..) | State::Given(_) => None,
         }
     }
 
@@ -167,7 +186,7 @@ impl Entry {
             _ => (None, None),
         };
         let mut state = self.state.lock();
-        if let State::Settled(..) = *state {
+        if !matches!(*state, State::Pending(_)) {
             drop(state);
             return;
         }
@@ -181,31 +200,14 @@ impl Entry {
             let circle = std::mem::replace(&mut *self.state.lock(), astray);
             drop(circle);
         }
-        let State::Pending(Pending { promised, first, more, .. }) = former else { return };
-        if let Some(promised) = promised {
-            promised.kept();
-        }
-        let told = || first.iter().chain(more.iter().flat_map(|more| more.iter()));
-        if let Some(lent) = lent
-            && !told().any(|(_, watcher)| matches!(watcher, Watcher::Task(_)))
-        {
-            // Those who only want to know that it is there may be long in reading it, if they ever do.
-            lent.unpin();
-        }
-        for (_, watcher) in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
-            match watcher {
-                Watcher::Task(waker) => waker.wake(),
-                Watcher::Watch(watch, key) => watch.settled(key),
-            }
+        if let State::Pending(pending) = former {
+            pending.tell(lent);
         }
     }
 
     /// What became of it, if it is settled.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        match &*self.state.lock() {
-            State::Settled(outcome, _) => Some(outcome.clone()),
-            State::Pending(_) => None,
-        }
+        self.state.lock().outcome()
     }
 
     /// The object whose value this one's is: itself, or the last of those that it leads to so far.
@@ -258,7 +260,7 @@ impl Entry {
             State::Settled(_, shared) => {
                 shared.get_or_insert_default().encoded.get_or_insert_with(|| encoded.clone()).clone()
             }
-            State::Pending(_) => encoded.clone(),
+            State::Pending(_) | State::Given(_) => encoded.clone(),
         };
         // What another one encoded meanwhile is what is kept; the other is dropped outside of the lock.
         drop(state);
@@ -313,7 +315,7 @@ impl Entry {
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(*self.state.lock(), State::Settled(..))
+        !matches!(*self.state.lock(), State::Pending(_))
     }
 
     /// What became of it, or a seat whose waker is woken then. `seat` is the one taken before.
@@ -322,10 +324,10 @@ impl Entry {
         let mut fresh = None;
         loop {
             let mut state = self.state.lock();
-            let pending = match &mut *state {
-                State::Settled(outcome, _) => return Poll::Ready(outcome.clone()),
-                State::Pending(pending) => pending,
-            };
+            if let Some(outcome) = state.outcome() {
+                return Poll::Ready(outcome);
+            }
+            let State::Pending(pending) = &mut *state else { continue };
             let seated = seat.and_then(|seat| pending.find(seat));
             let former = match (seated, fresh.take()) {
                 (Some(Watcher::Task(known)), spare) if known.will_wake(waker) => spare,
@@ -355,7 +357,7 @@ impl Entry {
     pub(crate) fn watch(self: &Arc<Self>, watch: &Arc<dyn Watch>, key: usize) -> Option<Seat> {
         let mut state = self.state.lock();
         match &mut *state {
-            State::Settled(..) => None,
+            State::Settled(..) | State::Given(_) => None,
             State::Pending(pending) => {
                 let seat = pending.sit(Watcher::Watch(watch.clone(), key));
                 self.fetch(state);
@@ -384,7 +386,7 @@ impl Entry {
             State::Pending(pending) => (pending.leave(seat), None),
             // It was pinned for one who does not read it; another one who was told has it pinned again.
             State::Settled(Ok(Content::Lent(lent)), _) => (None, Some(lent.clone())),
-            State::Settled(..) => (None, None),
+            State::Settled(..) | State::Given(_) => (None, None),
         };
         drop(state);
         drop(left);
@@ -449,6 +451,27 @@ impl Pending {
         seat
     }
 
+    /// Tells everybody that there is nothing to wait for: `lent` was pinned for those who read it now.
+    fn tell(self, lent: Option<Arc<Lent>>) {
+        let Pending { promised, first, more, .. } = self;
+        if let Some(promised) = promised {
+            promised.kept();
+        }
+        let told = || first.iter().chain(more.iter().flat_map(|more| more.iter()));
+        if let Some(lent) = lent
+            && !told().any(|(_, watcher)| matches!(watcher, Watcher::Task(_)))
+        {
+            // Those who only want to know that it is there may be long in reading it, if they ever do.
+            lent.unpin();
+        }
+        for (_, watcher) in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
+            match watcher {
+                Watcher::Task(waker) => waker.wake(),
+                Watcher::Watch(watch, key) => watch.settled(key),
+            }
+        }
+    }
+
     fn find(&mut self, seat: Seat) -> Option<&mut Watcher> {
         let mut all = self.first.iter_mut().chain(self.more.iter_mut().flat_map(|more| more.iter_mut()));
         all.find(|(at, _)| *at == seat).map(|(_, watcher)| watcher)
@@ -465,5 +488,6 @@ impl Pending {
     }
 }
 
+mod given;
 #[cfg(test)]
 mod tests;

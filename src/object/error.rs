@@ -122,6 +122,51 @@ pub enum GetError<E = Never> {
     ShutDown,
 }
 
+/// Why an object was not given to another owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum GiveError {
+    /// It has no value that could be given.
+    #[error("object {object} cannot be given: {why}")]
+    NotThere {
+        /// The object.
+        object: ObjectId,
+        /// Why not.
+        why: String,
+    },
+    /// No member is there that would outlive its owner.
+    #[error("nobody can keep object {object}: no other node of the cluster hosts actors, nor is its head known")]
+    NoTaker {
+        /// The object.
+        object: ObjectId,
+    },
+    /// That node is no member.
+    #[error("node {node} is no member of the cluster")]
+    NoNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// The other node does not take it, or who owns it does not give it.
+    #[error("object {object} stays where it is: {why}")]
+    NotGiven {
+        /// The object.
+        object: ObjectId,
+        /// Why.
+        why: String,
+    },
+    /// It has moved, and those who held it know; others could not ask the head for it after its former owner's end.
+    #[error("object {object} has moved, but the head does not know where to: {why}")]
+    Unknown {
+        /// The object, as it was.
+        object: ObjectId,
+        /// Why not.
+        why: String,
+    },
+    /// The cluster was shut down in this process.
+    #[error("its cluster was shut down")]
+    ShutDown,
+}
+
 impl<E> GetError<E> {
     /// Whether what makes it may have run.
     #[must_use]

@@ -61,8 +61,10 @@ impl<T: ?Sized, E> ObjectRef<T, E> {
 /// Into the list of references beside a message. Elsewhere nobody would count it, so there it is an error.
 impl<T: ?Sized, E> Serialize for ObjectRef<T, E> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let hold: Hold = self.entry.clone();
-        let index = scope::put(Ref::Object { object: self.id() }, Some(hold)).map_err(S::Error::custom)?;
+        let entry = self.entry.travelling();
+        let object = entry.id();
+        let hold: Hold = entry;
+        let index = scope::put(Ref::Object { object }, Some(hold)).map_err(S::Error::custom)?;
         to.serialize_u32(index)
     }
 }

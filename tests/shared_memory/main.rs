@@ -4,6 +4,7 @@ mod apart;
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
+mod giving;
 mod memory;
 mod one_process;
 mod processes;

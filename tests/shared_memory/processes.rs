@@ -296,6 +296,22 @@ async fn a_reader_that_is_killed_with_views_open_frees_them() {
     bounded(cluster.shutdown()).await;
 }
 
+async fn holders_that_are_killed_at_the_same_time_are_all_forgotten() {
+    let cluster = bounded(Cluster::local().workers(3)).await.unwrap();
+    let readers = readers(&cluster).await;
+    let object = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    let mut processes = Vec::new();
+    for reader in &readers {
+        bounded(reader.keep(vec![object.clone()])).await.unwrap();
+        processes.push(bounded(reader.process()).await.unwrap());
+    }
+    processes.into_iter().for_each(super::common::kill);
+    drop(object);
+    all_is_free(&cluster).await;
+    assert_eq!(cluster.shared_objects().lent, 0);
+    bounded(cluster.shutdown()).await;
+}
+
 async fn arguments_on_disk_come_back_for_other_processes() {
     let folder = tempfile::tempdir().unwrap();
     let builder = Cluster::local().workers(1).store_memory(8 * MIB).spill_to(folder.path().join("objects"));
@@ -324,5 +340,6 @@ super::quiet::leave_nothing! {
     a_get_that_is_dropped_leaves_no_pin
     what_a_worker_owns_is_read_by_the_driver_and_passed_on_by_others
     a_reader_that_is_killed_with_views_open_frees_them
+    holders_that_are_killed_at_the_same_time_are_all_forgotten
     arguments_on_disk_come_back_for_other_processes
 }

@@ -78,6 +78,7 @@ impl Directory {
         let grants = ended.lent.union(&ended.held).copied().collect();
         self.end_grants_of(life, grants, effects);
         self.end_groups_of(life, effects);
+        self.trusts.end_life(life);
         for actor in Actors::of_spawner(&self.actors.reservations, life) {
             self.release(actor, effects);
         }

@@ -39,6 +39,8 @@ impl Directory {
             Record::Gone { actor, why } => drop(self.forget_actor(actor, &why)),
             Record::Grouped { create } => self.insert_group(create),
             Record::GroupPlaced { group, hosts } => self.settle_group(group, hosts),
+            Record::Entrusted { object, to } => self.trusts.insert(object, to),
+            Record::Withdrawn { object } => _ = self.trusts.remove(object),
             Record::GroupGone { group: id } => {
                 if let Some(group) = self.forget_group(id) {
                     self.remove_bundles(id, &group);
@@ -60,6 +62,7 @@ impl Directory {
     /// records of it then find it done.
     fn replay_end(&mut self, life: Life) {
         let Some(ended) = self.lives.remove(life) else { return };
+        self.trusts.end_life(life);
         self.groups.lose(life);
         for id in self.groups.owned_by(life) {
             if let Some(group) = self.forget_group(id) {

@@ -54,6 +54,13 @@ impl<T: Clone> Refs<T> {
         self.peers.get(&to).and_then(|peer| peer.sent.get(&counted)).copied().unwrap_or(0)
     }
 
+    /// The other lives that hold a thing of this node.
+    #[must_use]
+    pub fn holders(&self, counted: Counted) -> Vec<Life> {
+        let others = self.peers.iter().filter(|(life, _)| **life != self.me);
+        others.filter(|(_, peer)| peer.sent.contains_key(&counted)).map(|(life, _)| *life).collect()
+    }
+
     pub(super) fn own(&self, counted: Counted) -> Hold<T> {
         self.find(counted).map_or(Hold::Lost(Loss::Gone), Hold::Own)
     }

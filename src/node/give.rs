@@ -1,0 +1,284 @@
+//! Objects that are given to another owner (PROTOCOLS §3.8), so that they outlive the node that made them.
+//!
+//! ```text
+//! a holder ── give [X]: life u64, or 0 ──▶ owner ── adopt [X] ──▶ new owner       reads X, and makes X' of its bytes
+//!                                                ◀──── [X'] ─────                 an object like any other of its
+//!                                          owner ── given [X, X'] ──▶ each life that holds X
+//!                                          owner ── Entrust {X, X'} ──▶ head
+//! ```
+//!
+//! From then on X is X' at all of these: its owner answers by X', references travel as X', and counts are those of X', which
+//! the new owner keeps. What the owner's end leaves (references that were on their way, claims of others) finds X' by asking
+//! the head once. It needs no count of its own: who holds X also holds X', and lets both go at once.
+
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::fetch::{answer_elsewhere, answer_fault, ask_node_about};
+use super::runtime::Node;
+use crate::actor::inbox::Host;
+use crate::actor::remote::ask::{Plain, answer_value};
+use crate::actor::remote::host::Incoming;
+use crate::actor::remote::with_scratch;
+use crate::directory::request::{Entrust, Heirs};
+use crate::id::{Key, Life, NodeId, ObjectId};
+use crate::limits::{HEIRS, STORE_COPY, STORED};
+use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::{Entry, Outcome as Settled};
+use crate::object::error::{Fault, GetError, GiveError};
+use crate::object::get::Value;
+use crate::object::home::Home;
+use crate::wire::bytes::List;
+use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::{Answer, CallFault, Counted, Executed, Outcome};
+
+/// What the requests are called.
+pub(super) const GIVE: Key = Key::of("mobula", "give");
+pub(super) const ADOPT: Key = Key::of("mobula", "adopt");
+pub(super) const GIVEN: Key = Key::of("mobula", "given");
+
+/// Who is to have an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taker {
+    /// Whom its owner finds that outlives it.
+    Anyone,
+    /// This life.
+    Life(Life),
+}
+
+impl Taker {
+    fn read(body: &[u8]) -> Option<Taker> {
+        match u64::from_le_bytes(body.try_into().ok()?) {
+            0 => Some(Taker::Anyone),
+            life => Some(Taker::Life(Life(life))),
+        }
+    }
+
+    fn body(self) -> [u8; 8] {
+        match self {
+            Taker::Anyone => 0_u64.to_le_bytes(),
+            Taker::Life(life) => life.0.to_le_bytes(),
+        }
+    }
+}
+
+impl Node {
+    /// Has an object given to another owner. Goes on if it is dropped.
+    pub(crate) async fn give_object(self: &Arc<Self>, entry: &Arc<Entry>, to: Taker) -> Result<(), GiveError> {
+        if to == Taker::Anyone && entry.is_given() {
+            return Ok(());
+        }
+        let (node, entry) = (self.clone(), entry.travelling());
+        let giving = self.runtime().spawn(async move {
+            let object = entry.id();
+            if object.life == node.last_life() {
+                return node.give_own(&entry, to).await;
+            }
+            let ended = || GiveError::NotThere { object, why: "the node that owned it has ended".to_owned() };
+            let link = node.link_to(object.life).ok_or_else(ended)?;
+            match ask_node_about(&link, GIVE, &Entry::enclosed_all(&[&entry]), &to.body()).await {
+                Ok(Plain::Value(..)) => Ok(()),
+                Ok(Plain::App(_, error)) => Err(codec::decode(&error).unwrap_or_else(|error| nonsense(object, &error))),
+                Ok(Plain::Elsewhere(_)) => Err(nonsense(object, &"an object, where none was asked for")),
+                Err(error) => Err(GiveError::NotGiven { object, why: error.to_string() }),
+            }
+        });
+        giving.await.unwrap_or(Err(GiveError::ShutDown))
+    }
+
+    /// The life that is to have an object of this one; none if it is in the best hands already.
+    fn taker(&self, object: ObjectId, to: Taker) -> Result<Option<Life>, GiveError> {
+        let me = object.life;
+        let life = match to {
+            Taker::Life(life) => Some(life),
+            Taker::Anyone => self.known(|known| {
+                let head = known.of_node(self.head());
+                // Nothing of a cluster outlives the process of its head.
+                if head == Some(me) {
+                    return Ok(None);
+                }
+                let fit = known.iter().filter(|member| member.hosts && !member.suspect && member.life != me);
+                let fit: Vec<Life> = fit.map(|member| member.life).collect();
+                let index = usize::try_from(object.serial).unwrap_or(0).checked_rem(fit.len());
+                let chosen = index.map(|index| fit[index]).or(head);
+                chosen.map(Some).ok_or(GiveError::NoTaker { object })
+            })?,
+        };
+        Ok(life.filter(|life| *life != me))
+    }
+
+    async fn give_own(self: &Arc<Self>, entry: &Arc<Entry>, to: Taker) -> Result<(), GiveError> {
+        let object = entry.id();
+        let Some(to) = self.taker(object, to)? else { return Ok(()) };
+        if let Err(fault) = entry.settling().await {
+            return Err(GiveError::NotThere { object, why: fault.to_string() });
+        }
+        let refused = |why: String| GiveError::NotGiven { object, why };
+        let link = self.link_to(to).ok_or_else(|| refused("the node that was to have it has ended".to_owned()))?;
+        let adopted = match ask_node_about(&link, ADOPT, &Entry::enclosed_all(&[entry]), &[]).await {
+            Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).filter(|adopted| adopted.id().life == to),
+            Ok(Plain::App(_, fault)) => {
+                let fault: Result<Fault, _> = codec::decode(&fault);
+                return Err(refused(fault.map_or_else(|error| error.to_string(), |fault| fault.to_string())));
+            }
+            Ok(Plain::Value(..)) => None,
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        let adopted = adopted.ok_or_else(|| nonsense(object, &"no object of its own"))?;
+        // Of two who give it at once, the first has done it.
+        if !entry.give(adopted.clone()) {
+            return Ok(());
+        }
+        let holders = self.count(|state, _| {
+            state.given.insert(adopted.id(), object);
+            state.refs.holders(Counted::Object(object))
+        });
+        let told = Entry::enclosed_all(&[entry, &adopted]);
+        let tell = holders.into_iter().filter_map(|life| self.link_to(life)).map(|link| {
+            let told = &told;
+            // Whoever cannot be told asks for it as it asks for any, or finds it by the head.
+            async move { drop(ask_node_about(&link, GIVEN, told, &[]).await) }
+        });
+        let (known, _) = tokio::join!(self.client().ask(Entrust { object, to: adopted.id() }), join_all(tell));
+        let unknown = |why: String| GiveError::Unknown { object, why };
+        known.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))
+    }
+
+    /// An object of this node is to be given to another.
+    pub(super) fn serve_give(&self, incoming: &Incoming<'_>) {
+        let entry = Entry::of_enclosed(&incoming.enclosed).filter(|entry| entry.id().life == self.last_life());
+        let (Some(entry), Some(to)) = (entry, Taker::read(incoming.request.body)) else {
+            incoming.refuse(CallFault::Decode { message: "only an object of this node is this node's to give" });
+            return;
+        };
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        let node = self.shared();
+        self.runtime().spawn(async move {
+            match node.give_own(&entry.travelling(), to).await {
+                Ok(()) => answer_value(&*peer, arrival.call, &()),
+                Err(error) => with_scratch(|body, packet| {
+                    let outcome = match codec::encode(&error, body) {
+                        Ok(()) => Outcome::App { refs: List::EMPTY, body },
+                        Err(_) => Outcome::Error { executed: Executed::Yes, fault: CallFault::ReferenceLost },
+                    };
+                    Answer { call: arrival.call, outcome }.encode(packet);
+                    peer.answer(arrival.call, packet, &Enclosed::default());
+                }),
+            }
+        });
+    }
+
+    /// A peer gives this node an object of its own.
+    pub(super) fn serve_adopt(&self, incoming: &Incoming<'_>) {
+        let entry = Entry::of_enclosed(&incoming.enclosed).filter(|entry| entry.id().life == incoming.peer.life());
+        let Some(entry) = entry else {
+            incoming.refuse(CallFault::Decode { message: "a node gives an object of its own" });
+            return;
+        };
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if !peer.begin(arrival, u32::MAX).runs {
+            return;
+        }
+        let node = self.shared();
+        peer.clone().spawn_linked(Box::pin(async move {
+            match node.adopt(entry).await {
+                Ok(adopted) => answer_elsewhere(&*peer, arrival.call, &adopted),
+                Err(fault) => answer_fault(&*peer, arrival.call, &fault),
+            }
+        }));
+    }
+
+    /// An object of this node's own with the value of another's.
+    async fn adopt(self: &Arc<Self>, of: Arc<Entry>) -> Result<Arc<Entry>, Arc<Fault>> {
+        let object = of.id();
+        let content = match Value::of(of).await? {
+            // Where they are, they may be another process's memory.
+            Content::Encoded(Encoded { form: Form::Plain, body, .. }) if body.len() >= STORED => {
+                let no_room = |error: crate::store::StoreError| {
+                    let why = format!("node {} cannot keep it: {error}", self.id());
+                    Arc::new(GetError::Lost { object, why })
+                };
+                let mut draft = self.draft(body.len()).await.map_err(no_room)?;
+                for (to, from) in draft.chunks_mut(STORE_COPY).zip(body.chunks(STORE_COPY)) {
+                    to.copy_from_slice(from);
+                    tokio::task::yield_now().await;
+                }
+                Content::Kept(self.store().map_err(no_room)?.keep(draft.seal()))
+            }
+            Content::Encoded(small @ Encoded { form: Form::Plain, .. }) => {
+                Content::Encoded(Encoded { body: bytes::Bytes::copy_from_slice(&small.body), ..small })
+            }
+            content => content,
+        };
+        Ok(Entry::settled(Host::next_object(&**self), Ok(content)))
+    }
+
+    /// Its owner has given an object away that is held here.
+    pub(super) fn serve_given(&self, incoming: &Incoming<'_>) {
+        let entry = |hold: &Option<codec::Hold>| hold.clone().and_then(|hold| hold.downcast::<Entry>().ok());
+        let entries = match &incoming.enclosed.holds[..] {
+            [object, to] => entry(object).zip(entry(to)),
+            _ => None,
+        };
+        let Some((object, to)) = entries.filter(|(object, _)| object.id().life == incoming.peer.life()) else {
+            incoming.refuse(CallFault::Decode { message: "a node says of its own objects what they are now" });
+            return;
+        };
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        if peer.begin(arrival, u32::MAX).runs {
+            object.give(to);
+            answer_value(&**incoming.peer, arrival.call, &());
+        }
+    }
+
+    /// Objects whose owners have ended, or let them go: those that were given to others are found there, and of the rest is
+    /// said what is told here.
+    pub(super) fn orphaned(self: &Arc<Self>, orphans: Vec<(Arc<Entry>, Arc<Fault>)>) {
+        let node = self.clone();
+        self.runtime().spawn(async move {
+            for some in orphans.chunks(HEIRS) {
+                let heirs = node.heirs(some.iter().map(|(entry, _)| entry.id()).collect()).await;
+                for (entry, fault) in some {
+                    match heirs.get(&entry.id()) {
+                        Some(heir) => drop(entry.give(heir.clone())),
+                        None => entry.settle(Err(fault.clone())),
+                    }
+                }
+            }
+        });
+    }
+
+    /// What objects are that were given to others, as far as they are to be had.
+    async fn heirs(self: &Arc<Self>, objects: Vec<ObjectId>) -> BTreeMap<ObjectId, Arc<Entry>> {
+        // A head that is away knows of none.
+        let known = self.client().ask(Heirs { objects }).await.unwrap_or_default();
+        let home: Weak<dyn Home> = Arc::downgrade(self) as Weak<dyn Home>;
+        let heir = |to: ObjectId| self.count(|state, effects| state.told_of(to, home.clone(), effects));
+        known.into_iter().filter_map(|(object, to)| Some((object, heir(to)?))).collect()
+    }
+
+    /// The value of an object that another life owned when it was read before.
+    pub(super) async fn read_wherever(self: &Arc<Self>, object: ObjectId) -> Settled {
+        let next = match self.read_object(object).await {
+            Ok(Content::Elsewhere(next)) => next,
+            Err(fault @ GetError::Lost { .. }) => {
+                self.heirs(vec![object]).await.remove(&object).ok_or_else(|| Arc::new(fault))?
+            }
+            outcome => return outcome.map_err(Arc::new),
+        };
+        Value::of(next).await
+    }
+
+    /// The life of a node that is a member.
+    pub(crate) fn life_of(&self, node: NodeId) -> Option<Life> {
+        self.known(|known| known.of_node(node))
+    }
+}
+
+fn nonsense(object: ObjectId, what: &impl std::fmt::Display) -> GiveError {
+    GiveError::NotGiven { object, why: format!("the other node answered what it was not asked: {what}") }
+}
