@@ -155,7 +155,7 @@ async fn an_object_is_given_on_and_on_and_only_the_last_owner_is_needed() {
 }
 
 #[task]
-fn words_of(words: &Vec<String>) -> usize {
+fn words_of(words: Vec<String>) -> usize {
     words.len()
 }
 
