@@ -7,8 +7,9 @@ use common::{bounded, ends_without_a_trace, until, workers};
 use futures::future::join_all;
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
-use mobula::{GroupState, Packing, PlacementError, task};
+use mobula::{Executed, GroupState, Packing, PlacementError, task};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 mobula::test_worker!();
@@ -193,6 +194,37 @@ async fn tasks_and_actors_run_within_bundles_and_end_with_the_group() {
     ends_without_a_trace(cluster).await;
 }
 
+static LET_GO: AtomicBool = AtomicBool::new(false);
+
+/// Keeps its CPU until it is let go.
+#[task]
+fn keeps(begun: u64) -> u64 {
+    while !LET_GO.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    begun
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_stands_in_line_for_a_group_that_is_removed_is_told_that_it_did_not_run() {
+    // In one process: the owner of its tasks is their host.
+    let cluster = bounded(Cluster::local().cpus(1.0)).await.unwrap();
+    let group = bounded(cluster.placement_group().bundle([("cpu", 1.0)])).await.unwrap();
+    bounded(group.ready()).await.unwrap();
+    let keep = |of| keeps::call(&cluster, of).within(&group).submit();
+    let (runs, waits) = (keep(0), keep(1));
+    let granted = async || bounded(cluster.demand()).await.unwrap().iter().map(|line| line.granted).sum::<u32>();
+    bounded(async { while granted().await == 0 {} }).await;
+    bounded(group.remove()).await.unwrap();
+    let gone = bounded(waits).await.unwrap_err();
+    assert!(gone.to_string().contains("no placement group") && gone.executed() == Executed::No, "{gone}");
+    LET_GO.store(true, Ordering::SeqCst);
+    // Whether it was removed before it was done is not known.
+    let done = bounded(runs).await;
+    assert!(done.as_ref().is_ok_and(|done| *done == 0) || done.is_err_and(|error| error.executed() == Executed::Maybe));
+    bounded(cluster.shutdown()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn demand_that_nothing_meets_is_seen_with_its_reason_and_holds_back_nothing() {
     let cluster = cluster_of(1, 1.0).await;
@@ -212,21 +244,37 @@ async fn demand_that_nothing_meets_is_seen_with_its_reason_and_holds_back_nothin
     ends_without_a_trace(cluster).await;
 }
 
+/// Set for a process that is the second driver of the next test: the cluster's address and the file of its key.
+const DRIVER: [&str; 2] = ["SECOND_DRIVER_ADDRESS", "SECOND_DRIVER_KEY"];
+
+/// What the second driver does: it is a process of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_driver() {
+    let [Ok(address), Ok(key)] = DRIVER.map(std::env::var) else { return };
+    let driver = bounded(Cluster::connect(address).key(key)).await.unwrap();
+    let short = (0..10).map(|_| works::submit(&driver, 20)).collect();
+    assert_eq!(processes(&driver, short).await.len(), 10);
+    bounded(driver.shutdown()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_drivers_share_and_neither_waits_for_the_others_queue() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("ipc://{}", folder.path().join("sockets").display());
     let (key, head): (ClusterKey, Identity) = ClusterKey::generate().unwrap();
-    let cluster = Cluster::local().workers(1).cpus(2.0).listen(&address).cluster_key(key.clone()).identity(head);
+    let file = folder.path().join("cluster.key");
+    key.save(&file).unwrap();
+    let cluster = Cluster::local().workers(1).cpus(2.0).listen(&address).cluster_key(key).identity(head);
     let cluster = bounded(cluster).await.unwrap();
-    let driver = bounded(Cluster::connect(&address).cluster_key(key)).await.unwrap();
     let long: Vec<_> = (0..400).map(|_| works::submit(&cluster, 20)).collect();
     until("the first of the long queue", || long.iter().any(ObjectRef::is_settled)).await;
-    let short = (0..10).map(|_| works::submit(&driver, 20)).collect();
-    assert_eq!(processes(&driver, short).await.len(), 10);
+    let mut second = std::process::Command::new(std::env::current_exe().unwrap());
+    second.args(["--exact", "second_driver"]).env(DRIVER[0], &address).env(DRIVER[1], &file);
+    let second = bounded(tokio::task::spawn_blocking(move || second.output())).await.unwrap().unwrap();
+    assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stdout));
+    assert!(String::from_utf8_lossy(&second.stdout).contains("1 passed"), "it is a test of this file");
     assert!(long.iter().any(|task| !task.is_settled()), "the later driver has waited for the whole queue of the other");
     drop(long);
-    bounded(driver.shutdown()).await;
     bounded(cluster.shutdown()).await;
 }
 

@@ -411,6 +411,39 @@ async fn a_task_of_which_it_is_said_that_it_did_not_run_never_does() {
     assert!(ran.is_empty(), "{ran:?}");
 }
 
+#[task]
+fn leaves_a_file(file: String) {
+    let _ = std::fs::write(file, "ran");
+}
+
+/// They are cancelled while they are queued, on their way, in line and running.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_that_was_on_its_way_to_another_node() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let folder = Folder::new();
+    let mut unrun = Vec::new();
+    for place in 0..400 {
+        let file = folder.file(&place.to_string());
+        let task = leaves_a_file::submit(&cluster, &file);
+        if place % 4 > 0 {
+            let other = leaves_a_file::submit(&cluster, folder.file("other"));
+            let canceller = (cluster.clone(), task.clone());
+            let cancels = tokio::spawn(async move { canceller.0.cancel(&canceller.1) });
+            bounded(other).await.unwrap();
+            bounded(cancels).await.unwrap();
+        }
+        cluster.cancel(&task);
+        match bounded(cluster.get(&task)).await {
+            Err(GetError::Cancelled { executed: Executed::No }) => unrun.push(file),
+            Ok(()) | Err(GetError::Cancelled { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    bounded(cluster.shutdown()).await;
+    let ran: Vec<_> = unrun.into_iter().filter(|file| std::path::Path::new(file).exists()).collect();
+    assert!(ran.is_empty(), "{ran:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_task_is_never_run_again() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();

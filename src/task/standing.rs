@@ -30,6 +30,8 @@ pub(crate) struct Standing {
 struct Inner {
     task: Option<Weak<dyn Runnable>>,
     sent: Option<OnTheWay>,
+    /// It is on its way, or about to be.
+    leaves: bool,
     /// What it submitted, as far as that is not over; looked through whenever it has doubled.
     children: Vec<Weak<Entry>>,
     look_at: usize,
@@ -40,6 +42,14 @@ pub(crate) struct OnTheWay {
     pub(crate) to: Arc<dyn Peer>,
     pub(crate) ticket: u64,
     pub(crate) enclosed: Enclosed,
+}
+
+/// Whether a task is elsewhere.
+pub(crate) enum Away {
+    Not,
+    /// It is being sent, by a thread that looks whether it was cancelled when that is done.
+    Leaves,
+    Sent(OnTheWay),
 }
 
 /// Children that a task may have before those that are over are looked for.
@@ -125,6 +135,13 @@ impl Standing {
         self.inner.lock().task.as_ref().and_then(Weak::upgrade)
     }
 
+    /// It is about to be sent: from here on it may run elsewhere. False if it was cancelled before, and then it must not be.
+    pub(crate) fn leaves(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.leaves = !self.is_cancelled();
+        inner.leaves
+    }
+
     /// It was sent to a node. False if it was cancelled meanwhile.
     pub(crate) fn sent(&self, on_the_way: OnTheWay) -> bool {
         let former = self.inner.lock().sent.replace(on_the_way);
@@ -133,7 +150,12 @@ impl Standing {
     }
 
     /// Where it was sent: given once.
-    pub(crate) fn take_sent(&self) -> Option<OnTheWay> {
-        self.inner.lock().sent.take()
+    pub(crate) fn take_sent(&self) -> Away {
+        let mut inner = self.inner.lock();
+        match (inner.sent.take(), std::mem::take(&mut inner.leaves)) {
+            (Some(on_the_way), _) => Away::Sent(on_the_way),
+            (None, true) => Away::Leaves,
+            (None, false) => Away::Not,
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::object::error::{Fault, GetError};
 use crate::schedule::TaskNumber;
 use crate::schedule::queue::Why;
 use crate::task::slot::Runnable;
-use crate::task::standing::{OnTheWay, Standing};
+use crate::task::standing::{Away, OnTheWay, Standing};
 use crate::wire::bytes::List;
 use crate::wire::packet::Flags;
 
@@ -68,13 +68,18 @@ impl Node {
     /// Takes a task out of wherever it is. Says whether it may have run where it was sent, if it was.
     pub(super) fn call_off(self: &Arc<Self>, task: &Arc<dyn Runnable>) -> Option<Executed> {
         let (standing, number) = (task.standing(), task.result().maker().map(TaskNumber));
-        let sent = standing.take_sent().map(|OnTheWay { to, ticket, enclosed }| {
-            let executed = to.cancel(ticket);
-            if executed == Executed::No {
-                to.not_sent(&enclosed);
+        let sent = match standing.take_sent() {
+            Away::Sent(OnTheWay { to, ticket, enclosed }) => {
+                let executed = to.cancel(ticket);
+                if executed == Executed::No {
+                    to.not_sent(&enclosed);
+                }
+                Some(executed)
             }
-            executed
-        });
+            // Whoever sends it comes here in turn.
+            Away::Leaves => return Some(Executed::Maybe),
+            Away::Not => None,
+        };
         if let Some(number) = number {
             let taken = self.own(|state, _| match sent {
                 Some(_) => state.queue.failed(number),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::host::is_local;
 use super::line::refuse;
 use super::owner::{Held, Queued, State};
-use super::send::own_numbers;
+use super::send::{own_numbers, terms};
 use crate::actor::error::Executed;
+use crate::actor::inbox::Host as _;
 use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked};
 use crate::id::{Epoch, GrantId, Life};
 use crate::node::runtime::Node;
@@ -56,11 +57,17 @@ impl Node {
     /// The head ends a grant at once.
     pub(in crate::node) fn grant_revoked(self: &Arc<Self>, grant: GrantId, why: Revoked) {
         let held = self.tasks().owner.state.lock().grants.get(&grant).cloned();
-        let lost = self.lose_grant(grant);
         let Some(held) = held else { return };
-        if held.told {
-            self.tell_terms(grant, &Held { slots: 0, ..held });
-        }
+        let (held, told) = (Held { slots: 0, ..held }, held.told);
+        let lost = if held.life == self.life() {
+            self.lose_own_grant(grant, &held)
+        } else {
+            let lost = self.lose_grant(grant);
+            if told {
+                self.tell_terms(grant, &held);
+            }
+            lost
+        };
         if let Revoked::GroupRemoved(_) = why {
             let executed = Executed::Maybe;
             lost.iter().for_each(|queued| {
@@ -73,6 +80,17 @@ impl Node {
     /// elsewhere.
     pub(super) fn lose_grant(self: &Arc<Self>, grant: GrantId) -> Vec<Queued> {
         let lost = self.own(|state, _| state.lose(grant));
+        self.go_elsewhere(lost)
+    }
+
+    /// The same of one on this node: what has not begun here goes elsewhere, too.
+    fn lose_own_grant(self: &Arc<Self>, grant: GrantId, over: &Held) -> Vec<Queued> {
+        let unbegun = own_numbers(&self.tasks().host.take_terms(over.life, terms(grant, over)));
+        let unbegun: FxHashSet<TaskNumber> = unbegun.into_iter().collect();
+        let mut lost = self.own(|state, _| state.lose(grant));
+        for (number, queued) in &mut lost {
+            queued.sent &= !unbegun.contains(number);
+        }
         self.go_elsewhere(lost)
     }
 

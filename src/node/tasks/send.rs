@@ -85,18 +85,20 @@ impl Node {
 
     fn send_task(self: &Arc<Self>, link: &Arc<PeerLink>, sent: Sent, yields: bool) {
         let sent = Arc::new(sent);
-        let caller: Arc<dyn Caller> = sent.clone();
+        let (caller, standing): (Arc<dyn Caller>, _) = (sent.clone(), sent.queued.task.standing());
         let asked = with_scratch(|body, packet| {
             let enclosed = self.encode_task(&sent, yields, body)?;
             let refs = List::Items(&enclosed.refs);
             let method = sent.queued.task.kind().signature;
             link.to_node(Flags::ASK, method, refs, body).encode(packet);
+            if !standing.leaves() {
+                return Err(GetError::Cancelled { executed: Executed::No });
+            }
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
             let asked = link.request_patiently(link.node_stream(), outgoing, &caller);
             let asked = asked.map_err(|error| to_get_error::<Never>(error).into_fault())?;
             Ok((asked, enclosed))
         });
-        let standing = sent.queued.task.standing();
         let asked = asked.map(|(asked, enclosed)| match asked {
             remote::Sent::Asked(ticket) | remote::Sent::Waiting(ticket) => {
                 standing.sent(OnTheWay { to: link.clone(), ticket, enclosed })
@@ -197,7 +199,7 @@ fn unfinished(entry: &Arc<Entry>) -> Option<u64> {
     entry.maker().filter(|_| !entry.is_settled())
 }
 
-fn terms(grant: GrantId, held: &Held) -> Terms {
+pub(super) fn terms(grant: GrantId, held: &Held) -> Terms {
     Terms { grant, epoch: held.epoch, slots: held.slots, size: held.size.clone(), bundle: held.bundle }
 }
 
