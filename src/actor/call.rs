@@ -142,9 +142,10 @@ impl<T, E> Future for Call<T, E> {
         let this = &mut *self;
         let mut slot = this.slot.take().expect("a call is not polled again after it was ready");
         if this.sent {
-            if let ready @ Poll::Ready(_) = slot.poll_reply(cx) {
-                return ready;
-            }
+            slot = match slot.poll_reply(cx) {
+                Ok(result) => return Poll::Ready(result),
+                Err(slot) => slot,
+            };
         } else {
             this.sent = true;
             if let Some(slot) = Arc::get_mut(&mut slot) {
@@ -162,14 +163,11 @@ impl<T, E> Future for Call<T, E> {
             return Poll::Pending;
         }
         // A reply that came with the timer's end is still a reply.
-        if let Some(slot) = this.slot.take() {
-            if let Poll::Ready(result) = slot.poll_reply(cx) {
-                return Poll::Ready(result);
-            }
+        let Some(slot) = this.slot.take() else { return Poll::Pending };
+        Poll::Ready(slot.poll_reply(cx).unwrap_or_else(|slot| {
             let (waiting, executed) = slot.cancel();
-            return Poll::Ready(Err(CallError::Timeout { after, waiting, executed }));
-        }
-        Poll::Pending
+            Err(CallError::Timeout { after, waiting, executed })
+        }))
     }
 }
 

@@ -153,6 +153,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
 }
 
 /// A call that was taken from the mailbox earlier, unless others have their turn.
+#[inline]
 fn next_taken<A: Methods>(
     inbox: &Inbox<A>,
     taken: &mut Taken<dyn Job<A>>,
@@ -163,6 +164,7 @@ fn next_taken<A: Methods>(
 }
 
 /// The next call; after `CELL_BUDGET` of them, other tasks of the thread have their turn.
+#[inline]
 fn poll_job<A: Methods>(
     inbox: &Inbox<A>,
     taken: &mut Taken<dyn Job<A>>,

@@ -38,8 +38,8 @@ pub(crate) enum Above {
 impl Above {
     /// As it arrived.
     pub(crate) fn from_wire(frames: impl Iterator<Item = Frame>) -> Self {
-        let frames: Arc<[Frame]> = frames.collect();
-        if frames.is_empty() { Above::Nobody } else { Above::There(frames) }
+        let mut frames = frames.peekable();
+        if frames.peek().is_none() { Above::Nobody } else { Above::There(frames.collect()) }
     }
 }
 
@@ -341,6 +341,7 @@ thread_local! {
 }
 
 /// The frame of the method that is being polled on this thread.
+#[inline]
 pub(crate) fn current() -> Option<Arc<Chain>> {
     let chain = CURRENT.take();
     CURRENT.set(chain.clone());

@@ -38,7 +38,7 @@ pub(crate) trait Host: Any + Send + Sync {
     fn keep(&self, actor: ActorId, type_key: Key, at: At) -> Keeps;
     /// The last handle here that kept an actor is gone.
     fn let_go(&self, actor: LetGo);
-    /// Runs a cell.
+    /// Runs a cell, as a task of its own.
     fn spawn(&self, cell: BoxFuture<'static, ()>);
     /// Runs blocking work on the compute pool.
     fn compute(&self, work: Box<dyn FnOnce() + Send>);

@@ -92,6 +92,7 @@ struct Owed<M: Method, O: Outcome<M>> {
 }
 
 impl<M: Method, O: Outcome<M>> Owed<M, O> {
+    #[inline]
     fn new(to: O) -> Self {
         Owed { to, paid: false, of: std::marker::PhantomData }
     }
@@ -102,6 +103,7 @@ impl<M: Method, O: Outcome<M>> Owed<M, O> {
         Chain::new(id, access, self.to.serves(), above, home)
     }
 
+    #[inline]
     fn pay(mut self, result: std::thread::Result<Result<M::Reply, M::Error>>) -> Verdict {
         self.paid = true;
         match result {
@@ -184,6 +186,7 @@ where
 }
 
 /// Begins a call that has the actor for itself.
+#[inline]
 pub(crate) fn begin<'a, M, O>(
     message: M,
     to: O,

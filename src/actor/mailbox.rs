@@ -6,12 +6,13 @@
 //! becomes a tombstone, and tombstones are swept before they outnumber the living.
 //!
 //! The cell takes calls out in batches, so that senders seldom meet it at the lock. What it has taken and not begun
-//! still counts against the capacity.
+//! still counts against the capacity. With the last call it also notes that nothing is left: it comes to the lock again
+//! only when that has changed.
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
@@ -57,7 +58,12 @@ pub(crate) enum Next<J: ?Sized> {
 /// In this order: senders write the front all the time, and the cell reads the end of it before each call.
 #[repr(C)]
 pub(crate) struct Mailbox<J: ?Sized> {
+    /// Whether the cell has seen that nothing is left for it, and is to be woken once that changes. Written under the lock.
+    quiet: AtomicBool,
     inner: Mutex<Inner<J>>,
+    /// The cell's waker. A cell is a task of its own, and tokio's tasks have one waker all their life: so it is
+    /// neither cloned nor dropped for each call.
+    cell: OnceLock<Waker>,
     /// Whether the gate is closed, for a cell that has taken calls already.
     closed: AtomicBool,
 }
@@ -75,10 +81,6 @@ struct Inner<J: ?Sized> {
     /// How many the cell took last. They count until it comes again.
     taken: usize,
     gate: Gate,
-    /// The cell's waker.
-    cell: Option<Waker>,
-    /// Whether the cell waits for a call (and not for the end of one).
-    idle: bool,
     /// Whether the cell is gone.
     over: bool,
     /// How many calls that have arrived are still to come in: the actor does not stop before.
@@ -101,22 +103,22 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             waiting: 0,
             taken: 0,
             gate: Gate::Open,
-            cell: None,
-            idle: false,
             over: false,
             expected: 0,
             tombstones: 0,
             end: None,
         };
-        Mailbox { inner: Mutex::new(inner), closed: AtomicBool::new(false) }
+        let (quiet, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Mailbox { quiet, inner: Mutex::new(inner), cell: OnceLock::new(), closed }
     }
 
     /// Takes an entry, in line if there is no room.
+    #[inline]
     pub(crate) fn push(&self, entry: Arc<J>) -> Result<Place, EndReason> {
         let mut inner = self.inner.lock();
         inner.open()?;
-        let (place, wake) = inner.take_in(entry);
-        wake.unlock_and_wake(inner);
+        let place = inner.take_in(entry);
+        self.wake_quiet(inner);
         Ok(place)
     }
 
@@ -134,8 +136,8 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         if let Gate::Closed(reason) = &inner.gate {
             return Err((**reason).clone());
         }
-        let (place, wake) = inner.take_in(entry);
-        wake.unlock_and_wake(inner);
+        let place = inner.take_in(entry);
+        self.wake_quiet(inner);
         Ok(place)
     }
 
@@ -144,11 +146,12 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         let mut inner = self.inner.lock();
         inner.expected -= 1;
         if inner.expected == 0 && matches!(inner.gate, Gate::Draining) {
-            inner.call_cell().unlock_and_wake(inner);
+            self.wake(inner);
         }
     }
 
     /// Takes an entry if there is room, and only then asks for it; `false` if there is none.
+    #[inline]
     pub(crate) fn try_push(&self, entry: impl FnOnce() -> Arc<J>) -> Result<bool, EndReason> {
         let mut inner = self.inner.lock();
         inner.open()?;
@@ -160,11 +163,13 @@ impl<J: Entry + ?Sized> Mailbox<J> {
                 return Ok(false);
             }
         }
-        inner.enter(entry()).unlock_and_wake(inner);
+        inner.line.push_back(entry());
+        self.wake_quiet(inner);
         Ok(true)
     }
 
     /// The next entry of those that the cell has taken, while it may begin any.
+    #[inline]
     pub(crate) fn next_taken(&self, taken: &mut Taken<J>) -> Option<Arc<J>> {
         if self.closed.load(Ordering::Relaxed) { None } else { taken.jobs.pop_front() }
     }
@@ -173,6 +178,10 @@ impl<J: Entry + ?Sized> Mailbox<J> {
     pub(crate) fn poll_next(&self, taken: &mut Taken<J>, cx: &mut Context<'_>) -> Poll<Next<J>> {
         if let Some(job) = self.next_taken(taken) {
             return Poll::Ready(Next::Job(job));
+        }
+        // What changes that wakes the cell after it has said so: then it is polled again.
+        if self.quiet.load(Ordering::Relaxed) {
+            return Poll::Pending;
         }
         let mut inner = self.inner.lock();
         if let Gate::Closed(_) = inner.gate {
@@ -184,11 +193,16 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             }
             inner.rest();
             inner.taken = 0;
-            inner.idle = true;
-            inner.watch(cx);
+            self.watch(cx);
+            self.quiet.store(true, Ordering::Relaxed);
             return Poll::Pending;
         };
         inner.hand_over(taken);
+        if inner.taken == 0 && matches!(inner.gate, Gate::Open) {
+            inner.rest();
+            self.watch(cx);
+            self.quiet.store(true, Ordering::Relaxed);
+        }
         if inner.waiting > 0 {
             let admitted = inner.admit();
             drop(inner);
@@ -199,11 +213,13 @@ impl<J: Entry + ?Sized> Mailbox<J> {
 
     /// Ready when the actor ends now: for a cell that waits for a method to end.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.inner.lock();
+        let inner = self.inner.lock();
         if let Gate::Closed(_) = inner.gate {
             return Poll::Ready(());
         }
-        inner.watch(cx);
+        self.watch(cx);
+        // What comes in meanwhile need not wake it.
+        self.quiet.store(false, Ordering::Relaxed);
         Poll::Pending
     }
 
@@ -212,7 +228,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         let mut inner = self.inner.lock();
         if let Gate::Open = inner.gate {
             inner.gate = Gate::Draining;
-            inner.call_cell().unlock_and_wake(inner);
+            self.wake(inner);
         }
     }
 
@@ -222,7 +238,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         if !matches!(inner.gate, Gate::Closed(_)) {
             inner.gate = Gate::Closed(Box::new(reason));
             self.closed.store(true, Ordering::Relaxed);
-            inner.call_cell().unlock_and_wake(inner);
+            self.wake(inner);
         }
     }
 
@@ -233,7 +249,6 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             inner.gate = Gate::Closed(Box::new(reason));
         }
         let left = std::mem::take(&mut inner.line);
-        inner.cell = None;
         drop(inner);
         taken.jobs.into_iter().chain(left)
     }
@@ -277,6 +292,30 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         }
     }
 
+    /// Wakes the cell if it has seen nothing, once the lock is free.
+    #[inline]
+    fn wake_quiet(&self, inner: MutexGuard<'_, Inner<J>>) {
+        if self.quiet.load(Ordering::Relaxed) {
+            self.wake(inner);
+        }
+    }
+
+    /// Wakes the cell, once the lock is free.
+    #[inline]
+    fn wake(&self, inner: MutexGuard<'_, Inner<J>>) {
+        self.quiet.store(false, Ordering::Relaxed);
+        drop(inner);
+        if let Some(cell) = self.cell.get() {
+            cell.wake_by_ref();
+        }
+    }
+
+    /// Notes under the lock whom to wake.
+    #[inline]
+    fn watch(&self, cx: &Context<'_>) {
+        self.cell.get_or_init(|| cx.waker().clone());
+    }
+
     /// How many entries stand in it, whether admitted or not; what the cell has taken counts until it comes again.
     pub(crate) fn len(&self) -> usize {
         let inner = self.inner.lock();
@@ -285,6 +324,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
 }
 
 impl<J: Entry + ?Sized> Inner<J> {
+    #[inline]
     fn open(&self) -> Result<(), EndReason> {
         match &self.gate {
             Gate::Open => Ok(()),
@@ -294,37 +334,25 @@ impl<J: Entry + ?Sized> Inner<J> {
     }
 
     /// Whoever waits for room comes first.
+    #[inline]
     fn has_room(&self) -> bool {
         self.waiting == 0 && self.line.len() + self.taken < MAILBOX_CAPACITY
     }
 
     /// Lets an entry in, whether there is room or not.
-    fn take_in(&mut self, entry: Arc<J>) -> (Place, Wake) {
+    #[inline]
+    fn take_in(&mut self, entry: Arc<J>) -> Place {
         let place = if self.has_room() { Place::Admitted } else { Place::InLine };
         if place == Place::InLine {
             self.waiting += 1;
         }
-        (place, self.enter(entry))
-    }
-
-    fn enter(&mut self, entry: Arc<J>) -> Wake {
         self.line.push_back(entry);
-        if std::mem::take(&mut self.idle) { self.call_cell() } else { Wake(None) }
-    }
-
-    fn call_cell(&mut self) -> Wake {
-        self.idle = false;
-        Wake(self.cell.take())
-    }
-
-    fn watch(&mut self, cx: &Context<'_>) {
-        if !self.cell.as_ref().is_some_and(|cell| cell.will_wake(cx.waker())) {
-            self.cell = Some(cx.waker().clone());
-        }
+        place
     }
 
     /// Gives the cell the next batch. Who waits for room stands behind `MAILBOX_CAPACITY` others, so none of those
     /// is in it.
+    #[inline]
     fn hand_over(&mut self, taken: &mut Taken<J>) {
         self.taken = self.line.len().min(MAILBOX_BATCH);
         if self.taken > 0 {
@@ -360,18 +388,6 @@ impl<J: Entry + ?Sized> Inner<J> {
     fn rest(&mut self) {
         if self.line.capacity() > MAILBOX_KEPT {
             self.line = VecDeque::new();
-        }
-    }
-}
-
-/// A waker to call once the lock is free.
-struct Wake(Option<Waker>);
-
-impl Wake {
-    fn unlock_and_wake<G>(self, guard: G) {
-        drop(guard);
-        if let Some(waker) = self.0 {
-            waker.wake();
         }
     }
 }

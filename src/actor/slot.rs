@@ -17,21 +17,21 @@ use super::inbox::Inbox;
 use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict};
 use super::mailbox::{Entry, Place};
 use super::remote::{Caller, Outgoing, Sent};
-use super::reply::Reply;
 use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
 use crate::object::entry::Entry as Object;
-use crate::wire::codec::Enclosed;
 use crate::wire::packet::Flags;
 
 mod away;
 mod stalled;
 mod submit;
+mod take;
 mod wait;
-use away::group_of;
+use away::{Away, group_of};
 use stalled::Stalled;
 use submit::Awaited;
 pub(crate) use submit::{Listener, Sink, to_get_error};
+use take::Taken;
 
 /// A call as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
@@ -49,8 +49,8 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
     /// Sends it one way if there is room; gives it back if there is none.
     fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
-    /// The reply, once.
-    fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<Result<T, CallError<E>>>;
+    /// The reply; gives it back if there is none yet, to be woken.
+    fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Replied<T, E>;
     /// Ready when there was room for it.
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
     /// Its caller no longer waits. Says how far it had come.
@@ -58,6 +58,9 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     /// What it waits for.
     fn target(&self) -> ActorId;
 }
+
+/// The reply, or the call to wait with.
+pub(crate) type Replied<T, E> = Result<Result<T, CallError<E>>, Arc<dyn Pending<T, E>>>;
 
 /// What a call's caller still waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,17 +99,9 @@ struct State<M: Method> {
     /// Whether an argument was passed by reference.
     by_reference: bool,
     /// Of a call to another node, until its answer; of a streaming reply also after its first item.
-    away: Option<Box<Away<M>>>,
+    away: Option<Away<M>>,
     /// Its number among the waits of its caller's frame.
     wait: Option<NonZeroU32>,
-}
-
-/// What a call over a link keeps beside its stage.
-struct Away<M: Method> {
-    arriving: <M::Reply as Reply>::Arriving,
-    ticket: Option<u64>,
-    /// The references among its arguments.
-    enclosed: Enclosed,
 }
 
 enum Stage<M: Method> {
@@ -137,6 +132,7 @@ impl<M: Method> Slot<M> {
         CallError::ActorDied { actor: self.id(), reason, executed: Executed::No }
     }
 
+    #[inline]
     fn route(&self) -> Option<&Route<M::Actor>> {
         self.to.as_ref().map(ActorRef::route)
     }
@@ -147,6 +143,7 @@ impl<M: Method> Slot<M> {
     }
 
     /// Sends it, unless an argument is not there yet, of it or of a call before it.
+    #[inline]
     fn push(self: &Arc<Self>, flags: Flags, limit: Option<Duration>) -> Result<Place, CallError> {
         let deadline = limit.map(|limit| clock::now() + limit);
         match self.line() {
@@ -158,6 +155,7 @@ impl<M: Method> Slot<M> {
         }
     }
 
+    #[inline]
     fn send(self: &Arc<Self>, flags: Flags, deadline: Option<Moment>) -> Result<Place, CallError> {
         match self.route() {
             None => Err(self.refused(EndReason::Unknown)),
@@ -175,6 +173,7 @@ impl<M: Method> Slot<M> {
     }
 
     /// Tells an actor of this process if there is room, and lets go of the message; gives it back if it was not taken.
+    #[inline]
     fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
         // No mailbox knows it yet.
         let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
@@ -195,6 +194,7 @@ impl<M: Method> Slot<M> {
         }
     }
 
+    #[inline]
     fn local(&self) -> Option<&Arc<Inbox<M::Actor>>> {
         match self.route() {
             Some(Route::Local(inbox)) => Some(&inbox.to),
@@ -281,17 +281,29 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         }
     }
 
-    fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<Result<M::Reply, CallError<M::Error>>> {
-        let mut state = self.state.lock();
+    fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Replied<M::Reply, M::Error> {
+        // Mostly whoever ran it has let go of it by now, and so has the frame that would wait for it.
+        let slot = match self.own() {
+            Ok(mut slot) => match mem::replace(&mut slot.state.get_mut().stage, Stage::Over) {
+                Stage::Done(result) => return Ok(result.map_err(|error| *error)),
+                stage => {
+                    slot.state.get_mut().stage = stage;
+                    Arc::new(slot)
+                }
+            },
+            Err(slot) => slot,
+        };
+        let mut state = slot.state.lock();
         if let Stage::Done(_) = state.stage
             && let Stage::Done(result) = mem::replace(&mut state.stage, Stage::Over)
         {
             drop(state);
-            self.end_wait();
-            return Poll::Ready(result.map_err(|error| *error));
+            slot.end_wait();
+            return Ok(result.map_err(|error| *error));
         }
         state.watch(cx);
-        Poll::Pending
+        drop(state);
+        Err(slot)
     }
 
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
@@ -388,49 +400,8 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
     }
 }
 
-/// A call that begins.
-enum Taken<M: Method> {
-    /// Its caller waits for nothing, and has let go of it.
-    Told(M),
-    /// An object waits for it.
-    Submitted(M, Awaited<M>),
-    /// Its caller may wait, and these for its caller.
-    Asked(M, Arc<Slot<M>>, Above),
-    /// Its caller has dropped it.
-    Abandoned,
-}
-
 impl<M: Method> Slot<M> {
-    /// The message, once.
-    fn take(self: Arc<Self>) -> Taken<M> {
-        // Nobody can come to share what one owner holds, so the count may be read before the attempt.
-        let slot = if Arc::strong_count(&self) == 1 { Arc::try_unwrap(self) } else { Err(self) };
-        match slot {
-            Ok(slot) => {
-                let State { stage, caller, .. } = slot.state.into_inner();
-                match (stage, caller) {
-                    (Stage::Made(message), Listener::Object(sink)) => {
-                        Taken::Submitted(message, Awaited { sink, to: slot.to })
-                    }
-                    (Stage::Made(message), _) => Taken::Told(message),
-                    _ => Taken::Abandoned,
-                }
-            }
-            Err(slot) => {
-                let mut state = slot.state.lock();
-                if !matches!(state.stage, Stage::Made(_)) {
-                    return Taken::Abandoned;
-                }
-                let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun(None)) else {
-                    return Taken::Abandoned;
-                };
-                let above = Self::above(slot.up.as_ref(), state.wants);
-                drop(state);
-                Taken::Asked(message, slot, above)
-            }
-        }
-    }
-
+    #[inline]
     fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
         let mut state = self.state.lock();
         if let Stage::Over | Stage::Done(_) = state.stage {

@@ -202,17 +202,13 @@ pub mod scope {
 
     enum Scope {
         /// `argument` counts those that were put.
-        Encoding {
-            enclosed: Enclosed,
-            full: bool,
-            passes: bool,
-            argument: u32,
-        },
+        Encoding { enclosed: Enclosed, full: bool, passes: bool, argument: u32 },
         Decoding {
             enclosed: Enclosed,
             passed: Vec<(u32, Hold)>,
             argument: u32,
-            node: Arc<dyn Any + Send + Sync>,
+            /// If there is anything to attach to it.
+            node: Option<Arc<dyn Any + Send + Sync>>,
         },
     }
 
@@ -274,7 +270,8 @@ pub mod scope {
             (Ref::Argument { position, .. }, Some(hold)) => Some((*position, Arc::clone(hold))),
             _ => None,
         }));
-        let _outer = enter(Scope::Decoding { enclosed, passed, argument: 0, node: Arc::clone(node) });
+        let node = (!enclosed.is_empty()).then(|| Arc::clone(node));
+        let _outer = enter(Scope::Decoding { enclosed, passed, argument: 0, node });
         decoding()
     }
 
@@ -336,7 +333,8 @@ pub mod scope {
     pub fn take(index: u32) -> Result<(Ref, Arc<dyn Any + Send + Sync>), ScopeError> {
         SCOPE.with_borrow(|scope| match scope {
             Some(Scope::Decoding { enclosed, node, .. }) => {
-                let reference = enclosed.refs.get(index as usize).ok_or(ScopeError::Missing(index))?;
+                let reference = enclosed.refs.get(index as usize).zip(node.as_ref());
+                let (reference, node) = reference.ok_or(ScopeError::Missing(index))?;
                 Ok((*reference, Arc::clone(node)))
             }
             _ => Err(ScopeError::NotDecoding),

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::{Away, Listener, Slot, Stage};
+use super::{Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
 use crate::actor::handle::Route;
@@ -15,6 +15,60 @@ use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{self, Flags};
+
+/// What a call over a link keeps beside its stage. Most keep no more than their ticket: nothing is allocated for those.
+pub(super) enum Away<M: Method> {
+    /// It is being sent.
+    Asking,
+    Asked(u64),
+    /// Its reply is a stream, or its arguments enclose references.
+    Keeps(Box<Keeps<M>>),
+}
+
+pub(super) struct Keeps<M: Method> {
+    arriving: <M::Reply as Reply>::Arriving,
+    ticket: Option<u64>,
+    /// The references among its arguments: held until the answer (PROTOCOLS §3.5).
+    enclosed: Enclosed,
+}
+
+impl<M: Method> Away<M> {
+    fn asking() -> Self {
+        // A plain value arrives at once: nothing is kept of it.
+        match size_of::<<M::Reply as Reply>::Arriving>() {
+            0 => Away::Asking,
+            _ => Away::keeps(None, Enclosed::default()),
+        }
+    }
+
+    fn keeps(ticket: Option<u64>, enclosed: Enclosed) -> Self {
+        Away::Keeps(Box::new(Keeps { arriving: Default::default(), ticket, enclosed }))
+    }
+
+    fn asked(&mut self, ticket: u64, enclosed: &Enclosed) {
+        match self {
+            Away::Keeps(keeps) => (keeps.ticket, keeps.enclosed) = (Some(ticket), enclosed.clone()),
+            _ if enclosed.is_empty() => *self = Away::Asked(ticket),
+            _ => *self = Away::keeps(Some(ticket), enclosed.clone()),
+        }
+    }
+
+    pub(super) fn ticket(&self) -> Option<u64> {
+        match self {
+            Away::Asking => None,
+            Away::Asked(ticket) => Some(*ticket),
+            Away::Keeps(keeps) => keeps.ticket,
+        }
+    }
+
+    /// What the answer is read by.
+    fn arriving<R>(&mut self, read: impl FnOnce(&mut <M::Reply as Reply>::Arriving) -> R) -> R {
+        match self {
+            Away::Asking | Away::Asked(_) => read(&mut Default::default()),
+            Away::Keeps(keeps) => read(&mut keeps.arriving),
+        }
+    }
+}
 
 /// The group whose stream a call is part of.
 pub(super) const fn group_of<M: Method>() -> u8 {
@@ -40,7 +94,7 @@ impl<M: Method> Slot<M> {
                 return Ok(None);
             }
         };
-        state.away = Some(Box::new(Away { arriving: Default::default(), ticket: None, enclosed: Enclosed::default() }));
+        state.away = Some(Away::asking());
         drop(state);
         let envelope = Envelope {
             flags: flags.and(<M::Reply as Reply>::Arriving::FLAGS),
@@ -55,9 +109,7 @@ impl<M: Method> Slot<M> {
             let mut state = self.state.lock();
             let sent = send(packet, enclosed)?;
             if let (Some(Sent::Asked(ticket) | Sent::Waiting(ticket)), Some(away)) = (sent, &mut state.away) {
-                away.ticket = Some(ticket);
-                // Arguments are held until the answer (PROTOCOLS §3.5).
-                away.enclosed = enclosed.clone();
+                away.asked(ticket, enclosed);
             }
             Ok(sent)
         });
@@ -70,12 +122,13 @@ impl<M: Method> Slot<M> {
         sent
     }
 
-    pub(super) fn cancel_remote(&self, away: Option<Box<Away<M>>>) -> (Waiting, Executed) {
-        let asked = away.as_ref().and_then(|away| Some((away.ticket?, &away.enclosed)));
-        match (self.route(), asked) {
-            (Some(Route::Remote(actor)), Some((ticket, enclosed))) => match actor.peer.cancel(ticket) {
+    pub(super) fn cancel_remote(&self, away: Option<Away<M>>) -> (Waiting, Executed) {
+        match (self.route(), away.as_ref().and_then(Away::ticket)) {
+            (Some(Route::Remote(actor)), Some(ticket)) => match actor.peer.cancel(ticket) {
                 Executed::No => {
-                    actor.peer.not_sent(enclosed);
+                    if let Some(Away::Keeps(keeps)) = &away {
+                        actor.peer.not_sent(&keeps.enclosed);
+                    }
                     (Waiting::ForCredit, Executed::No)
                 }
                 executed => (Waiting::OnTheWay, executed),
@@ -87,18 +140,18 @@ impl<M: Method> Slot<M> {
     /// What an answer needs to be decoded.
     fn asked(&self, away: &Away<M>) -> Option<Asked> {
         match self.route() {
-            Some(Route::Remote(actor)) => Some(Asked { peer: actor.peer.clone(), ticket: away.ticket? }),
+            Some(Route::Remote(actor)) => Some(Asked { peer: actor.peer.clone(), ticket: away.ticket()? }),
             Some(Route::Local(_) | Route::Gone(_)) | None => None,
         }
     }
 
     /// Takes what a call over a link keeps, while user code decodes.
-    fn take_away(&self) -> Option<Box<Away<M>>> {
+    fn take_away(&self) -> Option<Away<M>> {
         self.state.lock().away.take()
     }
 
     /// The reply is an object of the answering node: an object that waits for it leads there, a caller has it fetched.
-    fn led_elsewhere(self: Arc<Self>, mut away: Box<Away<M>>, enclosed: Enclosed) {
+    fn led_elsewhere(self: Arc<Self>, mut away: Away<M>, enclosed: Enclosed) {
         let decode = |message: String| {
             let (what, executed) = (Part::Reply, Executed::Yes);
             CallError::Decode { what, message, executed }
@@ -121,8 +174,7 @@ impl<M: Method> Slot<M> {
         peer.spawn(Box::pin(async move {
             let value = match object.settling().await {
                 Ok(Content::Encoded(encoded)) => away
-                    .arriving
-                    .value(&from, encoded.enclosed, &encoded.body)
+                    .arriving(|arriving| arriving.value(&from, encoded.enclosed, &encoded.body))
                     .map_err(|error| decode(error.to_string())),
                 Ok(_) => Err(decode("the object was not sent".to_owned())),
                 Err(fault) => Err(decode(fault.to_string())),
@@ -152,7 +204,8 @@ impl<M: Method> Slot<M> {
         enclosed: Enclosed,
     ) -> Option<Result<M::Reply, CallError<M::Error>>> {
         match outcome {
-            packet::Outcome::Value { body, .. } => match away.arriving.value(from, enclosed, body) {
+            packet::Outcome::Value { body, .. } => match away.arriving(|arriving| arriving.value(from, enclosed, body))
+            {
                 Ok(reply) => reply.map(Ok),
                 Err(error) => {
                     let (what, message) = (Part::Reply, error.to_string());
@@ -165,7 +218,7 @@ impl<M: Method> Slot<M> {
             packet::Outcome::Error { executed, fault } => {
                 let method = (M::NAME, M::SIGNATURE);
                 let error = remote::fault_to_error(fault, executed, self.id(), from.peer.node(), method);
-                away.arriving.failed(error).map(|error| Err(error.widen()))
+                away.arriving(|arriving| arriving.failed(error)).map(|error| Err(error.widen()))
             }
         }
     }
@@ -178,7 +231,8 @@ impl<M: Method> Caller for Slot<M> {
 
     fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
         let Some(mut away) = self.take_away() else { return };
-        let reply = self.asked(&away).and_then(|from| away.arriving.item(&from, enclosed, body, length));
+        let from = self.asked(&away);
+        let reply = from.and_then(|from| away.arriving(|arriving| arriving.item(&from, enclosed, body, length)));
         self.state.lock().away = Some(away);
         if let Some(reply) = reply {
             self.finish(Ok(reply));
@@ -197,7 +251,7 @@ impl<M: Method> Caller for Slot<M> {
 
     fn failed(&self, error: CallError) {
         let Some(mut away) = self.take_away() else { return };
-        if let Some(error) = away.arriving.failed(error) {
+        if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
             self.finish(Err(error.widen()));
         }
     }

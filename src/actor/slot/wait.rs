@@ -115,7 +115,7 @@ impl<M: Method> Wait for Slot<M> {
             _ if state.wants == Wants::Told => Place::Over,
             (Stage::Done(_) | Stage::Over, ..) => Place::Over,
             (Stage::Away, Some(Route::Remote(to)), Some(away)) => {
-                let standing = away.ticket.and_then(|ticket| to.peer.standing(ticket));
+                let standing = away.ticket().and_then(|ticket| to.peer.standing(ticket));
                 let to_wire = |call| ProbeTo { actor: to.id, method: M::KEY, call };
                 standing.map_or(Place::Over, |call| Place::There(to.peer.life(), to_wire(call)))
             }

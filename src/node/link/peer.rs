@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Core, PeerLink};
 use crate::actor::error::CallError;
@@ -210,7 +211,9 @@ impl PeerLink {
         patience: Patience,
     ) -> Result<Sent, CallError> {
         let demand = Demand { token: caller.clone(), deadline: request.deadline, patience };
-        let now = self.now();
+        // While the sender task is awake, or about to be, the time was read not long ago: a burst of requests reads it once.
+        let reads = request.deadline.is_some() || self.armed.load(Ordering::Relaxed) != 0;
+        let now = if reads { self.now() } else { self.recent() };
         let sent = core.link.send(now, StreamId::from_bits(stream), request.packet, demand);
         self.changed(core, now);
         match sent {
