@@ -371,6 +371,8 @@ pub const NAMED_NODES: usize = 16;
 pub const ADDRESSES: usize = 16;
 /// Labels of one node, and conditions of one selector.
 pub const LABELS: usize = 64;
+/// Selectors that are tried one after the other for one actor or task.
+pub const SELECTORS: usize = 8;
 /// Values one condition may list.
 pub const LABEL_VALUES: usize = 64;
 /// The longest text of a failure that is kept and sent on, in bytes; the rest is cut.

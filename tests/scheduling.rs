@@ -62,6 +62,10 @@ async fn affinity_is_obeyed_hard_and_soft() {
     let stranger = mobula::id::NodeId([7; 32]);
     let error = bounded(process::call(&cluster).on(stranger)).await.unwrap_err();
     assert!(error.to_string().contains("no member"), "{error}");
+    for _ in 0..4 {
+        let actor = bounded(Where::spawn(&cluster).prefer(second)).await.unwrap();
+        assert_eq!(bounded(actor.process()).await, Ok(second_process), "an actor, also one that takes nothing");
+    }
     let soft = bounded(process::call(&cluster).prefer(stranger)).await.unwrap();
     assert!([first_process, second_process].contains(&soft));
     ends_without_a_trace(cluster).await;
@@ -97,6 +101,42 @@ async fn labels_choose_nodes_and_a_condition_that_none_meets_is_said_at_once() {
     ends_without_a_trace(cluster).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_are_tried_in_their_order() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0).label("zone", "north")).await.unwrap();
+    let only = workers(&cluster)[0].1;
+    let tries = |zone: &str| process::call(&cluster).label("zone", "south").otherwise().select("zone", zone);
+    assert_eq!(bounded(tries("north")).await, Ok(only));
+    let error = bounded(tries("west")).await.unwrap_err();
+    assert!(error.to_string().contains("no node has the labels zone=south, or else zone=west"), "{error}");
+    assert_eq!(bounded(tries("west").otherwise()).await, Ok(only), "any node in the end");
+    let spawned = |zone: &str| Where::spawn(&cluster).label("zone", "south").otherwise().label("zone", zone);
+    assert_eq!(bounded(bounded(spawned("north")).await.unwrap().process()).await, Ok(only));
+    assert_eq!(bounded(bounded(spawned("west").otherwise()).await.unwrap().process()).await, Ok(only));
+    let endless = (0..10).fold(process::call(&cluster), |call, n| call.label("zone", n.to_string()).otherwise());
+    let error = bounded(endless).await.unwrap_err();
+    assert!(error.to_string().contains("at most 8 selectors"), "{error}");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resources_are_counted_in_ten_thousandths() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0).resource("licence", 0.0003)).await.unwrap();
+    let error = bounded(process::call(&cluster).resource("licence", 0.0004)).await.unwrap_err();
+    assert!(error.to_string().contains("no node has licence ≥ 0.0004"), "{error}");
+    let mut holders = Vec::new();
+    for _ in 0..3 {
+        holders.push(bounded(Where::spawn(&cluster).resource("licence", 0.0001)).await.unwrap());
+    }
+    let mut waits = Where::spawn(&cluster).resource("licence", 0.0001);
+    assert!(futures::poll!(&mut waits).is_pending(), "all three are taken");
+    drop(holders.pop());
+    bounded(waits).await.unwrap();
+    let error = bounded(process::call(&cluster).cpus(0.00001)).await.unwrap_err();
+    assert_eq!(error.executed(), mobula::Executed::No, "{error}");
+    ends_without_a_trace(cluster).await;
+}
+
 /// Leaves an array in its node's store.
 #[task]
 async fn leaves(ctx: &TaskContext, length: usize) -> mobula::Result<ObjectRef<[f32]>> {
@@ -123,6 +163,35 @@ async fn a_task_goes_where_its_large_argument_lies() {
         }
         assert!(there >= 30, "{there} of 40");
     }
+    ends_without_a_trace(cluster).await;
+}
+
+/// A result that no packet carries lies where it was made.
+#[task]
+fn makes(length: usize) -> Vec<u8> {
+    vec![7; length]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_goes_where_an_object_lies_if_it_is_asked_to() {
+    let cluster = cluster_of(2, 4.0).await;
+    for (node, process) in workers(&cluster) {
+        let array = bounded(leaves::call(&cluster, 1 << 18).on(node)).await.unwrap();
+        for _ in 0..3 {
+            let near = bounded(Where::spawn(&cluster).near(&array)).await.unwrap();
+            assert_eq!(bounded(near.process()).await, Ok(process));
+        }
+        let named = bounded(Where::spawn(&cluster).near(&array).name(process.to_string())).await.unwrap();
+        assert_eq!(bounded(named.process()).await, Ok(process));
+        let promised = makes::call(&cluster, 1 << 20).on(node).submit();
+        let near = bounded(Where::spawn(&cluster).near(&promised)).await.unwrap();
+        assert_eq!(bounded(near.process()).await, Ok(process), "it is waited for");
+        let _full = bounded(Where::spawn(&cluster).on(node).cpus(4.0)).await.unwrap();
+        let elsewhere = bounded(Where::spawn(&cluster).near(&array).cpus(1.0)).await.unwrap();
+        assert_ne!(bounded(elsewhere.process()).await, Ok(process), "a preference yields where there is no room");
+    }
+    let mine = cluster.put(1_u8).await.unwrap();
+    bounded(Where::spawn(&cluster).near(&mine)).await.expect("this process hosts nothing: anywhere, then");
     ends_without_a_trace(cluster).await;
 }
 
@@ -255,6 +324,40 @@ async fn second_driver() {
     let short = (0..10).map(|_| works::submit(&driver, 20)).collect();
     assert_eq!(processes(&driver, short).await.len(), 10);
     bounded(driver.shutdown()).await;
+}
+
+#[task]
+fn length(of: Vec<u8>) -> u32 {
+    of.len() as u32
+}
+
+/// Waits for what another node's task makes.
+#[task]
+async fn waits_for(ctx: &TaskContext, results: Vec<ObjectRef<u32>>) -> String {
+    let error = ctx.cluster().get(&results[0]).timeout(Duration::from_millis(100)).await.unwrap_err();
+    error.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_result_in_vain_is_told_what_it_waits_for() {
+    let cluster = cluster_of(1, 1.0).await;
+    let says = async |result: &ObjectRef<u32>, what: &str| {
+        let told = async {
+            let limit = Duration::from_millis(20);
+            while !cluster.get(result).timeout(limit).await.unwrap_err().to_string().contains(what) {}
+        };
+        bounded(told).await;
+    };
+    let starved = process::call(&cluster).gpus(1.0).wait_for_node().submit();
+    says(&starved, "waiting for a grant: no node has gpu ≥ 1").await;
+    let argument = makes::call(&cluster, 1).gpus(1.0).wait_for_node().submit();
+    says(&length::submit(&cluster, &argument), "waiting for an argument").await;
+    let elsewhere = bounded(waits_for::call(&cluster, vec![starved])).await.unwrap();
+    assert!(elsewhere.contains("pending at its owner, node "), "{elsewhere}");
+    let running = works::submit(&cluster, 1_000);
+    says(&running, "running on node ").await;
+    bounded(running).await.unwrap();
+    ends_without_a_trace(cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

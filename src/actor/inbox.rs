@@ -19,7 +19,7 @@ use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::{RemoteActor, ask};
 use crate::id::{ActorId, Key, Life, ObjectId, Placement};
 use crate::limits::MAILBOX_CAPACITY;
-use crate::object::entry::Promised;
+use crate::object::promised::Promised;
 use crate::wire::bytes::List;
 use crate::wire::codec::DecodeError;
 use crate::wire::packet::{CallFault, Frame, Ref};

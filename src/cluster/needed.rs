@@ -71,6 +71,13 @@ impl Needed {
         });
     }
 
+    pub(super) fn otherwise(&mut self) {
+        self.change(|needs| {
+            needs.labels = std::mem::take(&mut needs.labels).otherwise()?;
+            Ok::<_, LabelError>(())
+        });
+    }
+
     pub(super) fn choose(&mut self, strategy: Strategy) {
         self.needs.strategy = strategy;
     }

@@ -21,7 +21,7 @@ use crate::id::{ActorId, Placement};
 use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
-use crate::schedule::Resources;
+use crate::schedule::{Resources, Strategy};
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Executed, Lifetime, Ref};
 
@@ -41,8 +41,11 @@ pub(super) fn spawn<C: Constructor>(
         return Box::pin(async move { here(&node, message).await });
     }
     Box::pin(async move {
-        let needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
+        let mut needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
         node.living().await.map_err(SpawnError::Head)?;
+        if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
+            needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
+        }
         match options.name.is_some() || options.detached {
             true => by_the_head(&cluster, options, needs, message).await,
             false => chosen(&node, needs, message).await,

@@ -15,6 +15,7 @@ use crate::actor::handle::Handle;
 use crate::directory::client::AskError;
 use crate::directory::request::{self, FullName};
 use crate::id::NodeId;
+use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
 
 pub(super) type Spawning<H, E> = Pin<Box<dyn Future<Output = Result<H, SpawnError<E>>> + Send>>;
@@ -46,6 +47,8 @@ pub(super) struct Options {
     pub(super) detached: bool,
     pub(super) get: bool,
     pub(super) needed: Needed,
+    /// What it is to be near of.
+    pub(super) near: Option<ObjectRef<()>>,
 }
 
 impl Options {
@@ -112,6 +115,18 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
     /// Only on nodes whose labels meet a condition: a value, `in(a, b)`, `*` for any value, each also with a `!` before it.
     pub fn select(self, key: impl AsRef<str>, condition: impl AsRef<str>) -> Self {
         self.with(|options| options.needed.select(key.as_ref(), condition.as_ref()))
+    }
+
+    /// What is said of labels after this is asked of nodes where none of the former will do now; after the last, any node will.
+    pub fn otherwise(self) -> Self {
+        self.with(|options| options.needed.otherwise())
+    }
+
+    /// Where a large object lies, while that node has room: there the actor reads it in place. Waits until this node's own
+    /// object is there. An actor of which more is said by [`on`](Spawn::on), [`prefer`](Spawn::prefer) and the like goes there.
+    pub fn near<T: ?Sized, X>(self, object: &ObjectRef<T, X>) -> Self {
+        let object = ObjectRef::new(object.entry().clone());
+        self.with(|options| options.near = Some(object))
     }
 
     /// Only on this node.

@@ -106,6 +106,22 @@ impl<T, E> TaskCall<T, E> {
         self.with(|needed| needed.select(key.as_ref(), condition.as_ref()))
     }
 
+    /// What is said of labels after this is asked of nodes where none of the former will do now; after the last, any node will.
+    ///
+    /// ```
+    /// # use mobula::prelude::*;
+    /// # #[task] fn render(frame: u32) -> u32 { frame }
+    /// # #[tokio::main] async fn main() -> mobula::Result<()> {
+    /// # let cluster = Cluster::local().await?;
+    /// // On a fast disk while there is room, else on any that is not full, else wherever it may be.
+    /// let call = render::call(&cluster, 7).label("disk", "ssd").otherwise().select("disk", "!full").otherwise();
+    /// # drop(call);
+    /// # Ok(()) }
+    /// ```
+    pub fn otherwise(self) -> Self {
+        self.with(Needed::otherwise)
+    }
+
     /// Only on this node.
     pub fn on(self, node: NodeId) -> Self {
         self.with(|needed| needed.choose(Strategy::Node(node)))

@@ -11,7 +11,7 @@ use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::directory::request::{Ended, Gone};
 use crate::id::{ActorId, Key, Life, ObjectId, Placement};
-use crate::object::entry::Promised;
+use crate::object::promised::Promised;
 use crate::wire::packet::Frame;
 
 impl Host for Node {

@@ -290,6 +290,16 @@ impl Home for Node {
         Box::pin(async move { reading.await.unwrap_or_else(|_| Err(Arc::new(GetError::ShutDown))) })
     }
 
+    fn waiting(&self, entry: &Arc<Entry>) -> String {
+        match entry.is_borrowed() {
+            true => match self.node_of(entry.id().life) {
+                Some(owner) => format!("pending at its owner, node {owner}, or on its way from there"),
+                None => "pending at its owner, which is no member now".to_owned(),
+            },
+            false => self.waiting_for(entry).unwrap_or_else(|| "pending".to_owned()),
+        }
+    }
+
     fn let_go(&self, object: ObjectId, counted_in: Life) {
         self.lost_copy(object);
         let given = self.count(|state, effects| state.let_go(object, counted_in, effects));
@@ -331,6 +341,9 @@ mod tests {
         fn fetch(&self, _: &Arc<Entry>) {}
         fn read(&self, _: ObjectId) -> BoxFuture<'static, Outcome> {
             Box::pin(std::future::ready(Err(Arc::new(GetError::ShutDown))))
+        }
+        fn waiting(&self, _: &Arc<Entry>) -> String {
+            String::new()
         }
         fn let_go(&self, _: ObjectId, _: Life) {}
     }

@@ -34,7 +34,8 @@ use crate::directory::message::{FromHead, News};
 use crate::directory::request::{Advertised, AdvertisedType, Join, JoinError};
 use crate::id::{ActorId, Epoch, Life, NodeId};
 use crate::net::Net;
-use crate::object::entry::Promised;
+use crate::object::home::Home;
+use crate::object::promised::Promised;
 use crate::task::registry::Tasks as TaskTable;
 use crate::wire::packet::Executed;
 
@@ -134,7 +135,7 @@ impl Node {
             life: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
-            promised: Promised::default(),
+            promised: Promised::new(me.clone() as Weak<dyn Home>),
             tasks: Tasks::new(max_queued, cpus, declared),
             objects: Objects::default(),
             bulk: Bulk::default(),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use std::any::Any;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -12,8 +12,9 @@ use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
 use super::lent::Lent;
+use super::promised::Promised;
 use crate::id::{Life, ObjectId};
-use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS, SUBMITTED};
+use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS};
 use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
 
@@ -37,25 +38,6 @@ pub(crate) type Making = Arc<dyn Any + Send + Sync>;
 /// Names a watcher of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seat(u32);
-
-/// Counts the objects that a node has promised and that are not settled.
-#[derive(Clone, Default)]
-pub(crate) struct Promised(Arc<AtomicUsize>);
-
-impl Promised {
-    /// One more, counted until it is settled; it has failed already if there are [`SUBMITTED`].
-    pub(crate) fn promise(&self, id: ObjectId) -> Arc<Entry> {
-        let more = |count: usize| (count < SUBMITTED).then_some(count + 1);
-        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Entry::pending(id, Some(self.clone())),
-            Err(_) => Entry::settled(id, Err(Arc::new(Fault::QueueFull { limit: SUBMITTED }))),
-        }
-    }
-
-    fn kept(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// One object.
 pub(crate) struct Entry {
@@ -203,6 +185,16 @@ impl Entry {
         if let State::Pending(pending) = former {
             pending.tell(lent);
         }
+    }
+
+    /// What it waits for, as far as that is known here.
+    pub(crate) fn waiting(self: &Arc<Self>) -> String {
+        let home = match (&*self.state.lock(), &self.home) {
+            (_, Some((home, _))) => home.upgrade(),
+            (State::Pending(pending), None) => pending.promised.as_ref().and_then(Promised::home),
+            (State::Settled(..) | State::Given(_), None) => None,
+        };
+        home.map_or_else(|| "pending".to_owned(), |home| home.waiting(self))
     }
 
     /// What became of it, if it is settled.

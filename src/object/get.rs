@@ -92,7 +92,8 @@ impl Waits {
         let Some(after) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         std::task::ready!(timer.as_mut().poll(cx));
-        let (what, waiting) = (format!("object {}", self.value.of.entry().id()), "pending".to_owned());
+        let last = self.value.of.entry();
+        let (what, waiting) = (format!("object {}", last.id()), last.waiting());
         Poll::Ready(Err(GetError::Timeout { what, after, waiting, executed: Executed::Maybe }))
     }
 }

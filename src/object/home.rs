@@ -12,6 +12,8 @@ pub(crate) trait Home: Send + Sync {
     fn fetch(&self, entry: &Arc<Entry>);
     /// Reads such an object from its owner, again.
     fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome>;
+    /// What an object waits for that is pending here, whoever owns it.
+    fn waiting(&self, entry: &Arc<Entry>) -> String;
     /// An entry of such an object is gone, for which one hold was taken in this life of the node.
     fn let_go(&self, object: ObjectId, counted_in: Life);
 }

@@ -15,4 +15,5 @@ pub(crate) mod home;
 pub(crate) mod lent;
 pub mod param;
 pub mod parcel;
+pub(crate) mod promised;
 pub mod reference;

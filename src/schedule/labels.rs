@@ -4,7 +4,7 @@
 //! condition = value | "!" value | "in(" value ("," value)* ")" | "!in(" value ("," value)* ")" | "*" | "!*"
 //! ```
 
-use crate::limits::{LABEL_VALUES, LABELS, NAME_BYTES};
+use crate::limits::{LABEL_VALUES, LABELS, NAME_BYTES, SELECTORS};
 use crate::schedule::resources::is_name;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -167,6 +167,66 @@ impl fmt::Display for Selector {
     }
 }
 
+/// Selectors in the order in which they are tried: a node is the better, the earlier the first one that it meets. None of them
+/// asks nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Selector>", into = "Vec<Selector>")]
+pub struct Selectors(Vec<Selector>);
+
+impl Selectors {
+    /// These, the last of them with `condition` for `key`.
+    ///
+    /// # Errors
+    /// As [`Selector::with`]'s.
+    pub fn with(mut self, key: &str, condition: Condition) -> Result<Selectors, LabelError> {
+        let last = self.0.pop().unwrap_or_default();
+        self.0.push(last.with(key, condition)?);
+        Ok(self)
+    }
+
+    /// These, and one more that asks nothing yet. After nothing there is nothing else to try.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn otherwise(mut self) -> Result<Selectors, LabelError> {
+        if !self.0.is_empty() {
+            self.0.push(Selector::default());
+        }
+        Selectors::try_from(self.0)
+    }
+
+    /// The first that `labels` meet, as its index.
+    #[must_use]
+    pub fn choice(&self, labels: &Labels) -> Option<usize> {
+        match self.0.is_empty() {
+            true => Some(0),
+            false => self.0.iter().position(|selector| selector.matches(labels)),
+        }
+    }
+}
+
+impl TryFrom<Vec<Selector>> for Selectors {
+    type Error = LabelError;
+
+    fn try_from(selectors: Vec<Selector>) -> Result<Selectors, LabelError> {
+        if selectors.len() > SELECTORS { Err(LabelError::Selectors) } else { Ok(Selectors(selectors)) }
+    }
+}
+
+impl From<Selectors> for Vec<Selector> {
+    fn from(selectors: Selectors) -> Self {
+        selectors.0
+    }
+}
+
+impl fmt::Display for Selectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        let mut each = self.0.iter();
+        each.try_for_each(|selector| write!(f, "{}{selector}", std::mem::replace(&mut between, ", or else ")))
+    }
+}
+
 fn name(text: &str) -> Result<Arc<str>, LabelError> {
     if is_name(text) { Ok(text.into()) } else { Err(LabelError::Name(text.chars().take(NAME_BYTES).collect())) }
 }
@@ -184,6 +244,9 @@ pub enum LabelError {
     /// No value, or more than [`LABEL_VALUES`].
     #[error("a condition lists 1 to {LABEL_VALUES} values")]
     Values,
+    /// More than [`SELECTORS`].
+    #[error("at most {SELECTORS} selectors may be tried, one after the other")]
+    Selectors,
 }
 
 #[cfg(test)]
@@ -217,6 +280,19 @@ mod tests {
                 && "in()".parse::<Condition>().is_err()
                 && "!".parse::<Condition>().is_err()
         );
+    }
+
+    #[test]
+    fn selectors_are_tried_in_their_order_and_their_number_is_bounded() {
+        let zone = |all: Selectors, zone: &str| all.with("zone", zone.parse().unwrap()).unwrap();
+        let labels = |zone: &str| Labels::default().with("zone", zone).unwrap();
+        let both = zone(zone(Selectors::default(), "a").otherwise().unwrap(), "b");
+        assert_eq!(["a", "b", "c"].map(|zone| both.choice(&labels(zone))), [Some(0), Some(1), None]);
+        assert_eq!(both.to_string(), "zone=a, or else zone=b");
+        assert_eq!(both.clone().otherwise().unwrap().choice(&labels("c")), Some(2), "in the end any will do");
+        assert_eq!(Selectors::default().otherwise(), Ok(Selectors::default()));
+        let full = (1..SELECTORS).try_fold(both, |all, n| all.otherwise().map(|all| zone(all, &n.to_string())));
+        assert_eq!(full, Err(LabelError::Selectors));
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod queue;
 pub mod resources;
 
 pub use bundles::Packing;
-pub use labels::{Condition, Labels, Selector};
+pub use labels::{Condition, Labels, Selector, Selectors};
 pub use placement::{Fit, Offer, Requirement, Strategy, Why};
 pub use queue::{Class, Queue, TaskNumber};
 pub use resources::{Amount, Resources};

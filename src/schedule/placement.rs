@@ -6,7 +6,7 @@
 
 use crate::id::{GroupId, Key, Life, NodeId};
 use crate::schedule::bundles::Packing;
-use crate::schedule::labels::{Labels, Selector};
+use crate::schedule::labels::{Labels, Selectors};
 use crate::schedule::resources::{Amount, Resources};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub struct Requirement {
     pub constructor: Option<Key>,
     /// What it takes of the node until it ends.
     pub resources: Resources,
-    /// The labels the node must have.
-    pub labels: Selector,
+    /// The labels the node must have: rather those that are asked for first.
+    pub labels: Selectors,
     /// How to choose among the nodes that will do.
     pub strategy: Strategy,
 }
@@ -80,9 +80,10 @@ pub enum Fit {
     Never(Why),
 }
 
-/// The order among nodes that will do: fullness, then load, then age.
+/// The order among nodes that will do: the labels asked for first, then the node preferred, fullness, load, and age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
+    choice: usize,
     second_choice: bool,
     fullness: u64,
     load: u64,
@@ -120,7 +121,7 @@ impl Requirement {
     /// Resources of any node, and nothing else.
     #[must_use]
     pub fn of_resources(resources: &Resources) -> Requirement {
-        let (resources, labels, strategy) = (resources.clone(), Selector::default(), Strategy::Default);
+        let (resources, labels, strategy) = (resources.clone(), Selectors::default(), Strategy::Default);
         Requirement { type_key: Key(0), constructor: None, resources, labels, strategy }
     }
 
@@ -132,22 +133,23 @@ impl Requirement {
         {
             return Fit::Never(Why::NotThere(node));
         }
-        if !self.labels.matches(offer.labels) {
+        let Some(choice) = self.labels.choice(offer.labels) else {
             return Fit::Never(Why::Labels(self.labels.to_string()));
-        }
+        };
         if let Some((name, amount)) = offer.total.lacks(&self.resources) {
             return Fit::Never(Why::NeverFits(name.clone(), amount));
         }
         if offer.free.lacks(&self.resources).is_some() {
             return Fit::Later;
         }
-        Fit::Now(self.rank(offer))
+        Fit::Now(self.rank(offer, choice))
     }
 
-    fn rank(&self, offer: &Offer<'_>) -> Rank {
+    fn rank(&self, offer: &Offer<'_>, choice: usize) -> Rank {
         let fullness = offer.total.fullness(offer.free, &self.resources);
         let packs = !matches!(self.strategy, Strategy::Spread) && fullness <= HALF && !self.resources.is_empty();
         Rank {
+            choice,
             second_choice: matches!(self.strategy, Strategy::Prefer(node) if node != offer.node),
             fullness: if packs { 0 } else { fullness },
             load: if packs { 0 } else { offer.actors.saturating_mul(100_000_000) / offer.cpus },
@@ -180,10 +182,10 @@ impl Requirement {
 
     /// Whether no later life can be better.
     fn is_first(&self, rank: Rank) -> bool {
-        !rank.second_choice && (rank.fullness, rank.load) == (0, 0)
+        !rank.second_choice && (rank.choice, rank.fullness, rank.load) == (0, 0, 0)
     }
 
-    /// All nodes that will do now, best first.
+    /// All nodes that will do now and among which neither labels nor a preferred node choose, best first.
     #[must_use]
     pub fn all<'a>(&self, offers: impl Iterator<Item = Offer<'a>>) -> Vec<Life> {
         let now = |offer: Offer<'_>| match self.fit(&offer) {
@@ -192,7 +194,9 @@ impl Requirement {
         };
         let mut ranks: Vec<Rank> = offers.filter_map(now).collect();
         ranks.sort_unstable();
-        ranks.into_iter().map(|rank| rank.life).collect()
+        let asked = |rank: &Rank| (rank.choice, rank.second_choice);
+        let first = ranks.first().map(asked);
+        ranks.into_iter().take_while(|rank| Some(asked(rank)) == first).map(|rank| rank.life).collect()
     }
 }
 
@@ -242,7 +246,7 @@ mod tests {
     }
 
     fn need(cpu: f64, gpu: f64, strategy: Strategy) -> Requirement {
-        let (resources, labels) = (resources(cpu, gpu), Selector::default());
+        let (resources, labels) = (resources(cpu, gpu), Selectors::default());
         Requirement { type_key: Key(1), constructor: None, resources, labels, strategy }
     }
 
@@ -284,6 +288,8 @@ mod tests {
         let there = NodeId([1; 32]);
         assert_eq!(placed(&need(1.0, 0.0, Strategy::Prefer(there)), &mut nodes, 2), [2, 1]);
         assert_eq!(need(1.0, 0.0, Strategy::Node(there)).best(offers(&nodes)), Err(Why::Full));
+        let prefers = |n| need(0.0, 0.0, Strategy::Prefer(NodeId([n; 32]))).all(offers(&nodes));
+        assert_eq!((prefers(1), prefers(9).len()), (vec![Life(2)], 2));
         let stranger = Strategy::Node(NodeId([9; 32]));
         assert_eq!(need(0.0, 0.0, stranger).best(offers(&nodes)), Err(Why::NotThere(NodeId([9; 32]))));
     }
@@ -294,9 +300,25 @@ mod tests {
         let why = need(1.0, 1.0, Strategy::Default).best(offers(&nodes)).unwrap_err();
         assert_eq!(why.to_string(), "no node has gpu ≥ 1: lower it, or start a node with more");
         let mut labelled = need(1.0, 0.0, Strategy::Default);
-        labelled.labels = Selector::default().with("zone", "a".parse().unwrap()).unwrap();
+        labelled.labels = Selectors::default().with("zone", "a".parse().unwrap()).unwrap();
         assert_eq!(labelled.best(offers(&nodes)).unwrap_err().to_string(), "no node has the labels zone=a");
         assert_eq!(need(1.0, 0.0, Strategy::Default).best(std::iter::empty()), Err(Why::NoNode));
+    }
+
+    #[test]
+    fn labels_that_are_asked_for_first_come_first_whatever_room_there_is_elsewhere() {
+        let zone = |node: Node, zone| Node { labels: Labels::default().with("zone", zone).unwrap(), ..node };
+        let mut nodes = [zone(node(8.0, 0.0), "c"), zone(node(8.0, 0.0), "b"), zone(node(2.0, 0.0), "a")];
+        let mut tries = need(1.0, 0.0, Strategy::Default);
+        let asked = |all: Selectors, zone: &str| all.with("zone", zone.parse().unwrap()).unwrap();
+        tries.labels = asked(asked(Selectors::default(), "a").otherwise().unwrap(), "b");
+        assert_eq!(tries.all(offers(&nodes)), [Life(3)]);
+        assert_eq!(placed(&tries, &mut nodes, 10), [3, 3, 2, 2, 2, 2, 2, 2, 2, 2]);
+        assert_eq!(tries.best(offers(&nodes)), Err(Why::Full), "it waits, and takes no other zone");
+        let reason = tries.best(offers(&nodes[..1])).unwrap_err();
+        assert_eq!(reason.to_string(), "no node has the labels zone=a, or else zone=b");
+        tries.labels = tries.labels.otherwise().unwrap();
+        assert_eq!(tries.best(offers(&nodes)), Ok(Life(1)));
     }
 
     #[test]

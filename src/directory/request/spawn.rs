@@ -9,7 +9,7 @@ use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, GroupId, Key, Life, NodeId, Placement};
 use crate::limits::{BODY_INLINE, DIRECTORY_ACTORS, DIRECTORY_ARGUMENTS, NAME_BYTES, NAMED_NODES};
 use crate::schedule::resources::is_name;
-use crate::schedule::{Requirement, Resources, Selector, Strategy};
+use crate::schedule::{Requirement, Resources, Selectors, Strategy};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -66,7 +66,7 @@ pub struct Needs {
     /// Taken of the node until the actor ends.
     pub resources: Resources,
     /// The labels it must have.
-    pub labels: Selector,
+    pub labels: Selectors,
     /// How to choose among such nodes.
     pub strategy: Strategy,
 }

@@ -130,6 +130,11 @@ impl Node {
         }));
     }
 
+    /// What the task waits for that makes an object, if one does.
+    pub(in crate::node) fn waiting_for(&self, entry: &Entry) -> Option<String> {
+        standing_of(entry).map(|standing| self.waiting_of(entry, &standing))
+    }
+
     /// What a task waits for.
     fn waiting_of(&self, entry: &Entry, standing: &Standing) -> String {
         let here = self.id();

@@ -34,6 +34,18 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The node where an object lies, if it hosts anything. One of this node's own is waited for.
+    pub(crate) async fn place_of(&self, object: &Arc<Entry>) -> Option<NodeId> {
+        if !object.is_borrowed() {
+            // Whatever becomes of it.
+            drop(object.settling().await);
+        }
+        let life = object.followed().ok()?.id().life;
+        self.known(|known| known.get(life).filter(|member| member.hosts).map(|member| member.node))
+    }
+}
+
 impl State {
     /// An argument of a task has arrived; with the last one, a task that is queued here may come to be near a node.
     pub(super) fn ready_near(&mut self, task: TaskNumber, near: Option<NodeId>) {
