@@ -177,6 +177,8 @@ pub const HOLDER_PULLS: usize = 2;
 pub const PULL_FREE: usize = 1 << 20;
 /// A pull that has asked a holder for nothing this long has left its place there to others.
 pub const PULL_IDLE: Duration = Duration::from_secs(1);
+/// When nothing has come for so long, a pull asks others for what is under way as well: a silent holder is not waited for.
+pub const PULL_STALL: Duration = Duration::from_secs(1);
 /// Holders that an owner names at once: twice as many as a pull asks, for some may be busy.
 pub const HOLDERS_NAMED: usize = 2 * PULL_SOURCES;
 /// Holders that an owner remembers for one object: as many as there may be nodes.

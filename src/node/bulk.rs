@@ -126,7 +126,8 @@ impl Node {
 
     /// A session with the node that lives this life, opened if there is none; none if it cannot be had in time.
     pub(super) async fn bulk_to(self: &Arc<Self>, life: Life) -> Option<Arc<BulkSession>> {
-        let node = self.node_of(life)?;
+        // What this node has it need not ask for.
+        let node = self.node_of(life).filter(|node| *node != self.id())?;
         if let Some(open) = self.bulk().open(node) {
             return Some(open);
         }

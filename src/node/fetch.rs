@@ -194,7 +194,12 @@ impl Node {
         let settled = match entry.settling().await {
             Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
             Ok(Content::Kept(kept)) if how == How::InPlace => match self.pin(&kept, peer.life()).await {
-                Ok(Some(location)) => return answer_pinned(&*peer, call, location),
+                Ok(Some(location)) => {
+                    if !answer_pinned(&*peer, call, location) {
+                        self.unpin(location, peer.life());
+                    }
+                    return;
+                }
                 // Its bytes then, or why they cannot be had.
                 Ok(None) | Err(_) => Content::Kept(kept).brought(entry.id()).await,
             },
@@ -299,14 +304,15 @@ pub(super) fn nonsense() -> Fault {
     GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
 }
 
-fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) {
+/// Whether it will be told.
+fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) -> bool {
     let Location { segment, offset, length } = location;
     with_scratch(|body, packet| {
         body.push(PINNED);
         [length, segment, offset].iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
         Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
-        peer.answer(call, packet, &Enclosed::default());
-    });
+        peer.answer(call, packet, &Enclosed::default())
+    })
 }
 
 /// The value is that of another object.

@@ -139,6 +139,14 @@ impl Node {
         }
     }
 
+    /// Ends a pin that the peer was not told of.
+    pub(super) fn unpin(&self, location: Location, reader: Life) {
+        let id = self.lending().readers.lock().get(&reader).copied();
+        if let (Some(id), Some(store)) = (id, self.node_store().made()) {
+            store.unpin(location, id);
+        }
+    }
+
     /// The store of a link's other end, if it is of this host and lets this node read it.
     pub(super) async fn store_of(&self, link: &Arc<PeerLink>) -> Option<Attached> {
         if self.sharing() == Sharing::Never {

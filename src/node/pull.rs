@@ -15,10 +15,11 @@ use super::bulk::{Memory, Target};
 use super::core::pull::{Ask, Plan, Said, Stuck};
 use super::fetch::{How, Large, Read, ask, nonsense};
 use super::link::PeerLink;
-use super::runtime::Node;
+use super::runtime::{Node, random_number};
 use crate::id::ObjectId;
-use crate::limits::{PULL_ROOM, REDIAL_FIRST, REDIAL_LAST};
+use crate::limits::{PULL_ROOM, PULL_STALL, REDIAL_FIRST, REDIAL_LAST};
 use crate::object::content::{Content, Encoded, Form};
+use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::store::StoreError;
 
@@ -42,7 +43,9 @@ impl Node {
             }
         }
         let memory = target.take();
-        filled?;
+        if let Some(next) = filled? {
+            return Ok(Content::Elsewhere(next));
+        }
         match memory {
             Some(Memory::Store(draft)) => match self.store() {
                 Ok(store) => Ok(Content::Kept(store.keep(draft.seal()))),
@@ -75,24 +78,31 @@ impl Node {
         )
     }
 
-    /// Round after round, until all has come.
+    /// Round after round, until all has come; or the object that it has become meanwhile.
     async fn fill(
         self: &Arc<Self>,
         plan: &mut Plan,
         target: &Arc<Target>,
         (owner, object): (&Arc<PeerLink>, ObjectId),
         what: (Form, u64),
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Arc<Entry>>, Fault> {
         loop {
             let mut under_way = FuturesUnordered::new();
             loop {
                 while let Some(next) = plan.ask() {
                     under_way.push(self.clone().ask_for(object, next, target.clone()));
                 }
-                let Some((ask, said)) = under_way.next().await else { break };
+                let (ask, said) = match tokio::time::timeout(PULL_STALL, under_way.next()).await {
+                    Ok(Some(next)) => next,
+                    Ok(None) => break,
+                    Err(_) => {
+                        plan.stall();
+                        continue;
+                    }
+                };
                 plan.said(&ask, said);
                 if plan.is_whole() {
-                    return Ok(());
+                    return Ok(None);
                 }
                 if target.is_short() {
                     return Err(GetError::Lost { object, why: NO_MEMORY.to_owned() });
@@ -105,6 +115,8 @@ impl Node {
             tokio::time::sleep(pause_of(pause.rounds)).await;
             match ask(owner, object, How::Holders).await? {
                 Read::Large(again) if (again.form, again.length) == what => plan.again(&again.holders),
+                // It was given to another owner.
+                Read::Elsewhere(next) => return Ok(Some(next)),
                 _ => return Err(nonsense()),
             }
         }
@@ -121,10 +133,15 @@ impl Node {
 
 const NO_MEMORY: &str = "it is larger than this process's memory";
 
-/// How long a pull waits before another round.
+/// How long a pull waits before another round: by chance, or else all who wait for one holder would come again at the same
+/// time, and leave it idle in between.
 fn pause_of(rounds: u32) -> Duration {
     match rounds {
         0 => Duration::ZERO,
-        rounds => (REDIAL_FIRST * (1 << rounds.min(16))).min(REDIAL_LAST),
+        rounds => {
+            let most = (REDIAL_FIRST * (1 << rounds.min(16))).min(REDIAL_LAST);
+            let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+            most / 4 + Duration::from_micros(random_number() % micros)
+        }
     }
 }

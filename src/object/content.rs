@@ -69,7 +69,7 @@ impl Content {
         match self {
             Content::Live(_) | Content::Encoded(_) => Some(self.clone()),
             Content::Kept(kept) => Some(Content::plain(Bytes::from_owner(kept.in_memory()?))),
-            Content::Lent(lent) => lent.now().map(Content::plain),
+            Content::Lent(lent) => lent.now(),
             Content::Elsewhere(_) => None,
         }
     }

@@ -1,4 +1,5 @@
-//! An object of another process of this host, read where it lies: its bytes are at hand while somebody views them.
+//! An object of another process of this host, read where it lies: its bytes are at hand while somebody views them. Where that
+//! fails later on, a copy takes its place.
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ struct Views {
     /// Until somebody has viewed it, or what it was fetched for would have to be fetched again; gone if nobody is to.
     first: Option<Arc<Foreign>>,
     last: Weak<Foreign>,
+    /// It could not be read where it lies: what came instead.
+    copy: Option<Content>,
 }
 
 /// Keeps the pin.
@@ -40,7 +43,7 @@ impl Lent {
     /// An object that its owner has pinned just now.
     pub(crate) fn new(object: ObjectId, home: Weak<dyn Home>, view: Foreign) -> Arc<Self> {
         let first = Arc::new(view);
-        let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first) });
+        let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first), copy: None });
         Arc::new(Lent { object, home, views, asking: tokio::sync::Mutex::new(()) })
     }
 
@@ -55,16 +58,24 @@ impl Lent {
         drop(first);
     }
 
-    /// Its bytes, if they are at hand.
-    pub(crate) fn now(&self) -> Option<Bytes> {
-        self.view().map(|view| Bytes::from_owner(View(view)))
+    /// Its value, if it is at hand.
+    pub(crate) fn now(&self) -> Option<Content> {
+        let copy = self.views.lock().copy.clone();
+        match copy {
+            Some(copy) => copy.at_hand(),
+            None => self.view().map(|view| Content::plain(Bytes::from_owner(View(view)))),
+        }
     }
 
     /// Has it pinned again, by its owner.
     pub(crate) async fn bring(&self) -> Outcome {
         let _one = self.asking.lock().await;
-        if let Some(bytes) = self.now() {
-            return Ok(Content::plain(bytes));
+        if let Some(content) = self.now() {
+            return Ok(content);
+        }
+        let copy = self.views.lock().copy.clone();
+        if let Some(Content::Kept(kept)) = copy {
+            return kept_now(self.object, &kept).await;
         }
         let home = self.home.upgrade().ok_or_else(|| Arc::new(GetError::ShutDown))?;
         match home.read(self.object).await? {
@@ -76,9 +87,16 @@ impl Lent {
                 self.views.lock().last = Arc::downgrade(&view);
                 Ok(Content::plain(Bytes::from_owner(View(view))))
             }
-            // Its bytes had to come: into this node's own store, if they are many.
-            Content::Kept(kept) => kept_now(self.object, &kept).await,
-            content => Ok(content),
+            // Its bytes had to come: into this node's own store, if they are many. Who has been told that they are here looks
+            // for them here.
+            Content::Kept(kept) => {
+                self.views.lock().copy = Some(Content::Kept(kept.clone()));
+                kept_now(self.object, &kept).await
+            }
+            content => {
+                self.views.lock().copy = Some(content.clone());
+                Ok(content)
+            }
         }
     }
 }

@@ -242,6 +242,12 @@ impl Store {
         self.shared.readers.pin(stored, reader)
     }
 
+    /// Ends a pin whose location the reader was never told.
+    pub fn unpin(&self, location: Location, reader: ReaderId) {
+        // With its reader it has ended already.
+        drop(self.shared.readers.unpin(reader, (location.segment, location.offset)));
+    }
+
     /// Serves readers on a Unix socket at `path`, in a folder that only this user may enter. Needs a tokio runtime, as
     /// the store does.
     ///

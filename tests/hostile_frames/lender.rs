@@ -7,7 +7,7 @@ use mobula::directory::message::{FromHead, News, ToHead};
 use mobula::directory::piece::{Joiner, cut};
 use mobula::directory::request::{Advertised, Boot, Join};
 use mobula::id::{Key, Life, ObjectId};
-use mobula::net::{Lane, Session};
+use mobula::net::{Address, Lane, NetConfig, Session};
 use mobula::wire::bytes::List;
 use mobula::wire::frame::{Batch, Section};
 use mobula::wire::packet::{Answer, Outcome, Ref, Request, Settle, Work};
@@ -54,8 +54,8 @@ fn lend(listener: UnixListener, file: OwnedFd) {
 }
 
 /// Joins the cluster: only whose life the head has given owns objects.
-async fn joined(place: &Place) -> (Rogue, Session, Life) {
-    let mut rogue = Rogue::silent(place).await;
+pub(crate) async fn joined(place: &Place, listen: Vec<Address>) -> (Rogue, Session, Life) {
+    let mut rogue = Rogue::silent_as(place, NetConfig { listen, ..place.member() }).await;
     let to_head = rogue.node.dial_at(place.head, &place.address(At::Head), Lane::Control).await.unwrap();
     rogue.node.session().await;
     let join = Join {
@@ -65,7 +65,7 @@ async fn joined(place: &Place) -> (Rogue, Session, Life) {
         process: std::process::id(),
         host_name: "rogue".into(),
         hosts: false,
-        addresses: Vec::new(),
+        addresses: rogue.node.net.addresses().iter().map(|address| address.to_string().into()).collect(),
         resources: Default::default(),
         labels: Default::default(),
         advertised: Arc::new(Advertised::default()),
@@ -150,7 +150,7 @@ async fn memory_that_could_change_or_is_not_there_is_refused_whoever_hands_it_ov
     ];
     let mut lenders = Vec::new();
     for (what, file, at, why) in cases {
-        let (mut rogue, _to_head, life) = joined(&place).await;
+        let (mut rogue, _to_head, life) = joined(&place, Vec::new()).await;
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         let listener = UnixListener::bind(&store).unwrap();

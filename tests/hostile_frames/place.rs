@@ -32,6 +32,28 @@ impl Witness {
         self.echoed
     }
 
+    /// A text of that length.
+    pub fn page(&mut self, length: u64) -> String {
+        self.echoed += 1;
+        "x".repeat(length as usize)
+    }
+
+    /// A reference to an object of the worker's own.
+    pub async fn lend(&mut self, ctx: &mut ActorContext<Self>, number: u64) -> ObjectRef<u64> {
+        self.echoed += 1;
+        ctx.cluster().put(number).await.unwrap()
+    }
+
+    /// How many objects of the worker others hold.
+    pub fn lent(&self, ctx: &mut ActorContext<Self>) -> usize {
+        ctx.cluster().shared_objects().lent
+    }
+
+    /// An object of the worker's own.
+    pub async fn make(&self, ctx: &mut ActorContext<Self>, items: Vec<u64>) -> mobula::Result<ObjectRef<[u64]>> {
+        Ok(ctx.cluster().put_slice(&items).await?)
+    }
+
     pub fn counted(&self, ctx: &mut ActorContext<Self>) -> Counted {
         counted(&ctx.cluster())
     }
@@ -58,9 +80,18 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn start() -> Place {
+        Place::of(Cluster::local()).await
+    }
+
+    /// Its processes share no memory.
+    pub(crate) async fn apart() -> Place {
+        Place::of(Cluster::local().never_share_memory()).await
+    }
+
+    async fn of(builder: mobula::ClusterBuilder) -> Place {
         let (key, identity) = ClusterKey::generate().unwrap();
         let head = identity.node_id();
-        let cluster = Cluster::local().workers(1).listen("tcp://127.0.0.1:0").cluster_key(key.clone());
+        let cluster = builder.workers(1).listen("tcp://127.0.0.1:0").cluster_key(key.clone());
         let cluster = bounded(cluster.identity(identity)).await.unwrap();
         let worker = cluster.nodes().into_iter().find(|node| node.hosts_actors).unwrap();
         let witness = bounded(Witness::spawn(&cluster)).await.unwrap();

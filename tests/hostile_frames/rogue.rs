@@ -6,7 +6,8 @@ use crate::node::{Event, Node};
 use crate::place::{At, Place};
 use mobula::Handle;
 use mobula::id::{ActorId, Key, Life, ObjectId, Placement};
-use mobula::net::{Lane, Session};
+use mobula::limits::{SETTLE_BACKLOG, SETTLE_WINDOW};
+use mobula::net::{Lane, NetConfig, Session};
 use mobula::wire::bytes::{List, put_varint};
 use mobula::wire::codec;
 use mobula::wire::frame::{Batch, Header, Hello, Section};
@@ -62,7 +63,11 @@ impl Rogue {
 
     /// A member with a session, over which it has said nothing.
     pub(crate) async fn silent(place: &Place) -> Rogue {
-        let mut node = Node::start(place.member()).await;
+        Rogue::silent_as(place, place.member()).await
+    }
+
+    pub(crate) async fn silent_as(place: &Place, config: NetConfig) -> Rogue {
+        let mut node = Node::start(config).await;
         let session = node.dial_at(place.worker.id, &place.address(At::Worker), Lane::Calls).await.unwrap();
         node.session().await;
         Rogue { node, session, sent: 0, heard: 0 }
@@ -333,6 +338,34 @@ async fn objects_that_never_were_and_nonsense_about_objects_are_answered_and_the
     }
     rogue.send(&[encoded(Work::Request(call))]).await;
     assert_eq!(rogue.answers(1).await, BTreeMap::from([(rogue.sent, Said::Value(vec![7]))]));
+    bounded(rogue.node.net.close()).await;
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_leaves_its_answers_unread_holds_nothing_that_they_refer_to() {
+    let place = Place::start().await;
+    let mut rogue = Rogue::greeted(&place, SOME_LIFE).await;
+    let (number, large, small) = (arguments(7), arguments(60_000), arguments(500));
+    let of = |stream: u32, name, signature, body| {
+        encoded(Work::Request(Request { stream, method: Key::of(name, signature), body, ..echo(&place, &number) }))
+    };
+    let ran = async |count: u64| bounded(async { while place.witness.echoed().await != Ok(count) {} }).await;
+    // It acknowledges none of them. The small ones, and what is said of those that are not kept, fill what is left.
+    let pages = (SETTLE_BACKLOG + SETTLE_WINDOW) / 60_000;
+    let mut unread = 0;
+    // Some are refused before the first have left for the session.
+    for (count, body) in [(pages, &large), (pages / 4, &large), (250, &small)] {
+        for _ in 0..count {
+            rogue.send(&[of(unread as u32 / 500, "page", "(u64) -> String", body)]).await;
+            unread += 1;
+        }
+        ran(unread).await;
+    }
+    let lends = of(unread as u32 / 500, "lend", "(u64) -> ObjectRef<u64>", &number);
+    rogue.send(&vec![lends; 20]).await;
+    ran(unread + 20).await;
+    bounded(async { while place.witness.lent().await != Ok(0) {} }).await;
     bounded(rogue.node.net.close()).await;
     place.end().await;
 }

@@ -4,6 +4,8 @@ use super::support::{MIB, all_is_free, bounded, numbers, until, used};
 use futures::{FutureExt, StreamExt};
 use mobula::prelude::*;
 use mobula::{GetError, task};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::fs::File;
 use std::path::Path;
 
 /// How this process maps stores' segments: those that it only reads.
@@ -63,26 +65,37 @@ fn words(text: &str) -> (usize, bool) {
 pub struct Reader {
     kept: Vec<ObjectRef<[u64]>>,
     views: Vec<View<[u64]>>,
+    /// Open for no other reason than that others cannot be.
+    files: Vec<File>,
 }
 
 #[methods]
 impl Reader {
     #[constructor(default)]
     pub fn new() -> Self {
-        Self { kept: Vec::new(), views: Vec::new() }
+        Self { kept: Vec::new(), views: Vec::new(), files: Vec::new() }
     }
 
     /// Knows a total from the beginning.
     #[constructor]
     pub fn of(items: &[u64]) -> mobula::Result<Self> {
         match is_mapped(items) {
-            true => Ok(Self { kept: Vec::new(), views: Vec::new() }),
+            true => Ok(Self { kept: Vec::new(), views: Vec::new(), files: Vec::new() }),
             false => Err(format!("{} items are a copy", items.len()))?,
         }
     }
 
     pub fn total(&mut self, of: &[u64]) -> (u64, bool) {
         (sum(of), is_mapped(of))
+    }
+
+    /// Needs no descriptor to see where that lies.
+    pub fn sum(&mut self, of: &[u64]) -> u64 {
+        sum(of)
+    }
+
+    pub async fn sum_kept(&mut self) -> mobula::Result<u64> {
+        Ok(sum(&self.kept[0].clone().await?))
     }
 
     pub fn last_word(&mut self, words: Vec<String>) -> Option<String> {
@@ -153,6 +166,19 @@ impl Reader {
 
     pub fn pass_on(&mut self, to: ReaderHandle) -> ObjectRef<(u64, bool)> {
         to.total(&self.kept[0]).submit()
+    }
+
+    /// Takes all descriptors that its process may have.
+    pub fn starve(&mut self) -> usize {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(1_024);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        self.files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+        self.files.len()
+    }
+
+    pub fn feed(&mut self) {
+        self.files.clear();
     }
 
     pub fn process(&mut self) -> u32 {
@@ -333,6 +359,59 @@ async fn arguments_on_disk_come_back_for_other_processes() {
     bounded(cluster.shutdown()).await;
 }
 
+async fn a_process_without_descriptors_reads_bytes_and_in_place_again_when_it_has_some() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let words = vec!["word".to_owned(); 100_000];
+    // What is not plain is never read in place: the lane that bytes come over is open.
+    let words = bounded(cluster.put(words)).await.unwrap();
+    bounded(reader.last_word(&words)).await.unwrap();
+    let mut objects = Vec::new();
+    for seed in 0..4 {
+        objects.push(bounded(cluster.put_slice(&numbers(seed, 5 * MIB))).await.unwrap());
+    }
+    let total = |seed| sum(&numbers(seed, 5 * MIB));
+    assert_eq!(bounded(reader.total(&objects[0])).await, Ok((total(0), true)));
+    assert!(bounded(reader.starve()).await.unwrap() > 0);
+    assert_eq!(bounded(reader.sum(&objects[1])).await, Ok(total(1)));
+    assert_eq!(bounded(reader.sum(&objects[0])).await, Ok(total(0)), "its segment is known already");
+    bounded(reader.keep(vec![objects[2].clone()])).await.unwrap();
+    assert_eq!(bounded(reader.sum_kept()).await.unwrap(), total(2));
+    assert_eq!(cluster.store_usage().pinned, 0, "it has a copy, and no pin");
+    bounded(reader.feed()).await.unwrap();
+    assert_eq!(bounded(reader.total(&objects[3])).await, Ok((total(3), true)));
+    bounded(reader.forget()).await.unwrap();
+    drop((objects, words));
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
+async fn an_argument_that_was_read_in_place_once_comes_as_bytes_when_it_cannot_be_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Cluster::local().workers(1).store_memory(16 * MIB).spill_to(folder.path().join("objects"));
+    let cluster = bounded(builder).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let words = bounded(cluster.put(vec!["word".to_owned(); 100_000])).await.unwrap();
+    bounded(reader.last_word(&words)).await.unwrap();
+    let object = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    bounded(reader.keep(vec![object.clone()])).await.unwrap();
+    assert_eq!(bounded(reader.watch()).await, Ok(1));
+    assert!(bounded(reader.starve()).await.unwrap() > 0);
+    // It goes to disk for these, and comes back elsewhere: into memory that the reader cannot map.
+    let mut others = Vec::new();
+    for seed in 2..8 {
+        others.push(bounded(cluster.put_slice(&numbers(seed, 5 * MIB))).await.unwrap());
+    }
+    for _ in 0..2 {
+        assert_eq!(bounded(reader.sum(&object)).await, Ok(sum(&numbers(1, 5 * MIB))));
+        assert_eq!(bounded(reader.sum_kept()).await.unwrap(), sum(&numbers(1, 5 * MIB)));
+    }
+    bounded(reader.forget()).await.unwrap();
+    drop((object, others, words));
+    all_is_free(&cluster).await;
+    bounded(cluster.shutdown()).await;
+}
+
 super::quiet::leave_nothing! {
     tasks_and_methods_borrow_from_shared_memory
     a_view_keeps_its_object_and_a_reference_alone_pins_nothing
@@ -342,4 +421,6 @@ super::quiet::leave_nothing! {
     a_reader_that_is_killed_with_views_open_frees_them
     holders_that_are_killed_at_the_same_time_are_all_forgotten
     arguments_on_disk_come_back_for_other_processes
+    a_process_without_descriptors_reads_bytes_and_in_place_again_when_it_has_some
+    an_argument_that_was_read_in_place_once_comes_as_bytes_when_it_cannot_be_again
 }

@@ -69,8 +69,9 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn took_item(&self, ticket: u64, length: usize);
     /// A request leaves its mailbox, to run or to be refused. Its stream should have this share of the mailbox's credit.
     fn begin(&self, arrival: Arrival, share: u32) -> Begun;
-    /// Sends an encoded answer of a request that has left its mailbox, unless it was answered before.
-    fn answer(&self, call: u64, packet: &[u8], enclosed: &Enclosed);
+    /// Sends an encoded answer of a request that has left its mailbox; whether that is under way. It is not if the request was
+    /// answered before, or if the caller's node leaves too much unread.
+    fn answer(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> bool;
     /// Sends an encoded item of a streaming reply.
     fn item(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> ItemSent;
     /// Runs a task on this node.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! One that is untried is asked for one chunk, so that a source that is silent keeps no more than that from the others; and
-//! when nothing else is left, that one is asked of another as well. A round ends when there is nobody to ask: then the owner
+//! when nothing else is left, that one is asked of another as well. So is all that is under way once nothing comes. A round ends when there is nobody to ask: then the owner
 //! says who has the object now.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -87,6 +87,8 @@ pub struct Plan {
     /// Whether something came in this round, or at least somebody said that he is busy.
     came: bool,
     heard: bool,
+    /// Nothing has come for a while, from anybody.
+    stalled: bool,
     /// Rounds in a row in which nothing came; in which nothing was even heard.
     idle: u32,
     barren: u32,
@@ -106,6 +108,7 @@ impl Plan {
             lied: Vec::new(),
             came: false,
             heard: false,
+            stalled: false,
             idle: 0,
             barren: 0,
         };
@@ -150,12 +153,18 @@ impl Plan {
             self.next = offset.saturating_add(OBJECT_CHUNK as u64);
             return Some(offset);
         }
-        // Only one that has sent something is to do another's work.
-        if self.sources[source].standing != Standing::Proved {
+        // One that has sent nothing yet is not to do another's work, unless nobody does it.
+        if self.sources[source].standing != Standing::Proved && !self.stalled {
             return None;
         }
-        let untried = |of: &[usize]| of.iter().all(|of| self.sources[*of].standing == Standing::Untried);
-        self.under_way.iter().find(|(_, of)| untried(of)).map(|(offset, _)| *offset)
+        let late = |of: usize| self.stalled || self.sources[of].standing == Standing::Untried;
+        let alone = self.under_way.iter().find(|(_, of)| matches!(of[..], [of] if of != source && late(of)));
+        alone.map(|(offset, _)| *offset)
+    }
+
+    /// Nothing has come for a while: what is under way is asked of another as well, if there is one with room.
+    pub fn stall(&mut self) {
+        self.stalled = true;
     }
 
     /// What became of an ask.
@@ -168,7 +177,7 @@ impl Plan {
                 if source.standing == Standing::Untried {
                     source.standing = Standing::Proved;
                 }
-                (self.came, self.heard) = (true, true);
+                (self.came, self.heard, self.stalled) = (true, true, false);
                 // A second one that comes later finds nothing.
                 self.under_way.remove(&offset);
                 return;
@@ -241,6 +250,10 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Moment;
+    use crate::id::ObjectId;
+    use crate::limits::HOLDERS_NAMED;
+    use crate::node::core::places::Places;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -297,6 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_source_that_falls_silent_keeps_is_asked_of_another_as_well() {
+        let mut plan = Plan::new(12 * CHUNK, OWNER, &[Life(2)]);
+        let first = all(&mut plan);
+        plan.said(&first[0], Said::Came);
+        plan.said(&first[1], Said::Came);
+        let more = all(&mut plan);
+        assert_eq!(more.len(), 10);
+        more.iter().filter(|ask| ask.life == OWNER).for_each(|ask| plan.said(ask, Said::Came));
+        assert!(plan.ask().is_none(), "each is asked of somebody who sends");
+        plan.stall();
+        let again = all(&mut plan);
+        let kept = more.iter().filter(|ask| ask.life != OWNER).map(|ask| ask.range);
+        assert_eq!(again.iter().map(|ask| ask.range).collect::<Vec<_>>(), kept.collect::<Vec<_>>());
+        again.iter().for_each(|ask| plan.said(ask, Said::Came));
+        assert!(plan.is_whole());
+    }
+
+    #[test]
     fn a_pull_gives_up_when_nobody_sends_and_not_while_somebody_is_busy() {
         let mut plan = Plan::new(CHUNK, OWNER, &[]);
         let round = |plan: &mut Plan, said| {
@@ -317,12 +348,92 @@ mod tests {
         assert_eq!(round(&mut lied, Said::No(Refusal::Range)), Err(Stuck::OwnerLied));
     }
 
+    /// A node of a broadcast: what it pulls, whom it serves, when it asks again.
+    struct Node {
+        plan: Plan,
+        under_way: usize,
+        rests_until: u64,
+        is_holder: bool,
+        places: Places,
+        to_send: VecDeque<(usize, Ask)>,
+    }
+
+    /// How long it takes until all have an object of 16 chunks that one of them owns, where each sends two chunks a tick.
+    fn broadcast(nodes: usize) -> u64 {
+        const OBJECT: ObjectId = ObjectId { life: Life(0), serial: 1 };
+        let node = |at| Node {
+            plan: Plan::new(16 * CHUNK, Life(0), &[]),
+            under_way: 0,
+            rests_until: 0,
+            is_holder: at == 0,
+            places: Places::default(),
+            to_send: VecDeque::new(),
+        };
+        let mut all: Vec<Node> = (0..nodes).map(node).collect();
+        let mut holders: VecDeque<Life> = VecDeque::new();
+        for tick in 0.. {
+            let now = Moment(tick * 10_000_000);
+            for at in 0..nodes {
+                for _ in 0..2 {
+                    let Some((to, ask)) = all[at].to_send.pop_front() else { break };
+                    all[at].places.answered(now, OBJECT, to as u64);
+                    all[to].under_way -= 1;
+                    all[to].plan.said(&ask, Said::Came);
+                }
+            }
+            for at in 1..nodes {
+                while !all[at].is_holder && all[at].rests_until <= tick {
+                    let Some(ask) = all[at].plan.ask() else { break };
+                    let holder = &mut all[ask.life.0 as usize];
+                    if holder.is_holder && holder.places.ask(now, OBJECT, at as u64) {
+                        holder.to_send.push_back((at, ask));
+                        all[at].under_way += 1;
+                    } else {
+                        all[at].plan.said(&ask, Said::No(Refusal::Busy));
+                    }
+                }
+                let node = &mut all[at];
+                if node.is_holder || node.under_way > 0 || node.rests_until > tick {
+                    continue;
+                }
+                if node.plan.is_whole() {
+                    node.is_holder = true;
+                    holders.push_back(Life(at as u64));
+                    all.iter_mut().for_each(|other| other.places.end(OBJECT, at as u64));
+                    continue;
+                }
+                // As the shell does, by chance: else all would come again at the same time.
+                let most = 1 << node.plan.round_over().unwrap().rounds.min(4);
+                node.rests_until =
+                    tick + 1 + (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7 * tick as u32) % most;
+                let named = holders.len().min(HOLDERS_NAMED);
+                holders.rotate_left(named);
+                let named: Vec<Life> = holders.iter().rev().take(named).copied().collect();
+                node.plan.again(&named);
+            }
+            if holders.len() + 1 == nodes {
+                return tick;
+            }
+        }
+        unreachable!("it ends, or gives up")
+    }
+
+    #[test]
+    fn a_broadcast_takes_rounds_that_grow_as_the_logarithm_of_the_nodes() {
+        let ticks = [4, 16, 64, 256, 1_024].map(broadcast);
+        // One that served all would take 8 ticks for each.
+        assert!(ticks[4] < 8 * 1_024 / 20, "{ticks:?}");
+        for pair in ticks.windows(2) {
+            assert!(pair[1] < pair[0] + 8 * 8, "four times the nodes take a few rounds more: {ticks:?}");
+        }
+    }
+
     proptest! {
         /// Whatever the sources do, each byte comes, and none is asked of more than two at once.
         #[test]
         fn a_pull_ends_whole_whoever_fails(
             length in 1..40 * CHUNK,
-            steps in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 1..600),
+            steps in prop::collection::vec((any::<prop::sample::Index>(), 0..9_u8), 1..600),
         ) {
             let mut plan = Plan::new(length, OWNER, &[Life(2), Life(3), Life(4), Life(5), Life(6)]);
             let (mut under_way, mut came): (Vec<Ask>, BTreeSet<u64>) = Default::default();
@@ -347,6 +458,10 @@ mod tests {
                     Some((at, said)) => (at.index(under_way.len()), *said),
                     None => (0, 7),
                 };
+                if said == 8 {
+                    plan.stall();
+                    continue;
+                }
                 let ask = under_way.swap_remove(at);
                 let said = match said {
                     0 if ask.life != OWNER => Said::Lied,

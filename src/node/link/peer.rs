@@ -103,20 +103,23 @@ impl Peer for PeerLink {
         Begun { runs: begun.begin == Begin::Run, closes: begun.closes }
     }
 
-    fn answer(&self, call: u64, packet: &[u8], enclosed: &Enclosed) {
+    fn answer(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> bool {
         self.around.enclose(self.peer.life, enclosed);
         let mut core = self.core.lock();
         let answered = core.link.answer(self.recent(), call, packet);
         self.changed(core, self.recent());
         let mut served = self.served.lock();
-        if answered == Answered::Sent && !served.is_empty() {
+        if answered != Answered::Gone && !served.is_empty() {
             let over = served.remove(&call);
             drop(served);
             drop(over);
+        } else {
+            drop(served);
         }
-        if answered == Answered::Gone {
+        if answered != Answered::Sent {
             self.around.not_sent(self.peer.life, enclosed);
         }
+        answered == Answered::Sent
     }
 
     fn item(&self, call: u64, packet: &[u8], enclosed: &Enclosed) -> ItemSent {

@@ -2,10 +2,10 @@
 
 use super::super::Location;
 use super::super::readers::Ticket;
-use super::super::segment::Mapping;
+use super::super::segment::{Mapping, MappingError};
 use super::TransferError;
 use super::frame::{FRAME, Refusal, ToOwner, ToReader, greeting};
-use super::socket::{own_uid, peer_uid, receive, send};
+use super::socket::{Received, own_uid, peer_uid, receive, send};
 use crate::limits;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -207,11 +207,15 @@ impl Link {
     }
 
     /// Does what the owner says.
-    fn heed(&self, message: ToReader, files: &mut VecDeque<OwnedFd>) -> Result<(), TransferError> {
+    fn heed(&self, message: ToReader, files: &mut VecDeque<Option<OwnedFd>>) -> Result<(), TransferError> {
         match message {
             ToReader::Segment { segment, length } => {
-                let file = files.pop_front().ok_or(TransferError::Malformed)?;
-                self.map(segment, &file, length)
+                let mapping = match files.pop_front() {
+                    Some(Some(file)) => Mapping::open(&file, length),
+                    Some(None) => Err(MappingError::System(rustix::io::Errno::MFILE.into())),
+                    None => return Err(TransferError::Malformed),
+                };
+                self.map(segment, mapping)
             }
             ToReader::Retire { segment } => {
                 let mut segments = self.segments.lock();
@@ -228,9 +232,9 @@ impl Link {
         }
     }
 
-    fn map(&self, segment: u64, file: &OwnedFd, length: u64) -> Result<(), TransferError> {
-        let mapping = Mapping::open(file, length).map_err(|error| TransferError::Mapping(Arc::new(error)));
+    fn map(&self, segment: u64, mapping: Result<Mapping, MappingError>) -> Result<(), TransferError> {
         let mapped = mapping
+            .map_err(|error| TransferError::Mapping(Arc::new(error)))
             .map(|mapping| Arc::new(Mapped { segment, mapping: Some(mapping), outbox: Arc::clone(&self.outbox) }));
         let mut segments = self.segments.lock();
         let Some(Known::Asked(waiting)) = segments.known.remove(&segment) else {
@@ -297,7 +301,8 @@ struct Inbox {
     stream: Arc<UnixStream>,
     buffer: Box<[u8]>,
     filled: usize,
-    files: VecDeque<OwnedFd>,
+    /// Those of messages that were not heeded yet; none for one that this process had no descriptor left for.
+    files: VecDeque<Option<OwnedFd>>,
 }
 
 impl Inbox {
@@ -315,11 +320,16 @@ impl Inbox {
                 self.filled -= FRAME;
                 return Ok(message);
             }
-            match receive(&self.stream, &mut self.buffer[self.filled..], &mut self.files).await {
-                Ok(0) => return Err(TransferError::Closed),
-                Ok(received) => self.filled += received,
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(TransferError::Malformed),
-                Err(_) => return Err(TransferError::Closed),
+            let mut files = VecDeque::new();
+            match receive(&self.stream, &mut self.buffer[self.filled..], &mut files).await {
+                Ok(Received { bytes: 0, .. }) | Err(_) => return Err(TransferError::Closed),
+                // More than one in a message, which no honest owner sends.
+                Ok(Received { cut: true, .. }) if !files.is_empty() => return Err(TransferError::Malformed),
+                Ok(Received { bytes, cut }) => {
+                    self.filled += bytes;
+                    self.files.extend(files.into_iter().map(Some));
+                    self.files.extend(cut.then_some(None));
+                }
             }
             // The kernel ends a read behind a message with a descriptor: there never are two.
             if self.files.len() > 1 {

@@ -40,8 +40,20 @@ pub(super) async fn send(stream: &UnixStream, mut bytes: &[u8], file: Option<Bor
     Ok(())
 }
 
-/// Receives bytes, as many as there are and fit, and the descriptors that came with them. Zero bytes are the end.
-pub(super) async fn receive(stream: &UnixStream, bytes: &mut [u8], files: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
+/// What was received.
+pub(super) struct Received {
+    /// Bytes; zero are the end.
+    pub(super) bytes: usize,
+    /// Whether descriptors came that this process has no room for, in the message or in its table.
+    pub(super) cut: bool,
+}
+
+/// Receives bytes, as many as there are and fit, and the descriptors that came with them.
+pub(super) async fn receive(
+    stream: &UnixStream,
+    bytes: &mut [u8],
+    files: &mut VecDeque<OwnedFd>,
+) -> io::Result<Received> {
     stream
         .async_io(Interest::READABLE, || {
             // The kernel gives one message's descriptors at once, and an owner sends one each.
@@ -54,11 +66,8 @@ pub(super) async fn receive(stream: &UnixStream, bytes: &mut [u8], files: &mut V
                     files.extend(received);
                 }
             }
-            // Descriptors that did not fit are closed by the kernel, and no honest owner sends any.
-            match received.flags.contains(ReturnFlags::CTRUNC) {
-                true => Err(io::ErrorKind::InvalidData.into()),
-                false => Ok(received.bytes),
-            }
+            // The kernel closes those.
+            Ok(Received { bytes: received.bytes, cut: received.flags.contains(ReturnFlags::CTRUNC) })
         })
         .await
 }

@@ -29,6 +29,8 @@ pub struct Begun {
 pub enum Answered {
     /// It is.
     Sent,
+    /// The peer leaves so much unread that it is answered by a fault instead: what the answer enclosed never leaves.
+    Unread,
     /// The call was answered already, or its caller is no more.
     Gone,
 }
@@ -108,9 +110,9 @@ impl<T: Clone> Link<T> {
         if self.settle.waiting_bytes() + packet.len() > SETTLE_BACKLOG {
             let executed = if served.begun { Executed::Yes } else { Executed::No };
             self.push_settle(&Settle::Answer(fault(call, executed, CallFault::Unread)));
-        } else {
-            self.settle.push(packet);
+            return Answered::Unread;
         }
+        self.settle.push(packet);
         Answered::Sent
     }
 
