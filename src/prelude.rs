@@ -2,6 +2,6 @@
 
 pub use crate::{
     Actor, ActorContext, Call, CallError, Cluster, GetError, Group, Handle, LookupActor, Message, Never, ObjectRef,
-    Pool, Queue, StreamCall, TaskContext, View, actor, methods, task,
+    ObjectRefStream, Pool, Queue, StreamCall, TaskContext, View, actor, methods, task,
 };
 pub use futures_core::Stream;

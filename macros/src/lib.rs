@@ -55,7 +55,9 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - A synchronous function runs on the compute pool, an `async` one on the runtime.
 /// - A parameter of type `&TaskContext` is filled in, by whom it runs. `&str`, `&[T]` and `&T` parameters borrow from the
 ///   arguments.
-/// - `Result<T, E>` arrives with one `?`.
+/// - `Result<T, E>` arrives with one `?`. Of a function that returns `impl Stream<Item = T>`, `submit` gives an
+///   `ObjectRefStream`: references to its items as they are made, no faster than they are taken. The macro adds
+///   `+ Send + 'static` to it.
 /// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`.
 ///
 /// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1` and `memory = 1_000_000` are what a run takes of its node,

@@ -105,6 +105,16 @@ fn a_generic_task_registers_nothing_by_itself_and_its_doors_take_its_parameters(
 }
 
 #[test]
+fn a_task_that_streams_gives_a_stream_of_references_and_is_tried_again_for_its_error() {
+    let item = quote! {
+        pub fn lines(path: String, of: &str) -> io::Result<impl Stream<Item = String>> {
+            todo!()
+        }
+    };
+    insta::assert_snapshot!(pretty(expand::task(parse::task(quote!(retry_on = is_busy), item).unwrap())));
+}
+
+#[test]
 fn main_is_wrapped() {
     let item = quote! {
         /// Runs.
@@ -163,7 +173,7 @@ fn a_task_has_a_signature_and_options_like_a_method() {
 #[test]
 fn as_many_mistakes_are_told_of_a_task_as_there_are() {
     let item = quote! {
-        extern "C" fn change<'a>(self, total: &mut u64, ctx: &mut ActorContext<Self>, item: impl Sized) -> impl Stream<Item = u64> {}
+        extern "C" fn change<'a>(self, total: &mut u64, ctx: &mut ActorContext<Self>, item: impl Sized) -> impl Stream<Item = &u64> {}
     };
     let refusal = parse::task(quote!(cpus = -1, retry = 3), item).err();
     let refused = refusal.map(|refusal| refusal.messages()).unwrap_or_default();
@@ -171,7 +181,7 @@ fn as_many_mistakes_are_told_of_a_task_as_there_are() {
         "this option takes 0, or a number from 0.0001 to 2^50: `cpus = 0.5`",
         "unknown option: there is `cpus = 0.5`",
         "a task is a function of its own",
-        "a task gives one result",
+        "a result owns what it carries",
         "a task is no foreign call",
         "a task is lent its arguments",
         "a task cannot change what its caller holds: take `u64`",

@@ -18,10 +18,11 @@ use crate::node::tasks::Submitted;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
 use crate::object::get::{Get, shared};
-use crate::object::param::Object;
+use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
 use crate::task::context::TaskContext;
+use crate::task::returns::{Cancel, Promised, Returns};
 use crate::task::slot::{Runnable, TaskSlot};
 use crate::task::spec::{Defaults, Task};
 
@@ -44,7 +45,7 @@ pub struct TaskCall<T, E = Never> {
     of: PhantomData<fn() -> (T, E)>,
 }
 
-impl<T, E> TaskCall<T, E> {
+impl<T: Returns, E> TaskCall<T, E> {
     fn with(mut self, change: impl FnOnce(&mut Needed)) -> Self {
         let needed = self.needed.get_or_insert_with(|| {
             let mut one_cpu = Box::<Needed>::default();
@@ -202,8 +203,8 @@ impl<T, E> TaskCall<T, E> {
         self
     }
 
-    /// Cancels it unless it is over so long after it was submitted. [`GetError::Timeout`] says what it was waiting for then:
-    /// arguments, a grant, a CPU, or its own end on which node.
+    /// Cancels it unless it is over so long after it was submitted; one that streams is over when its last item was made.
+    /// [`GetError::Timeout`] says what it was waiting for then: arguments, a grant, a CPU, or its own end on which node.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -218,47 +219,50 @@ impl<T, E> TaskCall<T, E> {
     /// Submits it, and gives a reference to its result. Never waits: with too many submitted
     /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
     ///
-    /// Dropping the reference does not cancel the task.
-    pub fn submit(self) -> ObjectRef<T, E> {
+    /// Of a task that returns `impl Stream` it gives an [`ObjectRefStream`](crate::ObjectRefStream), whose drop cancels the task.
+    /// Dropping a reference does not cancel the task.
+    pub fn submit(self) -> T::Submitted<E> {
         let node = self.cluster.node().clone();
-        let (reference, submitted) = self.made();
+        let (promised, submitted) = self.made();
         if let Some(submitted) = submitted {
             node.submit(submitted);
         }
-        reference
+        T::submitted(promised)
     }
 
     /// Submits it once fewer tasks are queued on this node than may be ([`max_queued`](crate::ClusterBuilder::max_queued)).
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the task was not submitted.
-    pub async fn submit_wait(self) -> ObjectRef<T, E> {
+    pub async fn submit_wait(self) -> T::Submitted<E> {
         let node = self.cluster.node().clone();
-        let (reference, submitted) = self.made();
+        let (promised, submitted) = self.made();
         if let Some(submitted) = submitted {
             node.submit_wait(submitted).await;
         }
-        reference
+        T::submitted(promised)
     }
 
-    /// The reference to its result, and what is to be submitted unless that has failed already.
-    fn made(self) -> (ObjectRef<T, E>, Option<Submitted>) {
+    /// What is promised of it, and what is to be submitted unless that has failed already.
+    fn made(self) -> (Promised, Option<Submitted>) {
         let node = self.cluster.node();
         let entry = Host::promised(&**node).promise(Host::next_object(&**node));
-        if entry.is_settled() {
-            return (ObjectRef::new(entry), None);
-        }
         let (name, misnamed) = match self.name.map(name_of_run).transpose() {
             Ok(name) => (name, None),
             Err(invalid) => (None, Some(invalid)),
         };
         let task = (self.make)(entry.clone(), name);
+        let promised = promised(node, &task);
+        if let Some(Err(full)) = entry.outcome() {
+            task.fail(Arc::unwrap_or_clone(full));
+            return (promised, None);
+        }
         task.standing().is_of(&task);
         entry.made_by(task.standing().clone());
         let submitter = self.cluster.submitter().filter(|_| !self.detached);
         if submitter.is_some_and(|submitter| !submitter.adopt(&entry)) {
             task.fail(GetError::Cancelled { executed: Executed::No });
-            return (ObjectRef::new(entry), None);
+            return (promised, None);
         }
         if let Some(limit) = self.limit {
             node.bound_task(entry.clone(), limit);
@@ -267,15 +271,30 @@ impl<T, E> TaskCall<T, E> {
             Ok(needs) => needs.map(Arc::new),
             Err(invalid) => {
                 task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No });
-                return (ObjectRef::new(entry), None);
+                return (promised, None);
             }
         };
         let (retries, priority, patience) = (self.retries, self.priority, self.patience);
-        (ObjectRef::new(entry), Some(Submitted { task, needs, retries, priority, patience }))
+        (promised, Some(Submitted { task, needs, retries, priority, patience }))
     }
 }
 
-impl<T: Object, E: WireError> IntoFuture for TaskCall<T, E> {
+/// What a task's caller is given of it.
+fn promised(node: &Arc<Node>, task: &Arc<dyn Runnable>) -> Promised {
+    let (whole, more) = (task.result().clone(), task.more().cloned());
+    let cancel = more.is_some().then(|| {
+        let (entry, here) = (whole.clone(), Arc::downgrade(node));
+        let cancel: Cancel = Box::new(move || {
+            if let Some(node) = here.upgrade() {
+                node.cancel_object(&entry);
+            }
+        });
+        cancel
+    });
+    Promised { whole, more, cancel }
+}
+
+impl<T: Object + Param<Owned = T>, E: WireError> IntoFuture for TaskCall<T, E> {
     type Output = <Get<T, E> as Future>::Output;
     type IntoFuture = Get<T, E>;
 

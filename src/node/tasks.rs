@@ -32,6 +32,7 @@ mod line;
 mod near;
 mod owner;
 mod parked;
+mod parts;
 mod results;
 mod send;
 mod terms;

@@ -2,6 +2,8 @@
 
 pub mod context;
 pub mod registry;
+pub mod returns;
 pub(crate) mod slot;
 pub mod spec;
 pub(crate) mod standing;
+pub mod stream;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::context::TaskContext;
+use super::returns::{More, Outlet, Returns};
 use super::spec::{Code, RetryOn, Task};
 use super::standing::Standing;
+use super::stream::Produces;
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::TypeName;
@@ -20,7 +22,6 @@ use crate::id::Key;
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
-use crate::object::param::Param;
 use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
 
 /// A task of whatever function, as the node that runs it keeps it.
@@ -41,6 +42,10 @@ pub(crate) trait Runnable: Send + Sync {
     fn is_blocking(&self) -> bool;
     /// It never runs, or has failed elsewhere.
     fn fail(&self, fault: Fault);
+    /// What it makes beside its result.
+    fn more(&self) -> Option<&Arc<More>>;
+    /// All items of its stream have come, or went to its caller.
+    fn streamed(&self);
     /// Where it is, and whether it was cancelled.
     fn standing(&self) -> &Arc<Standing>;
     /// What runs it.
@@ -73,12 +78,19 @@ pub(crate) enum Ran {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// Its result is there.
     Settled,
     /// It is to be run once more, with the same arguments.
     Again,
+    /// The function has returned a stream.
+    Streams(Streams),
+}
+
+/// A stream of results that is to be polled.
+pub(crate) struct Streams {
+    pub(crate) task: Arc<dyn Runnable>,
+    pub(crate) items: Produces,
 }
 
 /// Whether another attempt may follow.
@@ -91,12 +103,14 @@ pub(crate) enum Attempt {
 pub(crate) struct TaskSlot<K: Task> {
     message: Mutex<Option<K>>,
     result: Arc<Entry>,
+    more: Option<Arc<More>>,
     standing: Arc<Standing>,
 }
 
 impl<K: Task> TaskSlot<K> {
     pub(crate) fn new(message: K, result: Arc<Entry>, name: Option<Box<str>>) -> Arc<Self> {
-        Arc::new(TaskSlot { message: Mutex::new(Some(message)), result, standing: Standing::named(name) })
+        let (message, more) = (Mutex::new(Some(message)), K::Reply::SHAPE.more());
+        Arc::new(TaskSlot { message, result, more, standing: Standing::named(name) })
     }
 
     /// The message, its arguments all values. If another attempt may follow, they stay here for it.
@@ -118,7 +132,7 @@ impl<K: Task> TaskSlot<K> {
     }
 
     /// An attempt has ended.
-    fn end(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>, attempt: Attempt) -> End {
+    fn end(self: &Arc<Self>, ran: std::thread::Result<Result<K::Reply, K::Error>>, attempt: Attempt) -> End {
         if let (Attempt::MayBeFollowed, Ok(Err(error))) = (attempt, &ran)
             && !self.standing.is_cancelled()
             && Self::accepts(error)
@@ -130,8 +144,7 @@ impl<K: Task> TaskSlot<K> {
             let kept = self.message.lock().take();
             drop(kept);
         }
-        self.settle(ran);
-        End::Settled
+        self.settle(ran)
     }
 
     /// Puts values in the places of references while they are at hand.
@@ -149,15 +162,27 @@ impl<K: Task> TaskSlot<K> {
         End::Settled
     }
 
-    fn settle(&self, ran: std::thread::Result<Result<K::Reply, K::Error>>) {
-        self.result.settle(match ran {
-            Ok(Ok(value)) => Ok(Content::of::<K::Reply>(K::Reply::share(value))),
-            Ok(Err(error)) => Err(Arc::new(GetError::App(error).into_fault())),
-            Err(panic) => {
-                let (what, message) = (self.label(), panic_message(&*panic));
-                Err(Arc::new(GetError::Panicked { what, message }))
+    fn settle(self: &Arc<Self>, ran: std::thread::Result<Result<K::Reply, K::Error>>) -> End {
+        let fault = match ran {
+            Ok(Ok(value)) => {
+                return match value.settle(Outlet { whole: &self.result }) {
+                    Some(items) => End::Streams(Streams { task: self.clone(), items }),
+                    None => End::Settled,
+                };
             }
-        });
+            Ok(Err(error)) => GetError::App(error).into_fault(),
+            Err(panic) => GetError::Panicked { what: self.label(), message: panic_message(&*panic) },
+        };
+        self.settle_all(Arc::new(fault));
+        End::Settled
+    }
+
+    fn settle_all(&self, fault: Arc<Fault>) {
+        match self.more.as_deref() {
+            Some(More::Items(items)) => items.fail(fault.clone()),
+            None => {}
+        }
+        self.result.settle(Err(fault));
     }
 }
 
@@ -239,7 +264,18 @@ impl<K: Task> Runnable for TaskSlot<K> {
         drop(self.standing.cancel());
         let message = self.message.lock().take();
         drop(message);
-        self.result.settle(Err(Arc::new(fault)));
+        self.settle_all(Arc::new(fault));
+    }
+
+    fn more(&self) -> Option<&Arc<More>> {
+        self.more.as_ref()
+    }
+
+    fn streamed(&self) {
+        self.result.settle(Ok(Content::of::<()>(Arc::new(()))));
+        if let Some(More::Items(items)) = self.more.as_deref() {
+            items.end();
+        }
     }
 
     fn standing(&self) -> &Arc<Standing> {
@@ -291,7 +327,7 @@ impl<K: Task> Drop for TaskSlot<K> {
     /// Whoever waits for what never ran is told.
     fn drop(&mut self) {
         if !self.result.is_settled() {
-            self.result.settle(Err(Arc::new(GetError::ShutDown)));
+            self.settle_all(Arc::new(GetError::ShutDown));
         }
     }
 }

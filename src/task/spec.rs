@@ -5,16 +5,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::TaskContext;
+use super::returns::Returns;
 use crate::actor::args::Arguments;
 use crate::actor::dispatch::TypeName;
 use crate::id::Key;
 use crate::object::failure::WireError;
-use crate::object::param::Param;
 
 /// The arguments of one task. Implemented by `#[task]`.
 pub trait Task: Arguments + Serialize + DeserializeOwned {
     /// What it returns.
-    type Reply: Param<Owned = Self::Reply>;
+    type Reply: Returns;
     /// What it fails with.
     type Error: WireError;
     /// Its stable name: the crate and the function, or the explicit name alone.

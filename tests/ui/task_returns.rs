@@ -3,13 +3,18 @@ use futures::stream::{self, Stream};
 use mobula::task;
 
 #[task]
-fn streams() -> impl Stream<Item = u64> {
+fn streams(text: &str) -> impl Stream<Item = &str> {
     stream::empty()
 }
 
 #[task]
-async fn streams_perhaps() -> mobula::Result<impl Stream<Item = u64> + Unpin> {
+async fn streams_for_a_while(text: &str) -> mobula::Result<impl Stream<Item = u64> + '_> {
     Ok(stream::empty())
+}
+
+#[task]
+fn streams_streams() -> impl Stream<Item = impl Stream<Item = u64>> {
+    stream::iter([stream::empty()])
 }
 
 #[task]

@@ -3,7 +3,7 @@
 //! Functions are values and enums are types, so that both have the one name.
 
 use super::{argument, local, message, quiet, support, type_name};
-use crate::model::{Attributes, Call, Defaults, Function, Input, Task};
+use crate::model::{Attributes, Call, Defaults, Function, Input, Reply, Task};
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Generics, ext::IdentExt, parse_quote};
@@ -179,10 +179,18 @@ fn doors(task: &Task, generics: &Generics) -> TokenStream {
         (function.parameters(), function.message(), reply.ty(), error.second());
     let (_, arguments, _) = generics.split_for_impl();
     let carrier = &function.message;
+    let submitted = match reply {
+        Reply::Stream(item) => quote!(::mobula::ObjectRefStream<#item #second>),
+        Reply::Value(..) | Reply::OkOf(_) => quote!(::mobula::ObjectRef<#reply_ty #second>),
+    };
     let made = quote_spanned!(reply.span()=> #m::task::<#carrier #arguments>(#cluster, #message));
     let docs = (!docs.is_empty()).then(|| quote!(#[doc = ""] #(#docs)*));
     let name = ident.unraw();
-    let submits = format!(" Submits `{name}`: a reference to its result, which can be passed on before that is there.");
+    let what = match reply {
+        Reply::Stream(_) => "references to its results, as they come",
+        Reply::Value(..) | Reply::OkOf(_) => "a reference to its result, which can be passed on before that is there",
+    };
+    let submits = format!(" Submits `{name}`: {what}.");
     let calls = format!(" `{name}` as a call: options first, then `.submit()`, or `.await` for its result.");
     quote! {
         #quiet
@@ -194,7 +202,7 @@ fn doors(task: &Task, generics: &Generics) -> TokenStream {
             #vis fn submit #generics (
                 #cluster: &::mobula::Cluster,
                 #(#parameters),*
-            ) -> ::mobula::ObjectRef<#reply_ty #second> #where_clause {
+            ) -> #submitted #where_clause {
                 ::mobula::TaskCall::submit(#made)
             }
 

@@ -60,7 +60,7 @@ const TASK: Words = Words {
     take_context: "take the context as `&TaskContext`",
     name_type: "the caller must know this type: write it out, or give the function a type parameter \
                 (`fn total<T: Message>(items: Vec<T>)`)",
-    or_stream: "",
+    or_stream: ", or `impl Stream<Item = T>` for a stream of results",
     never_ends: "a task that never ends has no result: return `()`",
     opt_out: "leave `#[task]` away",
     no_foreign: "a task is no foreign call: leave `extern` away, here or together with `#[task]`",

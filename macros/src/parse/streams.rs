@@ -6,10 +6,6 @@ use syn::{
     parse_quote, parse_quote_spanned, visit_mut::VisitMut,
 };
 
-/// Why a task gives none.
-pub(super) const NOT_OF_TASKS: &str = "a task gives one result, for now: return `Vec<T>`, or stream from a method of an \
-                                       actor, `pub fn items(&mut self) -> impl Stream<Item = T>`";
-
 /// The item of an `impl Stream<Item = T>`.
 pub(super) fn item<'a>(opaque: &'a TypeImplTrait, errors: &mut Errors) -> Option<&'a Type> {
     let stream = opaque.bounds.iter().find_map(|bound| match bound {

@@ -1,7 +1,7 @@
 //! `#[task]` on a function.
 
-use super::{Errors, Refusal, function, options, types::Returned};
-use crate::model::{Defaults, Fault, Task, TypeName};
+use super::{Errors, Refusal, function, options, streams, types::Returned};
+use crate::model::{Defaults, Fault, Reply, Task, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{ExprPath, Ident, Item, ItemFn, LitStr, Meta, ext::IdentExt};
@@ -28,7 +28,7 @@ pub(crate) fn task(given: TokenStream, item: TokenStream) -> Result<Task, Refusa
     }
 }
 
-fn understood(item: ItemFn, options: TaskOptions, mut errors: Errors) -> Result<Task, Refusal> {
+fn understood(mut item: ItemFn, options: TaskOptions, mut errors: Errors) -> Result<Task, Refusal> {
     check_name(&item.sig.ident, &mut errors);
     let understood = function::task(&item, options.plain.as_ref(), &mut errors);
     let Some((function, Returned { reply, error, .. })) = understood else {
@@ -45,6 +45,9 @@ fn understood(item: ItemFn, options: TaskOptions, mut errors: Errors) -> Result<
         None => TypeName::InCrate(function.name.clone()),
     };
     let generics = item.sig.generics.clone();
+    if let Reply::Stream(_) = &reply {
+        streams::let_outlive(&mut item.sig.output);
+    }
     let TaskOptions { retry_on, defaults, .. } = options;
     errors.finish(Task { item, name, function, generics, reply, error, retry_on, defaults }, || whole)
 }

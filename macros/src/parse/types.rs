@@ -380,10 +380,6 @@ fn value(ty: &Type, probe: Probe, callee: Callee<'_>, errors: &mut Errors) -> Op
     if let Type::ImplTrait(opaque) = peeled
         && let Some(item) = streams::item(opaque, errors)
     {
-        if let Callee::Task = callee {
-            errors.at(ty, streams::NOT_OF_TASKS);
-            return None;
-        }
         return check_owned(item, Place::Reply, callee, errors)
             .then(|| (Reply::Stream(item.clone()), format!("impl Stream<Item = {}>", spelled(item, callee))));
     }

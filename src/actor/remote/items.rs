@@ -17,23 +17,51 @@ use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
 use crate::wire::packet::{Answer, Outcome, Settle};
 
-/// The items that have arrived and were not taken yet: the link lets at most `STREAM_ITEMS` come.
+/// The items that have arrived and were not taken yet: at most `STREAM_ITEMS` are let come.
 #[doc(hidden)]
-pub struct Inflow<T> {
-    asked: Asked,
-    state: Mutex<State<T>>,
+pub struct Inflow<T, E = CallError, U = Asked> {
+    from: U,
+    state: Mutex<State<T, E>>,
 }
 
-struct State<T> {
+struct State<T, E> {
     /// With the length of their packets.
     items: VecDeque<(T, usize)>,
-    end: Option<Option<CallError>>,
+    end: Option<Option<E>>,
     consumer: Option<Waker>,
 }
 
-impl<T> Inflow<T> {
-    pub(crate) fn new(asked: Asked) -> Self {
-        Inflow { asked, state: Mutex::new(State { items: VecDeque::new(), end: None, consumer: None }) }
+/// Where items come from: told as they are taken, and when no more are wanted.
+#[doc(hidden)]
+pub trait Upstream {
+    /// One was taken, whose packet had this length.
+    fn took(&self, length: usize);
+    /// No more are wanted.
+    fn cancel(&self);
+}
+
+impl Upstream for Asked {
+    fn took(&self, length: usize) {
+        self.peer.took_item(self.ticket, length);
+    }
+
+    fn cancel(&self) {
+        self.peer.cancel(self.ticket);
+    }
+}
+
+impl<T, E, U: Upstream> Inflow<T, E, U> {
+    pub(crate) fn new(from: U) -> Self {
+        Inflow { from, state: Mutex::new(State { items: VecDeque::new(), end: None, consumer: None }) }
+    }
+
+    pub(crate) fn from(&self) -> &U {
+        &self.from
+    }
+
+    /// How many were not taken yet.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().items.len()
     }
 
     pub(crate) fn push(&self, item: T, length: usize) {
@@ -44,11 +72,11 @@ impl<T> Inflow<T> {
         self.change(|state| _ = state.end.get_or_insert(None));
     }
 
-    pub(crate) fn fail(&self, error: CallError) {
+    pub(crate) fn fail(&self, error: E) {
         self.change(|state| _ = state.end.get_or_insert(Some(error)));
     }
 
-    fn change(&self, change: impl FnOnce(&mut State<T>)) {
+    fn change(&self, change: impl FnOnce(&mut State<T, E>)) {
         let mut state = self.state.lock();
         change(&mut state);
         let consumer = state.consumer.take();
@@ -58,14 +86,14 @@ impl<T> Inflow<T> {
         }
     }
 
-    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<T, CallError>>> {
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<T, E>>> {
         let mut state = self.state.lock();
         match (state.items.pop_front(), &mut state.end) {
             (Some((item, length)), end) => {
                 let more = end.is_none();
                 drop(state);
                 if more {
-                    self.asked.peer.took_item(self.asked.ticket, length);
+                    self.from.took(length);
                 }
                 Poll::Ready(Some(Ok(item)))
             }
@@ -81,7 +109,7 @@ impl<T> Inflow<T> {
     pub(crate) fn cancel(&self) {
         let over = self.state.lock().end.replace(None).is_some();
         if !over {
-            self.asked.peer.cancel(self.asked.ticket);
+            self.from.cancel();
         }
     }
 }
@@ -127,7 +155,7 @@ impl Consumer {
     }
 
     /// Ready when there is room, or the consumer is gone.
-    fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         state.pump = Some(cx.waker().clone());
         if std::mem::take(&mut state.room) || state.gone { Poll::Ready(()) } else { Poll::Pending }
@@ -146,8 +174,8 @@ pub(crate) fn pump<T: Serialize + DeserializeOwned + Send + 'static>(mut items: 
                 Poll::Pending => items.poll_next_unpin(cx).map(Option::transpose),
             });
             let sent = match next.await {
-                Ok(Some(item)) => match encode_item(&to, index, item) {
-                    Ok((packet, enclosed)) => send_item(&to, &consumer, &packet, &enclosed).await,
+                Ok(Some(item)) => match encode_item(item) {
+                    Ok((body, enclosed)) => send_item(&to, &consumer, (index, &body), &enclosed).await,
                     Err(error) => Err(error),
                 },
                 Ok(None) => break send_end(&to),
@@ -161,19 +189,23 @@ pub(crate) fn pump<T: Serialize + DeserializeOwned + Send + 'static>(mut items: 
     }));
 }
 
-fn encode_item<T: Serialize>(to: &Answering, index: u64, item: T) -> Result<(Vec<u8>, Enclosed), CallError> {
-    let mut packet = Vec::new();
-    with_scratch(|body, _| {
-        let enclosed = encode_part(Part::Item, Executed::Yes, &item, body)?;
-        Settle::Item { call: to.call, index, refs: List::Items(&enclosed.refs), body }.encode(&mut packet);
-        Ok((packet, enclosed))
-    })
+fn encode_item<T: Serialize>(item: T) -> Result<(Vec<u8>, Enclosed), CallError> {
+    let mut body = Vec::new();
+    let enclosed = encode_part(Part::Item, Executed::Yes, &item, &mut body)?;
+    Ok((body, enclosed))
 }
 
-/// Sends one item, once there is room for it.
-async fn send_item(to: &Answering, consumer: &Consumer, packet: &[u8], enclosed: &Enclosed) -> Result<(), CallError> {
+/// Sends one item by its index, once there is room for it.
+pub(crate) async fn send_item(
+    to: &Answering,
+    consumer: &Consumer,
+    (index, body): (u64, &[u8]),
+    enclosed: &Enclosed,
+) -> Result<(), CallError> {
+    let mut packet = Vec::new();
+    Settle::Item { call: to.call, index, refs: List::Items(&enclosed.refs), body }.encode(&mut packet);
     loop {
-        match to.peer.item(to.call, packet, enclosed) {
+        match to.peer.item(to.call, &packet, enclosed) {
             ItemSent::Sent => return Ok(()),
             ItemSent::Gone => return Err(CallError::Cancelled { executed: Executed::Yes }),
             ItemSent::Full => poll_fn(|cx| consumer.poll_room(cx)).await,

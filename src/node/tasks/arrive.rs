@@ -9,7 +9,9 @@ use super::terms::{CANCEL, Header, PARKED, RECALL, TERMS, Terms, put_ran};
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
 use crate::actor::remote::host::{Incoming, Served, answer_fault};
+use crate::actor::remote::items::Consumer;
 use crate::actor::remote::{Peer, ask, with_scratch};
+use crate::actor::reply::Answering;
 use crate::clock::{self, Moment};
 use crate::id::{GrantId, Key};
 use crate::limits::{BODY_INLINE, RESULT_KEPT};
@@ -41,6 +43,8 @@ pub(super) struct Arrived {
     began: AtomicU64,
     /// Once its arguments are here.
     task: Mutex<Option<Arc<dyn Runnable>>>,
+    /// Of a stream: whether its caller keeps up.
+    consumer: Consumer,
 }
 
 impl Arrived {
@@ -51,6 +55,15 @@ impl Arrived {
 
     pub(super) fn began_at(&self, at: Moment) {
         self.began.store(at.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn consumer(&self) -> &Consumer {
+        &self.consumer
+    }
+
+    /// As items of its stream name it.
+    pub(super) fn answering(&self) -> Answering {
+        Answering { peer: self.peer.clone(), call: self.call, consumer: None }
     }
 
     pub(super) fn refuse(&self, fault: CallFault<'_>) {
@@ -75,6 +88,7 @@ impl Served for Arrived {
     /// Nobody waits for it any more: it never runs, or is told.
     fn cancel(&self) {
         let waited = self.standing.compare_exchange(WAITS, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        self.consumer.gone();
         let task = self.task.lock().clone();
         if let Some(task) = task {
             let children = task.standing().cancel();
@@ -87,7 +101,9 @@ impl Served for Arrived {
         }
     }
 
-    fn room(&self) {}
+    fn room(&self) {
+        self.consumer.room();
+    }
 }
 
 impl Node {
@@ -131,6 +147,7 @@ impl Node {
             standing: AtomicU8::new(WAITS),
             began: AtomicU64::new(0),
             task: Mutex::new(None),
+            consumer: Consumer::default(),
         });
         let Header { attempt, yields, title, .. } = header;
         let made = Made { arrived: arrived.clone(), attempt, yields, left_out, result, title };

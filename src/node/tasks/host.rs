@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
-use super::line::{Again, Alone, Line, Ready, Whose, refuse};
+use super::line::{Alone, Line, Ready, Whose, refuse};
 use super::terms::{Header, Terms};
 use crate::actor::inbox::Host as _;
-use crate::clock::{self, Moment};
+use crate::clock;
 use crate::directory::request::Lending;
 use crate::id::{Epoch, GrantId, Life};
 use crate::limits::{GRANTS, RECALLED, TASKS_IN_A_ROW, WEIGHTLESS_SLOTS};
@@ -20,14 +20,18 @@ use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::schedule::{Amount, Resources, TaskNumber};
 use crate::task::context::{Site, TaskContext};
-use crate::task::slot::{Attempt, End, Ran, Runnable};
+use crate::task::slot::{Ran, Runnable};
 use crate::wire::packet::CallFault;
 
 mod park;
+mod place;
 mod slots;
+mod streaming;
 
+use place::{Place, Slot};
 pub(super) use slots::Tell;
 use slots::{Lent, State, Turn};
+use streaming::Polled;
 
 /// Under which tasks run that a cluster of one process does not ask the head for.
 const ALONE: GrantId = GrantId(u64::MAX);
@@ -44,32 +48,6 @@ pub(super) struct Host {
     alone: AtomicUsize,
     /// What the node has for tasks and actors.
     declared: Resources,
-}
-
-/// Which slot a task that runs has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
-    Held,
-    /// It gave its slot back when it first waited.
-    Parked,
-    /// That of the task above it on its stack, which waits for it.
-    Above,
-}
-
-/// A slot that a task holds; given back when this is dropped.
-struct Place {
-    node: Arc<Node>,
-    grant: GrantId,
-    /// The grant of whose slots it is.
-    root: GrantId,
-    whose: Whose,
-    began: Moment,
-    slot: Slot,
-    /// The thread that ran the task goes on with the next one itself.
-    in_a_row: bool,
-    /// How the task is run once more, if this attempt asks for that.
-    again: Option<Box<Again>>,
-    end: End,
 }
 
 impl Host {
@@ -362,8 +340,8 @@ impl Node {
         let slot = if above.is_some() { Slot::Above } else { Slot::Held };
         let site = task.is_blocking().then_some(site);
         let context = TaskContext::new(self.clone(), task.result().id(), attempt, task.standing().clone(), site);
-        let (node, root, end) = (self.clone(), self.tasks().host.root(grant), End::Settled);
-        (task, context, Place { node, grant, root, whose, began, slot, in_a_row: false, again, end })
+        let (node, root, in_a_row, is_again) = (self.clone(), self.tasks().host.root(grant), false, false);
+        (task, context, Place { node, grant, root, whose, began, slot, in_a_row, again, is_again, yields })
     }
 
     /// A task has its slot: its arguments are brought, then it runs.
@@ -381,21 +359,20 @@ impl Node {
             let node = self.clone();
             return self.compute().run(Box::new(move || node.run_in_a_row(ready, grant)));
         }
-        let yields = ready.yields;
-        let (task, context, mut place) = self.place(grant, ready, None);
-        match task.run(context, place.attempt()) {
-            Ran::Over(end) => place.end = end,
+        let (task, context, place) = self.place(grant, ready, None);
+        let attempt = place.attempt();
+        match task.run(context, attempt) {
+            Ran::Over(end) => place.ended(end, Polled::OnRuntime),
             Ran::Running(mut running) => self.spawn(Box::pin(async move {
                 let mut place = place;
-                place.end = match poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
+                let end = match poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
                     Poll::Ready(end) => end,
                     Poll::Pending => {
-                        if yields {
-                            place.park();
-                        }
+                        place.wait();
                         running.await
                     }
                 };
+                place.ended(end, Polled::OnRuntime);
             })),
         }
     }
@@ -409,56 +386,14 @@ impl Node {
                 return self.begin(ready, grant);
             }
             let (task, context, mut place) = self.place(grant, ready, None);
-            place.end_of(task.run(context, place.attempt()));
+            let attempt = place.attempt();
             place.in_a_row = true;
             grant = place.root;
-            drop(place);
+            place.ran(task.run(context, attempt));
             next = self.next_task(grant);
         }
         if let Some(ready) = next {
             self.begin(ready, grant);
-        }
-    }
-}
-
-impl Place {
-    fn attempt(&self) -> Attempt {
-        if self.again.is_some() { Attempt::MayBeFollowed } else { Attempt::Last }
-    }
-
-    /// A synchronous task ran.
-    fn end_of(&mut self, ran: Ran) {
-        if let Ran::Over(end) = ran {
-            self.end = end;
-        }
-    }
-
-    /// The task waits: another one may have its slot.
-    fn park(&mut self) {
-        self.slot = Slot::Parked;
-        self.node.park_slot(self.grant);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let host = &self.node.tasks().host;
-        match self.slot {
-            Slot::Held => host.turn(self.grant, Turn::EndsRunning),
-            Slot::Parked => host.turn(self.grant, Turn::EndsParked),
-            Slot::Above => {}
-        }
-        if let Whose::Own(number) = &self.whose {
-            let ran = clock::now().since(self.began);
-            self.node.own_task_over(*number, ran);
-        }
-        match self.again.take().filter(|_| self.end == End::Again).map(|again| *again) {
-            Some(Again::Queued(queued)) => self.node.attempt_again(queued),
-            Some(Again::Alone(alone)) => self.node.run_alone_again(alone),
-            None => {}
-        }
-        if !self.in_a_row {
-            self.node.slot_freed(self.root);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::terms::{Header, RECALL, TERMS, Terms, read_ran};
 use super::unsettled;
 use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host as _;
-use crate::actor::remote::{self, Caller, Outgoing, fault_to_error, with_scratch};
+use crate::actor::remote::{self, Caller, Outgoing, Peer, fault_to_error, with_scratch};
 use crate::actor::slot::to_get_error;
 use crate::id::{ActorId, GrantId, Key};
 use crate::limits::BODY_INLINE;
@@ -21,7 +21,10 @@ use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::failure::Never;
 use crate::schedule::TaskNumber;
+use crate::task::returns::More;
+use crate::task::slot::Runnable;
 use crate::task::standing::OnTheWay;
+use crate::task::stream::Items;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{CallFault, Flags, Outcome};
@@ -86,11 +89,16 @@ impl Node {
     fn send_task(self: &Arc<Self>, link: &Arc<PeerLink>, sent: Sent, yields: bool) {
         let sent = Arc::new(sent);
         let (caller, standing): (Arc<dyn Caller>, _) = (sent.clone(), sent.queued.task.standing());
+        let items = items_of(&sent.queued.task);
+        if let Some(items) = items {
+            items.begins();
+        }
         let asked = with_scratch(|body, packet| {
             let enclosed = self.encode_task(&sent, yields, body)?;
             let refs = List::Items(&enclosed.refs);
             let method = sent.queued.task.kind().signature;
-            link.to_node(Flags::ASK, method, refs, body).encode(packet);
+            let flags = if items.is_some() { Flags::STREAM } else { Flags::ASK };
+            link.to_node(flags, method, refs, body).encode(packet);
             if !standing.leaves() {
                 return Err(GetError::Cancelled { executed: Executed::No });
             }
@@ -101,6 +109,10 @@ impl Node {
         });
         let asked = asked.map(|(asked, enclosed)| match asked {
             remote::Sent::Asked(ticket) | remote::Sent::Waiting(ticket) => {
+                if let Some(items) = items {
+                    let peer: Arc<dyn Peer> = link.clone();
+                    items.comes_from(&peer, ticket);
+                }
                 standing.sent(OnTheWay { to: link.clone(), ticket, enclosed })
             }
             remote::Sent::Told => true,
@@ -194,6 +206,14 @@ pub(super) fn own_numbers(unbegun: &[Ready]) -> Vec<TaskNumber> {
     unbegun.iter().filter_map(own).collect()
 }
 
+/// What a task that streams gives to its caller.
+fn items_of(task: &Arc<dyn Runnable>) -> Option<&Items> {
+    match task.more().map(|more| &**more) {
+        Some(More::Items(items)) => Some(items),
+        None => None,
+    }
+}
+
 /// The task of this node's queue that makes an object which is not there yet.
 fn unfinished(entry: &Arc<Entry>) -> Option<u64> {
     entry.maker().filter(|_| !entry.is_settled())
@@ -224,7 +244,17 @@ pub(super) fn tell_node(link: &Arc<PeerLink>, what: Key, value: &impl serde::Ser
 impl Caller for Sent {
     fn told(&self) {}
 
-    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
+        let task = &self.queued.task;
+        let Some(items) = items_of(task) else { return };
+        match self.node.part(body, enclosed) {
+            Some(item) => items.push(Entry::settled(self.node.next_object(), Ok(item)), length),
+            None => {
+                let nonsense = GetError::Codec { message: "the node's item is no task's".to_owned() };
+                items.fail(Arc::new(nonsense));
+            }
+        }
+    }
 
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
         let task = &self.queued.task;
@@ -232,10 +262,17 @@ impl Caller for Sent {
         let ran = match outcome {
             Outcome::Value { body, .. } => {
                 let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
-                let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.node.here().clone()));
-                task.result().settle(Ok(Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node })));
+                match task.more() {
+                    Some(_) => task.streamed(),
+                    None => {
+                        let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.node.here().clone()));
+                        let value = Encoded { form: Form::Packed, body, enclosed, node };
+                        task.result().settle(Ok(Content::Encoded(value)));
+                    }
+                }
                 Some(ran)
             }
+            Outcome::Elsewhere { .. } if task.more().is_some() => return self.over(Err(nonsense())),
             Outcome::Elsewhere { .. } => {
                 let object = Entry::of_enclosed(&enclosed);
                 task.result().settle(object.map(Content::Elsewhere).ok_or_else(|| Arc::new(nonsense())));

@@ -121,9 +121,9 @@ impl Node {
 
     /// A task that waits for this one runs it on its own thread.
     fn run_here(self: &Arc<Self>, ready: Ready, grant: GrantId, above: Site) {
-        let (task, context, mut place) = self.place(grant, ready, Some(above));
-        place.end_of(task.run(context, place.attempt()));
-        drop(place);
+        let (task, context, place) = self.place(grant, ready, Some(above));
+        let attempt = place.attempt();
+        place.ran(task.run(context, attempt));
     }
 
     /// A task waits: another one may have its slot.

@@ -2,7 +2,8 @@ use super::*;
 use crate::actor::dispatch::TypeName;
 use crate::id::{Key, ObjectId};
 use crate::object::error::Fault;
-use crate::task::slot::Kind;
+use crate::task::returns::More;
+use crate::task::slot::{Attempt, End, Kind};
 use crate::task::standing::Standing;
 use crate::wire::codec::Enclosed;
 use futures_util::future::BoxFuture;
@@ -43,6 +44,12 @@ impl Runnable for Stub {
     }
 
     fn fail(&self, _: Fault) {}
+
+    fn more(&self) -> Option<&Arc<More>> {
+        None
+    }
+
+    fn streamed(&self) {}
 
     fn standing(&self) -> &Arc<Standing> {
         &self.1
