@@ -58,6 +58,7 @@
 //!
 //! # Features
 //!
+//! - `arrow`: what `get` gives of a slice converts into arrow's `Buffer` and `ScalarBuffer`, over the same memory.
 //! - `cli`: the `mobula` command. Programs do not need it: `cargo install mobula --features cli`.
 //! - `simulation`: the deterministic simulation of Mobula's own protocols.
 

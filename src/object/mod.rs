@@ -5,6 +5,8 @@
 //!                                         ──fail──▶ failed: why, as whoever asks is told
 //! ```
 
+#[cfg(feature = "arrow")]
+mod arrow;
 pub mod buffer;
 pub(crate) mod content;
 pub(crate) mod entry;

@@ -180,6 +180,23 @@ impl<P: bytemuck::Pod> Deref for SharedSlice<P> {
     }
 }
 
+#[cfg(feature = "arrow")]
+impl<P: bytemuck::Pod + Send + Sync> SharedSlice<P> {
+    /// Its bytes, where they lie.
+    pub(super) fn into_bytes(self) -> Bytes {
+        struct Owner<P>(Arc<Vec<P>>);
+        impl<P: bytemuck::Pod> AsRef<[u8]> for Owner<P> {
+            fn as_ref(&self) -> &[u8] {
+                bytemuck::cast_slice(&self.0)
+            }
+        }
+        match self.0 {
+            Items::Owned(items) => Bytes::from_owner(Owner(items)),
+            Items::Stored(bytes) => bytes,
+        }
+    }
+}
+
 /// The items whose bytes these are, copied: they may be aligned otherwise.
 fn items_of<P: bytemuck::Pod>(bytes: &[u8]) -> Result<Vec<P>, String> {
     match size_of::<P>() {

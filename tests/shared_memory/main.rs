@@ -1,6 +1,8 @@
 //! Objects in shared memory, as the cluster's users have them.
 
 mod apart;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
