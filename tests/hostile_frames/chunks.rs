@@ -148,6 +148,8 @@ impl Holder {
                 answer = Some(format!("{outcome:?}"));
             }
         }
+        // It may be asked whether it is still there.
+        self.rogue.is_there().await;
         for packet in work.packets() {
             let (call, packet) = packet.unwrap();
             let Ok(Work::Request(request)) = Work::decode(packet) else { panic!("a request, not {packet:?}") };

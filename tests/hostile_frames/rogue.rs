@@ -77,6 +77,24 @@ impl Rogue {
         Header { session: SESSION, ack_work: 0, ack_settle: self.heard, room_work: 1 << 20, echo: false }
     }
 
+    /// Says that it is there, and nothing else.
+    pub(crate) async fn is_there(&self) {
+        let mut batch = Vec::new();
+        self.header().encode(false, false, &mut batch);
+        self.session.send(&batch).await.unwrap();
+    }
+
+    /// Waits until the witness has run so many calls.
+    async fn waits_until(&self, place: &Place, calls: u64) {
+        let waiting = async {
+            while place.witness.echoed().await != Ok(calls) {
+                self.is_there().await;
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        bounded(waiting).await;
+    }
+
     /// Sends work packets, whatever they hold.
     pub(crate) async fn send(&mut self, packets: &[Vec<u8>]) {
         let mut section = Vec::new();
@@ -350,21 +368,23 @@ async fn a_member_that_leaves_its_answers_unread_holds_nothing_that_they_refer_t
     let of = |stream: u32, name, signature, body| {
         encoded(Work::Request(Request { stream, method: Key::of(name, signature), body, ..echo(&place, &number) }))
     };
-    let ran = async |count: u64| bounded(async { while place.witness.echoed().await != Ok(count) {} }).await;
-    // It acknowledges none of them. The small ones, and what is said of those that are not kept, fill what is left.
+    // It acknowledges none of them. Some are refused before the first have left for the session.
     let pages = (SETTLE_BACKLOG + SETTLE_WINDOW) / 60_000;
-    let mut unread = 0;
-    // Some are refused before the first have left for the session.
+    let (mut unread, mut received) = (0, 0);
     for (count, body) in [(pages, &large), (pages / 4, &large), (250, &small)] {
         for _ in 0..count {
             rogue.send(&[of(unread as u32 / 500, "page", "(u64) -> String", body)]).await;
             unread += 1;
         }
-        ran(unread).await;
+        rogue.waits_until(&place, unread).await;
+        // Then the session takes no more.
+        while received < SETTLE_WINDOW - 61_000 {
+            received += rogue.node.batch().await.1.len();
+        }
     }
     let lends = of(unread as u32 / 500, "lend", "(u64) -> ObjectRef<u64>", &number);
     rogue.send(&vec![lends; 20]).await;
-    ran(unread + 20).await;
+    rogue.waits_until(&place, unread + 20).await;
     bounded(async { while place.witness.lent().await != Ok(0) {} }).await;
     bounded(rogue.node.net.close()).await;
     place.end().await;
