@@ -131,7 +131,7 @@ pub use object::reference::ObjectRef;
 pub use schedule::Packing;
 pub use store::{StoreError, Usage as StoreUsage};
 pub use task::context::TaskContext;
-pub use task::returns::Returns;
+pub use task::returns::{Returns, Several};
 pub use task::stream::ObjectRefStream;
 
 /// Every error that the public face gives, and what they are made of.

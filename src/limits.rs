@@ -68,6 +68,10 @@ pub const FAULT_TEXT: usize = 1 << 10;
 pub const RESOURCES: usize = 64;
 /// Attempts a call may ask for beyond its first.
 pub const RETRIES: u32 = 1 << 16;
+/// Results that one task may have by themselves: as many as tuples that are read at a glance, and an answer has room for each.
+pub const RETURNS: usize = 8;
+/// References of one of several results that travel inside of its answer; one that has more stays where it was made.
+pub const PART_REFS: usize = MESSAGE_REFS / (2 * RETURNS);
 /// The longest name of an actor, type, method, namespace, resource or label, in bytes.
 pub const NAME_BYTES: usize = 256;
 

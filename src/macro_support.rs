@@ -14,6 +14,7 @@ pub use crate::cluster::spawn::constructed;
 pub use crate::cluster::tasks::task;
 pub use crate::node::worker::WorkerEntry;
 pub use crate::task::registry::TaskRegistration;
+pub use crate::task::returns::Several;
 pub use crate::task::spec::{Code as TaskCode, Defaults, RetryOn, Task};
 pub use futures_util::future::BoxFuture;
 pub use inventory;

@@ -58,6 +58,8 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - `Result<T, E>` arrives with one `?`. Of a function that returns `impl Stream<Item = T>`, `submit` gives an
 ///   `ObjectRefStream`: references to its items as they are made, no faster than they are taken. The macro adds
 ///   `+ Send + 'static` to it.
+/// - With `returns = 2`, a function that returns `(A, B)`, or a `Result` of it, has two results: `submit` gives
+///   `(ObjectRef<A>, ObjectRef<B>)`, `call(..).await` the tuple. There may be up to eight.
 /// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`.
 ///
 /// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1` and `memory = 1_000_000` are what a run takes of its node,

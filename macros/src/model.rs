@@ -2,7 +2,9 @@
 //! part that can fail, [`expand`](crate::expand) writes it down.
 
 use proc_macro2::Span;
-use syn::{Attribute, ExprPath, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, Visibility};
+use syn::{
+    Attribute, ExprPath, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, TypeTuple, Visibility,
+};
 
 /// A struct that is an actor.
 pub(crate) struct Actor {
@@ -163,6 +165,8 @@ pub(crate) enum Reply {
     OkOf(Type),
     /// The items of a stream.
     Stream(Type),
+    /// The fields of a task's tuple, each a result by itself.
+    Several(TypeTuple),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -115,6 +115,16 @@ fn a_task_that_streams_gives_a_stream_of_references_and_is_tried_again_for_its_e
 }
 
 #[test]
+fn a_task_with_several_results_gives_a_reference_to_each() {
+    let item = quote! {
+        async fn split(number: u64) -> mobula::Result<(u64, String)> {
+            todo!()
+        }
+    };
+    insta::assert_snapshot!(pretty(expand::task(parse::task(quote!(returns = 2), item).unwrap())));
+}
+
+#[test]
 fn main_is_wrapped() {
     let item = quote! {
         /// Runs.

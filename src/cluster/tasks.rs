@@ -1,5 +1,6 @@
 //! Tasks as the cluster's users submit them: options first, then `.submit()` or `.await`.
 
+use futures_util::future::BoxFuture;
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -22,12 +23,12 @@ use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
 use crate::task::context::TaskContext;
-use crate::task::returns::{Cancel, Promised, Returns};
+use crate::task::returns::{Cancel, More, Promised, Returns, Several};
 use crate::task::slot::{Runnable, TaskSlot};
 use crate::task::spec::{Defaults, Task};
 
-/// Makes the task of its result and of its name, if it has one.
-type Make = Box<dyn FnOnce(Arc<Entry>, Option<Box<str>>) -> Arc<dyn Runnable> + Send>;
+/// Makes the task of its result, of what it makes beside that, and of its name, if it has one.
+type Make = Box<dyn FnOnce(Arc<Entry>, Option<Arc<More>>, Option<Box<str>>) -> Arc<dyn Runnable> + Send>;
 
 /// One run of a task that was not submitted yet: options, then `.submit()`, or `.await` for the value itself.
 #[must_use = "a task is lazy: `.submit()` it, or `.await` it"]
@@ -220,7 +221,8 @@ impl<T: Returns, E> TaskCall<T, E> {
     /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
     ///
     /// Of a task that returns `impl Stream` it gives an [`ObjectRefStream`](crate::ObjectRefStream), whose drop cancels the task.
-    /// Dropping a reference does not cancel the task.
+    /// Of one with `returns = 2`, it gives as many references: each is settled, passed on and freed by itself; an error of the
+    /// task is an error of all of them. Dropping a reference does not cancel the task.
     pub fn submit(self) -> T::Submitted<E> {
         let node = self.cluster.node().clone();
         let (promised, submitted) = self.made();
@@ -251,14 +253,16 @@ impl<T: Returns, E> TaskCall<T, E> {
             Ok(name) => (name, None),
             Err(invalid) => (None, Some(invalid)),
         };
-        let task = (self.make)(entry.clone(), name);
+        let more = T::SHAPE.more(|| Host::next_object(&**node));
+        let task = (self.make)(entry.clone(), more, name);
         let promised = promised(node, &task);
         if let Some(Err(full)) = entry.outcome() {
             task.fail(Arc::unwrap_or_clone(full));
             return (promised, None);
         }
         task.standing().is_of(&task);
-        entry.made_by(task.standing().clone());
+        let parts = task.more().map_or(&[][..], |more| more.parts());
+        parts.iter().chain([&entry]).for_each(|entry| entry.made_by(task.standing().clone()));
         let submitter = self.cluster.submitter().filter(|_| !self.detached);
         if submitter.is_some_and(|submitter| !submitter.adopt(&entry)) {
             task.fail(GetError::Cancelled { executed: Executed::No });
@@ -282,7 +286,7 @@ impl<T: Returns, E> TaskCall<T, E> {
 /// What a task's caller is given of it.
 fn promised(node: &Arc<Node>, task: &Arc<dyn Runnable>) -> Promised {
     let (whole, more) = (task.result().clone(), task.more().cloned());
-    let cancel = more.is_some().then(|| {
+    let cancel = more.as_ref().is_some_and(|more| more.items().is_some()).then(|| {
         let (entry, here) = (whole.clone(), Arc::downgrade(node));
         let cancel: Cancel = Box::new(move || {
             if let Some(node) = here.upgrade() {
@@ -303,6 +307,29 @@ impl<T: Object + Param<Owned = T>, E: WireError> IntoFuture for TaskCall<T, E> {
     }
 }
 
+macro_rules! several {
+    ($($part:ident $one:ident),+) => {
+        impl<$($part: Object<Got = $part> + Param<Owned = $part>,)+ E: WireError> IntoFuture
+            for TaskCall<Several<($($part,)+)>, E>
+        {
+            type Output = Result<($($part,)+), GetError<E>>;
+            type IntoFuture = BoxFuture<'static, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                let ($($one,)+) = self.submit();
+                Box::pin(async move { Ok(($($one.await?,)+)) })
+            }
+        }
+    };
+}
+several!(A a, B b);
+several!(A a, B b, C c);
+several!(A a, B b, C c, D d);
+several!(A a, B b, C c, D d, F f);
+several!(A a, B b, C c, D d, F f, G g);
+several!(A a, B b, C c, D d, F f, G g, H h);
+several!(A a, B b, C c, D d, F f, G g, H h, I i);
+
 impl<T, E> fmt::Debug for TaskCall<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskCall").field("cluster", &self.cluster).finish_non_exhaustive()
@@ -311,7 +338,7 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 
 /// What the generated `call` calls.
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
-    let make = Box::new(move |entry, name| TaskSlot::new(message, entry, name) as Arc<dyn Runnable>);
+    let make = Box::new(move |entry, more, name| TaskSlot::new(message, entry, more, name) as Arc<dyn Runnable>);
     let defaults = K::DEFAULTS;
     let mut call = TaskCall {
         cluster: cluster.clone(),

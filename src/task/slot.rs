@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::context::TaskContext;
-use super::returns::{More, Outlet, Returns};
+use super::returns::{More, Outlet, Returns, done};
 use super::spec::{Code, RetryOn, Task};
 use super::standing::Standing;
 use super::stream::Produces;
@@ -18,8 +18,7 @@ use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::TypeName;
 use crate::actor::error::{Executed, panic_message};
 use crate::actor::remote::NodeRef;
-use crate::id::Key;
-use crate::object::content::Content;
+use crate::id::{Key, ObjectId};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
@@ -44,8 +43,8 @@ pub(crate) trait Runnable: Send + Sync {
     fn fail(&self, fault: Fault);
     /// What it makes beside its result.
     fn more(&self) -> Option<&Arc<More>>;
-    /// All items of its stream have come, or went to its caller.
-    fn streamed(&self);
+    /// All that it makes beside its result has come, or went to its caller.
+    fn done(&self);
     /// Where it is, and whether it was cancelled.
     fn standing(&self) -> &Arc<Standing>;
     /// What runs it.
@@ -108,9 +107,9 @@ pub(crate) struct TaskSlot<K: Task> {
 }
 
 impl<K: Task> TaskSlot<K> {
-    pub(crate) fn new(message: K, result: Arc<Entry>, name: Option<Box<str>>) -> Arc<Self> {
-        let (message, more) = (Mutex::new(Some(message)), K::Reply::SHAPE.more());
-        Arc::new(TaskSlot { message, result, more, standing: Standing::named(name) })
+    pub(crate) fn new(message: K, result: Arc<Entry>, more: Option<Arc<More>>, name: Option<Box<str>>) -> Arc<Self> {
+        let (message, standing) = (Mutex::new(Some(message)), Standing::named(name));
+        Arc::new(TaskSlot { message, result, more, standing })
     }
 
     /// The message, its arguments all values. If another attempt may follow, they stay here for it.
@@ -165,7 +164,7 @@ impl<K: Task> TaskSlot<K> {
     fn settle(self: &Arc<Self>, ran: std::thread::Result<Result<K::Reply, K::Error>>) -> End {
         let fault = match ran {
             Ok(Ok(value)) => {
-                return match value.settle(Outlet { whole: &self.result }) {
+                return match value.settle(Outlet { whole: &self.result, more: self.more.as_deref() }) {
                     Some(items) => End::Streams(Streams { task: self.clone(), items }),
                     None => End::Settled,
                 };
@@ -178,9 +177,8 @@ impl<K: Task> TaskSlot<K> {
     }
 
     fn settle_all(&self, fault: Arc<Fault>) {
-        match self.more.as_deref() {
-            Some(More::Items(items)) => items.fail(fault.clone()),
-            None => {}
+        if let Some(more) = &self.more {
+            more.fail(&fault);
         }
         self.result.settle(Err(fault));
     }
@@ -271,10 +269,10 @@ impl<K: Task> Runnable for TaskSlot<K> {
         self.more.as_ref()
     }
 
-    fn streamed(&self) {
-        self.result.settle(Ok(Content::of::<()>(Arc::new(()))));
-        if let Some(More::Items(items)) = self.more.as_deref() {
-            items.end();
+    fn done(&self) {
+        self.result.settle(Ok(done()));
+        if let Some(more) = &self.more {
+            more.end();
         }
     }
 
@@ -314,13 +312,15 @@ pub(crate) struct Coming<'a> {
     pub(crate) here: &'a NodeRef,
     pub(crate) result: Arc<Entry>,
     pub(crate) name: Option<Box<str>>,
+    pub(crate) next_object: &'a dyn Fn() -> ObjectId,
 }
 
 /// Makes a task of arguments that arrived.
 pub(crate) fn arrived<K: Task>(coming: Coming<'_>) -> Result<Arc<dyn Runnable>, DecodeError> {
-    let Coming { body, enclosed, left_out, here, result, name } = coming;
+    let Coming { body, enclosed, left_out, here, result, name, next_object } = coming;
     let left_out = left_out.into_iter().map(|(position, entry)| (position, entry as Hold)).collect();
-    Ok(TaskSlot::<K>::new(codec::decode_arguments(body, enclosed, left_out, here)?, result, name))
+    let message = codec::decode_arguments(body, enclosed, left_out, here)?;
+    Ok(TaskSlot::<K>::new(message, result, K::Reply::SHAPE.more(next_object), name))
 }
 
 impl<K: Task> Drop for TaskSlot<K> {

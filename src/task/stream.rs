@@ -220,7 +220,7 @@ impl<T, E: WireError> Stream for ObjectRefStream<T, E> {
     type Item = Result<ObjectRef<T, E>, GetError<E>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(More::Items(items)) = self.more.as_deref() else { return Poll::Ready(None) };
+        let Some(items) = self.more.as_deref().and_then(More::items) else { return Poll::Ready(None) };
         let item = std::task::ready!(items.inflow.poll_next(cx));
         if !matches!(item, Some(Ok(_))) {
             (self.more, self.cancel) = (None, None);

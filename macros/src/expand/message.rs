@@ -256,6 +256,8 @@ pub(super) fn result(function: &Function, reply: &Reply, error: &Fault, called: 
     match (reply, error) {
         (Reply::Stream(_), Fault::Never) => quote_spanned!(span=> ::core::result::Result::Ok(#m::streamed(#called))),
         (Reply::Stream(_), _) => quote_spanned!(span=> ::core::result::Result::map(#called, #m::streamed)),
+        (Reply::Several(_), Fault::Never) => quote_spanned!(span=> ::core::result::Result::Ok(#m::Several(#called))),
+        (Reply::Several(_), _) => quote_spanned!(span=> ::core::result::Result::map(#called, #m::Several)),
         (_, Fault::Never) => quote_spanned!(span=> ::core::result::Result::Ok(#called)),
         (..) => called,
     }

@@ -57,6 +57,7 @@ impl Reply {
     fn span(&self) -> Span {
         match self {
             Reply::Value(ty, _) | Reply::OkOf(ty) | Reply::Stream(ty) => ty.span(),
+            Reply::Several(tuple) => tuple.span(),
         }
     }
 
@@ -67,6 +68,10 @@ impl Reply {
             Reply::Stream(item) => {
                 let m = support_at(item.span());
                 quote_spanned!(item.span()=> #m::Streamed<#item>)
+            }
+            Reply::Several(tuple) => {
+                let m = support_at(tuple.span());
+                quote_spanned!(tuple.span()=> #m::Several<#tuple>)
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{argument, local, message, quiet, support, type_name};
 use crate::model::{Attributes, Call, Defaults, Function, Input, Reply, Task};
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{GenericParam, Generics, ext::IdentExt, parse_quote};
+use syn::{GenericParam, Generics, TypeTuple, ext::IdentExt, parse_quote};
 
 pub(crate) fn task(task: Task) -> TokenStream {
     let m = support();
@@ -181,6 +181,10 @@ fn doors(task: &Task, generics: &Generics) -> TokenStream {
     let carrier = &function.message;
     let submitted = match reply {
         Reply::Stream(item) => quote!(::mobula::ObjectRefStream<#item #second>),
+        Reply::Several(TypeTuple { elems, .. }) => {
+            let parts = elems.iter();
+            quote!((#(::mobula::ObjectRef<#parts #second>,)*))
+        }
         Reply::Value(..) | Reply::OkOf(_) => quote!(::mobula::ObjectRef<#reply_ty #second>),
     };
     let made = quote_spanned!(reply.span()=> #m::task::<#carrier #arguments>(#cluster, #message));
@@ -188,6 +192,7 @@ fn doors(task: &Task, generics: &Generics) -> TokenStream {
     let name = ident.unraw();
     let what = match reply {
         Reply::Stream(_) => "references to its results, as they come",
+        Reply::Several(_) => "a reference to each of its results, which can be passed on before these are there",
         Reply::Value(..) | Reply::OkOf(_) => "a reference to its result, which can be passed on before that is there",
     };
     let submits = format!(" Submits `{name}`: {what}.");

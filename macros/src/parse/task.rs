@@ -1,10 +1,10 @@
 //! `#[task]` on a function.
 
 use super::{Errors, Refusal, function, options, streams, types::Returned};
-use crate::model::{Defaults, Fault, Reply, Task, TypeName};
+use crate::model::{Defaults, Fault, Function, Reply, Task, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
-use syn::{ExprPath, Ident, Item, ItemFn, LitStr, Meta, ext::IdentExt};
+use syn::{ExprPath, Ident, Item, ItemFn, LitInt, LitStr, Meta, Type, ext::IdentExt};
 
 pub(crate) fn task(given: TokenStream, item: TokenStream) -> Result<Task, Refusal> {
     let mut errors = Errors::default();
@@ -44,12 +44,60 @@ fn understood(mut item: ItemFn, options: TaskOptions, mut errors: Errors) -> Res
         Some(name) => TypeName::Given(name.value()),
         None => TypeName::InCrate(function.name.clone()),
     };
+    let mut function = function;
+    let reply = match options.returns {
+        Some(count) => several(reply, &count, &mut function, &mut errors),
+        None => reply,
+    };
     let generics = item.sig.generics.clone();
     if let Reply::Stream(_) = &reply {
         streams::let_outlive(&mut item.sig.output);
     }
     let TaskOptions { retry_on, defaults, .. } = options;
     errors.finish(Task { item, name, function, generics, reply, error, retry_on, defaults }, || whole)
+}
+
+/// The most results of one task: `RETURNS` of `mobula`'s limits.
+const RETURNS: usize = 8;
+
+/// The reply of a task with so many results.
+fn several(reply: Reply, count: &LitInt, function: &mut Function, errors: &mut Errors) -> Reply {
+    let asked = errors.take(count.base10_parse::<usize>());
+    match (&reply, asked) {
+        (_, None) => {}
+        (_, Some(0)) => {
+            errors.at(count, "every task has a result, of type `()` if it returns nothing: leave this away")
+        }
+        (_, Some(1)) => errors.at(count, "one result is what a task has without this: leave it away"),
+        (_, Some(asked)) if asked > RETURNS => {
+            errors.at(
+                count,
+                format!("a task has at most {RETURNS} results by themselves: put some of them into a struct"),
+            );
+        }
+        (Reply::Value(Type::Tuple(tuple), _), Some(asked)) if tuple.elems.len() == asked => {
+            function.signature.push_str(&format!(" as {asked} results"));
+            return Reply::Several(tuple.clone());
+        }
+        (Reply::Value(Type::Tuple(tuple), _), Some(asked)) => {
+            let fields = tuple.elems.len();
+            let message = format!(
+                "this returns a tuple of {fields}, and `returns = {asked}` asks for one of {asked}: make them agree"
+            );
+            errors.at(count, message);
+        }
+        (Reply::Stream(_), _) => errors.at(count, "a stream has as many results as it makes: leave this away"),
+        (_, Some(asked)) => {
+            let tuple = ["A", "B", "C", "D", "E", "F", "G", "H"].get(..asked).unwrap_or_default().join(", ");
+            errors.at(
+                count,
+                format!(
+                    "each result is a field of a tuple that is written out: return `({tuple})`, also inside of `Result`"
+                ),
+            );
+        }
+    }
+    reply
 }
 
 /// The function gets a type of its name beside it, which would hide one of these from its whole module.
@@ -74,6 +122,7 @@ struct TaskOptions {
     name: Option<LitStr>,
     plain: Option<Meta>,
     retry_on: Option<ExprPath>,
+    returns: Option<LitInt>,
     defaults: Defaults,
 }
 
@@ -89,6 +138,7 @@ impl TaskOptions {
                 "retries" => found.defaults.retries = options::whole(&option, errors),
                 "priority" => found.defaults.priority = options::signed(&option, errors),
                 "retry_on" => found.retry_on = options::path(&option, errors),
+                "returns" => found.returns = options::number(&option, errors),
                 "name" => found.name = options::name(&option, errors),
                 "plain" => {
                     options::flag(&option, errors);
@@ -96,7 +146,7 @@ impl TaskOptions {
                 }
                 _ => {
                     const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `retries = 3`, \
-                                         `retry_on = is_transient`, `priority = 5`, `name = \"..\"` and `plain`";
+                                         `retry_on = is_transient`, `returns = 2`, `priority = 5`, `name = \"..\"` and `plain`";
                     options::unknown(&option, KNOWN, errors);
                 }
             }

@@ -16,14 +16,15 @@ use crate::clock::{self, Moment};
 use crate::id::{GrantId, Key};
 use crate::limits::{BODY_INLINE, RESULT_KEPT};
 use crate::node::runtime::Node;
-use crate::object::content::Content;
+use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::schedule::TaskNumber;
 use crate::task::registry::NotMade;
+use crate::task::returns::More;
 use crate::task::slot::{Coming, Runnable};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed};
+use crate::wire::codec::{self, Enclosed, EncodeError};
 use crate::wire::packet::{Answer, CallFault, Outcome};
 
 /// How far a task of a peer is.
@@ -173,7 +174,9 @@ impl Node {
         let Made { arrived, attempt, yields, left_out, result, title } = made;
         let behind: Vec<Arc<Entry>> = left_out.iter().map(|(_, result)| result.clone()).collect();
         let (here, pending) = (self.here(), result.result.clone()?);
-        let coming = Coming { body, enclosed, left_out, here, result: pending, name: title };
+        let next_object = || self.next_object();
+        let next_object = &next_object;
+        let coming = Coming { body, enclosed, left_out, here, result: pending, name: title, next_object };
         let (task, result) = match self.task_table().make(arrived.kind, coming) {
             Ok(task) => (task, result.made()?),
             Err(why) => {
@@ -186,8 +189,9 @@ impl Node {
             }
         };
         *arrived.task.lock() = Some(task.clone());
+        let more = task.more().cloned();
         let answers: Arc<dyn Watch> =
-            Arc::new(Answers { node: self.clone(), arrived: arrived.clone(), result: result.clone() });
+            Arc::new(Answers { node: self.clone(), arrived: arrived.clone(), result: result.clone(), more });
         result.watch(&answers, 0)?;
         let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields, again: None };
         match behind.is_empty() {
@@ -271,19 +275,26 @@ struct Answers {
     node: Arc<Node>,
     arrived: Arc<Arrived>,
     result: Arc<Entry>,
+    more: Option<Arc<More>>,
 }
 
 impl Watch for Answers {
     fn settled(self: Arc<Self>, _: usize) {
         self.arrived.over();
         let settled: Option<Settled> = self.result.outcome();
-        let encoded = settled.unwrap_or(Err(Arc::new(GetError::ShutDown))).and_then(|content| {
-            self.result.encoded(&content).map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+        let settled = settled.unwrap_or(Err(Arc::new(GetError::ShutDown)));
+        let parts = self.more.as_deref().map_or(&[][..], More::parts);
+        let encoded = settled.and_then(|content| match parts {
+            [] => {
+                let encoded = self.result.encoded(&content).and_then(packed);
+                encoded.map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+            }
+            parts => self.node.encoded_parts(parts),
         });
         let began = Moment(self.arrived.began.load(Ordering::Relaxed));
         let ran = u64::try_from(clock::now().since(began).as_nanos()).unwrap_or(u64::MAX);
-        let is_kept =
-            encoded.as_ref().is_ok_and(|encoded| encoded.body.len() <= RESULT_KEPT && encoded.enclosed.is_empty());
+        let is_kept = parts.is_empty()
+            && encoded.as_ref().is_ok_and(|encoded| encoded.body.len() <= RESULT_KEPT && encoded.enclosed.is_empty());
         if !is_kept {
             self.node.tasks().host.forget(self.arrived.grant, self.arrived.number);
         }
@@ -301,6 +312,16 @@ impl Watch for Answers {
             Err(fault) => self.failed(&fault, ran),
         }
     }
+}
+
+/// A value as an answer carries it: plain bytes as MessagePack, if it carries them.
+fn packed(encoded: Encoded) -> Result<Encoded, EncodeError> {
+    if encoded.form == Form::Packed || encoded.body.len() > BODY_INLINE {
+        return Ok(encoded);
+    }
+    let mut body = Vec::with_capacity(encoded.body.len());
+    codec::encode(serde_bytes::Bytes::new(&encoded.body), &mut body)?;
+    Ok(Encoded { form: Form::Packed, body: body.into(), ..encoded })
 }
 
 impl Answers {

@@ -21,7 +21,6 @@ use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::failure::Never;
 use crate::schedule::TaskNumber;
-use crate::task::returns::More;
 use crate::task::slot::Runnable;
 use crate::task::standing::OnTheWay;
 use crate::task::stream::Items;
@@ -208,10 +207,7 @@ pub(super) fn own_numbers(unbegun: &[Ready]) -> Vec<TaskNumber> {
 
 /// What a task that streams gives to its caller.
 fn items_of(task: &Arc<dyn Runnable>) -> Option<&Items> {
-    match task.more().map(|more| &**more) {
-        Some(More::Items(items)) => Some(items),
-        None => None,
-    }
+    task.more().and_then(|more| more.items())
 }
 
 /// The task of this node's queue that makes an object which is not there yet.
@@ -263,7 +259,13 @@ impl Caller for Sent {
             Outcome::Value { body, .. } => {
                 let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
                 match task.more() {
-                    Some(_) => task.streamed(),
+                    Some(more) if !more.parts().is_empty() => {
+                        if !self.node.settle_parts(more.parts(), body, &enclosed) {
+                            return self.over(Err(nonsense()));
+                        }
+                        task.done();
+                    }
+                    Some(_) => task.done(),
                     None => {
                         let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.node.here().clone()));
                         let value = Encoded { form: Form::Packed, body, enclosed, node };

@@ -16,6 +16,7 @@ use crate::actor::error::{CallError, Executed};
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::items::{Consumer, send_item};
 use crate::actor::reply::Answering;
+use crate::limits::BODY_INLINE;
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
@@ -62,10 +63,10 @@ type Item = Option<Result<Content, Fault>>;
 impl Streaming {
     pub(super) fn new(place: Place, streams: Streams, polled: Polled) -> Self {
         let Streams { task, items } = streams;
-        let to = match (&place.whose, task.more().map(|more| (more, &**more))) {
+        let to = match (&place.whose, task.more().and_then(|more| Some((more, more.items()?)))) {
             (Whose::Peer(arrived), _) => To::Peer(arrived.clone(), arrived.answering()),
-            (_, Some((more, More::Items(items)))) => To::Here(more.clone(), items.begins_here()),
-            (_, _) => To::Nowhere,
+            (_, Some((more, items))) => To::Here(more.clone(), items.begins_here()),
+            (_, None) => To::Nowhere,
         };
         Streaming { place, task, items: Some(items), polled, to }
     }
@@ -86,7 +87,7 @@ impl Streaming {
         // The stream is other people's code: it ends before its caller hears of the end.
         self.items = None;
         match outcome {
-            Ok(()) => self.task.streamed(),
+            Ok(()) => self.task.done(),
             Err(GetError::Panicked { message, .. }) => {
                 self.task.fail(GetError::Panicked { what: self.task.label(), message });
             }
@@ -144,7 +145,7 @@ impl Streaming {
         match to {
             To::Nowhere => Ok(()),
             To::Here(more, room) => {
-                let More::Items(items) = &**more;
+                let Some(items) = more.items() else { return Ok(()) };
                 let mut item = Entry::settled(place.node.next_object(), Ok(item));
                 while let Err(back) = items.try_push(item) {
                     item = back;
@@ -154,7 +155,7 @@ impl Streaming {
                 Ok(())
             }
             To::Peer(arrived, answering) => {
-                let (body, enclosed) = place.node.clone().encoded_part(item)?;
+                let (body, enclosed) = place.node.encoded_part(item, BODY_INLINE)?;
                 let mut sending = pin!(send_item(answering, arrived.consumer(), (index, &body), &enclosed));
                 let first = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
                 let sent = match first {

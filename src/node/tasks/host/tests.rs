@@ -49,7 +49,7 @@ impl Runnable for Stub {
         None
     }
 
-    fn streamed(&self) {}
+    fn done(&self) {}
 
     fn standing(&self) -> &Arc<Standing> {
         &self.1
