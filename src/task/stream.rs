@@ -189,7 +189,7 @@ impl Items {
 /// }
 ///
 /// #[task]
-/// fn shout(text: &str) -> String {
+/// fn shout(text: String) -> String {
 ///     text.to_uppercase()
 /// }
 ///
