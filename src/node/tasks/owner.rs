@@ -191,14 +191,19 @@ impl State {
         }
     }
 
-    /// The class of a task that is near a node, if any.
+    /// The class of a task that is near a node, if any; that of no node where there are too many.
     fn class(&mut self, submitted: &Submitted, near: Option<NodeId>) -> Result<Class, GetError> {
         let kind = submitted.task.kind();
         let (name, signature, patience) = (kind.name.key(), kind.signature, submitted.patience);
         let chooses = submitted.needs.as_ref().is_some_and(|needs| needs.strategy != Strategy::Default);
         let near = near.filter(|_| !chooses);
         let key = ClassKey { name, signature, patience, needs: submitted.needs.clone(), near };
-        self.class_of(key, || ActorType { key: name, name: kind.name.to_string().into() })
+        let plain = near.map(|_| ClassKey { near: None, ..key.clone() });
+        let mut of = |key| self.class_of(key, || ActorType { key: name, name: kind.name.to_string().into() });
+        match (of(key), plain) {
+            (Err(_), Some(plain)) => of(plain),
+            (class, _) => class,
+        }
     }
 
     /// The same class near a node; none if its tasks say where they go, or there are too many classes.
