@@ -75,16 +75,22 @@ impl Node {
             if object.life == node.last_life() {
                 return node.give_own(&entry, to).await;
             }
-            let ended = || GiveError::NotThere { object, why: "the node that owned it has ended".to_owned() };
-            let link = node.link_to(object.life).ok_or_else(ended)?;
-            match ask_node_about(&link, GIVE, &Entry::enclosed_all(&[&entry]), &to.body()).await {
-                Ok(Plain::Value(..)) => Ok(()),
-                Ok(Plain::App(_, error)) => Err(codec::decode(&error).unwrap_or_else(|error| nonsense(object, &error))),
-                Ok(Plain::Elsewhere(_)) => Err(nonsense(object, &"an object, where none was asked for")),
-                Err(error) => Err(GiveError::NotGiven { object, why: error.to_string() }),
-            }
+            node.have_given(&entry, to).await
         });
         giving.await.unwrap_or(Err(GiveError::ShutDown))
+    }
+
+    /// Asks the owner of an object to give it.
+    async fn have_given(&self, entry: &Arc<Entry>, to: Taker) -> Result<(), GiveError> {
+        let object = entry.id();
+        let ended = || GiveError::NotThere { object, why: "the node that owned it has ended".to_owned() };
+        let link = self.link_to(object.life).ok_or_else(ended)?;
+        match ask_node_about(&link, GIVE, &Entry::enclosed_all(&[entry]), &to.body()).await {
+            Ok(Plain::Value(..)) => Ok(()),
+            Ok(Plain::App(_, error)) => Err(codec::decode(&error).unwrap_or_else(|error| nonsense(object, &error))),
+            Ok(Plain::Elsewhere(_)) => Err(nonsense(object, &"an object, where none was asked for")),
+            Err(error) => Err(GiveError::NotGiven { object, why: error.to_string() }),
+        }
     }
 
     /// The life that is to have an object of this one; none if it is in the best hands already.
@@ -110,10 +116,18 @@ impl Node {
 
     async fn give_own(self: &Arc<Self>, entry: &Arc<Entry>, to: Taker) -> Result<(), GiveError> {
         let object = entry.id();
-        let Some(to) = self.taker(object, to)? else { return Ok(()) };
-        if let Err(fault) = entry.settling().await {
-            return Err(GiveError::NotThere { object, why: fault.to_string() });
-        }
+        let to = self.taker(object, to)?;
+        let not_there = |fault: Arc<Fault>| GiveError::NotThere { object, why: fault.to_string() };
+        let content = entry.settling().await.map_err(not_there)?;
+        let Some(to) = to else {
+            // It stays, and its value comes here if that is another's still.
+            return match content {
+                Content::Elsewhere(next) if next.id().life != object.life => {
+                    self.have_given(&next.travelling(), Taker::Life(object.life)).await
+                }
+                _ => Ok(()),
+            };
+        };
         let refused = |why: String| GiveError::NotGiven { object, why };
         let link = self.link_to(to).ok_or_else(|| refused("the node that was to have it has ended".to_owned()))?;
         let adopted = match ask_node_about(&link, ADOPT, &Entry::enclosed_all(&[entry]), &[]).await {
@@ -158,7 +172,8 @@ impl Node {
         }
         let node = self.shared();
         self.runtime().spawn(async move {
-            match node.give_own(&entry.travelling(), to).await {
+            // Whoever asks may not have heard that it was given already.
+            match node.give_object(&entry, to).await {
                 Ok(()) => answer_value(&*peer, arrival.call, &()),
                 Err(error) => with_scratch(|body, packet| {
                     let outcome = match codec::encode(&error, body) {
@@ -195,7 +210,13 @@ impl Node {
     /// An object of this node's own with the value of another's.
     async fn adopt(self: &Arc<Self>, of: Arc<Entry>) -> Result<Arc<Entry>, Arc<Fault>> {
         let object = of.id();
-        let content = match Value::of(of).await? {
+        let content = match Value::of(of.clone()).await? {
+            // What was pulled lies in this node's own store.
+            Content::Encoded(_)
+                if let Some(Ok(pulled @ Content::Kept(_))) = of.followed().ok().and_then(|of| of.outcome()) =>
+            {
+                pulled
+            }
             // Where they are, they may be another process's memory.
             Content::Encoded(Encoded { form: Form::Plain, body, .. }) if body.len() >= STORED => {
                 let no_room = |error: crate::store::StoreError| {
@@ -240,8 +261,13 @@ impl Node {
     pub(super) fn orphaned(self: &Arc<Self>, orphans: Vec<(Arc<Entry>, Arc<Fault>)>) {
         let node = self.clone();
         self.runtime().spawn(async move {
+            let mut is_away = false;
             for some in orphans.chunks(HEIRS) {
-                let heirs = node.heirs(some.iter().map(|(entry, _)| entry.id()).collect()).await;
+                let objects = some.iter().map(|(entry, _)| entry.id()).collect();
+                // A head that is away is not waited for again and again.
+                let heirs = if is_away { None } else { node.heirs(objects).await };
+                is_away = heirs.is_none();
+                let heirs = heirs.unwrap_or_default();
                 for (entry, fault) in some {
                     match heirs.get(&entry.id()) {
                         Some(heir) => drop(entry.give(heir.clone())),
@@ -252,13 +278,12 @@ impl Node {
         });
     }
 
-    /// What objects are that were given to others, as far as they are to be had.
-    async fn heirs(self: &Arc<Self>, objects: Vec<ObjectId>) -> BTreeMap<ObjectId, Arc<Entry>> {
-        // A head that is away knows of none.
-        let known = self.client().ask(Heirs { objects }).await.unwrap_or_default();
+    /// What objects are that were given to others, as far as they are to be had; none if the head is away.
+    async fn heirs(self: &Arc<Self>, objects: Vec<ObjectId>) -> Option<BTreeMap<ObjectId, Arc<Entry>>> {
+        let known = self.client().ask(Heirs { objects }).await.ok()?;
         let home: Weak<dyn Home> = Arc::downgrade(self) as Weak<dyn Home>;
         let heir = |to: ObjectId| self.count(|state, effects| state.told_of(to, home.clone(), effects));
-        known.into_iter().filter_map(|(object, to)| Some((object, heir(to)?))).collect()
+        Some(known.into_iter().filter_map(|(object, to)| Some((object, heir(to)?))).collect())
     }
 
     /// The value of an object that another life owned when it was read before.
@@ -266,7 +291,7 @@ impl Node {
         let next = match self.read_object(object).await {
             Ok(Content::Elsewhere(next)) => next,
             Err(fault @ GetError::Lost { .. }) => {
-                self.heirs(vec![object]).await.remove(&object).ok_or_else(|| Arc::new(fault))?
+                self.heirs(vec![object]).await.unwrap_or_default().remove(&object).ok_or_else(|| Arc::new(fault))?
             }
             outcome => return outcome.map_err(Arc::new),
         };

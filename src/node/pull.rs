@@ -101,11 +101,12 @@ impl Node {
                     }
                 };
                 plan.said(&ask, said);
-                if plan.is_whole() {
-                    return Ok(None);
-                }
+                // Also of what came last.
                 if target.is_short() {
                     return Err(GetError::Lost { object, why: NO_MEMORY.to_owned() });
+                }
+                if plan.is_whole() {
+                    return Ok(None);
                 }
             }
             let pause = plan.round_over().map_err(|stuck| match stuck {

@@ -197,6 +197,26 @@ async fn values_of_any_kind_and_what_is_inside_of_them_are_found_by_those_who_we
     bounded(cluster.shutdown()).await;
 }
 
+#[task]
+fn words_up_to(count: usize) -> Vec<String> {
+    (0..count).map(|word| word.to_string()).collect()
+}
+
+async fn a_result_that_lies_where_it_was_made_is_brought_to_who_owns_it() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [maker, other] = &readers(&cluster).await[..] else { panic!("two workers") };
+    let node = cluster.nodes().into_iter().find(|node| node.hosts_actors).unwrap().id;
+    // The driver's own object, whose value is another's: too large for the answer.
+    let words = words_up_to::call(&cluster, 30_000).on(node).submit();
+    bounded(words.persist(&cluster)).await.unwrap();
+    kill(&cluster, maker).await;
+    assert_eq!(bounded(cluster.get(&words)).await.unwrap().len(), 30_000);
+    assert_eq!(bounded(words_of::call(&cluster, &words)).await.unwrap(), 30_000);
+    drop(words);
+    nothing_is_held(&cluster, &[other]).await;
+    bounded(cluster.shutdown()).await;
+}
+
 async fn who_gives_at_the_same_time_gives_once_and_views_stay_as_they_are() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
     let [one, two] = &readers(&cluster).await[..] else { panic!("two workers") };
@@ -257,6 +277,7 @@ super::quiet::leave_nothing! {
     an_object_in_the_clusters_care_outlives_its_maker_and_ends_with_its_last_reference
     an_object_is_given_on_and_on_and_only_the_last_owner_is_needed
     values_of_any_kind_and_what_is_inside_of_them_are_found_by_those_who_were_not_told
+    a_result_that_lies_where_it_was_made_is_brought_to_who_owns_it
     who_gives_at_the_same_time_gives_once_and_views_stay_as_they_are
     what_cannot_be_given_says_why_and_stays
 }

@@ -71,6 +71,10 @@ impl Node {
             if !*placed {
                 return Err(Refusal::Busy);
             }
+            // The session's end says so before it gives its places back: one of both sees the other.
+            if *bulk.over().borrow() {
+                self.bulk().places.lock().closed(bulk.id());
+            }
         }
         let body = match body {
             Ok(bytes) => bytes,

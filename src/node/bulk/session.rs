@@ -194,7 +194,8 @@ impl Inlet for BulkInlet {
             Ok(Word::Chunk { number, offset, bytes }) => self.bulk.came(number, offset, bytes),
             Ok(Word::Ask { number, object, range }) => self.node.serve_range(&self.bulk, number, object, range),
             Ok(Word::No { number, why }) => self.bulk.refused(number, Said::No(why)),
-            Ok(Word::Wait { number }) => self.bulk.asked.lock().waiting.contains_key(&number),
+            // The answer may have overtaken it.
+            Ok(Word::Wait { number }) => number <= self.bulk.asked.lock().next,
             Ok(Word::End { object }) => {
                 self.node.pull_ended(&self.bulk, object);
                 true

@@ -11,6 +11,8 @@ use crate::limits::{HOLDER_PULLS, PULL_IDLE};
 #[derive(Debug, Default)]
 pub struct Places {
     taken: BTreeMap<ObjectId, Vec<Place>>,
+    /// At how many objects it is looked for places that were left.
+    sweep_at: usize,
 }
 
 #[derive(Debug)]
@@ -21,10 +23,19 @@ struct Place {
     last: Moment,
 }
 
+impl Place {
+    fn is_left(&self, now: Moment) -> bool {
+        self.asks == 0 && now.since(self.last) >= PULL_IDLE
+    }
+}
+
 impl Places {
     /// Somebody asks for a range; whether he is served. If so, [`Places::answered`] follows.
     #[must_use]
     pub fn ask(&mut self, now: Moment, object: ObjectId, session: u64) -> bool {
+        if self.taken.len() >= self.sweep_at {
+            self.sweep(now);
+        }
         let places = self.taken.entry(object).or_default();
         let own = places.iter().position(|place| place.session == session);
         let at = match own {
@@ -35,8 +46,7 @@ impl Places {
             }
             None => {
                 // One that has fallen silent in the middle of its pull comes again, and finds a place or another holder.
-                let left = |place: &Place| place.asks == 0 && now.since(place.last) >= PULL_IDLE;
-                let Some(at) = places.iter().position(left) else { return false };
+                let Some(at) = places.iter().position(|place| place.is_left(now)) else { return false };
                 places[at] = Place { session, asks: 0, last: now };
                 at
             }
@@ -53,6 +63,15 @@ impl Places {
             place.asks = place.asks.saturating_sub(1);
             place.last = now;
         }
+    }
+
+    /// Pulls whose end nobody told: the more there are, the seldomer all are looked at.
+    fn sweep(&mut self, now: Moment) {
+        self.taken.retain(|_, places| {
+            places.retain(|place| !place.is_left(now));
+            !places.is_empty()
+        });
+        self.sweep_at = 2 * self.taken.len() + 16;
     }
 
     /// A pull is over.
@@ -96,6 +115,17 @@ mod tests {
         assert!(places.ask(now, OBJECT, 0));
         [0, 99].into_iter().for_each(|session| places.closed(session));
         assert!(places.taken.is_empty(), "what nobody pulls takes no memory");
+    }
+
+    #[test]
+    fn places_of_pulls_whose_end_nobody_told_do_not_add_up() {
+        let mut places = Places::default();
+        for serial in 0..10_000 {
+            let (now, object) = (Moment(0) + PULL_IDLE * serial, ObjectId { life: Life(1), serial: serial.into() });
+            assert!(places.ask(now, object, 1));
+            places.answered(now, object, 1);
+            assert!(places.taken.len() <= 18, "{} objects", places.taken.len());
+        }
     }
 
     #[test]

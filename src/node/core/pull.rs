@@ -128,6 +128,10 @@ impl Plan {
 
     /// The next ask, if there is any to make now.
     pub fn ask(&mut self) -> Option<Ask> {
+        // One that is spent may have some under way still.
+        if self.sources.iter().map(|source| source.under_way).sum::<usize>() >= PULL_SOURCES * PULL_CHUNKS {
+            return None;
+        }
         let usable = self.sources.iter().enumerate().filter(|(_, source)| source.standing != Standing::Spent);
         let room = usable.take(PULL_SOURCES).filter(|(_, source)| source.under_way < source.most());
         let source = room.min_by_key(|(_, source)| source.under_way)?.0;
@@ -235,9 +239,10 @@ impl Plan {
         self.name(holders);
     }
 
-    /// Those of whom something has come, or may: they are told when the pull is over.
+    /// Those of this round who were asked for anything: they are told when the pull is over.
     pub fn asked(&self) -> impl Iterator<Item = Life> {
-        self.sources.iter().filter(|source| source.standing == Standing::Proved).map(|source| source.life)
+        let was_asked = |source: &&Source| source.standing != Standing::Untried || source.under_way > 0;
+        self.sources.iter().filter(was_asked).map(|source| source.life)
     }
 }
 

@@ -390,6 +390,7 @@ impl Node {
             place.in_a_row = true;
             grant = place.root;
             place.ran(task.run(context, attempt));
+            self.lend_slots();
             next = self.next_task(grant);
         }
         if let Some(ready) = next {

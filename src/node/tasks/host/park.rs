@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use super::super::line::Ready;
-use super::{ALONE, Host, Turn};
+use super::{ALONE, Host, Tell, Turn};
 use crate::actor::error::Executed;
 use crate::id::GrantId;
 use crate::limits::{NESTED_TASKS, PARKED_THREADS, RESUME_LOOK};
@@ -48,7 +48,8 @@ impl Host {
     }
 
     /// A parked thread goes on, before new tasks begin: once there is a slot, or if it is cancelled.
-    fn resume(&self, grant: GrantId, is_cancelled: &dyn Fn() -> bool) {
+    /// Gives what the grant's owner is to be told.
+    fn resume(&self, grant: GrantId, is_cancelled: &dyn Fn() -> bool) -> Option<Tell> {
         let mut state = self.state.lock();
         let root = state.root(grant);
         state.resuming(root, true);
@@ -57,9 +58,11 @@ impl Host {
         }
         state.resuming(root, false);
         let over = state.turn(grant, Turn::GoesOn);
+        let tell = state.grants.get_mut(&root).and_then(|lent| lent.tell(root));
         self.lends.store(state.any_lendable(), Ordering::SeqCst);
         drop(state);
         drop(over);
+        tell
     }
 }
 
@@ -149,7 +152,10 @@ impl Drop for Parked<'_> {
     fn drop(&mut self) {
         if self.site.yields {
             // One that was cancelled has nothing more to do that is worth waiting for.
-            self.node.tasks().host.resume(self.site.grant, &|| self.context.cancelled());
+            let tell = self.node.tasks().host.resume(self.site.grant, &|| self.context.cancelled());
+            if let Some(tell) = tell {
+                self.node.tell_parked(&tell);
+            }
         }
         self.node.compute().unpark();
     }

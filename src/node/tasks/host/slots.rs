@@ -123,10 +123,10 @@ impl Lent {
     }
 
     /// What its owner is to be told: that a slot idles although it takes all of them for used, or that it has been told of
-    /// many more than there are.
-    fn tell(&mut self, grant: GrantId) -> Option<Tell> {
+    /// more than there are: what it pushes for those would find no slot.
+    pub(super) fn tell(&mut self, grant: GrantId) -> Option<Tell> {
         let more = self.parked > self.told && self.line.is_empty() && self.has_slot();
-        let fewer = self.told > 0 && self.parked <= self.told / 2;
+        let fewer = self.parked < self.told;
         if !(more || fewer) || self.of.is_some() || grant == ALONE || self.slots == 0 {
             return None;
         }
