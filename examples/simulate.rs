@@ -1,4 +1,5 @@
-//! Runs a cluster from seeds, on virtual time: the real head, lives and links under every kind of fault.
+//! Runs a cluster from seeds, on virtual time: the real head, lives, links, references and queues under every
+//! kind of fault.
 //!
 //! ```text
 //! simulate --seeds 2000 --from 0     so many seeds; the first that fails ends it, and is printed
@@ -112,12 +113,13 @@ fn run_all(from: u64, seeds: u64) -> Result<()> {
         bail!("seed {} failed", failure.seed);
     }
     let (total, took) = (total.into_inner()?, started.elapsed().as_secs_f64());
-    let Report { events, calls, begun, lives, time, .. } = total.report;
+    let Report { events, calls, begun, lives, objects, losses, tasks, attempts, time, .. } = total.report;
     println!("{} seeds hold, {} of them run twice with equal traces", total.seeds, total.twice);
     println!(
         "{events} events, {calls} calls, {begun} begins, {lives} lives, {:.0} virtual hours",
         time.as_secs_f64() / 3600.0
     );
+    println!("{objects} objects, {losses} losses told, {tasks} tasks, {attempts} attempts");
     println!("{:.0} seeds a second, in {took:.1} s on {threads} threads", total.seeds as f64 / took);
     ensure!(total.seeds == seeds, "{} of {seeds} seeds ran", total.seeds);
     Ok(())
@@ -137,6 +139,10 @@ fn one(seed: u64, total: &Mutex<Total>) -> Result<(), Box<Failure>> {
     total.report.calls += report.calls;
     total.report.begun += report.begun;
     total.report.lives += report.lives;
+    total.report.objects += report.objects;
+    total.report.losses += report.losses;
+    total.report.tasks += report.tasks;
+    total.report.attempts += report.attempts;
     total.report.time += report.time;
     Ok(())
 }

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) given: FxHashMap<ObjectId, ObjectId>,
     /// Arrived, and of owners that have ended: the head may know of others.
     orphans: Vec<Arc<Entry>>,
+    /// Lives that there is something to say to, and that this node has not heard of yet.
+    unmet: Vec<Life>,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
             lifetimes: FxHashMap::default(),
             given: FxHashMap::default(),
             orphans: Vec::new(),
+            unmet: Vec::new(),
         }
     }
 
@@ -168,12 +171,25 @@ impl Node {
 
     /// Says what there is to say to a life, over its link.
     fn say_counts(&self, life: Life) {
-        let Some(link) = self.link_to(life) else { return self.shared().holder_ended(life) };
+        let Some(link) = self.link_to(life) else {
+            match self.known(|known| known.has_ended(life)) {
+                true => self.shared().holder_ended(life),
+                // It joined a moment ago: to count it as ended would lose what it owns.
+                false => self.count(|state, _| state.unmet.push(life)),
+            }
+            return;
+        };
         while let Some(said) = self.count(|state, _| state.refs.take(life)) {
             let mut packet = Vec::new();
             said.packet().encode(&mut packet);
             link.send_counts(&packet);
         }
+    }
+
+    /// Others may be known now that joined a moment ago.
+    pub(super) fn meet(&self) {
+        let unmet = self.count(|state, _| std::mem::take(&mut state.unmet));
+        unmet.into_iter().for_each(|life| self.say_counts(life));
     }
 
     pub(super) fn references_arrived(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {

@@ -368,6 +368,7 @@ impl Node {
             self.farewell.notify_one();
         }
         self.step(|machine, effects| machine.life.said(clock::now(), message, effects));
+        self.meet();
     }
 
     /// Leaves the cluster: the head is told, actors end, links close. Whether a head will answer with its

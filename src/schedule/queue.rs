@@ -146,6 +146,8 @@ struct ClassState {
     /// An average of the tasks' run times, in nanoseconds; zero before the first.
     run_time: u64,
     told: u32,
+    /// The head is a new one, which may yet hear what an earlier one was told.
+    anew: bool,
     due: Option<Moment>,
     /// Tasks that stand behind others under its grants.
     behind: u32,

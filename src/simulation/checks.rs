@@ -1,10 +1,12 @@
-//! What must hold whatever happens: PROTOCOLS I1 to I6 and L1 to L5, each kept by a ledger of what was seen. The ledgers know
+//! What must hold whatever happens: PROTOCOLS I1 to I6, L1 to L5, R1 to R4 and Q1 to Q5, each kept by a ledger of what was seen. The ledgers know
 //! nothing of the machines that are checked: they are told of packets, calls, records and begins, and compare.
 //!
 //! ```text
 //! packets  I1 I5   what was sent under each number, what was applied, what is on its way
 //! calls    I2 I3 I4 I6   first sends, begins, refusals, ends
 //! lives    L1 L2 L3 L4 L5   what is on disk, who hosts what, who accepted what
+//! references  R1 R2 R3 R4   who refers to which object, whose hands it went through
+//! tasks    Q1 Q2 Q3 Q4   where tasks are, what they take where they run
 //! ```
 
 use std::fmt;
@@ -12,6 +14,8 @@ use std::fmt;
 pub(super) mod calls;
 pub(super) mod lives;
 pub(super) mod packets;
+pub(super) mod references;
+pub(super) mod tasks;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,24 @@ pub enum Rule {
     L4,
     /// Epochs only rise, and at most one head is obeyed.
     L5,
+    /// An object lives while a handle or a packet refers to it and no life involved has ended.
+    R1,
+    /// Once nothing refers to it, it is freed.
+    R2,
+    /// No count is ever below zero.
+    R3,
+    /// A lost reference is said to be lost, and only such a one.
+    R4,
+    /// Nothing of a node is taken twice; under a grant never more than slots × depth tasks are pushed.
+    Q1,
+    /// No task is lost, pushed twice, or run more often than it may.
+    Q2,
+    /// Tasks of one class and priority are pushed under a grant in the order of submission, unless they were pushed before.
+    Q3,
+    /// No task is ready while a slot of its class idles.
+    Q4,
+    /// Nothing is wanted, and no slot held, when nothing is queued or pushed.
+    Q5,
     /// When all is mended, head and nodes agree who lives, what runs where and what it takes.
     Settled,
 }

@@ -85,8 +85,9 @@ impl Node {
 
     /// Nobody waits any more for a call that has begun.
     pub(super) fn cancelled(&mut self, stage: &mut Stage, life: Life, call: u64) {
-        if let Some(frame) = self.serving.get(&(life, call)).copied() {
-            self.cancel_frame(stage, frame);
+        match self.serving.get(&(life, call)).copied() {
+            Some(frame) => self.cancel_frame(stage, frame),
+            None => self.task_cancelled(stage, life, call),
         }
     }
 

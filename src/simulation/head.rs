@@ -2,9 +2,11 @@
 
 use super::Bug;
 use super::network::{Lane, Listener, Place, Side, What, Whose, Wire};
+use super::owning::CLASSES;
 use super::stage::{Event, Stage};
 use crate::clock::Moment;
-use crate::directory::request::{Beat, Rejoin};
+use crate::directory::message::{Command, News, Order};
+use crate::directory::request::{Beat, Granted, Rejoin};
 use crate::directory::{Config, Directory, Door, Effect, Effects, Event as Heard, Keeps, Record, Reign, ToHead};
 use crate::id::{Epoch, NodeId};
 use crate::limits::LEASE;
@@ -157,6 +159,9 @@ impl Head {
             if let Effect::Journal(record) = &effect {
                 let decided = stage.lives.decided(now, LEASE, record);
                 stage.check(decided);
+                if let Record::NodeEnded { life, .. } = record {
+                    stage.life_over(*life);
+                }
             }
             self.effects.push_back(effect);
         }
@@ -179,6 +184,10 @@ impl Head {
                 Some(Effect::Send(door, message)) => {
                     let said = stage.lives.says(&message.news);
                     stage.check(said);
+                    if let News::Order(Order { life, what: Command::Grant(granted), .. }) = &message.news {
+                        let Granted { grant, class, slots, .. } = *granted;
+                        stage.tasks.granted(grant, *life, class, slots, CLASSES[class.0 as usize % CLASSES.len()]);
+                    }
                     stage.network.send(&mut stage.queue, door, Side::Listener, Wire::FromHead(Box::new(message)));
                 }
                 Some(Effect::Close(door)) => stage.network.close(&mut stage.queue, door, Side::Listener),

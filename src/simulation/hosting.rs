@@ -4,6 +4,7 @@ use super::Bug;
 use super::checks::calls::{End, mailbox};
 use super::checks::lives::Present;
 use super::handlers::Frame;
+use super::load::CPUS;
 use super::node::Node;
 use super::script::{At, Blocks, Kind, Script};
 use super::stage::{Stage, Within};
@@ -132,6 +133,8 @@ impl Node {
         stage.note(60, self.index as u64, id.serial, || format!("node {} makes {id} as {placement}", self.index));
         let appears = stage.lives.appears(id, Present { node: self.index, life, placement });
         stage.check(appears);
+        let fits = stage.tasks.fits(life, self.taken(stage), CPUS);
+        stage.check(fits);
         let takes = stage.user.micros(1, 8_000);
         stage.queue.after(takes, self.within(Within::Made(id, placement)));
     }
@@ -201,6 +204,10 @@ impl Node {
         let expires = request.time_left.map(|left| now + left);
         let entry = Entry { call, from: From::Link(life, arrival), expires, again: false };
         let Some(own) = self.life() else { return };
+        self.attach(stage, life, &request.refs);
+        if request.actor.is_node() {
+            return self.errand_arrives(stage, life, arrival, call);
+        }
         if let Some((actor, incarnation)) = request.caller {
             let seen = self.incarnations.entry(actor).or_insert(incarnation);
             if incarnation < *seen {
@@ -258,8 +265,19 @@ impl Node {
 
     /// Answers a call: without a fault, by a value.
     pub(super) fn answer(&mut self, stage: &mut Stage, entry: Entry, executed: Executed, fault: Option<CallFault<'_>>) {
-        let (value, error) =
-            (Outcome::Value { refs: List::EMPTY, body: &[1; 12] }, |fault| Outcome::Error { executed, fault });
+        let handles = match entry.from {
+            From::Link(_, arrival) if fault.is_none() && !arrival.tell && stage.user.one_in(4) => {
+                self.some_handles(stage, 2)
+            }
+            _ => Vec::new(),
+        };
+        let enclosed = match entry.from {
+            From::Link(life, _) if !handles.is_empty() => self.enclose(stage, life, &handles),
+            _ => Vec::new(),
+        };
+        let (value, error) = (Outcome::Value { refs: List::Items(&enclosed), body: &[1; 12] }, |fault| {
+            Outcome::Error { executed, fault }
+        });
         let outcome = fault.map_or(value, error);
         match entry.from {
             From::Here if stage.calls[entry.call as usize].at != At::Over => {
@@ -271,16 +289,19 @@ impl Node {
                 let now = self.now(stage);
                 let mut packet = Vec::new();
                 Settle::Answer(Answer { call: arrival.call, outcome }).encode(&mut packet);
-                if let Some(peer) = self.links.get_mut(&life)
-                    && peer.link.answer(now, arrival.call, &packet) == Answered::Gone
-                    && executed == Executed::No
-                {
+                let peer = self.links.get_mut(&life);
+                let answered = peer.map_or(Answered::Gone, |peer| peer.link.answer(now, arrival.call, &packet));
+                if answered == Answered::Gone {
+                    self.not_sent(stage, life, enclosed);
                     // Taken back meanwhile: it only leaves the mailbox.
-                    peer.link.begin(now, arrival, MAILBOX_CAPACITY as u32);
+                    if let Some(peer) = self.links.get_mut(&life).filter(|_| executed == Executed::No) {
+                        peer.link.begin(now, arrival, MAILBOX_CAPACITY as u32);
+                    }
                 }
                 self.touched(stage, life);
             }
         }
+        self.let_go(stage, handles);
     }
 
     /// Begins what may begin.

@@ -10,10 +10,13 @@ use crate::clock::Moment;
 use crate::directory::request::Gone;
 use crate::id::{Life, NodeId};
 use crate::limits::{HANDSHAKE_TIME, SETTLE_BACKLOG, SETTLE_WINDOW, WINDOW_PACKETS, WORK_WINDOW_MAX};
-use crate::node::core::link::{Delivery, Link, Party, SessionRefused};
+use crate::node::core::link::{Called, Delivery, Link, Party, SessionRefused, StreamId};
+use crate::node::core::refs::Kind;
 use crate::wire::frame::{Batch, Hello};
-use crate::wire::packet::{Settle, StopMode, Work};
+use crate::wire::packet::{Executed, Settle, StopMode, Work};
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// What a node does about a session with a peer.
@@ -27,14 +30,67 @@ pub(super) enum Dial {
     Asked,
 }
 
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    Call(u64),
+    Errand(u64),
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) link: Link<u64>,
+    pub(super) link: Link<Token>,
     pub(super) node: NodeId,
+    /// The stream of what is asked of the node itself.
+    pub(super) stream: Option<StreamId>,
     /// The connection that the link lives on.
     session: Option<u64>,
     dial: Dial,
     flushing: bool,
+}
+
+impl Peer {
+    /// When something of it is due.
+    fn deadline(&self) -> Option<Moment> {
+        let dial = match self.dial {
+            Dial::Dialing(_, since) => Some(since + HANDSHAKE_TIME),
+            Dial::Idle(at) if self.link.wants_session() => Some(at),
+            _ => None,
+        };
+        // Its sender has its turn right now: what is due is then no longer.
+        let link = self.link.deadline().filter(|_| !self.flushing);
+        [link, dial].into_iter().flatten().min().filter(|_| !self.link.is_ended())
+    }
+}
+
+/// A peer whose deadline is remembered until somebody touches it: it is asked for after every event.
+#[derive(Debug)]
+pub(super) struct Watched {
+    peer: Peer,
+    due: Cell<Option<Option<Moment>>>,
+}
+
+impl Watched {
+    fn deadline(&self) -> Option<Moment> {
+        let due = self.due.get().unwrap_or_else(|| self.peer.deadline());
+        self.due.set(Some(due));
+        due
+    }
+}
+
+impl Deref for Watched {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl DerefMut for Watched {
+    fn deref_mut(&mut self) -> &mut Peer {
+        self.due.set(None);
+        &mut self.peer
+    }
 }
 
 /// A connection of the calls lane.
@@ -49,12 +105,10 @@ impl Node {
     /// The link with a life; made if there is none.
     pub(super) fn peer(&mut self, stage: &Stage, life: Life, node: NodeId) -> Option<&mut Peer> {
         let (own, now) = (Party { node: self.id, life: self.life()? }, self.now(stage));
-        let fresh = || Peer {
-            link: Link::new(now, own, Party { node, life }),
-            node,
-            session: None,
-            dial: Dial::Idle(Moment(0)),
-            flushing: false,
+        let fresh = || {
+            let link = Link::new(now, own, Party { node, life });
+            let peer = Peer { link, node, stream: None, session: None, dial: Dial::Idle(Moment(0)), flushing: false };
+            Watched { peer, due: Cell::new(None) }
         };
         Some(self.links.entry(life).or_insert_with(fresh))
     }
@@ -250,24 +304,36 @@ impl Node {
     }
 
     /// Hands over, in order, what a link gave.
-    pub(super) fn hand_over(&mut self, stage: &mut Stage, life: Life, deliveries: Vec<Delivery<u64>>, batch: &[u8]) {
+    pub(super) fn hand_over(&mut self, stage: &mut Stage, life: Life, deliveries: Vec<Delivery<Token>>, batch: &[u8]) {
         for delivery in deliveries {
             match delivery {
                 Delivery::Request { arrival, at } => self.request_arrives(stage, life, arrival, at.of(batch)),
-                Delivery::Work { at } => self.work_arrives(stage, at.of(batch)),
-                Delivery::Answer { token, at, .. } => match Settle::decode(at.of(batch)) {
-                    Ok(Settle::Answer(answer)) => self.answer_arrives(stage, token, &answer.outcome),
+                Delivery::Work { at } => self.work_arrives(stage, life, at.of(batch)),
+                Delivery::Answer { token, at, .. } => match (token, Settle::decode(at.of(batch))) {
+                    (Token::Call(call), Ok(Settle::Answer(answer))) => {
+                        self.attach(stage, life, &answer.outcome.refs());
+                        self.answer_arrives(stage, call, &answer.outcome);
+                    }
+                    (Token::Errand(errand), Ok(Settle::Answer(answer))) => {
+                        self.errand_answered(stage, life, errand, &answer.outcome);
+                    }
                     _ => self.nonsense(stage, life),
                 },
-                Delivery::Item { token, at } => match Settle::decode(at.of(batch)) {
+                Delivery::Item { token: Token::Call(token), at } => match Settle::decode(at.of(batch)) {
                     Ok(Settle::Item { index, .. }) => self.item_arrives(stage, token, index, at.of(batch).len()),
                     _ => self.nonsense(stage, life),
                 },
-                Delivery::Told { token } => self.told(stage, token),
+                Delivery::Told { token: Token::Call(token) } => self.told(stage, token),
+                Delivery::Item { .. } | Delivery::Told { .. } => {}
                 Delivery::Room { call } => self.room(stage, life, call),
                 Delivery::Cancel { call } => self.cancelled(stage, life, call),
-                Delivery::Settle { .. } => {}
-                Delivery::Failed { token, executed, why, .. } => self.call_failed(stage, token, executed, why),
+                Delivery::Settle { at } => self.settle_arrives(stage, life, at.of(batch)),
+                Delivery::Failed { token: Token::Call(call), executed, why, .. } => {
+                    self.call_failed(stage, call, life, executed, why);
+                }
+                Delivery::Failed { token: Token::Errand(errand), executed, .. } => {
+                    self.errand_failed(stage, errand, life, executed);
+                }
                 Delivery::Drained { stream } => self.drained(stage, (life, stream)),
             }
         }
@@ -279,14 +345,28 @@ impl Node {
         stage.check(holds);
     }
 
-    fn work_arrives(&mut self, stage: &mut Stage, packet: &[u8]) {
-        if let Ok(Work::Stop { actor, placement, mode }) = Work::decode(packet)
-            && self.hosts(actor, placement)
-        {
-            match mode {
+    fn work_arrives(&mut self, stage: &mut Stage, from: Life, packet: &[u8]) {
+        match Work::decode(packet) {
+            Ok(Work::Stop { actor, placement, mode }) if self.hosts(actor, placement) => match mode {
                 StopMode::Drain => self.actor_drains(stage, actor, Gone::Stopped),
                 StopMode::Kill => self.actor_ends(stage, actor, Gone::Killed),
+            },
+            // One that was cancelled before it came: what it encloses has arrived.
+            Ok(Work::Request(request)) => self.attach(stage, from, &request.refs),
+            _ => {}
+        }
+    }
+
+    /// Counts of references, or what nobody waits for any more: what it encloses has arrived.
+    fn settle_arrives(&mut self, stage: &mut Stage, from: Life, packet: &[u8]) {
+        match Settle::decode(packet) {
+            Ok(Settle::Answer(answer)) => self.attach(stage, from, &answer.outcome.refs()),
+            Ok(settle) => {
+                if let Some((kind, counts)) = Kind::of(&settle) {
+                    self.counts_arrive(stage, from, kind, &counts);
+                }
             }
+            Err(_) => self.nonsense(stage, from),
         }
     }
 
@@ -295,7 +375,11 @@ impl Node {
         let linked = self.links.iter().filter(|(_, peer)| !peer.link.is_ended()).map(|(life, _)| *life);
         let owners = self.actors.iter().filter(|(_, here)| here.ephemeral).map(|(id, _)| id.life);
         let lives: BTreeSet<Life> = linked.chain(owners).filter(|life| self.core.known().has_ended(*life)).collect();
+        // Before their links end: what was sent to them is then sent elsewhere.
+        self.hosted_of_ended(stage);
+        self.lose_grants_of_ended(stage);
         lives.into_iter().for_each(|life| self.life_ended(stage, life));
+        self.holders_ended(stage);
     }
 
     fn life_ended(&mut self, stage: &mut Stage, life: Life) {
@@ -314,26 +398,45 @@ impl Node {
             stage.network.close(&mut stage.queue, id, Side::Dialer);
         }
         self.close_session(stage, session);
-        for called in called {
-            self.back_in_line(stage, called.token);
-        }
+        self.called_back(stage, life, called);
         self.hand_over(stage, life, deliveries, &[]);
         self.routes_lost(stage, life);
     }
 
+    /// Calls come back that waited to be sent to a life.
+    pub(super) fn called_back(&mut self, stage: &mut Stage, life: Life, called: Vec<Called<Token>>) {
+        for called in called {
+            match called.token {
+                Token::Call(call) => {
+                    self.unsent(stage, call, life);
+                    self.back_in_line(stage, call);
+                }
+                Token::Errand(errand) => self.errand_failed(stage, errand, life, Executed::No),
+            }
+        }
+    }
+
+    /// This node's life is over, and all its links: what was asked of others' nodes is not answered any more.
+    pub(super) fn fail_errands(&mut self, stage: &mut Stage) {
+        for (life, mut peer) in std::mem::take(&mut self.links) {
+            let mut deliveries = Vec::new();
+            let (called, _) = peer.link.end(&mut deliveries);
+            let unsent = called.into_iter().map(|called| (called.token, Executed::No));
+            let failed = deliveries.into_iter().filter_map(|delivery| match delivery {
+                Delivery::Failed { token, executed, .. } => Some((token, executed)),
+                _ => None,
+            });
+            for (token, executed) in unsent.chain(failed) {
+                if let Token::Errand(errand) = token {
+                    self.errand_failed(stage, errand, life, executed);
+                }
+            }
+        }
+    }
+
     /// Deadlines of links and of dialling.
     pub(super) fn links_deadline(&self) -> Option<Moment> {
-        let of = |peer: &Peer| {
-            let dial = match peer.dial {
-                Dial::Dialing(_, since) => Some(since + HANDSHAKE_TIME),
-                Dial::Idle(at) if peer.link.wants_session() => Some(at),
-                _ => None,
-            };
-            // Its sender has its turn right now: what is due is then no longer.
-            let link = peer.link.deadline().filter(|_| !peer.flushing);
-            [link, dial].into_iter().flatten().min()
-        };
-        self.links.values().filter(|peer| !peer.link.is_ended()).filter_map(of).min()
+        self.links.values().filter_map(Watched::deadline).min()
     }
 
     pub(super) fn tick_links(&mut self, stage: &mut Stage) {
@@ -416,7 +519,7 @@ impl Node {
             peer.link.send_work(now, &packet);
             self.touched(stage, handle.life);
         } else if self.life() == Some(handle.life) {
-            self.work_arrives(stage, &packet);
+            self.work_arrives(stage, handle.life, &packet);
         }
     }
 }

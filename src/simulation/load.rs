@@ -1,6 +1,7 @@
 //! What user code does: actors are made and ended, calls made one by one and in bursts, told, timed, dropped.
 
 use super::node::Node;
+use super::owning::CLASSES;
 use super::requests::Purpose;
 use super::routes::Wish;
 use super::script::{Kind, Script, Waiter};
@@ -11,7 +12,7 @@ use crate::directory::request::{
     Needs, Spawn,
 };
 use crate::id::{ActorId, Incarnation, Key, NodeId};
-use crate::schedule::{Amount, Labels, Resources};
+use crate::schedule::{Amount, Class, Labels, Resources};
 use crate::wire::packet::StopMode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,11 @@ pub(super) fn cpus(count: u64) -> Resources {
 
 fn kind() -> ActorType {
     ActorType { key: KIND, name: "simulation::Actor".into() }
+}
+
+/// What the head is told of every task's function: its type, and the key of its signature.
+pub(super) fn task_kind() -> (ActorType, Key) {
+    (kind(), MAKE)
 }
 
 /// What a node says when it joins.
@@ -89,8 +95,25 @@ impl Node {
             0..9 => self.spawns(stage),
             9..17 => self.chooses(stage),
             17..21 => self.ends_one(stage),
+            21..33 => self.puts(stage),
+            33..38 => self.drops(stage),
+            38..43 => self.reads(stage),
+            43..53 => self.tasks(stage),
+            53..55 => self.cancels_task(stage),
             _ => self.calls(stage),
         }
+    }
+
+    /// Tasks of one class, often one, at times many.
+    fn tasks(&mut self, stage: &mut Stage) {
+        let burst = match stage.user.below(30) {
+            0 => 100,
+            1..6 => stage.user.below(20),
+            _ => 1 + stage.user.below(3),
+        };
+        let class = Class(stage.user.below(CLASSES.len() as u64) as u32);
+        let priority = if stage.user.one_in(4) { 1 } else { 0 };
+        (0..burst).for_each(|_| self.submits(stage, class, priority));
     }
 
     fn next_actor(&mut self) -> Option<ActorId> {

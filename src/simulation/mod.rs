@@ -1,7 +1,8 @@
-//! The simulation: a whole cluster in one thread, from one seed. It drives the real state machines of head, lives and links
-//! ([`Directory`](crate::directory::Directory), [`NodeLife`](crate::node::core::life::NodeLife),
-//! [`Link`](crate::node::core::link::Link)) on virtual clocks, a virtual network and a virtual disk; scripts stand for user
-//! code. PROTOCOLS I1 to I6 and L1 to L5 are checked at every step.
+//! The simulation: a whole cluster in one thread, from one seed. It drives the real state machines of head, lives, links,
+//! references and queues ([`Directory`](crate::directory::Directory), [`NodeLife`](crate::node::core::life::NodeLife),
+//! [`Link`](crate::node::core::link::Link), [`Refs`](crate::node::core::refs::Refs),
+//! [`Queue`](crate::schedule::Queue)) on virtual clocks, a virtual network and a virtual disk; scripts stand for user code.
+//! PROTOCOLS I1 to I6, L1 to L5 and R1 to R4, and Q1 to Q5 of the queue, are checked as they go.
 //!
 //! ```text
 //! world     events by (time, serial); who is where            stage     what all of them share
@@ -9,6 +10,8 @@
 //! node      a node's process: its life    requests  to head    network   connections that delay, break, go dark
 //! links     sessions and batches          routes    callers    faults    what goes wrong
 //! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
+//! references  objects, who holds them     errands  node to node
+//! owning    tasks and their grants        running  tasks at their hosts
 //! ```
 //!
 //! A seed replays exactly: no clock, no thread, no hash map; one stream of randomness a component; equal seeds give equal
@@ -19,6 +22,7 @@ use std::time::Duration;
 
 mod checks;
 mod clock;
+mod errands;
 mod faults;
 mod handlers;
 mod head;
@@ -27,9 +31,12 @@ mod links;
 mod load;
 mod network;
 mod node;
+mod owning;
 mod random;
+mod references;
 mod requests;
 mod routes;
+mod running;
 mod script;
 mod stage;
 mod world;
@@ -54,17 +61,44 @@ pub enum Bug {
     AnswersBeforeSync,
     /// A host does not report that an actor has ended.
     ForgetsEnd,
+    /// An owner does not count what it sends, now and then.
+    SendsUncounted,
+    /// A node that sends another one's object on does not hold it until it has landed.
+    ForgetsTransit,
+    /// A last handle's end is not told to the owner, now and then.
+    KeepsHolds,
+    /// A release is said twice, now and then.
+    ReleasesTwice,
+    /// A loss is not told to those who hold what is lost.
+    HidesLosses,
+    /// A node keeps tasks in line that it has given back.
+    RunsRecalled,
+    /// An owner forgets the tasks that a recall brings.
+    ForgetsRecalled,
+    /// A node takes grants of an earlier head that it did not report to the one that reigns.
+    TakesOldGrants,
+    /// An owner does not tell the head of slots that it gives back, now and then.
+    KeepsSlots,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 6] = [
+    pub const ALL: [Bug; 15] = [
         Bug::Redelivers,
         Bug::LeaseFromAnswer,
         Bug::RepeatsAnswers,
         Bug::DeniesBegun,
         Bug::AnswersBeforeSync,
         Bug::ForgetsEnd,
+        Bug::SendsUncounted,
+        Bug::ForgetsTransit,
+        Bug::KeepsHolds,
+        Bug::ReleasesTwice,
+        Bug::HidesLosses,
+        Bug::RunsRecalled,
+        Bug::ForgetsRecalled,
+        Bug::TakesOldGrants,
+        Bug::KeepsSlots,
     ];
 }
 
@@ -77,6 +111,15 @@ impl fmt::Display for Bug {
             Bug::DeniesBegun => "denies-begun",
             Bug::AnswersBeforeSync => "answers-before-sync",
             Bug::ForgetsEnd => "forgets-end",
+            Bug::SendsUncounted => "sends-uncounted",
+            Bug::ForgetsTransit => "forgets-transit",
+            Bug::KeepsHolds => "keeps-holds",
+            Bug::ReleasesTwice => "releases-twice",
+            Bug::HidesLosses => "hides-losses",
+            Bug::RunsRecalled => "runs-recalled",
+            Bug::ForgetsRecalled => "forgets-recalled",
+            Bug::TakesOldGrants => "takes-old-grants",
+            Bug::KeepsSlots => "keeps-slots",
         })
     }
 }
@@ -103,6 +146,14 @@ pub struct Report {
     pub begun: u64,
     /// Lives of nodes.
     pub lives: u64,
+    /// Objects put.
+    pub objects: u64,
+    /// How often a node was told that one is lost.
+    pub losses: u64,
+    /// Tasks submitted.
+    pub tasks: u64,
+    /// How often one began.
+    pub attempts: u64,
     /// By the world's clock.
     pub time: Duration,
 }

@@ -5,15 +5,18 @@ use super::Bug;
 use super::faults::Fault;
 use super::handlers::Frame;
 use super::hosting::Actor;
-use super::links::{Peer, Session};
+use super::links::{Session, Token, Watched};
 use super::load::cpus;
 use super::network::{Lane, Listener, Place, Side, What, Whose, Wire};
+use super::owning::Owner;
+use super::references::References;
 use super::requests::Requests;
 use super::routes::Route;
+use super::running::Host;
 use super::script::{At, Blocks, Key, Waiter};
 use super::stage::{Event, Run, Stage, Within};
 use crate::clock::Moment;
-use crate::directory::request::{Gone, Hosting, Join, Rejoin, Standing};
+use crate::directory::request::{Gone, Holdings, Hosting, Join, Rejoin, Standing};
 use crate::directory::{News, Reign, Stale, ToHead};
 use crate::id::{ActorId, Incarnation, Life, NodeId, Placement};
 use crate::limits::{FENCE_AT, HANDSHAKE_TIME, LEASE};
@@ -48,7 +51,7 @@ pub(super) struct Node {
     pub(super) control: Control,
     pub(super) head_seen: Moment,
     pub(super) requests: Requests,
-    pub(super) links: BTreeMap<Life, Peer>,
+    pub(super) links: BTreeMap<Life, Watched>,
     /// Connections of the calls lane.
     pub(super) sessions: BTreeMap<u64, Session>,
     pub(super) routes: BTreeMap<Key, Route>,
@@ -60,6 +63,12 @@ pub(super) struct Node {
     /// Frames by the call that they answer.
     pub(super) serving: BTreeMap<(Life, u64), u64>,
     pub(super) incarnations: BTreeMap<ActorId, Incarnation>,
+    /// Of the life that is lived.
+    pub(super) references: Option<References>,
+    /// Lives that there is something to say to, and that are not known yet.
+    pub(super) unmet: Vec<Life>,
+    pub(super) owner: Owner,
+    pub(super) host: Host,
     pub(super) serial: u64,
     pub(super) attempts: u64,
     pub(super) withholds_above: usize,
@@ -95,6 +104,10 @@ impl Node {
             frame: 0,
             serving: BTreeMap::new(),
             incarnations: BTreeMap::new(),
+            references: None,
+            unmet: Vec::new(),
+            owner: Owner::new(),
+            host: Host::default(),
             serial: 0,
             attempts: 0,
             withholds_above: 200,
@@ -156,6 +169,9 @@ impl Node {
             Within::TimeUp(call) => self.caller_leaves(stage, call, "its time is up"),
             Within::Drop(call) => self.caller_leaves(stage, call, "it is dropped"),
             Within::Act => self.act(stage),
+            Within::Open(parcel) => self.open(stage, parcel),
+            Within::Bury => self.bury(stage),
+            Within::Ran(id) => self.ran(stage, id),
             Within::Emptied(life) => self.emptied(stage, life),
         }
         self.schedule(stage);
@@ -196,6 +212,7 @@ impl Node {
                 let obeys = stage.lives.obeys(self.index, self.run, reign);
                 stage.check(obeys);
                 self.carry_out(stage, effects);
+                self.meets(stage);
             }
             What::Message(_) => {}
             What::Closed => self.head_lost(stage),
@@ -223,8 +240,10 @@ impl Node {
                 Effect::Send(message) => self.say(stage, message),
                 Effect::Rejoin(beat) => {
                     let (hosted, reserved) = (self.standing(), self.reserved(stage));
-                    self.say(stage, ToHead::Rejoin(Rejoin { beat, hosted, reserved, holdings: Default::default() }));
+                    let holdings = Holdings { lent: self.host.lendings(beat.epoch), ..self.owner.holdings() };
+                    self.say(stage, ToHead::Rejoin(Rejoin { beat, hosted, reserved, holdings }));
                     self.ask_again(stage);
+                    self.want_anew(stage);
                 }
                 Effect::Begun(life, reign) => self.begun(stage, life, reign),
                 Effect::Fence(life, why) => self.fence(stage, life, why),
@@ -276,6 +295,9 @@ impl Node {
 
     fn begun(&mut self, stage: &mut Stage, life: Life, reign: Reign) {
         stage.note(21, self.index as u64, life.0, || format!("node {} lives as {life} under head {reign}", self.index));
+        self.references = Some(References::new(life));
+        self.unmet.clear();
+        self.want_anew(stage);
         self.ask_again(stage);
     }
 
@@ -293,10 +315,13 @@ impl Node {
     }
 
     fn end_life(&mut self, stage: &mut Stage, life: Life) {
+        stage.life_over(life);
+        self.references = None;
         for (id, session) in std::mem::take(&mut self.sessions) {
             stage.network.close(&mut stage.queue, id, session.side);
         }
-        self.links.clear();
+        self.tasks_between_lives(stage);
+        self.fail_errands(stage);
         self.routes.clear();
         self.requests.life_over();
         self.fail_open_calls(stage);
@@ -346,6 +371,7 @@ impl Node {
                 let end = super::checks::calls::End::Failed(executed);
                 let end = if outside { end } else { super::checks::calls::End::Gone };
                 stage.calls[id].at = At::Over;
+                stage.calls[id].references.clear();
                 stage.call_ends(id as u64, end);
             }
         }
@@ -395,12 +421,17 @@ impl Node {
         }
         stage.note(24, self.index as u64, 0, || format!("node {} is no more: {how}", self.index));
         stage.network.died(&mut stage.queue, self.place(), silence);
+        self.life().into_iter().for_each(|life| stage.life_over(life));
+        self.references = None;
+        stage.tasks.process_gone(self.index, self.host.attempts());
+        (self.owner, self.host) = (Owner::new(), Host::default());
         (self.still, self.fenced) = (false, None);
         self.missed.clear();
         let here = self.here();
         for id in 0..stage.calls.len() {
             if stage.calls[id].caller == here && stage.calls[id].at != At::Over {
                 stage.calls[id].at = At::Over;
+                stage.calls[id].references.clear();
                 stage.call_ends(id as u64, super::checks::calls::End::Gone);
             }
         }
@@ -425,6 +456,8 @@ impl Node {
         self.dial_head(stage);
         self.give_up_on_head(stage);
         self.tick_links(stage);
+        self.tick_references(stage);
+        self.tick_queue(stage);
     }
 
     fn dial_head(&mut self, stage: &mut Stage) {
@@ -454,7 +487,9 @@ impl Node {
             Control::Dialing(_, since) => Some(since + HANDSHAKE_TIME),
             Control::Open(_) => None,
         };
-        let deadlines = [self.core.deadline(), dial, self.head_wait_over(), self.links_deadline()];
+        let references = self.references.as_ref().and_then(References::deadline);
+        let (links, queue) = (self.links_deadline(), self.owner.deadline());
+        let deadlines = [self.core.deadline(), dial, self.head_wait_over(), links, references, queue];
         let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         let at = stage.clocks[self.machine].when(deadline).max(stage.queue.now);
         if at < self.wake_at {
@@ -467,7 +502,9 @@ impl Node {
     pub(super) fn is_idle(&self) -> bool {
         let waits = self.requests.open().next().is_some();
         let busy = self.links.values().any(|peer| !peer.link.is_ended() && !is_empty(&peer.link));
-        self.up && self.life().is_some() && !waits && !busy && self.frames.is_empty()
+        let counted = self.references.as_ref().is_some_and(References::is_quiet);
+        let runs = !self.owner.is_idle() || !self.host.is_idle();
+        self.up && self.life().is_some() && !waits && !busy && counted && !runs && self.frames.is_empty()
     }
 
     pub(super) fn why_busy(&self) -> String {
@@ -476,18 +513,22 @@ impl Node {
         let requests: Vec<_> = self.requests.open().collect();
         let waits = |route: &&Route| route.waits();
         let routes: Vec<_> = self.routes.values().filter(waits).collect();
+        let references = self.references.as_ref().map(References::standing);
+        let frames: Vec<_> = self.frames.values().map(|frame| (frame.entry.call, frame.script)).collect();
         format!(
-            "node {} (up {}, life {:?}): {requests:?} {links:?} {routes:?} acks {:?} {}",
+            "node {} (up {}, life {:?}): {requests:?} {links:?} {routes:?} {references:?} {frames:?} acks {:?} {} {} {}",
             self.index,
             self.up,
             self.life(),
             self.acks,
-            self.held()
+            self.held(),
+            self.owner.standing(),
+            self.host.standing()
         )
     }
 }
 
-fn is_empty(link: &Link<u64>) -> bool {
+fn is_empty(link: &Link<Token>) -> bool {
     let load = link.load();
     load.asks == 0 && load.serving == 0 && load.queued == 0 && load.work.0 == 0 && load.settle.0 == 0
 }

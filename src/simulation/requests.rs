@@ -10,6 +10,7 @@ use crate::directory::request::{DialMe, Died, End, Ended, GetOrSpawn, Gone, Host
 use crate::directory::{Reply, Request, RequestId, ToHead};
 use crate::id::{ActorId, Life, Placement};
 use crate::limits::HEAD_WAIT;
+use crate::schedule::Class;
 use std::collections::BTreeMap;
 
 /// Why something was asked.
@@ -25,6 +26,8 @@ pub(super) enum Purpose {
     Choose(ActorId),
     /// User code waits for the end.
     End,
+    /// Slots are wanted for a class of tasks.
+    Want(Class),
     /// A peer is asked to dial.
     DialMe(Life),
 }
@@ -106,6 +109,7 @@ impl Node {
                     self.make(stage, actor, candidate.life);
                 }
             }
+            (Purpose::Want(class), Reply::Wanted(Err(_))) => self.class_refused(stage, class),
             (Purpose::DialMe(life), Reply::Dialled(result)) => self.dial_me_answered(stage, life, result.is_ok()),
             _ => {}
         }
@@ -134,7 +138,9 @@ impl Node {
                     self.host(stage, id, placement);
                 }
             }
-            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
+            Command::Grant(granted) => self.granted(stage, &granted),
+            Command::Recall { grant, keep } => self.grant_recalled(stage, grant, keep),
+            Command::Revoke { grant, why } => self.grant_revoked(stage, grant, why),
             Command::End { actor, placement, how, why } => {
                 if self.hosts(actor, placement) {
                     match how {
@@ -197,6 +203,7 @@ impl Node {
             });
             match (open.purpose, open.what) {
                 (Purpose::Route(key), _) => self.head_away(stage, key),
+                (Purpose::Want(class), _) => self.head_away_for(stage, class),
                 (Purpose::DialMe(life), _) => self.dial_me_answered(stage, life, false),
                 // What it may have made is undone.
                 (_, Request::Spawn(spawn) | Request::GetOrSpawn(GetOrSpawn(spawn))) if open.said => {

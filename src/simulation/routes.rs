@@ -4,6 +4,7 @@
 use super::Bug;
 use super::checks::calls::{End, Stream};
 use super::checks::{Rule, hold};
+use super::links::Token;
 use super::node::Node;
 use super::script::{At, Call, Key, Kind, Script, Waiter};
 use super::stage::{Handle, Stage, Within};
@@ -69,6 +70,8 @@ impl Node {
         stage.ledger.opens(id, Stream { caller: own, actor: key.actor, group: key.group }, order);
         stage.note(50, id, own.0, || format!("call {id} from life {own} to {} as number {order}: {wish:?}", key.actor));
         let deadline = wish.timeout.map(|timeout| stage.queue.now + timeout);
+        let encloses = wish.kind != Kind::Make && stage.user.one_in(3);
+        let references = if encloses { self.some_handles(stage, 3) } else { Vec::new() };
         stage.calls.push(Call {
             caller: self.here(),
             waiter: wish.waiter,
@@ -81,6 +84,8 @@ impl Node {
             deadline,
             cancels: wish.cancels,
             size: wish.size,
+            references,
+            enclosed: Vec::new(),
             from: wish.from,
             at: At::Route,
             items: VecDeque::new(),
@@ -207,13 +212,22 @@ impl Node {
     fn send(&mut self, stage: &mut Stage, id: u64, life: Life, stream: StreamId) {
         let now = self.now(stage);
         let placement = self.routes.get(&stage.calls[id as usize].key).map_or(Placement(0), |route| route.placement);
-        let call = &stage.calls[id as usize];
+        let references = stage.calls[id as usize].references.clone();
+        let enclosed = self.enclose(stage, life, &references);
+        // Before the call can end: its handles' end is to be the last one's.
+        drop(references);
+        let call = &mut stage.calls[id as usize];
+        call.enclosed = enclosed;
         let mut packet = Vec::new();
         encode(call, id, placement, &mut packet);
         let patience = if call.retries > 0 { Patience::Waits } else { Patience::Fails };
         let left = call.deadline.map(|deadline| now + deadline.since(stage.queue.now));
-        let Some(peer) = self.links.get_mut(&life) else { return self.not_there(stage, id) };
-        let sent = peer.link.send(now, stream, &mut packet, Demand { token: id, deadline: left, patience });
+        let (token, peer) = (Token::Call(id), self.links.get_mut(&life));
+        let demand = Demand { token, deadline: left, patience };
+        let sent = peer.map_or(Sent::Ended(token), |peer| peer.link.send(now, stream, &mut packet, demand));
+        if matches!(sent, Sent::Unreachable(_) | Sent::Ended(_)) {
+            self.unsent(stage, id, life);
+        }
         match sent {
             Sent::Asked { ticket, .. } | Sent::Waiting(ticket) => {
                 stage.calls[id as usize].at = At::Link(life, ticket);
@@ -223,6 +237,12 @@ impl Node {
             Sent::Ended(_) => self.not_there(stage, id),
         }
         self.touched(stage, life);
+    }
+
+    /// What was encoded of a call never left.
+    pub(super) fn unsent(&mut self, stage: &mut Stage, id: u64, to: Life) {
+        let enclosed = std::mem::take(&mut stage.calls[id as usize].enclosed);
+        self.not_sent(stage, to, enclosed);
     }
 
     /// A call that did not run, and finds no actor where its route leads: the route is bound anew.
@@ -257,9 +277,8 @@ impl Node {
         let bound = Bound::Draining(lane.0, lane.1);
         let Some(key) = self.routes.iter().find(|(_, route)| route.bound == bound).map(|(key, _)| *key) else { return };
         if let Some(peer) = self.links.get_mut(&lane.0) {
-            for called in peer.link.close_stream(lane.1) {
-                self.back_in_line(stage, called.token);
-            }
+            let called = peer.link.close_stream(lane.1);
+            self.called_back(stage, lane.0, called);
         }
         self.relocate(stage, key);
     }
@@ -285,7 +304,10 @@ impl Node {
         }
     }
 
-    pub(super) fn call_failed(&mut self, stage: &mut Stage, id: u64, executed: Executed, why: Failure) {
+    pub(super) fn call_failed(&mut self, stage: &mut Stage, id: u64, to: Life, executed: Executed, why: Failure) {
+        if executed == Executed::No {
+            self.unsent(stage, id, to);
+        }
         let call = &mut stage.calls[id as usize];
         match why {
             _ if call.at == At::Over => {}
@@ -311,12 +333,14 @@ impl Node {
         }
         call.at = At::Over;
         call.items.clear();
+        let references = std::mem::take(&mut call.references);
         let (kind, waiter, actor, may_have_run) = (call.kind, call.waiter, call.key.actor, call.may_have_run);
         let end = match end {
             End::Failed(Executed::No) if may_have_run => End::Failed(Executed::Maybe),
             end => end,
         };
         stage.call_ends(id, end);
+        self.let_go(stage, references);
         if let Waiter::Frame(frame) = waiter {
             stage.queue.at(stage.queue.now, self.within(Within::Frame(frame)));
         }
@@ -353,7 +377,10 @@ impl Node {
                 Executed::No
             }
             At::Link(life, ticket) => match self.links.get_mut(&life).map(|peer| peer.link.cancel(ticket)) {
-                Some(Taken::Unsent(_)) => Executed::No,
+                Some(Taken::Unsent(_)) => {
+                    self.unsent(stage, id, life);
+                    Executed::No
+                }
                 _ => Executed::Maybe,
             },
             At::Here => self.leaves_here(stage, id),
@@ -445,7 +472,7 @@ fn encode(call: &Call, id: u64, placement: Placement, out: &mut Vec<u8>) {
         retries: call.retries,
         caller: call.from,
         chain: List::EMPTY,
-        refs: List::EMPTY,
+        refs: List::Items(&call.enclosed),
         body: &ZEROS[..call.size.min(ZEROS.len())],
     };
     request.encode(out);

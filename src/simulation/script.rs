@@ -1,9 +1,11 @@
 //! What user code does here: scripts of handlers, drawn when a call is made.
 
 use super::random::Random;
+use super::references::Handle as Reference;
 use super::stage::{Handle, Run};
 use crate::id::{ActorId, Incarnation, Life};
 use crate::node::core::link::Ticket;
+use crate::wire::packet::Ref;
 use std::time::Duration;
 
 /// What a handler does.
@@ -88,6 +90,9 @@ pub(super) struct Call {
     /// `#[method(cancel)]`: dropped when its caller drops it.
     pub(super) cancels: bool,
     pub(super) size: usize,
+    /// References among its arguments, which it holds until it has ended; and as they were sent last.
+    pub(super) references: Vec<Reference>,
+    pub(super) enclosed: Vec<Ref>,
     pub(super) from: Option<(ActorId, Incarnation)>,
     pub(super) at: At,
     /// Items that wait to be taken: their packets' lengths. The next one's number.

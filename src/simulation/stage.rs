@@ -3,8 +3,11 @@
 use super::checks::calls::{Calls, End};
 use super::checks::lives::Lives;
 use super::checks::packets::Packets;
+use super::checks::references::References;
+use super::checks::tasks::Tasks;
 use super::checks::{Checked, Violation};
 use super::clock::Clock;
+use super::errands::Errand;
 use super::faults::Fault;
 use super::network::{Listener, Network, Place, Side};
 use super::random::{Random, mix};
@@ -60,6 +63,12 @@ pub(super) enum Within {
     Drop(u64),
     /// The user's code does something.
     Act,
+    /// A packet with references is read.
+    Open(u64),
+    /// A task ends that runs here.
+    Ran(u64),
+    /// Holds are let go whose last handle is gone.
+    Bury,
     /// All that ran under a fenced life is gone.
     Emptied(Life),
 }
@@ -109,7 +118,12 @@ pub(super) struct Stage {
     pub(super) packets: Packets,
     pub(super) ledger: Calls,
     pub(super) lives: Lives,
+    pub(super) references: References,
+    pub(super) tasks: Tasks,
     pub(super) calls: Vec<Call>,
+    pub(super) errands: Vec<Errand>,
+    /// How long each task takes.
+    pub(super) takes: Vec<Duration>,
     pub(super) handles: Vec<Handle>,
     pub(super) bug: Option<Bug>,
     /// Faults are over: handlers hurry, so that all comes to its end.
@@ -138,7 +152,11 @@ impl Stage {
             packets: Packets::default(),
             ledger: Calls::default(),
             lives: Lives::default(),
+            references: References::default(),
+            tasks: Tasks::default(),
             calls: Vec::new(),
+            errands: Vec::new(),
+            takes: Vec::new(),
             handles: Vec::new(),
             bug: options.bug,
             calm: false,
@@ -182,6 +200,12 @@ impl Stage {
         if self.handles.len() > HANDLES {
             self.handles.remove(0);
         }
+    }
+
+    /// A life is over, whoever knows it already.
+    pub(super) fn life_over(&mut self, life: Life) {
+        self.references.over(life);
+        self.tasks.over(life);
     }
 
     /// A call's caller is told of its end.

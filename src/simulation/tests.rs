@@ -33,10 +33,19 @@ fn a_planted_bug_is_found() {
         println!("{bug}: {failure}");
         failure.violation.rule
     };
-    assert!(matches!(found(Bug::Redelivers, 10), Rule::I1 | Rule::I2 | Rule::I3));
+    assert!(matches!(found(Bug::Redelivers, 10), Rule::I1 | Rule::I2 | Rule::I3 | Rule::R3 | Rule::Q2));
     assert_eq!(found(Bug::RepeatsAnswers, 10), Rule::I6);
     assert_eq!(found(Bug::DeniesBegun, 20), Rule::I4);
     assert_eq!(found(Bug::AnswersBeforeSync, 10), Rule::L3);
     assert!(matches!(found(Bug::ForgetsEnd, 20), Rule::I6 | Rule::Settled));
-    assert_eq!(found(Bug::LeaseFromAnswer, 600), Rule::L1);
+    assert_eq!(found(Bug::LeaseFromAnswer, 900), Rule::L1);
+    assert!(matches!(found(Bug::SendsUncounted, 20), Rule::R1 | Rule::R3));
+    assert!(matches!(found(Bug::ForgetsTransit, 20), Rule::R1 | Rule::R3 | Rule::R4));
+    assert_eq!(found(Bug::KeepsHolds, 20), Rule::R2);
+    assert_eq!(found(Bug::ReleasesTwice, 20), Rule::R3);
+    assert_eq!(found(Bug::HidesLosses, 40), Rule::R4);
+    assert_eq!(found(Bug::RunsRecalled, 40), Rule::Q2);
+    assert_eq!(found(Bug::ForgetsRecalled, 40), Rule::Q2);
+    assert!(matches!(found(Bug::TakesOldGrants, 600), Rule::Q1 | Rule::Q2));
+    assert!(matches!(found(Bug::KeepsSlots, 40), Rule::Q5 | Rule::Settled));
 }

@@ -8,6 +8,7 @@ use super::load::{CPUS, cpus, join};
 use super::network::Place;
 use super::node::Node;
 use super::random::Random;
+use super::references::References;
 use super::stage::{Event, Stage};
 use super::{Options, Report};
 use crate::clock::Moment;
@@ -43,13 +44,15 @@ pub(super) struct World {
     pub(super) identity_over: Vec<bool>,
     identities: Vec<u8>,
     over: Moment,
+    /// All was quiet, and user code has dropped all references.
+    dropped: bool,
     events: u64,
 }
 
 /// How long after the last fault everything may take to come to its end.
 const SETTLES_WITHIN: Duration = Duration::from_secs(240);
 /// More events than any seed has: what runs on and on is a failure too.
-const EVENTS: u64 = 3_000_000;
+const EVENTS: u64 = 300_000;
 
 fn layout(random: &mut Random) -> Layout {
     let machines = 2 + random.index(3);
@@ -96,6 +99,7 @@ impl World {
             layout,
             identities,
             over,
+            dropped: false,
             events: 0,
         };
         world.head.start(&mut world.stage);
@@ -126,6 +130,10 @@ impl World {
             calls: self.stage.ledger.count() as u64,
             begun: self.stage.ledger.begun() as u64,
             lives: self.stage.lives.count() as u64,
+            objects: self.stage.references.count() as u64,
+            losses: self.stage.references.losses(),
+            tasks: self.stage.tasks.count() as u64,
+            attempts: self.stage.tasks.begun(),
             time: self.stage.queue.now.since(Moment(0)),
         };
         (report, self.stage.violation.take(), std::mem::take(&mut self.stage.lines))
@@ -137,7 +145,10 @@ impl World {
             let Some(event) = self.stage.queue.pop() else { break };
             self.events += 1;
             if self.stage.calm && self.events.is_multiple_of(64) && self.is_quiet() {
-                break;
+                if self.is_dropped() {
+                    break;
+                }
+                self.drop_references();
             }
             if self.stage.queue.now > limit || self.events > EVENTS {
                 self.not_quiet();
@@ -189,12 +200,36 @@ impl World {
     /// Every call has ended, every request to the head is answered, every link is idle, and all agree.
     fn is_quiet(&self) -> bool {
         let settled = self.stage.queue.now > self.over + LEASE / 2;
-        settled && self.stage.ledger.open() == 0 && self.nodes.iter().all(Node::is_idle) && self.agrees().is_ok()
+        settled
+            && self.stage.ledger.open() + self.stage.tasks.open() == 0
+            && self.nodes.iter().all(Node::is_idle)
+            && self.agrees().is_ok()
+    }
+
+    /// Nothing refers to any object any more, and nothing is left of them (R2).
+    fn is_dropped(&self) -> bool {
+        let empty = |node: &Node| node.references.as_ref().is_some_and(References::is_empty);
+        self.dropped && self.stage.references.kept() == 0 && self.nodes.iter().all(empty)
+    }
+
+    fn drop_references(&mut self) {
+        if !std::mem::replace(&mut self.dropped, true) {
+            for node in &mut self.nodes {
+                node.drops_all(&mut self.stage);
+                node.schedule(&mut self.stage);
+            }
+        }
     }
 
     fn not_quiet(&mut self) {
         let (all_ended, agrees) = (self.stage.ledger.all_ended(), self.agrees());
-        self.stage.check(all_ended.and(agrees));
+        let freed = if self.dropped { self.stage.references.all_freed() } else { Ok(()) };
+        let tasks = self.stage.tasks.all_ended();
+        self.stage.check(all_ended.and(tasks).and(agrees).and(freed));
+        let holds = |node: &&Node| !node.owner.is_idle() || !node.host.is_idle();
+        let holders: Vec<String> =
+            self.nodes.iter().filter(holds).map(|node| node.owner.standing() + &node.host.standing()).collect();
+        self.stage.check(hold(holders.is_empty(), Rule::Q5, || format!("no task is left, and yet: {holders:?}")));
         let busy: Vec<String> = self.nodes.iter().map(Node::why_busy).collect();
         let what = format!("after {} events it is not quiet: {busy:?}", self.events);
         self.stage.check(Err::<(), _>(Violation { rule: Rule::I6, what }));
@@ -204,7 +239,8 @@ impl World {
     fn agrees(&self) -> Checked {
         let Some(head) = self.head.directory() else { return hold(false, Rule::Settled, || "there is no head".into()) };
         let Page::Nodes(lines) = head.status(Query::Nodes { after: Life(0) }) else { return Ok(()) };
-        let mut living: Vec<_> = self.nodes.iter().filter_map(|node| Some((node.life()?, node))).collect();
+        let up = self.nodes.iter().filter(|node| node.up);
+        let mut living: Vec<_> = up.filter_map(|node| Some((node.life()?, node))).collect();
         living.sort_by_key(|(life, _)| *life);
         let same = lines.iter().map(|line| line.life).eq(living.iter().map(|(life, _)| *life));
         hold(same, Rule::Settled, || format!("the head knows {lines:?}"))?;

@@ -235,7 +235,7 @@ fn one_cpu() -> Needs {
     Needs { resources, ..Needs::default() }
 }
 
-fn no_room(message: String) -> GetError {
+pub(super) fn no_room(message: String) -> GetError {
     GetError::Call { message, executed: Executed::No }
 }
 
@@ -406,14 +406,6 @@ impl Node {
     /// A task of this node's own ran here.
     pub(super) fn own_task_over(self: &Arc<Self>, number: TaskNumber, ran: Duration) {
         self.own(|state, _| state.queue.finished(number, ran));
-    }
-
-    /// Takes out what is queued of a class: it cannot run.
-    pub(super) fn fail_class(self: &Arc<Self>, class: Class, why: &str) {
-        let drained = self.own(|state, _| state.queue.refused(class));
-        for (_, queued) in drained {
-            queued.task.fail(no_room(why.to_owned()).into_fault());
-        }
     }
 
     /// Nothing is queued any more, and nothing will be.

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
-use super::owner::{Kind, State};
+use super::owner::{Kind, Queued, State, no_room};
 use crate::clock;
 use crate::directory::AskError;
 use crate::directory::request::{Prospect, Want};
 use crate::node::runtime::Node;
-use crate::schedule::Class;
+use crate::schedule::{Class, TaskNumber};
+
+/// Tasks cannot run, since no slots come for them.
+fn fail(drained: Vec<(TaskNumber, Queued)>, why: &str) {
+    for (_, queued) in drained {
+        queued.task.fail(no_room(why.to_owned()).into_fault());
+    }
+}
 
 impl Node {
     /// Tells the head how many slots a class wants.
@@ -33,14 +40,19 @@ impl Node {
                     let why = Some(why.to_string().into());
                     node.own(|state, _| state.queue.answered(class, why));
                 }
-                Ok(Err(refused)) => node.fail_class(class, &refused.to_string()),
+                Ok(Err(refused)) => {
+                    let drained = node.own(|state, _| state.queue.refused(class));
+                    fail(drained, &refused.to_string());
+                }
                 Err(AskError::LifeOver { .. }) => {}
                 // Under grants that are held, tasks go on without the head.
                 Err(error) => {
-                    let waits = node.own(|state, _| state.queue.slots(class) > 0);
-                    if !waits {
-                        node.fail_class(class, &error.to_string());
-                    }
+                    let drained = node.own(|state, _| match state.queue.slots(class) {
+                        // The head may have heard what is wanted: when it is back it is told that nothing is.
+                        0 => state.queue.drain(class),
+                        _ => Vec::new(),
+                    });
+                    fail(drained, &error.to_string());
                 }
             }
         });

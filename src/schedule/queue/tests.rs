@@ -343,3 +343,31 @@ fn the_queue_and_its_classes_are_bounded_and_a_task_can_say_why_it_waits() {
     assert!(matches!(queue.why(tasks[0]), Some(Why::Pushed(_))));
     assert_eq!(queue.drain(class).into_iter().map(|(_, token)| token).collect::<Vec<_>>(), [2, 3]);
 }
+
+#[test]
+fn who_gives_up_on_the_head_tells_it_later_that_nothing_is_wanted() {
+    let (mut queue, class) = queue();
+    submits(&mut queue, class, 0..3);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 3 }]);
+    assert_eq!(queue.drain(class).len(), 3);
+    assert_eq!(flush(&mut queue, 1), []);
+    assert_eq!(flush(&mut queue, 1 + WANT_PAUSE.as_millis() as u64), [Effect::Want { class, slots: 0 }]);
+    submits(&mut queue, class, 0..3);
+    let later = 2_000;
+    assert_eq!(flush(&mut queue, later), [Effect::Want { class, slots: 3 }]);
+    assert_eq!(queue.refused(class).len(), 3);
+    let effects = flush(&mut queue, later + WANT_AGAIN.as_millis() as u64);
+    assert_eq!(effects, [], "a head that refuses has forgotten it");
+}
+
+#[test]
+fn a_new_head_is_told_of_a_class_that_wants_nothing_any_more() {
+    let (mut queue, class) = queue();
+    submits(&mut queue, class, 0..3);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 3 }]);
+    assert_eq!(queue.drain(class).len(), 3);
+    queue.new_head();
+    assert_eq!(flush(&mut queue, 1), [Effect::Want { class, slots: 0 }], "a want that was not answered is asked again");
+    queue.new_head();
+    assert_eq!(flush(&mut queue, 2), [], "it was told");
+}

@@ -74,7 +74,8 @@ impl<K: Ord, T> Queue<K, T> {
         let most = self.bounds.slots;
         let Some(state) = self.state(class) else { return };
         let needs = state.needs(most);
-        if needs > 0 && needs >= state.told.saturating_mul(2) {
+        let anew = std::mem::take(&mut state.anew);
+        if anew || (needs > 0 && needs >= state.told.saturating_mul(2)) {
             self.tell(now, class, needs, effects);
         } else if needs != state.told && state.due.is_none_or(|due| due > now + WANT_PAUSE) {
             self.want_at(class, now + WANT_PAUSE);
@@ -110,10 +111,12 @@ impl<K: Ord, T> Queue<K, T> {
         self.timers.insert((at, Timer::Want(class)));
     }
 
-    /// A new head has begun, or this life has: it is told all wants anew.
+    /// A new head has begun, or this life has: it is told all wants anew, and of classes that want nothing any more that
+    /// they do not, for what was asked before may be asked again.
     pub fn new_head(&mut self) {
         for at in 0..self.classes.len() as u32 {
             if let Some(state) = self.state(Class(at)) {
+                state.anew |= state.told > 0;
                 state.told = 0;
             }
             self.touch(Class(at));

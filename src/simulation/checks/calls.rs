@@ -41,11 +41,13 @@ struct Call {
 pub(crate) struct Calls {
     calls: BTreeMap<u64, Call>,
     begun: BTreeMap<(Stream, Incarnation), u64>,
+    open: usize,
 }
 
 impl Calls {
     /// A call's first poll.
     pub(crate) fn opens(&mut self, call: u64, stream: Stream, order: u64) {
+        self.open += 1;
         self.calls.insert(call, Call { stream, order, begun: Vec::new(), refused: Vec::new(), end: None });
     }
 
@@ -93,6 +95,7 @@ impl Calls {
             format!("call {id} is answered, but never began")
         })?;
         call.end = Some(end);
+        self.open -= 1;
         Ok(())
     }
 
@@ -110,7 +113,7 @@ impl Calls {
     }
 
     pub(crate) fn open(&self) -> usize {
-        self.calls.values().filter(|call| call.end.is_none()).count()
+        self.open
     }
 
     pub(crate) fn begun(&self) -> usize {

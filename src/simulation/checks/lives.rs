@@ -21,6 +21,8 @@ pub(crate) struct Present {
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     began: BTreeMap<Life, NodeId>,
+    /// Those that nobody can dial.
+    mute: BTreeSet<Life>,
     ended: BTreeSet<Life>,
     placed: BTreeMap<ActorId, Vec<(Placement, Life)>>,
     epochs: Epoch,
@@ -71,7 +73,12 @@ impl Lives {
     /// A record is on disk for good.
     pub(crate) fn on_disk(&mut self, record: &Record) -> Checked {
         match record {
-            Record::Began { life, join } => drop(self.began.insert(*life, join.node)),
+            Record::Began { life, join } => {
+                self.began.insert(*life, join.node);
+                if join.addresses.is_empty() {
+                    self.mute.insert(*life);
+                }
+            }
             Record::NodeEnded { life, .. } => drop(self.ended.insert(*life)),
             Record::Placed { actor, placement, host } => {
                 let placed = self.placed.entry(*actor).or_default();
@@ -166,6 +173,11 @@ impl Lives {
     /// The node of a life that has begun.
     pub(crate) fn node_of(&self, life: Life) -> Option<NodeId> {
         self.began.get(&life).copied()
+    }
+
+    /// Whether one of two lives can dial the other.
+    pub(crate) fn can_meet(&self, one: Life, other: Life) -> bool {
+        one == other || !self.mute.contains(&one) || !self.mute.contains(&other)
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -1,5 +1,8 @@
 //! Each ledger is told of a history that breaks its rule, and says so.
 
+mod references;
+mod tasks;
+
 use super::calls::{Calls, End, Stream, mailbox};
 use super::lives::{Lives, Present};
 use super::packets::Packets;

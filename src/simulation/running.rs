@@ -1,0 +1,248 @@
+//! The host's side of tasks: grants as their owners told of them, no more tasks at once than slots, the others in line.
+
+use super::Bug;
+use super::checks::tasks::Attempt;
+use super::errands::{Reply, Terms};
+use super::load::CPUS;
+use super::node::Node;
+use super::owning::Sent;
+use super::stage::{Stage, Within};
+use crate::clock::Moment;
+use crate::directory::request::Lending;
+use crate::id::{Epoch, GrantId, Life};
+use crate::schedule::TaskNumber;
+use crate::wire::packet::CallFault;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A task that may begin here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) sent: Sent,
+    owner: Life,
+    /// The peer's call and errand, if it is a peer's.
+    pub(super) call: Option<(u64, u64)>,
+}
+
+/// A grant on this node.
+#[derive(Debug)]
+struct Lent {
+    owner: Life,
+    slots: u32,
+    cpus: u64,
+    line: VecDeque<Ready>,
+    running: u32,
+}
+
+/// A task that runs.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    ready: Ready,
+    attempt: Attempt,
+    began: Moment,
+}
+
+/// The grants on a node, and what runs under them.
+#[derive(Debug, Default)]
+pub(super) struct Host {
+    grants: BTreeMap<GrantId, Lent>,
+    /// Grants of earlier heads that are not known here are refused.
+    epoch: Epoch,
+    running: BTreeMap<u64, Running>,
+    last: u64,
+}
+
+impl Host {
+    /// Whether tasks may come under a grant.
+    pub(super) fn knows(&self, owner: Life, grant: GrantId) -> bool {
+        self.grants.get(&grant).is_some_and(|lent| lent.owner == owner && lent.slots > 0)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.grants.is_empty() && self.running.is_empty()
+    }
+
+    pub(super) fn standing(&self) -> String {
+        format!("lent {:?} running {}", self.grants, self.running.len())
+    }
+
+    /// What runs here.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = (u64, Attempt)> {
+        self.running.values().map(|running| (running.ready.sent.task(), running.attempt))
+    }
+
+    /// What is lent, for the head of this epoch: from now on no grant of an earlier one is taken.
+    pub(super) fn lendings(&mut self, epoch: Epoch) -> Vec<Lending> {
+        self.epoch = epoch;
+        let lent = self.grants.iter().filter(|(_, lent)| lent.slots > 0);
+        let lending = lent.map(|(grant, lent)| Lending {
+            grant: *grant,
+            owner: lent.owner,
+            slots: lent.slots,
+            size: super::load::cpus(lent.cpus),
+            bundle: None,
+        });
+        lending.collect()
+    }
+
+    /// Grants of owners that have ended: gives what has not begun.
+    fn of_owners(&mut self, ended: impl Fn(Life) -> bool) -> Vec<Ready> {
+        let mut unbegun = Vec::new();
+        for lent in self.grants.values_mut().filter(|lent| ended(lent.owner)) {
+            lent.slots = 0;
+            unbegun.extend(std::mem::take(&mut lent.line));
+        }
+        self.grants.retain(|_, lent| lent.slots > 0 || lent.running > 0);
+        unbegun
+    }
+
+    fn forget_if_over(&mut self, grant: GrantId) {
+        if self.grants.get(&grant).is_some_and(|lent| lent.slots == 0 && lent.running == 0) {
+            self.grants.remove(&grant);
+        }
+    }
+}
+
+impl Node {
+    /// A grant's terms, or what is left of them.
+    pub(super) fn terms_arrive(&mut self, stage: &mut Stage, owner: Life, terms: Terms) {
+        let Terms { grant, epoch, slots, cpus } = terms;
+        let stale = epoch < self.host.epoch && !stage.has(Bug::TakesOldGrants);
+        let Some(known) = self.host.grants.get_mut(&grant) else {
+            if slots > 0 && !stale {
+                self.host.grants.insert(grant, Lent { owner, slots, cpus, line: VecDeque::new(), running: 0 });
+            }
+            return;
+        };
+        if known.owner != owner {
+            return;
+        }
+        known.slots = known.slots.min(slots);
+        let refused = if slots == 0 { std::mem::take(&mut known.line) } else { VecDeque::new() };
+        self.host.forget_if_over(grant);
+        self.refuse_tasks(stage, refused);
+        self.begin_tasks(stage, grant);
+    }
+
+    /// Tasks that will not run here.
+    fn refuse_tasks(&mut self, stage: &mut Stage, unbegun: impl IntoIterator<Item = Ready>) {
+        for ready in unbegun {
+            if let Some((call, _)) = ready.call {
+                self.refuse_errand(stage, ready.owner, call, CallFault::NoGrant);
+            }
+        }
+    }
+
+    /// A peer's task.
+    pub(super) fn task_arrives(&mut self, stage: &mut Stage, owner: Life, call: (u64, u64), sent: &Sent) {
+        if let Some(lent) = self.host.grants.get_mut(&sent.grant) {
+            lent.line.push_back(Ready { sent: *sent, owner, call: Some(call) });
+        }
+        self.begin_tasks(stage, sent.grant);
+    }
+
+    /// A task of this node's own; if the grant is over here, it goes elsewhere.
+    pub(super) fn run_here(&mut self, stage: &mut Stage, sent: Sent) {
+        let Some(owner) = self.life() else { return };
+        match self.host.grants.get_mut(&sent.grant).filter(|lent| lent.slots > 0) {
+            Some(lent) => lent.line.push_back(Ready { sent, owner, call: None }),
+            None => return self.grant_gone(stage, &sent),
+        }
+        self.begin_tasks(stage, sent.grant);
+    }
+
+    /// Begins tasks while the grant has a slot for them.
+    fn begin_tasks(&mut self, stage: &mut Stage, grant: GrantId) {
+        let Some(life) = self.life() else { return };
+        loop {
+            let Some(lent) = self.host.grants.get_mut(&grant).filter(|lent| lent.running < lent.slots) else { return };
+            let Some(ready) = lent.line.pop_front() else { return };
+            lent.running += 1;
+            self.begin_task(stage, life, ready);
+        }
+    }
+
+    fn begin_task(&mut self, stage: &mut Stage, host: Life, ready: Ready) {
+        let Ready { sent, owner, .. } = ready;
+        let attempt = Attempt { number: sent.attempt(), owner, host, grant: sent.grant };
+        stage.note(88, sent.task(), host.0, || format!("task {} begins: {attempt:?}", sent.task()));
+        let begins = stage.tasks.begins(sent.task(), attempt, (self.taken(stage), CPUS));
+        stage.check(begins);
+        self.host.last += 1;
+        let (id, began) = (self.host.last, self.now(stage));
+        self.host.running.insert(id, Running { ready, attempt, began });
+        let takes = stage.takes[sent.task() as usize];
+        let takes = if stage.calm { takes.min(std::time::Duration::from_millis(1)) } else { takes };
+        stage.queue.after(takes, self.within(Within::Ran(id)));
+    }
+
+    /// CPUs that actors take which the head placed here.
+    pub(super) fn taken(&self, stage: &Stage) -> u64 {
+        let takes =
+            |(id, actor): &(&crate::id::ActorId, &super::hosting::Actor)| !actor.ephemeral && stage.takers.contains(id);
+        self.actors.iter().filter(takes).count() as u64
+    }
+
+    /// A task has ended.
+    pub(super) fn ran(&mut self, stage: &mut Stage, id: u64) {
+        let Some(Running { ready, attempt, began }) = self.host.running.remove(&id) else { return };
+        let ran = self.now(stage).since(began);
+        stage.tasks.leaves(ready.sent.task(), attempt);
+        if let Some(lent) = self.host.grants.get_mut(&attempt.grant) {
+            lent.running -= 1;
+        }
+        self.host.forget_if_over(attempt.grant);
+        match ready.call {
+            Some(call) if self.life() == Some(attempt.host) => {
+                self.answer_errand(stage, ready.owner, call, Reply::Ran(ran));
+            }
+            Some(_) => {}
+            None => self.task_ran(stage, &ready.sent, Reply::Ran(ran)),
+        }
+        self.begin_tasks(stage, attempt.grant);
+    }
+
+    /// The last tasks in a grant's line, at most so many: they have not begun, and do not here.
+    pub(super) fn recall_here(
+        &mut self,
+        stage: &mut Stage,
+        owner: Life,
+        grant: GrantId,
+        count: u32,
+    ) -> Vec<TaskNumber> {
+        let Some(lent) = self.host.grants.get_mut(&grant).filter(|lent| lent.owner == owner) else { return Vec::new() };
+        let first = lent.line.len().saturating_sub(count as usize);
+        let back: Vec<Ready> = lent.line.drain(first..).collect();
+        if stage.has(Bug::RunsRecalled) {
+            lent.line.extend(&back);
+            return back.iter().map(|ready| ready.sent.number).collect();
+        }
+        for (call, _) in back.iter().filter_map(|ready| ready.call) {
+            self.refuse_errand(stage, owner, call, CallFault::Cancelled);
+        }
+        back.iter().map(|ready| ready.sent.number).collect()
+    }
+
+    /// A peer takes a task back: it never runs if it has not begun.
+    pub(super) fn task_cancelled(&mut self, stage: &mut Stage, owner: Life, call: u64) {
+        let is_it = |ready: &Ready| ready.owner == owner && ready.call.is_some_and(|(of, _)| of == call);
+        let lines = self.host.grants.values_mut().map(|lent| &mut lent.line);
+        for line in lines {
+            if let Some(at) = line.iter().position(is_it) {
+                line.remove(at);
+                return self.refuse_errand(stage, owner, call, CallFault::Cancelled);
+            }
+        }
+    }
+
+    /// Lives have ended: what they owned here begins no more.
+    pub(super) fn hosted_of_ended(&mut self, stage: &mut Stage) {
+        let known = self.core.known();
+        let unbegun = self.host.of_owners(|life| known.has_ended(life));
+        self.refuse_tasks(stage, unbegun);
+    }
+
+    /// Nothing is granted here any more. Gives what has not begun.
+    pub(super) fn clear_host(&mut self) -> Vec<Ready> {
+        self.host.of_owners(|_| true)
+    }
+}
