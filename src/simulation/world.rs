@@ -246,6 +246,8 @@ impl World {
         hold(same, Rule::Settled, || format!("the head knows {lines:?}"))?;
         for (line, (life, node)) in lines.iter().zip(&living) {
             hold(!line.suspect, Rule::Settled, || format!("life {life} is still suspect"))?;
+            let known = node.core.known().iter().all(|member| lines.iter().any(|line| line.life == member.life));
+            hold(known, Rule::Settled, || format!("life {life} does not know yet who has ended"))?;
             let takes = node.actors.keys().filter(|actor| self.stage.takers.contains(actor)).count() as u64;
             let free = if line.hosts { cpus(CPUS - takes.min(CPUS)) } else { Resources::none() };
             hold(line.free.get("cpu") == free.get("cpu"), Rule::Settled, || {
