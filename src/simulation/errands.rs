@@ -6,7 +6,7 @@ use super::node::Node;
 use super::owning::Sent;
 use super::stage::Stage;
 use crate::id::{ActorId, GrantId, Key, Life, ObjectId, Placement};
-use crate::node::core::link::{Arrival, Begin, Demand, Patience, Sent as Asked, Ticket};
+use crate::node::core::link::{Arrival, Begin, Called, Delivery, Demand, Patience, Sent as Asked, Ticket};
 use crate::schedule::TaskNumber;
 use crate::wire::bytes::List;
 use crate::wire::packet::{Answer, CallFault, Executed, Flags, Outcome, Request, Settle};
@@ -156,6 +156,37 @@ impl Node {
             What::Run(sent) => self.grant_gone(stage, &sent),
             What::Recall(grant, _) => self.lose_grants(stage, |of, _| of == grant),
             What::Read(_) | What::Terms(_) => {}
+        }
+    }
+
+    /// Calls come back that waited to be sent to a life.
+    pub(super) fn called_back(&mut self, stage: &mut Stage, life: Life, called: Vec<Called<Token>>) {
+        for called in called {
+            match called.token {
+                Token::Call(call) => {
+                    self.unsent(stage, call, life);
+                    self.back_in_line(stage, call);
+                }
+                Token::Errand(errand) => self.errand_failed(stage, errand, life, Executed::No),
+            }
+        }
+    }
+
+    /// This node's life is over, and all its links: what was asked of others' nodes is not answered any more.
+    pub(super) fn fail_errands(&mut self, stage: &mut Stage) {
+        for (life, mut peer) in std::mem::take(&mut self.links) {
+            let mut deliveries = Vec::new();
+            let (called, _) = peer.link.end(&mut deliveries);
+            let unsent = called.into_iter().map(|called| (called.token, Executed::No));
+            let failed = deliveries.into_iter().filter_map(|delivery| match delivery {
+                Delivery::Failed { token, executed, .. } => Some((token, executed)),
+                _ => None,
+            });
+            for (token, executed) in unsent.chain(failed) {
+                if let Token::Errand(errand) = token {
+                    self.errand_failed(stage, errand, life, executed);
+                }
+            }
         }
     }
 

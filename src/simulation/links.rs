@@ -10,10 +10,10 @@ use crate::clock::Moment;
 use crate::directory::request::Gone;
 use crate::id::{Life, NodeId};
 use crate::limits::{HANDSHAKE_TIME, SETTLE_BACKLOG, SETTLE_WINDOW, WINDOW_PACKETS, WORK_WINDOW_MAX};
-use crate::node::core::link::{Called, Delivery, Link, Party, SessionRefused, StreamId};
+use crate::node::core::link::{Delivery, Link, Party, SessionRefused, StreamId};
 use crate::node::core::refs::Kind;
 use crate::wire::frame::{Batch, Hello};
-use crate::wire::packet::{Executed, Settle, StopMode, Work};
+use crate::wire::packet::{Settle, StopMode, Work};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -401,37 +401,6 @@ impl Node {
         self.called_back(stage, life, called);
         self.hand_over(stage, life, deliveries, &[]);
         self.routes_lost(stage, life);
-    }
-
-    /// Calls come back that waited to be sent to a life.
-    pub(super) fn called_back(&mut self, stage: &mut Stage, life: Life, called: Vec<Called<Token>>) {
-        for called in called {
-            match called.token {
-                Token::Call(call) => {
-                    self.unsent(stage, call, life);
-                    self.back_in_line(stage, call);
-                }
-                Token::Errand(errand) => self.errand_failed(stage, errand, life, Executed::No),
-            }
-        }
-    }
-
-    /// This node's life is over, and all its links: what was asked of others' nodes is not answered any more.
-    pub(super) fn fail_errands(&mut self, stage: &mut Stage) {
-        for (life, mut peer) in std::mem::take(&mut self.links) {
-            let mut deliveries = Vec::new();
-            let (called, _) = peer.link.end(&mut deliveries);
-            let unsent = called.into_iter().map(|called| (called.token, Executed::No));
-            let failed = deliveries.into_iter().filter_map(|delivery| match delivery {
-                Delivery::Failed { token, executed, .. } => Some((token, executed)),
-                _ => None,
-            });
-            for (token, executed) in unsent.chain(failed) {
-                if let Token::Errand(errand) = token {
-                    self.errand_failed(stage, errand, life, executed);
-                }
-            }
-        }
     }
 
     /// Deadlines of links and of dialling.

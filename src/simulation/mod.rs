@@ -27,6 +27,7 @@ mod faults;
 mod handlers;
 mod head;
 mod hosting;
+mod idle;
 mod links;
 mod load;
 mod network;

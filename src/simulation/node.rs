@@ -5,9 +5,9 @@ use super::Bug;
 use super::faults::Fault;
 use super::handlers::Frame;
 use super::hosting::Actor;
-use super::links::{Session, Token, Watched};
+use super::links::{Session, Watched};
 use super::load::cpus;
-use super::network::{Lane, Listener, Place, Side, What, Whose, Wire};
+use super::network::{Lane, Place, Side, What, Whose, Wire};
 use super::owning::Owner;
 use super::references::References;
 use super::requests::Requests;
@@ -21,7 +21,7 @@ use crate::directory::{News, Reign, Stale, ToHead};
 use crate::id::{ActorId, Incarnation, Life, NodeId, Placement};
 use crate::limits::{FENCE_AT, HANDSHAKE_TIME, LEASE};
 use crate::node::core::life::{Effect, Fenced, NodeLife, Stuck};
-use crate::node::core::link::{Acks, Link};
+use crate::node::core::link::Acks;
 use crate::schedule::Resources;
 use crate::wire::packet::Executed;
 use std::collections::BTreeMap;
@@ -132,10 +132,6 @@ impl Node {
 
     pub(super) fn life(&self) -> Option<Life> {
         self.core.life()
-    }
-
-    pub(super) fn listener(&self) -> Listener {
-        Listener { place: self.place(), machine: self.machine, node: self.id }
     }
 
     /// Whether calls may begin, and batches be sent, now.
@@ -497,38 +493,4 @@ impl Node {
             stage.queue.at(at, self.within(Within::Timer));
         }
     }
-
-    /// Nothing is open here.
-    pub(super) fn is_idle(&self) -> bool {
-        let waits = self.requests.open().next().is_some();
-        let busy = self.links.values().any(|peer| !peer.link.is_ended() && !is_empty(&peer.link));
-        let counted = self.references.as_ref().is_some_and(References::is_quiet);
-        let runs = !self.owner.is_idle() || !self.host.is_idle();
-        self.up && self.life().is_some() && !waits && !busy && counted && !runs && self.frames.is_empty()
-    }
-
-    pub(super) fn why_busy(&self) -> String {
-        let links: Vec<_> =
-            self.links.iter().map(|(life, peer)| (life, peer.link.load(), peer.link.is_ended())).collect();
-        let requests: Vec<_> = self.requests.open().collect();
-        let waits = |route: &&Route| route.waits();
-        let routes: Vec<_> = self.routes.values().filter(waits).collect();
-        let references = self.references.as_ref().map(References::standing);
-        let frames: Vec<_> = self.frames.values().map(|frame| (frame.entry.call, frame.script)).collect();
-        format!(
-            "node {} (up {}, life {:?}): {requests:?} {links:?} {routes:?} {references:?} {frames:?} acks {:?} {} {} {}",
-            self.index,
-            self.up,
-            self.life(),
-            self.acks,
-            self.held(),
-            self.owner.standing(),
-            self.host.standing()
-        )
-    }
-}
-
-fn is_empty(link: &Link<Token>) -> bool {
-    let load = link.load();
-    load.asks == 0 && load.serving == 0 && load.queued == 0 && load.work.0 == 0 && load.settle.0 == 0
 }
