@@ -4,7 +4,7 @@
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, Weak};
 
 use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
@@ -37,7 +37,7 @@ pub(super) struct State {
     /// Arrived, and of owners that have ended: the head may know of others.
     orphans: Vec<Arc<Entry>>,
     /// Lives that there is something to say to, and that this node has not heard of yet.
-    unmet: Vec<Life>,
+    unmet: FxHashSet<Life>,
 }
 
 impl State {
@@ -48,7 +48,7 @@ impl State {
             lifetimes: FxHashMap::default(),
             given: FxHashMap::default(),
             orphans: Vec::new(),
-            unmet: Vec::new(),
+            unmet: FxHashSet::default(),
         }
     }
 
@@ -175,7 +175,7 @@ impl Node {
             match self.known(|known| known.has_ended(life)) {
                 true => self.shared().holder_ended(life),
                 // It joined a moment ago: to count it as ended would lose what it owns.
-                false => self.count(|state, _| state.unmet.push(life)),
+                false => self.count(|state, _| state.unmet.extend([life])),
             }
             return;
         };

@@ -11,16 +11,18 @@ use crate::actor::remote::Peer;
 use crate::object::entry::Entry;
 use crate::wire::codec::Enclosed;
 
-/// How a task stands; shared by the task, its context and its result's entry.
+/// How a task stands; shared by the task, its context and its result's entry. There may be a million: what few need is a word.
 #[derive(Default)]
 pub(crate) struct Standing {
     /// What this run is called, if it was given a name.
-    name: Option<Box<str>>,
+    name: Option<Box<Box<str>>>,
     cancelled: AtomicBool,
     begun: AtomicBool,
     over: AtomicBool,
     /// An attempt was made before this one.
     tried: AtomicBool,
+    /// It is on its way, or about to be. Written and read under the lock.
+    leaves: AtomicBool,
     /// Of the task that runs, or of the thread that waits in it.
     waker: AtomicWaker,
     inner: Mutex<Inner>,
@@ -30,10 +32,13 @@ pub(crate) struct Standing {
 struct Inner {
     task: Option<Weak<dyn Runnable>>,
     sent: Option<OnTheWay>,
-    /// It is on its way, or about to be.
-    leaves: bool,
-    /// What it submitted, as far as that is not over; looked through whenever it has doubled.
-    children: Vec<Weak<Entry>>,
+    children: Option<Box<Children>>,
+}
+
+/// What a task submitted, as far as that is not over; looked through whenever it has doubled.
+#[derive(Default)]
+struct Children {
+    all: Vec<Weak<Entry>>,
     look_at: usize,
 }
 
@@ -58,11 +63,11 @@ const FEW: usize = 64;
 impl Standing {
     /// Of a run that may have been given a name.
     pub(crate) fn named(name: Option<Box<str>>) -> Arc<Self> {
-        Arc::new(Standing { name, ..Standing::default() })
+        Arc::new(Standing { name: name.map(Box::new), ..Standing::default() })
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.as_ref().map(|name| &***name)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -80,7 +85,7 @@ impl Standing {
         self.cancelled.store(true, Ordering::Release);
         let children = std::mem::take(&mut self.inner.lock().children);
         self.waker.wake();
-        children.iter().filter_map(Weak::upgrade).collect()
+        children.into_iter().flat_map(|children| children.all).filter_map(|child| child.upgrade()).collect()
     }
 
     /// It submitted a task. False if it was cancelled: then the child is, too.
@@ -89,11 +94,12 @@ impl Standing {
         if self.is_cancelled() {
             return false;
         }
-        if inner.children.len() >= inner.look_at.max(FEW) {
-            inner.children.retain(|child| child.upgrade().is_some_and(|child| !child.is_settled()));
-            inner.look_at = 2 * inner.children.len();
+        let Children { all, look_at } = &mut **inner.children.get_or_insert_default();
+        if all.len() >= (*look_at).max(FEW) {
+            all.retain(|child| child.upgrade().is_some_and(|child| !child.is_settled()));
+            *look_at = 2 * all.len();
         }
-        inner.children.push(Arc::downgrade(child));
+        all.push(Arc::downgrade(child));
         true
     }
 
@@ -137,9 +143,10 @@ impl Standing {
 
     /// It is about to be sent: from here on it may run elsewhere. False if it was cancelled before, and then it must not be.
     pub(crate) fn leaves(&self) -> bool {
-        let mut inner = self.inner.lock();
-        inner.leaves = !self.is_cancelled();
-        inner.leaves
+        let _inner = self.inner.lock();
+        let leaves = !self.is_cancelled();
+        self.leaves.store(leaves, Ordering::Relaxed);
+        leaves
     }
 
     /// It was sent to a node. False if it was cancelled meanwhile.
@@ -152,7 +159,7 @@ impl Standing {
     /// Where it was sent: given once.
     pub(crate) fn take_sent(&self) -> Away {
         let mut inner = self.inner.lock();
-        match (inner.sent.take(), std::mem::take(&mut inner.leaves)) {
+        match (inner.sent.take(), self.leaves.swap(false, Ordering::Relaxed)) {
             (Some(on_the_way), _) => Away::Sent(on_the_way),
             (None, true) => Away::Leaves,
             (None, false) => Away::Not,
