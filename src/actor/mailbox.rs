@@ -11,7 +11,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
@@ -66,6 +66,8 @@ pub(crate) struct Mailbox<J: ?Sized> {
     cell: OnceLock<Waker>,
     /// Whether the gate is closed, for a cell that has taken calls already.
     closed: AtomicBool,
+    /// How many calls the cell has taken and not begun: only the cell writes it.
+    left: AtomicUsize,
 }
 
 /// What the cell has taken and not begun.
@@ -109,7 +111,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             end: None,
         };
         let (quiet, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Mailbox { quiet, inner: Mutex::new(inner), cell: OnceLock::new(), closed }
+        Mailbox { quiet, inner: Mutex::new(inner), cell: OnceLock::new(), closed, left: AtomicUsize::new(0) }
     }
 
     /// Takes an entry, in line if there is no room.
@@ -171,7 +173,12 @@ impl<J: Entry + ?Sized> Mailbox<J> {
     /// The next entry of those that the cell has taken, while it may begin any.
     #[inline]
     pub(crate) fn next_taken(&self, taken: &mut Taken<J>) -> Option<Arc<J>> {
-        if self.closed.load(Ordering::Relaxed) { None } else { taken.jobs.pop_front() }
+        if self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let job = taken.jobs.pop_front()?;
+        self.left.store(taken.jobs.len(), Ordering::Relaxed);
+        Some(job)
     }
 
     /// The next entry, for the cell.
@@ -198,6 +205,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
             return Poll::Pending;
         };
         inner.hand_over(taken);
+        self.left.store(inner.taken, Ordering::Relaxed);
         if inner.taken == 0 && matches!(inner.gate, Gate::Open) {
             inner.rest();
             self.watch(cx);
@@ -316,10 +324,9 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         self.cell.get_or_init(|| cx.waker().clone());
     }
 
-    /// How many entries stand in it, whether admitted or not; what the cell has taken counts until it comes again.
+    /// How many entries stand in it and have not begun, whether admitted or not.
     pub(crate) fn len(&self) -> usize {
-        let inner = self.inner.lock();
-        inner.line.len() + inner.taken
+        self.inner.lock().line.len() + self.left.load(Ordering::Relaxed)
     }
 }
 

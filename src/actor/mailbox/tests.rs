@@ -174,3 +174,15 @@ proptest! {
         prop_assert_eq!(live, expected);
     }
 }
+
+#[test]
+fn what_has_begun_is_not_counted_though_the_cell_took_more() {
+    let (mailbox, mut taken) = (Mailbox::new(), Taken::default());
+    for number in 0..3 {
+        assert_eq!(mailbox.push(call(number)), Ok(Place::Admitted));
+    }
+    for left in (0..3).rev() {
+        assert!(next(&mailbox, &mut taken).is_some());
+        assert_eq!(mailbox.len(), left);
+    }
+}
