@@ -12,16 +12,6 @@ use std::time::Duration;
 
 mobula::test_worker!();
 
-/// Leaves a file when it is dropped.
-struct Leaves(String);
-
-impl Drop for Leaves {
-    fn drop(&mut self) {
-        // One that a test left to run finds the test's folder gone.
-        let _ = std::fs::write(&self.0, "left");
-    }
-}
-
 /// Says that it runs, waits for what never comes, and leaves a file when it is dropped.
 #[task]
 async fn waits(says: Queue<u32>, file: &str) -> mobula::Result<u64> {
@@ -51,7 +41,7 @@ enum Child {
 /// Runs until it is cancelled.
 #[task]
 fn spins(ctx: &TaskContext, begun: &str, file: &str) -> u64 {
-    let _ = std::fs::write(begun, "begun"); // as above
+    let _ = std::fs::write(begun, "begun"); // the folder of a test that is over is gone
     while !ctx.cancelled() {
         std::thread::yield_now();
     }

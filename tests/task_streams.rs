@@ -13,16 +13,6 @@ use std::path::Path;
 
 mobula::test_worker!();
 
-/// Leaves a file when it is dropped.
-struct Leaves(String);
-
-impl Drop for Leaves {
-    fn drop(&mut self) {
-        // One that a test left to run finds the test's folder gone.
-        let _ = std::fs::write(&self.0, "left");
-    }
-}
-
 #[task]
 fn count(upto: u64) -> impl Stream<Item = u64> {
     stream::iter(0..upto)

@@ -160,10 +160,10 @@ impl Node {
 
     /// A peer that this node can dial asks to be, on the bulk lane.
     pub(super) fn serve_dial(&self, incoming: &Incoming<'_>) {
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let (node, life) = (self.shared(), peer.life());
         peer.clone().spawn_linked(Box::pin(async move {
             // Whoever cannot be dialled either is not asked to in turn.
@@ -181,7 +181,7 @@ impl Node {
             incoming.refuse(CallFault::Decode { message: "who has a copy of an object names its serial" });
             return;
         };
-        if !incoming.peer.begin(incoming.arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
         // One that nobody holds any more is not of interest.

@@ -172,14 +172,14 @@ impl Node {
                 return;
             }
         };
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let object = ObjectId { life: self.last_life(), serial: number(body, 0).unwrap_or_default() };
         let Some(entry) = self.exposed(object) else {
             let why = "its owner has let it go".to_owned();
-            return answer_fault(&*peer, arrival.call, &GetError::Lost { object, why });
+            return answer_error(&*peer, arrival.call, &Fault::Lost { object, why });
         };
         // Who asks for it has no copy, or has lost it.
         entry.held_by(peer.life(), false);
@@ -218,7 +218,7 @@ impl Node {
         });
         let Encoded { form, body, enclosed, .. } = match encoded {
             Ok(encoded) => encoded,
-            Err(fault) => return answer_fault(peer, call, &fault),
+            Err(fault) => return answer_error(peer, call, &fault),
         };
         let enclosed = if how == How::Holders { Enclosed::default() } else { enclosed };
         let plain = form == Form::Plain;
@@ -324,9 +324,10 @@ pub(super) fn answer_elsewhere(peer: &dyn Peer, call: u64, next: &Arc<Entry>) {
     });
 }
 
-pub(super) fn answer_fault(peer: &dyn Peer, call: u64, fault: &Fault) {
+/// Why it cannot be had, or done.
+pub(super) fn answer_error(peer: &dyn Peer, call: u64, error: &impl serde::Serialize) {
     with_scratch(|body, packet| {
-        let outcome = match codec::encode(fault, body) {
+        let outcome = match codec::encode(error, body) {
             Ok(()) => Outcome::App { refs: List::EMPTY, body },
             Err(_) => Outcome::Error { executed: Executed::Yes, fault: CallFault::ReferenceLost },
         };

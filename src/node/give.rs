@@ -15,12 +15,11 @@ use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::fetch::{answer_elsewhere, answer_fault, ask_node_about};
+use super::fetch::{answer_elsewhere, answer_error, ask_node_about};
 use super::runtime::Node;
 use crate::actor::inbox::Host;
 use crate::actor::remote::ask::{Plain, answer_value};
 use crate::actor::remote::host::Incoming;
-use crate::actor::remote::with_scratch;
 use crate::directory::request::{Entrust, Heirs};
 use crate::id::{Key, Life, NodeId, ObjectId};
 use crate::limits::{HEIRS, STORE_COPY, STORED};
@@ -29,9 +28,8 @@ use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError, GiveError};
 use crate::object::get::Value;
 use crate::object::home::Home;
-use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{Answer, CallFault, Counted, Executed, Outcome};
+use crate::wire::codec;
+use crate::wire::packet::{CallFault, Counted};
 
 /// What the requests are called.
 pub(super) const GIVE: Key = Key::of("mobula", "give");
@@ -166,23 +164,16 @@ impl Node {
             incoming.refuse(CallFault::Decode { message: "only an object of this node is this node's to give" });
             return;
         };
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let node = self.shared();
         self.runtime().spawn(async move {
             // Whoever asks may not have heard that it was given already.
             match node.give_object(&entry, to).await {
                 Ok(()) => answer_value(&*peer, arrival.call, &()),
-                Err(error) => with_scratch(|body, packet| {
-                    let outcome = match codec::encode(&error, body) {
-                        Ok(()) => Outcome::App { refs: List::EMPTY, body },
-                        Err(_) => Outcome::Error { executed: Executed::Yes, fault: CallFault::ReferenceLost },
-                    };
-                    Answer { call: arrival.call, outcome }.encode(packet);
-                    peer.answer(arrival.call, packet, &Enclosed::default());
-                }),
+                Err(error) => answer_error(&*peer, arrival.call, &error),
             }
         });
     }
@@ -194,15 +185,15 @@ impl Node {
             incoming.refuse(CallFault::Decode { message: "a node gives an object of its own" });
             return;
         };
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let node = self.shared();
         peer.clone().spawn_linked(Box::pin(async move {
             match node.adopt(entry).await {
                 Ok(adopted) => answer_elsewhere(&*peer, arrival.call, &adopted),
-                Err(fault) => answer_fault(&*peer, arrival.call, &fault),
+                Err(fault) => answer_error(&*peer, arrival.call, &*fault),
             }
         }));
     }
@@ -249,10 +240,9 @@ impl Node {
             incoming.refuse(CallFault::Decode { message: "a node says of its own objects what they are now" });
             return;
         };
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if peer.begin(arrival, u32::MAX).runs {
+        if incoming.begin() {
             object.give(to);
-            answer_value(&**incoming.peer, arrival.call, &());
+            answer_value(&**incoming.peer, incoming.arrival.call, &());
         }
     }
 

@@ -65,10 +65,10 @@ impl Node {
             .split_at_checked(BOOT)
             .is_some_and(|(boot, namespace)| boot == machine::boot() && namespace == self.namespace().as_bytes());
         let shares = same && self.sharing() == Sharing::InPlace;
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         if !shares {
             return answer(&*peer, arrival.call, None);
         }

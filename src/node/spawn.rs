@@ -112,10 +112,10 @@ impl Node {
             Lifetime::Detached => None,
         };
         let known = if spawn.resources.is_empty() { Known::ToItsSpawner } else { Known::Reserved };
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let to = Answering { peer, call: arrival.call, consumer: None };
         let done = {
             let to = to.clone();

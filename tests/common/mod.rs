@@ -47,6 +47,16 @@ pub fn runs(process: u32) -> bool {
     !matches!(state, None | Some(b'Z' | b'X'))
 }
 
+/// Leaves a file when it is dropped.
+pub struct Leaves(pub String);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        // One that a test left to run finds the test's folder gone.
+        let _ = std::fs::write(&self.0, "left");
+    }
+}
+
 /// Bytes of memory that a process has resident.
 pub fn resident(process: u32) -> usize {
     let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();

@@ -36,6 +36,11 @@ impl Incoming<'_> {
         self.peer.here()
     }
 
+    /// It is served here and now, not by an actor: it leaves the mailbox. Whether its caller still waits for it.
+    pub(crate) fn begin(&self) -> bool {
+        self.peer.begin(self.arrival, u32::MAX).runs
+    }
+
     /// Answers it with a fault instead of running it. Whether no other request of its stream is waiting.
     pub(crate) fn refuse(&self, fault: CallFault<'_>) -> bool {
         refuse(&**self.peer, self.arrival, fault)

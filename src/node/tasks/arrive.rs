@@ -134,10 +134,10 @@ impl Node {
             }
         };
         let result = Expected { node: self.clone(), grant: header.grant, number: header.number, result: Some(result) };
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return None;
         }
+        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let arrived = Arc::new(Arrived {
             node: Arc::downgrade(self),
             peer,
@@ -202,8 +202,8 @@ impl Node {
     }
 
     fn terms_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) {
-        let (peer, arrival) = (incoming.peer, incoming.arrival);
-        peer.begin(arrival, u32::MAX);
+        incoming.begin();
+        let peer = incoming.peer;
         let terms = match codec::decode::<Terms>(incoming.request.body) {
             Ok(terms) if self.hosts_actors() && !super::host::is_local(terms.grant) => terms,
             Ok(_) => return tracing::warn!(node = %peer.node(), "a peer speaks of a grant that there cannot be"),
@@ -220,7 +220,7 @@ impl Node {
             incoming.refuse(CallFault::Decode { message: "a recall names a grant and a count" });
             return;
         };
-        if !peer.begin(arrival, u32::MAX).runs {
+        if !incoming.begin() {
             return;
         }
         let mut numbers: Vec<TaskNumber> = Vec::new();

@@ -106,8 +106,8 @@ impl Node {
 
     /// A peer that has a reference cancels what makes its object.
     pub(super) fn cancel_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) {
-        let (peer, arrival) = (incoming.peer, incoming.arrival);
-        peer.begin(arrival, u32::MAX);
+        incoming.begin();
+        let peer = incoming.peer;
         match Entry::of_enclosed(&incoming.enclosed) {
             Some(entry) => self.cancel_object(&entry),
             None => tracing::warn!(node = %peer.node(), "a peer cancels an object without naming it"),
@@ -151,13 +151,10 @@ impl Node {
                 format!("waiting for a CPU: {ready} tasks are ready for {slots} slots")
             }
             Some(Why::Pushed(to)) if to.life == self.life() => format!("waiting for a CPU of node {here}"),
-            Some(Why::Pushed(to)) => {
-                let node = self.known(|known| known.get(to.life).map(|member| member.node));
-                node.map_or_else(
-                    || "on its way to another node".to_owned(),
-                    |node| format!("running on node {node}, or next in line there"),
-                )
-            }
+            Some(Why::Pushed(to)) => self.node_of(to.life).map_or_else(
+                || "on its way to another node".to_owned(),
+                |node| format!("running on node {node}, or next in line there"),
+            ),
             None if standing.task().is_some_and(|task| task.references().iter().any(|entry| !entry.is_settled())) => {
                 "waiting for arguments".to_owned()
             }

@@ -30,18 +30,20 @@ impl Node {
             }
         }
         let (life, _) = there.into_iter().max_by_key(|(_, count)| *count)?;
-        self.known(|known| known.get(life).filter(|member| member.hosts).map(|member| member.node))
+        self.host_of(life)
     }
-}
 
-impl Node {
     /// The node where an object lies, if it hosts anything. One of this node's own is waited for.
     pub(crate) async fn place_of(&self, object: &Arc<Entry>) -> Option<NodeId> {
         if !object.is_borrowed() {
             // Whatever becomes of it.
             drop(object.settling().await);
         }
-        let life = object.followed().ok()?.id().life;
+        self.host_of(object.followed().ok()?.id().life)
+    }
+
+    /// The node that lives this life, if it hosts anything.
+    fn host_of(&self, life: Life) -> Option<NodeId> {
         self.known(|known| known.get(life).filter(|member| member.hosts).map(|member| member.node))
     }
 }

@@ -9,7 +9,6 @@ use super::terms::{PARKED, Parked};
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::host::Incoming;
 use crate::id::Life;
-use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::wire::codec;
 
@@ -21,18 +20,16 @@ impl Node {
         if owner == self.life() {
             return self.are_parked(owner, parked);
         }
-        let node = self.known(|known| known.get(owner).map(|member| member.node));
-        let link = node.and_then(|node| self.link(Party { node, life: owner }));
-        // Who owned it has ended, and the grant with it.
-        if let Some(link) = link {
+        // Else who owned it has ended, and the grant with it.
+        if let Some(link) = self.link_to(owner) {
             tell_node(&link, PARKED, &parked);
         }
     }
 
     /// A node says how many tasks of a grant of this one's are parked there.
     pub(super) fn parked_arrived(self: &Arc<Self>, incoming: &Incoming<'_>) {
-        let (peer, arrival) = (incoming.peer, incoming.arrival);
-        peer.begin(arrival, u32::MAX);
+        incoming.begin();
+        let peer = incoming.peer;
         match codec::decode::<Parked>(incoming.request.body) {
             Ok(parked) => self.are_parked(peer.life(), parked),
             Err(error) => {
