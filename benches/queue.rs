@@ -12,7 +12,7 @@ const TASKS: u64 = 10_000;
 const RAN: Duration = Duration::from_micros(20);
 
 fn submission(class: Class, token: u64, prefers: Option<Life>) -> Submission<'static, u64> {
-    Submission { class, priority: 0, bytes: 128, waits_for: 0, follows: &[], prefers, token }
+    Submission { class, priority: 0, waits_for: 0, follows: &[], prefers, token }
 }
 
 struct Owner {

@@ -285,8 +285,10 @@ pub const PROBE_LAST: Duration = Duration::from_millis(1_600);
 // ---- tasks ----
 /// Tasks one owner may have queued: a few hundred bytes each, beyond it `submit` fails.
 pub const QUEUED_TASKS: usize = 4 << 20;
-/// Kinds of task, by function and needs, that one owner may have: the head keeps a want for each.
+/// Kinds of task, by function and needs, that one owner may have at a time: the head keeps a want for each.
 pub const TASK_CLASSES: usize = 4_096;
+/// Wants that the head keeps for one owner: those of classes that it has just given back may be there still.
+pub const CLAIMS: usize = 2 * TASK_CLASSES;
 /// Tasks are pushed so far ahead of a slot that its node stays busy over a round trip and a late owner ..
 pub const PUSH_AHEAD: Duration = Duration::from_millis(5);
 /// .. but at least so many a slot, or each would wait a round trip for the next ..
@@ -324,6 +326,8 @@ pub const GRANTS: usize = 65_536;
 /// Orders about grants that one owner may have unacknowledged: beyond it, it gets no more until its next beat, and beyond
 /// twice as many nothing is asked back of it.
 pub const GRANT_ORDERS: usize = 4_096;
+/// Orders that a node obeys before it acknowledges them with a beat of their own: well before there are as many as may be.
+pub const ORDERS_A_BEAT: u64 = GRANT_ORDERS as u64 / 4;
 /// Slots held for so long are asked back for a class that holds none at all, whatever the shares: where there are more
 /// classes than slots, each runs in turn, for a time that is long beside what a turn costs.
 pub const GRANT_TURN: Duration = Duration::from_millis(100);

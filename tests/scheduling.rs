@@ -381,6 +381,21 @@ async fn two_drivers_share_and_neither_waits_for_the_others_queue() {
     bounded(cluster.shutdown()).await;
 }
 
+/// More kinds of task than an owner may have at a time, one lot after another; and more grants than may be without a word
+/// from their owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kinds_of_tasks_that_are_over_make_room_for_others() {
+    // There is room for all of a lot at once.
+    let cluster = bounded(Cluster::local().cpus(1_000.0)).await.unwrap();
+    for lot in 0..3 {
+        let needs = |at: u32| f64::from(lot * 1_400 + at + 1) / 10_000.0;
+        let tasks = (0..1_400).map(|at| process::call(&cluster).cpus(needs(at)).submit()).collect();
+        assert_eq!(processes(&cluster, tasks).await.len(), 1_400);
+        bounded(async { while !cluster.demand().await.unwrap().is_empty() {} }).await;
+    }
+    bounded(cluster.shutdown()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_room_submits_all_in_the_end() {
     let cluster = bounded(Cluster::local().workers(1).max_queued(8)).await.unwrap();

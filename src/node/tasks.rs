@@ -25,6 +25,7 @@ use crate::task::slot::Runnable;
 mod arrive;
 mod behind;
 mod cancel;
+mod classes;
 mod grants;
 mod host;
 mod lend;

@@ -19,6 +19,7 @@
 //! class, priority and preference are pushed in the order of submission, unless they were recalled. Q4: after a flush no
 //! task is ready while a slot of its class idles. Q5: what is wanted goes to zero when nothing is queued or pushed.
 
+mod class;
 mod fill;
 mod grant;
 mod line;
@@ -26,6 +27,7 @@ mod slab;
 mod timer;
 mod why;
 
+pub use class::{Class, TooManyClasses};
 pub use slab::TaskNumber;
 pub use why::{Whereabouts, Why};
 
@@ -38,11 +40,6 @@ use slab::{At, Chain, Fresh, Slab};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tasks of one function and equal needs: numbered by their owner, from zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Class(pub u32);
 
 /// What an owner does about its tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,14 +97,6 @@ pub struct QueueFull<T>(
     pub T,
 );
 
-/// As many classes as may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "one node's tasks have at most {} different combinations of function, resources, labels and strategy",
-    limits::TASK_CLASSES
-)]
-pub struct TooManyClasses;
-
 /// A task as it is submitted.
 #[derive(Debug)]
 pub struct Submission<'a, T> {
@@ -115,8 +104,6 @@ pub struct Submission<'a, T> {
     pub class: Class,
     /// Higher ones leave first.
     pub priority: i32,
-    /// What it takes of memory.
-    pub bytes: u32,
     /// Arguments that are not there yet; [`Queue::ready`] is called for each.
     pub waits_for: u32,
     /// Unfinished tasks of this queue whose results are among those. Where they are all that is missing and all pushed
@@ -130,6 +117,9 @@ pub struct Submission<'a, T> {
 
 #[derive(Debug, Default)]
 struct ClassState {
+    number: Class,
+    /// All of its tasks.
+    tasks: u32,
     line: Line,
     /// Places of its grants, and how many there are on each life.
     grants: Vec<u32>,
@@ -164,6 +154,8 @@ pub struct Queue<K, T> {
     slab: Slab<T>,
     keys: BTreeMap<K, Class>,
     classes: Vec<ClassState>,
+    /// Places of classes that were given back.
+    free: Vec<u32>,
     grants: Vec<Option<Grant>>,
     unused: Vec<u32>,
     by_id: BTreeMap<GrantId, u32>,
@@ -173,7 +165,6 @@ pub struct Queue<K, T> {
     /// Classes of which tasks were ready after the last flush.
     hungry: BTreeSet<Class>,
     queued: usize,
-    bytes: u64,
 }
 
 impl<K: Ord, T> Queue<K, T> {
@@ -185,6 +176,7 @@ impl<K: Ord, T> Queue<K, T> {
             slab: Slab::default(),
             keys: BTreeMap::new(),
             classes: Vec::new(),
+            free: Vec::new(),
             grants: Vec::new(),
             unused: Vec::new(),
             by_id: BTreeMap::new(),
@@ -193,25 +185,7 @@ impl<K: Ord, T> Queue<K, T> {
             touched: Vec::new(),
             hungry: BTreeSet::new(),
             queued: 0,
-            bytes: 0,
         }
-    }
-
-    /// The class of this key, a new one if there is none.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn class(&mut self, key: K) -> Result<Class, TooManyClasses> {
-        if let Some(class) = self.keys.get(&key) {
-            return Ok(*class);
-        }
-        if self.classes.len() >= limits::TASK_CLASSES {
-            return Err(TooManyClasses);
-        }
-        let class = Class(self.classes.len() as u32);
-        self.classes.push(ClassState::default());
-        self.keys.insert(key, class);
-        Ok(class)
     }
 
     /// A task is to run.
@@ -219,7 +193,7 @@ impl<K: Ord, T> Queue<K, T> {
     /// # Errors
     /// The queue is full, or the class is none of this queue's.
     pub fn submit(&mut self, submission: Submission<'_, T>) -> Result<TaskNumber, QueueFull<T>> {
-        if self.queued >= self.bounds.queued || self.classes.len() <= submission.class.0 as usize {
+        if self.queued >= self.bounds.queued || !self.has(submission.class) {
             return Err(QueueFull(submission.token));
         }
         Ok(self.submit_again(submission))
@@ -227,10 +201,13 @@ impl<K: Ord, T> Queue<K, T> {
 
     /// A task that was here before is to run again, however full the queue is. Its class is one of this queue's.
     pub fn submit_again(&mut self, submission: Submission<'_, T>) -> TaskNumber {
-        let Submission { class, priority, bytes, waits_for: missing, follows, prefers, token } = submission;
-        let place = self.slab.insert(Fresh { token, class, priority, bytes, missing, prefers });
+        let Submission { class, priority, waits_for: missing, follows, prefers, token } = submission;
+        let place = self.slab.insert(Fresh { token, class, priority, missing, prefers });
         let number = self.slab.number(place);
-        (self.queued, self.bytes) = (self.queued + 1, self.bytes + u64::from(bytes));
+        self.queued += 1;
+        if let Some(state) = self.state(class) {
+            state.tasks += 1;
+        }
         if missing == 0 {
             self.line_up(place);
         } else if !follows.is_empty() {
@@ -260,7 +237,7 @@ impl<K: Ord, T> Queue<K, T> {
         let place = self.slab.place(task)?;
         let entry = self.slab.get(place)?;
         let (class, At::Pushed(_)) = (entry.class, entry.at) else { return None };
-        if let Some(state) = self.classes.get_mut(class.0 as usize) {
+        if let Some(state) = self.classes.get_mut(class.place()) {
             let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX).max(1);
             state.run_time =
                 if state.run_time == 0 { ran } else { state.run_time - state.run_time / 8 + ran / 8 }.max(1);
@@ -326,7 +303,7 @@ impl<K: Ord, T> Queue<K, T> {
     /// Slots of a class that may be filled.
     #[must_use]
     pub fn slots(&self, class: Class) -> u32 {
-        self.classes.get(class.0 as usize).map_or(0, |state| state.slots)
+        self.classes.get(class.place()).filter(|state| state.number == class).map_or(0, |state| state.slots)
     }
 
     /// After a flush: the classes of which tasks are ready and all slots are in use.
@@ -352,18 +329,12 @@ impl<K: Ord, T> Queue<K, T> {
         self.queued
     }
 
-    /// What they take of memory.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     fn state(&mut self, class: Class) -> Option<&mut ClassState> {
-        self.classes.get_mut(class.0 as usize)
+        self.classes.get_mut(class.place()).filter(|state| state.number == class)
     }
 
     fn touch(&mut self, class: Class) {
-        if let Some(state) = self.classes.get_mut(class.0 as usize)
+        if let Some(state) = self.classes.get_mut(class.place())
             && !std::mem::replace(&mut state.dirty, true)
         {
             self.dirty.push(class);
@@ -374,7 +345,7 @@ impl<K: Ord, T> Queue<K, T> {
         let Some(task) = self.slab.get_mut(place) else { return };
         task.at = At::Ready;
         let class = task.class;
-        if let Some(state) = self.classes.get_mut(class.0 as usize) {
+        if let Some(state) = self.classes.get_mut(class.place()) {
             state.line.push_back(&mut self.slab, place);
         }
         self.touch(class);
@@ -382,10 +353,10 @@ impl<K: Ord, T> Queue<K, T> {
 
     fn unqueue(&mut self, place: u32) {
         let Some(task) = self.slab.get(place) else { return };
-        let (class, bytes) = (task.class, u64::from(task.bytes));
-        (self.queued, self.bytes) = (self.queued - 1, self.bytes - bytes);
+        let class = task.class;
+        self.queued -= 1;
         if task.at == At::Ready
-            && let Some(state) = self.classes.get_mut(class.0 as usize)
+            && let Some(state) = self.classes.get_mut(class.place())
         {
             state.line.unlink(&mut self.slab, place);
         }
@@ -395,6 +366,9 @@ impl<K: Ord, T> Queue<K, T> {
     fn remove(&mut self, place: u32) -> Option<T> {
         let number = self.slab.number(place);
         let mut task = self.slab.remove(place)?;
+        if let Some(state) = self.state(task.class) {
+            state.tasks -= 1;
+        }
         if let Some(chain) = task.chain.take() {
             self.unfollow(number, &chain);
         }

@@ -122,7 +122,7 @@ impl Owner {
 
 fn submission(token: Queued) -> Submission<'static, Queued> {
     let Queued { class, priority, .. } = token;
-    Submission { class, priority, bytes: 0, waits_for: 0, follows: &[], prefers: None, token }
+    Submission { class, priority, waits_for: 0, follows: &[], prefers: None, token }
 }
 
 impl Node {

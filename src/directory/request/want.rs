@@ -8,7 +8,7 @@ use crate::directory::message::{Command, RequestId};
 use crate::directory::request::{ActorType, Asked, Needs, SpawnError};
 use crate::directory::state::{Directory, Effects};
 use crate::id::{GrantId, GroupId, Key, Life, NodeId};
-use crate::limits::{GRANT_ORDERS, GRANTS, NAME_BYTES, TASK_CLASSES};
+use crate::limits::{CLAIMS, GRANT_ORDERS, GRANTS, NAME_BYTES, TASK_CLASSES};
 use crate::schedule::resources::is_name;
 use crate::schedule::{Class, Requirement, Resources, Why};
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,9 @@ impl Directory {
         want: Want,
     ) -> Result<Prospect, WantError> {
         let id = (life, want.class);
-        if want.class.0 as usize >= TASK_CLASSES || !is_name(&want.kind.name) {
+        let of_owner = (life, Class(0))..=(life, Class(u32::MAX));
+        let too_many = || self.grants.claims.range(of_owner).count() >= CLAIMS;
+        if !is_name(&want.kind.name) || (!self.grants.claims.contains_key(&id) && too_many()) {
             return Err(WantError::Invalid);
         }
         if self.grants.claims.get(&id).is_some_and(|claim| claim.asked > request) {

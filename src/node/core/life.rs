@@ -13,7 +13,7 @@ use crate::directory::message::{Caller, Command, News, Order, Reply, RequestId, 
 use crate::directory::request::{Beat, Join, JoinError, Joined, Leave, LifeEnd, Page};
 use crate::directory::{Fence, FromHead, KnownLives, Reign, Stale, known::Departures};
 use crate::id::Life;
-use crate::limits::{BEAT, BEATS, EXIT_AT, FENCE_AT, SUSPECT_AFTER};
+use crate::limits::{BEAT, BEATS, EXIT_AT, FENCE_AT, ORDERS_A_BEAT, SUSPECT_AFTER};
 use crate::schedule::Why;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -111,6 +111,8 @@ struct Living {
     last_beat: u64,
     next_beat: Moment,
     orders: u64,
+    /// The last of them that a beat has said.
+    orders_said: u64,
 }
 
 impl Living {
@@ -280,7 +282,7 @@ impl NodeLife {
         if before != self.fence.reign() {
             self.known.new_reign();
             if let Phase::Living(living) = &mut self.phase {
-                living.orders = 0;
+                (living.orders, living.orders_said) = (0, 0);
             }
         }
         self.session = self.session.map(|_| now);
@@ -293,7 +295,7 @@ impl NodeLife {
             News::Beaten { life, beat } => self.beaten(life, beat),
             News::Ended { life, why } if self.life() == Some(life) => self.end(now, Fenced::Ended(why), effects),
             News::Ended { .. } => {}
-            News::Order(order) => self.obey(order, effects),
+            News::Order(order) => self.obey(now, order, effects),
             News::Answer { request, reply } => effects.push(Effect::Answer(request, reply)),
             News::Waits { request, why } => effects.push(Effect::Waits(request, why)),
             News::Members(members) => match self.known.learn(members) {
@@ -312,8 +314,8 @@ impl NodeLife {
             return;
         }
         let (life, lease) = (joined.life, joined.lease);
-        let beats = VecDeque::new();
-        let living = Living { life, lease, counted_from, beats, last_beat: 0, next_beat: now + BEAT, orders: 0 };
+        let (beats, next_beat) = (VecDeque::new(), now + BEAT);
+        let living = Living { life, lease, counted_from, beats, last_beat: 0, next_beat, orders: 0, orders_said: 0 };
         self.phase = Phase::Living(living);
         // A list of everyone has no gap.
         if self.known.learn(crate::directory::message::Members::All(joined.members)) == Ok(Departures::Some) {
@@ -343,7 +345,8 @@ impl NodeLife {
         }
     }
 
-    fn obey(&mut self, order: Order, effects: &mut Vec<Effect>) {
+    /// Who is given many orders acknowledges them between its beats, and a life without a lease has no others.
+    fn obey(&mut self, now: Moment, order: Order, effects: &mut Vec<Effect>) {
         let Phase::Living(living) = &mut self.phase else { return };
         if order.life != living.life || order.number <= living.orders {
             return;
@@ -353,6 +356,9 @@ impl NodeLife {
         }
         living.orders = order.number;
         effects.push(Effect::Obey(order.what));
+        if living.orders - living.orders_said >= ORDERS_A_BEAT {
+            self.beat(now, effects);
+        }
     }
 
     fn redial(&mut self, effects: &mut Vec<Effect>) {
@@ -375,6 +381,7 @@ impl NodeLife {
     fn next_beat(&mut self, now: Moment) -> Option<Beat> {
         let Phase::Living(living) = &mut self.phase else { return None };
         living.last_beat += 1;
+        living.orders_said = living.orders;
         living.next_beat = now + BEAT;
         living.beats.push_back((living.last_beat, now));
         if living.beats.len() > BEATS {

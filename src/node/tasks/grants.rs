@@ -37,7 +37,7 @@ impl Node {
         let Granted { grant, class, life, node, slots, size, bundle } = granted;
         let held = Held { node, life, slots, size, bundle, epoch, told: false, heard: 0 };
         let taken = self.own(|state, now| {
-            let known = state.classes.len() > class.0 as usize && !state.closed;
+            let known = state.kind(class).is_some() && !state.closed;
             if known {
                 state.grants.insert(grant, held);
                 state.queue.granted(now, grant, class, life, slots);

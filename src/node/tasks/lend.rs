@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::classes::Kind;
 use super::host::{Host, is_local};
-use super::owner::{Held, Kind, Owner, State};
+use super::owner::{Held, Owner, State};
 use crate::actor::inbox::Host as _;
 use crate::id::{Epoch, GrantId, Life, NodeId};
 use crate::node::runtime::Node;
@@ -29,7 +30,7 @@ impl State {
     fn borrow_slots(&mut self, host: &Host, me: (NodeId, Life)) {
         let hungry: Vec<Class> = self.queue.hungry().collect();
         for class in hungry {
-            let Some(kind) = self.classes.get(class.0 as usize).cloned() else { continue };
+            let Some(kind) = self.kind(class).cloned() else { continue };
             while let Some((grant, size)) = host.lend(me.1, |size| kind.fits(size)) {
                 if !self.queue.lent(grant, class, me.1) {
                     host.unlend(grant);

@@ -52,12 +52,12 @@ impl State {
     /// An argument of a task has arrived; with the last one, a task that is queued here may come to be near a node.
     pub(super) fn ready_near(&mut self, task: TaskNumber, near: Option<NodeId>) {
         let moves = near.is_some() && self.queue.missing(task) == 1;
-        let class = self.queue.get(task).filter(|_| moves).map(|queued| queued.class);
-        let class = class.and_then(|class| self.class_near(class, near));
-        let Some(class) = class else { return self.queue.ready(task) };
+        let kind = self.queue.get(task).filter(|_| moves).map(|queued| queued.kind.clone());
+        let kind = kind.and_then(|kind| self.class_near(&kind, near));
+        let Some(kind) = kind else { return self.queue.ready(task) };
         let Cancelled::Queued(queued) = self.queue.cancel(task) else { return self.queue.ready(task) };
         let result = queued.task.result().clone();
-        let number = self.queue.submit_again(submission(Queued { class, ..queued }, 0, &[]));
+        let number = self.queue.submit_again(submission(Queued { kind, ..queued }, 0, &[]));
         result.set_maker(number.0);
     }
 }

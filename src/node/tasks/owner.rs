@@ -11,47 +11,27 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+use super::classes::{ClassKey, Kind};
 use super::host::is_local;
 use super::send::Sent;
 use super::{Submitted, unsettled};
 use crate::actor::error::Executed;
 use crate::clock::{self, Moment};
-use crate::directory::request::{ActorType, GiveBack, Needs, Patience};
-use crate::id::{Epoch, GrantId, GroupId, Key, Life, NodeId};
+use crate::directory::request::GiveBack;
+use crate::id::{Epoch, GrantId, GroupId, Life, NodeId};
 use crate::limits::LEFT_OUT;
 use crate::node::runtime::Node;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission, Why};
-use crate::schedule::{Class, Queue, Resources, Strategy, TaskNumber};
+use crate::schedule::{Class, Queue, Resources, TaskNumber};
 use crate::task::slot::Runnable;
-
-/// Tasks of equal function and needs are of one class.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ClassKey {
-    name: Key,
-    signature: Key,
-    patience: Patience,
-    needs: Option<Arc<Needs>>,
-    near: Option<NodeId>,
-}
-
-/// What the head is told of a class.
-pub(super) struct Kind {
-    pub(super) kind: ActorType,
-    pub(super) signature: Key,
-    pub(super) needs: Needs,
-    pub(super) patience: Patience,
-    /// Its tasks give their CPU back when they first wait.
-    pub(super) yields: bool,
-    key: ClassKey,
-}
 
 /// A task in the queue.
 #[derive(Clone)]
 pub(super) struct Queued {
     pub(super) task: Arc<dyn Runnable>,
-    pub(super) class: Class,
+    pub(super) kind: Arc<Kind>,
     pub(super) priority: i32,
     /// Attempts that are left after this one, and which one this is.
     pub(super) retries: u32,
@@ -142,7 +122,7 @@ impl State {
         loop {
             let step = match self.to_do.pop_front()? {
                 Effect::Want { class, slots } => {
-                    let kind = self.classes.get(class.0 as usize).cloned();
+                    let kind = self.kind(class).cloned();
                     kind.map(|kind| Step::Want { kind, class, slots })
                 }
                 Effect::Push { grant, tasks } => self.push(grant, tasks),
@@ -168,8 +148,7 @@ impl State {
             (queued.sent, queued.behind) = (true, behind);
             tasks.push((number, queued.clone()));
         }
-        let class = tasks.first()?.1.class;
-        let yields = self.classes.get(class.0 as usize).is_some_and(|kind| kind.yields);
+        let yields = tasks.first()?.1.kind.yields;
         Some(Step::Push { grant, held, tasks, yields })
     }
 
@@ -190,49 +169,6 @@ impl State {
             Cancelled::Pushed { .. } | Cancelled::Unknown => None,
         }
     }
-
-    /// The class of a task that is near a node, if any; that of no node where there are too many.
-    fn class(&mut self, submitted: &Submitted, near: Option<NodeId>) -> Result<Class, GetError> {
-        let kind = submitted.task.kind();
-        let (name, signature, patience) = (kind.name.key(), kind.signature, submitted.patience);
-        let chooses = submitted.needs.as_ref().is_some_and(|needs| needs.strategy != Strategy::Default);
-        let near = near.filter(|_| !chooses);
-        let key = ClassKey { name, signature, patience, needs: submitted.needs.clone(), near };
-        let plain = near.map(|_| ClassKey { near: None, ..key.clone() });
-        let mut of = |key| self.class_of(key, || ActorType { key: name, name: kind.name.to_string().into() });
-        match (of(key), plain) {
-            (Err(_), Some(plain)) => of(plain),
-            (class, _) => class,
-        }
-    }
-
-    /// The same class near a node; none if its tasks say where they go, or there are too many classes.
-    pub(super) fn class_near(&mut self, class: Class, near: Option<NodeId>) -> Option<Class> {
-        let kind = self.classes.get(class.0 as usize)?.clone();
-        let chooses = kind.needs.strategy != Strategy::Default;
-        let key = ClassKey { near, ..kind.key.clone() };
-        if chooses { None } else { self.class_of(key, || kind.kind.clone()).ok() }
-    }
-
-    fn class_of(&mut self, key: ClassKey, kind: impl FnOnce() -> ActorType) -> Result<Class, GetError> {
-        let class = self.queue.class(key.clone()).map_err(|error| no_room(error.to_string()))?;
-        if self.classes.len() <= class.0 as usize {
-            let ClassKey { signature, patience, .. } = key;
-            let mut needs = key.needs.as_deref().cloned().unwrap_or_else(one_cpu);
-            if let Some(node) = key.near {
-                needs.strategy = Strategy::Prefer(node);
-            }
-            let yields = key.needs.is_none();
-            self.classes.push(Arc::new(Kind { kind: kind(), signature, needs, patience, yields, key }));
-        }
-        Ok(class)
-    }
-}
-
-/// What a task takes that says nothing.
-fn one_cpu() -> Needs {
-    let resources = Resources::none().with("cpu", crate::schedule::Amount::ONE).unwrap_or_default();
-    Needs { resources, ..Needs::default() }
 }
 
 pub(super) fn no_room(message: String) -> GetError {
@@ -343,9 +279,9 @@ impl Node {
             if state.queue.queued() >= self.tasks().owner.most {
                 return Err(Refused::Full(submitted));
             }
-            let class = state.class(&submitted, near).map_err(Refused::For)?;
+            let kind = state.class(&submitted, near).map_err(Refused::For)?;
             let Submitted { task, retries, priority, .. } = submitted;
-            let token = Queued { task, class, priority, retries, attempt: 1, sent: false, behind: false };
+            let token = Queued { task, kind, priority, retries, attempt: 1, sent: false, behind: false };
             let (result, follows) = (token.task.result().clone(), makers(&missing));
             let number = state.queue.submit_again(submission(token, missing.len(), &follows));
             result.set_maker(number.0);
@@ -376,16 +312,18 @@ impl Node {
         let missing = unsettled(&task);
         let entered = self.own(|state, _| {
             if state.closed {
-                return None;
+                return Err(GetError::ShutDown);
             }
+            let kind = state.class_again(&queued.kind)?;
+            let queued = Queued { kind, ..queued };
             let number = state.queue.submit_again(submission(queued, missing.len(), &makers(&missing)));
             task.result().set_maker(number.0);
-            Some(number)
+            Ok(number)
         });
         match entered {
-            Some(_) if standing.is_cancelled() => drop(self.call_off(&task)),
-            Some(number) => self.wait_for(number, missing),
-            None => task.fail(GetError::ShutDown),
+            Ok(_) if standing.is_cancelled() => drop(self.call_off(&task)),
+            Ok(number) => self.wait_for(number, missing),
+            Err(why) => task.fail(why.into_fault()),
         }
     }
 
@@ -412,8 +350,8 @@ impl Node {
     pub(super) fn close_queue(self: &Arc<Self>) {
         let drained = self.own(|state, _| {
             state.closed = true;
-            let classes = 0..state.classes.len() as u32;
-            classes.flat_map(|class| state.queue.refused(Class(class))).collect::<Vec<_>>()
+            let classes: Vec<Class> = state.classes.iter().map(|kind| kind.class).collect();
+            classes.into_iter().flat_map(|class| state.queue.refused(class)).collect::<Vec<_>>()
         });
         drained.into_iter().for_each(|(_, queued)| queued.task.fail(GetError::ShutDown));
         let grants: Vec<GrantId> = self.tasks().owner.state.lock().grants.keys().copied().collect();
@@ -466,6 +404,6 @@ fn makers(missing: &[Arc<Entry>]) -> Vec<TaskNumber> {
 
 pub(super) fn submission(token: Queued, missing: usize, follows: &[TaskNumber]) -> Submission<'_, Queued> {
     let waits_for = u32::try_from(missing).unwrap_or(u32::MAX);
-    let (class, priority) = (token.class, token.priority);
-    Submission { class, priority, bytes: 0, waits_for, follows, prefers: None, token }
+    let (class, priority) = (token.kind.class, token.priority);
+    Submission { class, priority, waits_for, follows, prefers: None, token }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::owner::{Kind, Queued, State, no_room};
+use super::classes::Kind;
+use super::owner::{Queued, State, no_room};
 use crate::clock;
 use crate::directory::AskError;
 use crate::directory::request::{Prospect, Want};

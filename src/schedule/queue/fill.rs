@@ -80,7 +80,7 @@ impl<K: Ord, T> Queue<K, T> {
 
     /// Nothing is ready, nor stands behind other tasks.
     fn is_done(&self, class: Class) -> bool {
-        self.classes.get(class.0 as usize).is_none_or(|state| state.line.is_empty() && state.behind == 0)
+        self.classes.get(class.place()).is_none_or(|state| state.line.is_empty() && state.behind == 0)
     }
 
     /// Fills each grant up to its share of what is ready, and takes those that are full from the list.
@@ -130,7 +130,7 @@ impl<K: Ord, T> Queue<K, T> {
 
     pub(super) fn push_next(&mut self, class: Class, place: u32, reach: Reach) -> bool {
         let Some(life) = self.grant(place).map(|grant| grant.life) else { return false };
-        let Some(ClassState { line, lives, .. }) = self.classes.get_mut(class.0 as usize) else { return false };
+        let Some(ClassState { line, lives, .. }) = self.classes.get_mut(class.place()) else { return false };
         let Some(task) = line.take(&mut self.slab, life, reach, |other| lives.contains_key(&other)) else {
             return false;
         };

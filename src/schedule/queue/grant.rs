@@ -100,7 +100,7 @@ impl<K: Ord, T> Queue<K, T> {
     }
 
     fn enter_grant(&mut self, id: GrantId, class: Class, life: Life, slots: u32) -> Option<u32> {
-        if slots == 0 || self.by_id.contains_key(&id) || self.classes.len() <= class.0 as usize {
+        if slots == 0 || self.by_id.contains_key(&id) || !self.has(class) {
             return None;
         }
         let grant = Grant {
@@ -168,14 +168,14 @@ impl<K: Ord, T> Queue<K, T> {
         for number in tasks.iter().rev() {
             let Some(task) = self.slab.place(*number) else { continue };
             let Some(entry) = self.slab.get(task).filter(|entry| entry.at == At::Pushed(place)) else { continue };
-            let (class, bytes, missing) = (entry.class, u64::from(entry.bytes), entry.missing);
+            let (class, missing) = (entry.class, entry.missing);
             self.unpush(place, task);
-            (self.queued, self.bytes) = (self.queued + 1, self.bytes + bytes);
+            self.queued += 1;
             if let Some(entry) = self.slab.get_mut(task) {
                 entry.at = if missing > 0 { At::Waiting } else { At::Ready };
             }
             if missing == 0
-                && let Some(state) = self.classes.get_mut(class.0 as usize)
+                && let Some(state) = self.classes.get_mut(class.place())
             {
                 state.line.push_front(&mut self.slab, task);
             }
@@ -237,7 +237,7 @@ impl<K: Ord, T> Queue<K, T> {
         change(grant);
         grant.parked = grant.parked.min(grant.pushed.len());
         let after = (grant.keep, grant.idle(), grant.excess() > 0, grant.parked);
-        if let Some(state) = self.classes.get_mut(grant.class.0 as usize) {
+        if let Some(state) = self.classes.get_mut(grant.class.place()) {
             state.slots = state.slots - before.0 + after.0;
             state.idle = state.idle - before.1 + after.1;
             state.deep = state.deep - u32::from(before.2) + u32::from(after.2);
@@ -250,9 +250,9 @@ impl<K: Ord, T> Queue<K, T> {
         let number = self.slab.number(task);
         let Some(entry) = self.slab.get_mut(task) else { return };
         entry.at = At::Pushed(place);
-        let (class, bytes) = (entry.class, u64::from(entry.bytes));
+        let class = entry.class;
         let followers = entry.chain.as_ref().map(|chain| chain.followers.clone());
-        (self.queued, self.bytes) = (self.queued - 1, self.bytes - bytes);
+        self.queued -= 1;
         self.relist(place, |list, slab| list.push_back(slab, task));
         if let Some(grant) = self.grant_mut(place) {
             grant.batch.push(number);

@@ -55,7 +55,6 @@ pub(super) struct Task<T> {
     pub(super) token: T,
     pub(super) class: Class,
     pub(super) priority: i32,
-    pub(super) bytes: u32,
     pub(super) missing: u32,
     pub(super) at: At,
     pub(super) prefers: Option<Life>,
@@ -93,7 +92,6 @@ pub(super) struct Fresh<T> {
     pub(super) token: T,
     pub(super) class: Class,
     pub(super) priority: i32,
-    pub(super) bytes: u32,
     pub(super) missing: u32,
     pub(super) prefers: Option<Life>,
 }
@@ -101,9 +99,9 @@ pub(super) struct Fresh<T> {
 impl<T> Slab<T> {
     pub(super) fn insert(&mut self, fresh: Fresh<T>) -> u32 {
         self.ages += 1;
-        let Fresh { token, class, priority, bytes, missing, prefers } = fresh;
+        let Fresh { token, class, priority, missing, prefers } = fresh;
         let (at, chain, age) = (At::Waiting, None, self.ages);
-        let task = Task { token, class, priority, bytes, missing, at, prefers, age, chain, before: NIL, after: NIL };
+        let task = Task { token, class, priority, missing, at, prefers, age, chain, before: NIL, after: NIL };
         let place = self.free;
         if let Some(slot) = self.slots.get_mut(place as usize) {
             self.free = slot.next;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{GRANT_IDLE, OVERTAKES, RECALLED, WANT_AGAIN, WANT_PAUSE};
+use crate::limits::{GRANT_IDLE, OVERTAKES, RECALLED, TASK_CLASSES, WANT_AGAIN, WANT_PAUSE};
 
 type Tasks = Queue<&'static str, u32>;
 
@@ -14,7 +14,7 @@ fn queue() -> (Tasks, Class) {
 }
 
 fn plain(class: Class, token: u32) -> Submission<'static, u32> {
-    Submission { class, priority: 0, bytes: 100, waits_for: 0, follows: &[], prefers: None, token }
+    Submission { class, priority: 0, waits_for: 0, follows: &[], prefers: None, token }
 }
 
 fn submits(queue: &mut Tasks, class: Class, tokens: std::ops::Range<u32>) -> Vec<TaskNumber> {
@@ -50,7 +50,7 @@ fn tasks_leave_by_priority_then_age_two_a_slot_at_first() {
     queue.granted(now(1), GrantId(7), class, HERE, 1);
     let effects = flush(&mut queue, 1);
     assert_eq!(pushed(&queue, &effects), [(7, 9), (7, 0)]);
-    assert_eq!((queue.queued(), queue.bytes()), (2, 200));
+    assert_eq!(queue.queued(), 2);
 }
 
 #[test]
@@ -309,6 +309,38 @@ fn a_task_is_pushed_behind_those_whose_results_it_takes() {
     queue.ready(third);
     let effects = flush(&mut queue, 2);
     assert_eq!(pushed(&queue, &effects), [(1, 2)], "now only its forerunner's result is missing");
+}
+
+#[test]
+fn classes_that_nothing_is_of_are_given_back_for_others() {
+    let mut queue: Queue<u32, u32> = Queue::new(Bounds::default());
+    let classes: Vec<Class> = (0..TASK_CLASSES as u32).map(|key| queue.class(key).unwrap()).collect();
+    let submit = |queue: &mut Queue<u32, u32>, class| queue.submit(plain(class, 0)).unwrap();
+    let tasks: Vec<TaskNumber> = classes.iter().map(|class| submit(&mut queue, *class)).collect();
+    let mut effects = Vec::new();
+    queue.flush(now(0), &mut effects);
+    assert_eq!(queue.class(u32::MAX), Err(TooManyClasses), "all have a task");
+    assert!(matches!(queue.cancel(tasks[5]), Cancelled::Queued(0)));
+    queue.granted(now(0), GrantId(1), classes[6], HERE, 1);
+    queue.flush(now(0), &mut effects);
+    queue.finished(tasks[6], MS);
+    assert_eq!(queue.class(u32::MAX), Err(TooManyClasses), "the head knows of one, and the other has a slot");
+    for pass in 1..=3 {
+        let at = now(0) + pass * (WANT_PAUSE.max(GRANT_IDLE) + MS);
+        queue.tick(at, &mut effects);
+        queue.flush(at, &mut effects);
+    }
+    assert!(effects.contains(&Effect::Want { class: classes[5], slots: 0 }));
+    let others = [queue.class(u32::MAX).unwrap(), queue.class(u32::MAX - 1).unwrap()];
+    assert!(others.iter().all(|class| !classes.contains(class)), "numbers are not used again");
+    for class in others {
+        submit(&mut queue, class);
+    }
+    assert_eq!(queue.class(u32::MAX - 2), Err(TooManyClasses));
+    assert_eq!((queue.class(4), queue.class(u32::MAX)), (Ok(classes[4]), Ok(others[0])));
+    assert!(queue.submit(plain(classes[5], 1)).is_err(), "it is none any more");
+    queue.granted(now(1), GrantId(2), classes[5], HERE, 1);
+    assert_eq!(queue.grants_on(HERE), []);
 }
 
 #[test]

@@ -114,12 +114,13 @@ impl<K: Ord, T> Queue<K, T> {
     /// A new head has begun, or this life has: it is told all wants anew, and of classes that want nothing any more that
     /// they do not, for what was asked before may be asked again.
     pub fn new_head(&mut self) {
-        for at in 0..self.classes.len() as u32 {
-            if let Some(state) = self.state(Class(at)) {
+        let all: Vec<Class> = self.keys.values().copied().collect();
+        for class in all {
+            if let Some(state) = self.state(class) {
                 state.anew |= state.told > 0;
                 state.told = 0;
             }
-            self.touch(Class(at));
+            self.touch(class);
         }
     }
 

@@ -54,7 +54,7 @@ impl<K: Ord, T> Queue<K, T> {
     #[must_use]
     pub fn why(&self, task: TaskNumber) -> Option<Why> {
         let entry = self.slab.get(self.slab.place(task)?)?;
-        let state = self.classes.get(entry.class.0 as usize)?;
+        let state = self.classes.get(entry.class.place())?;
         Some(match entry.at {
             At::Waiting => Why::Arguments(entry.missing),
             At::Ready if state.grants.is_empty() => Why::Grant(state.reason.clone()),

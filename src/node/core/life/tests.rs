@@ -139,6 +139,34 @@ fn orders_are_obeyed_once_in_order_and_a_gap_asks_for_another_session() {
     assert_eq!(effects[3], Effect::Redial, "missing changes of membership too");
 }
 
+/// The head gives no more slots to who has so many orders that it is not known to have obeyed.
+#[test]
+fn who_obeys_many_orders_says_so_before_its_next_beat() {
+    let ends = |n| crate::id::ActorId { life: Life(1), serial: n };
+    let what = |n| Command::End {
+        actor: ends(n),
+        placement: crate::id::Placement(1),
+        how: crate::directory::message::How::Kill,
+        why: crate::directory::request::Gone::Killed,
+    };
+    for lease in [Some(LEASE), None] {
+        let mut node = NodeLife::new(join(1, 5), Stuck::Exit);
+        let mut effects = Vec::new();
+        node.attached(Moment(0), &mut effects);
+        node.said(Moment(0), joined(lease), &mut effects);
+        effects.clear();
+        for number in 1..=2 * ORDERS_A_BEAT + 1 {
+            let order = Order { life: Life(1), number, what: what(number) };
+            node.said(Moment(0), from_head(News::Order(order)), &mut effects);
+        }
+        let said = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(ToHead::Beat(beat)) => Some(beat.orders),
+            _ => None,
+        });
+        assert_eq!(said.collect::<Vec<_>>(), [ORDERS_A_BEAT, 2 * ORDERS_A_BEAT]);
+    }
+}
+
 #[test]
 fn a_silent_session_is_dialled_anew() {
     let mut node = living(Stuck::Exit);
