@@ -172,7 +172,7 @@ pub const OBJECT_CHUNK: usize = BATCH_BYTES;
 pub const PULL_CHUNKS: usize = 8;
 /// Holders that one pull asks at once: more would not fill its own line better, and would take places from other pulls.
 pub const PULL_SOURCES: usize = 4;
-/// Chunks that all pulls together have asked of one node and not had: 8 MB wait in its socket at most.
+/// Chunks that all pulls together have asked of one node and not had: 8 MB wait there for a peer that reads nothing.
 pub const BULK_ASKS: usize = 4 * PULL_CHUNKS;
 /// Pulls of one object that one holder serves at once: soon they are holders themselves, and n nodes have it after about log n
 /// times that, where a holder that served all would be done with all at the very end.

@@ -105,6 +105,8 @@ counts! {
     RecordLong = "record_long",
     /// Sessions ended by a record that was altered, dropped, repeated or reordered.
     RecordForged = "record_forged",
+    /// Sessions of the bulk lane ended: a peer broke its rules, or asked for more without reading what it had asked for.
+    BulkBreach = "bulk_breach",
 }
 
 /// A number for each [`Count`]; they only rise.

@@ -31,6 +31,7 @@ use crate::wire::packet::{Answer, CallFault, Outcome};
 mod serve;
 mod session;
 mod target;
+mod unread;
 
 pub(super) use session::BulkSession;
 pub(super) use target::{Memory, Target};

@@ -33,7 +33,7 @@ use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{FromHead, News};
 use crate::directory::request::{Advertised, AdvertisedType, Join, JoinError};
 use crate::id::{ActorId, Epoch, Life, NodeId};
-use crate::net::Net;
+use crate::net::{Count, Net};
 use crate::object::home::Home;
 use crate::object::promised::Promised;
 use crate::task::registry::Tasks as TaskTable;
@@ -213,6 +213,13 @@ impl Node {
 
     pub(crate) fn net(&self) -> Option<Arc<Net>> {
         self.net.lock().clone()
+    }
+
+    /// Counts what happened on its sockets.
+    pub(super) fn count_socket(&self, count: Count) {
+        if let Some(net) = self.net() {
+            net.counters().add(count);
+        }
     }
 
     pub(crate) fn set_net(&self, net: Arc<Net>) {

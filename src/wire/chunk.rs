@@ -2,7 +2,8 @@
 //! once. Nothing is acknowledged: what a session lost is asked for again, on another or of another node.
 //!
 //! ```text
-//! ask   = 1 . number u64 . object . offset u64 . length u32     number: the asker's, not used twice on a session
+//! ask   = 1 . number u64 . had u64 . object . offset u64 . length u32
+//!         number: the asker's, not used twice on a session; had: answers to its asks that it has read so far (rule 6.6)
 //! chunk = 2 . number u64 . offset u64 . bytes                   the answer: that range, whole
 //! wait  = 3 . number u64                                        no answer yet: it is being brought from disk
 //! no    = 4 . number u64 . why u8                               the answer: 1 it is not here, 2 busy, 3 no such range
@@ -47,6 +48,8 @@ pub enum Word<'a> {
     Ask {
         /// What the answer names.
         number: u64,
+        /// Answers that the asker has read on this session.
+        had: u64,
         /// Of this object.
         object: ObjectId,
         /// The range.
@@ -103,8 +106,8 @@ impl<'a> Word<'a> {
             numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         };
         match *self {
-            Word::Ask { number, object, range } => {
-                numbers(out, ASK, &[number, object.life.0, object.serial, range.offset]);
+            Word::Ask { number, had, object, range } => {
+                numbers(out, ASK, &[number, had, object.life.0, object.serial, range.offset]);
                 out.extend_from_slice(&range.length.to_le_bytes());
             }
             Word::Chunk { number, offset, bytes } => {
@@ -132,14 +135,14 @@ impl<'a> Word<'a> {
         let mut reader = Reader::new(message);
         let word = match reader.u8("a word of the bulk lane")? {
             ASK => {
-                let number = reader.u64("an ask")?;
+                let (number, had) = (reader.u64("an ask")?, reader.u64("an ask")?);
                 let object = object(&mut reader)?;
                 let (offset, length) = (reader.u64("an ask")?, reader.u32("an ask")?);
                 if !(1..=OBJECT_CHUNK as u32).contains(&length) {
                     let (found, most) = (u64::from(length), OBJECT_CHUNK as u64);
                     return Err(WireError::TooLarge { what: "a range", found, most });
                 }
-                Word::Ask { number, object, range: Range { offset, length } }
+                Word::Ask { number, had, object, range: Range { offset, length } }
             }
             CHUNK => {
                 let (number, offset) = (reader.u64("a chunk")?, reader.u64("a chunk")?);
@@ -179,7 +182,7 @@ mod tests {
     fn what_is_read_is_what_was_written_and_a_cut_word_is_none() {
         let range = Range { offset: 1 << 40, length: OBJECT_CHUNK as u32 };
         let words = [
-            Word::Ask { number: 7, object: OBJECT, range },
+            Word::Ask { number: 7, had: 6, object: OBJECT, range },
             Word::Wait { number: u64::MAX },
             Word::No { number: 0, why: Refusal::Gone },
             Word::No { number: 0, why: Refusal::Busy },
@@ -198,11 +201,31 @@ mod tests {
         }
     }
 
+    /// Nodes of one version have to agree on these: they are written out.
+    #[test]
+    fn words_have_these_bytes() {
+        let word = |word: Word<'_>| {
+            let mut message = Vec::new();
+            word.encode(&mut message);
+            message
+        };
+        let numbers = |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let ask = Word::Ask { number: 7, had: 5, object: OBJECT, range: Range { offset: 1 << 40, length: 0x1_02 } };
+        assert_eq!(word(ask), [&[1][..], &numbers(&[7, 5, 3, 9, 1 << 40]), &[2, 1, 0, 0]].concat());
+        let chunk = Word::Chunk { number: 7, offset: 64, bytes: b"bytes" };
+        assert_eq!(word(chunk), [&[2][..], &numbers(&[7, 64]), b"bytes"].concat());
+        assert_eq!(word(Word::Wait { number: 7 }), [&[3][..], &numbers(&[7])].concat());
+        let no = |why| word(Word::No { number: 7, why });
+        let of = |why: u8| [&[4][..], &numbers(&[7]), &[why]].concat();
+        assert_eq!([no(Refusal::Gone), no(Refusal::Busy), no(Refusal::Range)], [of(1), of(2), of(3)]);
+        assert_eq!(word(Word::End { object: OBJECT }), [&[5][..], &numbers(&[3, 9])].concat());
+    }
+
     #[test]
     fn a_range_is_bounded_and_lies_within_its_object() {
         let ask = |length: u32| {
             let mut message = Vec::new();
-            Word::Ask { number: 1, object: OBJECT, range: Range { offset: 0, length } }.encode(&mut message);
+            Word::Ask { number: 1, had: 0, object: OBJECT, range: Range { offset: 0, length } }.encode(&mut message);
             Word::decode(&message).map(|_| ())
         };
         assert!(ask(1).is_ok() && ask(OBJECT_CHUNK as u32).is_ok());

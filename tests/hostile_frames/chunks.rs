@@ -14,11 +14,11 @@ use mobula::wire::chunk::{Range, Refusal, Word};
 use mobula::wire::frame::{Batch, Section};
 use mobula::wire::packet::{Answer, Outcome, Ref, Request, Settle, Work};
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 /// What an owner answers of a large plain object.
 const PLAIN: u8 = 4;
 
-fn message(word: Word<'_>) -> Vec<u8> {
+pub(crate) fn message(word: Word<'_>) -> Vec<u8> {
     let mut message = Vec::new();
     word.encode(&mut message);
     message
@@ -34,7 +34,7 @@ fn large(length: u64, lives: &[u64]) -> Vec<u8> {
     std::iter::once(PLAIN).chain(numbers).collect()
 }
 
-fn numbers(seed: u64) -> Vec<u64> {
+pub(crate) fn numbers(seed: u64) -> Vec<u64> {
     (0..3 * MIB as u64 / 8).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed).collect()
 }
 
@@ -251,7 +251,7 @@ async fn a_holder_that_lies_about_ranges_is_cut_off_and_harms_no_object() {
         ("a wait for what was never asked", |asked, _| vec![message(Word::Wait { number: asked.number + 1_000 })]),
         ("an ask for nothing", |asked, _| {
             let (object, range) = (ObjectId { life: Life(1), serial: 1 }, Range { offset: 0, length: 0 });
-            vec![message(Word::Ask { number: asked.number, object, range })]
+            vec![message(Word::Ask { number: asked.number, had: 0, object, range })]
         }),
     ];
     for (seed, (what, lie)) in (0..).zip(lies) {
@@ -382,7 +382,8 @@ async fn who_asks_for_what_is_not_there_is_told_and_who_asks_for_what_nobody_may
         session
     };
     let session = dial(&mut node).await;
-    let ask = |number, object, offset, length| message(Word::Ask { number, object, range: Range { offset, length } });
+    let ask =
+        |number, object, offset, length| message(Word::Ask { number, had: 0, object, range: Range { offset, length } });
     let (whole, most) = (3 * MIB as u64, OBJECT_CHUNK as u32);
     let nobody = ObjectId { serial: 999_999, ..object };
     let cases = [
@@ -413,13 +414,14 @@ async fn who_asks_for_what_is_not_there_is_told_and_who_asks_for_what_nobody_may
         ("a chunk that nobody asked for", chunk(1, 0, b"bytes")),
         ("half an ask", ask(8, view.id(), 0, 8)[..20].to_vec()),
     ];
-    let mut session = session;
+    let (mut session, before) = (session, place.counted(At::Worker).await["bulk_breach"]);
     for (what, breach) in breaches {
         session.send(&breach).await.unwrap();
         let (closed, _) = node.closed().await;
         assert_eq!(closed, session.id(), "{what}");
         session = dial(&mut node).await;
     }
+    assert_eq!(place.counted(At::Worker).await["bulk_breach"], before + 4);
     // One that dials again has lost its session.
     let again = node.dial_at(place.worker.id, &place.address(At::Worker), Lane::Bulk).await.unwrap();
     again.send(&ask(1, view.id(), 0, 8)).await.unwrap();

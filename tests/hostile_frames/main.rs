@@ -15,5 +15,6 @@ mod rogue;
 #[allow(dead_code, reason = "the other binaries that share it use the rest")]
 mod stranger;
 mod strangers;
+mod unread;
 
 mobula::test_worker!();

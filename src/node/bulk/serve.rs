@@ -3,24 +3,19 @@
 use bytes::Bytes;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::BulkSession;
 use crate::clock;
 use crate::id::ObjectId;
-use crate::limits::{BULK_ASKS, BULK_WAIT, PULL_FREE};
+use crate::limits::{BULK_WAIT, PULL_FREE};
 use crate::node::runtime::Node;
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::wire::chunk::{Range, Refusal, Word};
 
 impl Node {
-    /// A peer asks for a range; whether it may.
-    pub(super) fn serve_range(&self, bulk: &Arc<BulkSession>, number: u64, object: ObjectId, range: Range) -> bool {
-        // One may have been sent and not counted yet.
-        if bulk.serving.fetch_add(1, Ordering::Relaxed) > BULK_ASKS {
-            return false;
-        }
+    /// A peer asks for a range, and may.
+    pub(super) fn serve_range(&self, bulk: &Arc<BulkSession>, number: u64, object: ObjectId, range: Range) {
         let (node, bulk, mut over) = (self.shared(), bulk.clone(), bulk.over());
         self.runtime().spawn(async move {
             tokio::select! {
@@ -30,7 +25,6 @@ impl Node {
                 () = node.answer_range(&bulk, number, object, range) => {}
             }
         });
-        true
     }
 
     async fn answer_range(self: &Arc<Self>, bulk: &Arc<BulkSession>, number: u64, object: ObjectId, range: Range) {
@@ -43,8 +37,9 @@ impl Node {
             Err(why) => Word::No { number, why: *why },
         }
         .encode(&mut message);
+        // Before it is sent: its reader may say so before this goes on.
+        bulk.unread.lock().answered();
         bulk.send(&message).await;
-        bulk.serving.fetch_sub(1, Ordering::Relaxed);
         drop(message);
         if placed {
             self.bulk().places.lock().answered(clock::now(), object, bulk.id());

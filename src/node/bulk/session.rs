@@ -3,14 +3,15 @@
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::target::Target;
+use super::unread::Unread;
 use crate::clock::{self, Moment};
 use crate::id::{NodeId, ObjectId};
 use crate::limits::{BULK_ASKS, BULK_SILENCE, CHUNK_TIME};
-use crate::net::{Closed, Inlet, Session};
+use crate::net::{Closed, Count, Inlet, Session};
 use crate::node::core::pull::Said;
 use crate::node::runtime::Node;
 use crate::wire::chunk::{Range, Word};
@@ -23,8 +24,8 @@ pub(in crate::node) struct BulkSession {
     window: Semaphore,
     /// When something came last.
     heard: AtomicU64,
-    /// The peer's asks that are not answered yet.
-    pub(super) serving: AtomicUsize,
+    /// The peer's asks, and what it has read of their answers.
+    pub(super) unread: Mutex<Unread>,
     /// The message that is being sent in answer: chunks go one after the other, and only one of them takes memory here.
     pub(super) buffer: tokio::sync::Mutex<Vec<u8>>,
     over: watch::Sender<bool>,
@@ -33,6 +34,8 @@ pub(in crate::node) struct BulkSession {
 #[derive(Default)]
 struct Asked {
     next: u64,
+    /// Answers that have come.
+    had: u64,
     /// Nothing will be answered any more.
     over: bool,
     waiting: FxHashMap<u64, Waiting>,
@@ -52,7 +55,7 @@ impl BulkSession {
             asked: Mutex::default(),
             window: Semaphore::new(BULK_ASKS),
             heard: AtomicU64::new(clock::now().0),
-            serving: AtomicUsize::new(0),
+            unread: Mutex::default(),
             buffer: tokio::sync::Mutex::default(),
             over: watch::Sender::new(false),
         })
@@ -105,7 +108,7 @@ impl BulkSession {
             Err(_) => return self.given_up(),
         }
         let (said, mut answer) = oneshot::channel();
-        let number = {
+        let (number, had) = {
             let mut asked = self.asked.lock();
             if asked.over {
                 return Said::Lost;
@@ -113,9 +116,9 @@ impl BulkSession {
             asked.next += 1;
             let number = asked.next;
             asked.waiting.insert(number, Waiting { range, target: target.clone(), said });
-            number
+            (number, asked.had)
         };
-        self.say(&Word::Ask { number, object, range });
+        self.say(&Word::Ask { number, had, object, range });
         let start = clock::now();
         loop {
             match tokio::time::timeout(BULK_SILENCE, &mut answer).await {
@@ -158,7 +161,12 @@ impl BulkSession {
 
     /// The ask of this number has its answer.
     fn answered(&self, number: u64) -> Option<Waiting> {
-        let waiting = self.asked.lock().waiting.remove(&number)?;
+        let waiting = {
+            let mut asked = self.asked.lock();
+            let waiting = asked.waiting.remove(&number)?;
+            asked.had += 1;
+            waiting
+        };
         self.window.add_permits(1);
         Some(waiting)
     }
@@ -192,7 +200,13 @@ impl Inlet for BulkInlet {
         self.bulk.heard.store(clock::now().0, Ordering::Relaxed);
         let right = match Word::decode(plaintext) {
             Ok(Word::Chunk { number, offset, bytes }) => self.bulk.came(number, offset, bytes),
-            Ok(Word::Ask { number, object, range }) => self.node.serve_range(&self.bulk, number, object, range),
+            Ok(Word::Ask { number, had, object, range }) => {
+                let may = self.bulk.unread.lock().asked(had);
+                if may {
+                    self.node.serve_range(&self.bulk, number, object, range);
+                }
+                may
+            }
             Ok(Word::No { number, why }) => self.bulk.refused(number, Said::No(why)),
             // The answer may have overtaken it.
             Ok(Word::Wait { number }) => number <= self.bulk.asked.lock().next,
@@ -204,6 +218,7 @@ impl Inlet for BulkInlet {
         };
         if !right {
             tracing::warn!(node = %self.bulk.peer(), "a session is closed: its peer breaks the rules of the bulk lane");
+            self.node.count_socket(Count::BulkBreach);
             self.bulk.close(Closed::Protocol);
         }
     }
