@@ -91,6 +91,7 @@ pub mod schedule;
 pub mod simulation;
 #[doc(hidden)]
 pub mod store;
+mod sync;
 #[doc(hidden)]
 pub mod task;
 #[doc(hidden)]

@@ -354,7 +354,8 @@ pub const NODES: usize = 4_096;
 /// Actor types, methods and constructors one node may advertise.
 pub const ADVERTISED: usize = 65_536;
 
-const _: () = assert!(2 * MAILBOX_BATCH <= MAILBOX_CAPACITY, "who waits for room stands behind a whole batch");
+const _: () =
+    assert!(2 * MAILBOX_BATCH < MAILBOX_CAPACITY, "who waits for room stands behind two batches, one call more");
 // ---- the head ----
 /// Named, detached and restartable actors and reservations one head keeps: each costs it a few hundred bytes and its
 /// constructor's arguments.

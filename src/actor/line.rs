@@ -1,14 +1,13 @@
 //! The line of calls whose arguments are not there yet: a call that was passed a reference waits here for its value, and
 //! holds back what its node calls of that actor after it, so that order holds (PROTOCOLS §1.8).
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::error::panic_message;
 use crate::object::entry::{Entry, Watch};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// A call in line.
 pub(crate) trait InLine: Send + Sync {

@@ -9,15 +9,14 @@
 //! still counts against the capacity. With the last call it also notes that nothing is left: it comes to the lock again
 //! only when that has changed.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
 use super::error::EndReason;
 use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY, MAILBOX_KEPT};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// What stands in a mailbox.
 pub(crate) trait Entry: Send + Sync {
@@ -400,5 +399,5 @@ impl<J: Entry + ?Sized> Inner<J> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -20,6 +20,7 @@ use super::remote::{Caller, Outgoing, Sent};
 use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
 use crate::object::entry::Entry as Object;
+use crate::sync::alone::alone;
 use crate::wire::packet::Flags;
 
 mod away;
@@ -283,7 +284,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
 
     fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Replied<M::Reply, M::Error> {
         // Mostly whoever ran it has let go of it by now, and so has the frame that would wait for it.
-        let slot = match self.own() {
+        let slot = match alone(self) {
             Ok(mut slot) => match mem::replace(&mut slot.state.get_mut().stage, Stage::Over) {
                 Stage::Done(result) => return Ok(result.map_err(|error| *error)),
                 stage => {

@@ -11,7 +11,7 @@ use crate::limits;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -128,7 +128,7 @@ impl Shared {
 
     /// An object more can be spilled.
     pub(super) fn consider_spilling(&self) {
-        if self.spiller.is_some() && (self.hungry() || self.wants_to_spill(&self.state.lock())) {
+        if self.spiller.is_some() && (self.hungry.get() || self.wants_to_spill(&self.state.lock())) {
             self.wake();
         }
     }
@@ -145,8 +145,7 @@ impl Shared {
             };
             spiller.told.store(short, Ordering::Relaxed);
             // Before looking: an object that becomes idle after that wakes the housekeeper.
-            self.hungry.store(short, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
+            self.hungry.set(short);
             if !short || spiller.writing.load(Ordering::Relaxed) >= limits::SPILLS {
                 return None;
             }

@@ -28,6 +28,7 @@ pub use spill::SpillError;
 pub use transfer::{Attached, Foreign, ServeError, Server, TransferError};
 pub use view::{Draft, Stored};
 
+use crate::sync::flag::Flag;
 use keeper::Spiller;
 use line::State;
 use parking_lot::Mutex;
@@ -36,7 +37,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use table::Table;
 use thiserror::Error;
@@ -149,7 +150,7 @@ struct Shared {
     readers: Readers,
     spiller: Option<Spiller>,
     /// The housekeeper wants objects to become idle, to spill them.
-    hungry: AtomicBool,
+    hungry: Flag,
     housekeeper: Arc<Notify>,
 }
 
@@ -169,7 +170,7 @@ impl Store {
             pinned: AtomicUsize::new(0),
             readers: Readers::default(),
             spiller,
-            hungry: AtomicBool::new(false),
+            hungry: Flag::default(),
             housekeeper: Arc::new(Notify::new()),
         });
         runtime.spawn(keeper::run(Arc::downgrade(&shared), Arc::clone(&shared.housekeeper)));
@@ -290,10 +291,6 @@ impl Shared {
     fn no_room(&self, length: usize) -> StoreError {
         let spill = self.spiller.as_ref().and_then(Spiller::last_error);
         StoreError::NoRoom { length, usage: self.usage(), spill }
-    }
-
-    fn hungry(&self) -> bool {
-        self.hungry.load(Ordering::Relaxed)
     }
 
     fn wake(&self) {

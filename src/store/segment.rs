@@ -157,8 +157,9 @@ impl Space {
 impl Deref for Space {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range lies in pages that stay mapped (M3) and are initialised, for memory files begin as zeros. It
-        // is this space's alone (M1), and nobody writes it while `self` is borrowed: not another process either (M2).
+        // SAFETY: the range lies in pages that stay mapped (M3), hence in one allocation that is no longer than `isize::MAX`,
+        // and is initialised, for memory files begin as zeros. It is this space's alone (M1), and nobody writes it while
+        // `self` is borrowed: not another process either (M2).
         unsafe { std::slice::from_raw_parts(self.segment.pages.base.as_ptr().add(self.start), self.length) }
     }
 }

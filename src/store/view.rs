@@ -5,7 +5,7 @@ use super::{Location, Shared};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An object's memory, which goes back to its store when dropped.
 struct Held {
@@ -157,8 +157,7 @@ impl Drop for Stored {
             // it could miss both.
             let shared = Arc::clone(&object.held.shared);
             drop(object);
-            fence(Ordering::SeqCst);
-            if shared.hungry() {
+            if shared.hungry.hear() {
                 shared.wake();
             }
         }

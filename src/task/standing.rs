@@ -1,14 +1,12 @@
 //! How a task stands, beside its arguments: where it is, whether it was cancelled, and which tasks it submitted.
 
-use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use super::slot::Runnable;
 use crate::actor::remote::Peer;
 use crate::object::entry::Entry;
+use crate::sync::{AtomicBool, AtomicWaker, Mutex, Ordering};
 use crate::wire::codec::Enclosed;
 
 /// How a task stands; shared by the task, its context and its result's entry. There may be a million: what few need is a word.

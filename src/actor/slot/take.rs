@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Awaited, Listener, Slot, Stage, State};
 use crate::actor::dispatch::Method;
 use crate::actor::frame::Above;
+use crate::sync::alone::alone;
 
 /// A call that begins.
 pub(super) enum Taken<M: Method> {
@@ -20,17 +21,10 @@ pub(super) enum Taken<M: Method> {
 }
 
 impl<M: Method> Slot<M> {
-    /// The call itself, if nobody shares it.
-    #[inline]
-    pub(super) fn own(self: Arc<Self>) -> Result<Self, Arc<Self>> {
-        // Nobody can come to share what one owner holds, so the count may be read before the attempt.
-        if Arc::strong_count(&self) == 1 { Arc::try_unwrap(self) } else { Err(self) }
-    }
-
     /// The message, once.
     #[inline]
     pub(super) fn take(self: Arc<Self>) -> Taken<M> {
-        match self.own() {
+        match alone(self) {
             Ok(slot) => {
                 let State { stage, caller, .. } = slot.state.into_inner();
                 match (stage, caller) {

@@ -6,7 +6,7 @@
 use parking_lot::{Condvar, Mutex};
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use super::line::{Alone, Line, Ready, Whose, refuse};
@@ -19,6 +19,7 @@ use crate::limits::{GRANTS, RECALLED, TASKS_IN_A_ROW, WEIGHTLESS_SLOTS};
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::schedule::{Amount, Resources, TaskNumber};
+use crate::sync::flag::Flag;
 use crate::task::context::{Site, TaskContext};
 use crate::task::slot::{Ran, Runnable};
 use crate::wire::packet::CallFault;
@@ -43,7 +44,7 @@ pub(super) struct Host {
     freed: Condvar,
     most: usize,
     /// Whether a slot may be lent.
-    lends: AtomicBool,
+    lends: Flag,
     /// Tasks that wait beside the queue.
     alone: AtomicUsize,
     /// What the node has for tasks and actors.
@@ -55,7 +56,7 @@ impl Host {
         let mut state = State::default();
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         state.grants.insert(ALONE, Lent::new(Life(0), cpus, Resources::none(), None));
-        let (state, lends, alone) = (Mutex::new(state), AtomicBool::new(false), AtomicUsize::new(0));
+        let (state, lends, alone) = (Mutex::new(state), Flag::default(), AtomicUsize::new(0));
         Host { state, freed: Condvar::new(), most, lends, alone, declared }
     }
 
@@ -77,14 +78,14 @@ impl Host {
 
     /// Whether a slot may be lent.
     pub(super) fn lends(&self) -> bool {
-        self.lends.load(Ordering::SeqCst)
+        self.lends.get()
     }
 
     /// Changes whose the slots are. What is over is dropped outside of the lock.
     fn change<R, const N: usize>(&self, change: impl FnOnce(&mut State) -> (R, [Option<Lent>; N])) -> R {
         let mut state = self.state.lock();
         let (result, over) = change(&mut state);
-        self.lends.store(state.any_lendable(), Ordering::SeqCst);
+        self.lends.set(state.any_lendable());
         drop(state);
         drop(over);
         self.freed.notify_all();
@@ -245,7 +246,7 @@ impl Host {
                 }
                 _ => {
                     state.began(grant);
-                    self.lends.store(state.any_lendable(), Ordering::SeqCst);
+                    self.lends.set(state.any_lendable());
                     return Ok(next);
                 }
             }

@@ -6,7 +6,6 @@
 //! may have come to be free.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::classes::Kind;
 use super::host::{Host, is_local};
@@ -49,18 +48,18 @@ impl Node {
         state.flush(now);
         let is_hungry = |state: &State| state.queue.hungry().next().is_some();
         // Said before the look at the host, which says that it lends before it looks at this: one of both sees the other.
-        owner.hungry.store(is_hungry(state), Ordering::SeqCst);
+        owner.hungry.set(is_hungry(state));
         let host = &self.tasks().host;
-        if owner.hungry.load(Ordering::Relaxed) && host.lends() {
+        if owner.hungry.get() && host.lends() {
             state.borrow_slots(host, (self.id(), self.life()));
             state.flush(now);
-            owner.hungry.store(is_hungry(state), Ordering::SeqCst);
+            owner.hungry.set(is_hungry(state));
         }
     }
 
     /// Lends slots, if there may be both slots and tasks of this node for them.
     pub(super) fn lend_slots(self: &Arc<Self>) {
-        if self.tasks().host.lends() && self.tasks().owner.hungry.load(Ordering::SeqCst) {
+        if self.tasks().host.lends() && self.tasks().owner.hungry.get() {
             self.own(|_, _| ());
         }
     }

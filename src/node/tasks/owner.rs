@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -25,6 +25,7 @@ use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission, Why};
 use crate::schedule::{Class, Queue, Resources, TaskNumber};
+use crate::sync::flag::Flag;
 use crate::task::slot::Runnable;
 
 /// A task in the queue.
@@ -77,7 +78,7 @@ pub(super) struct Owner {
     /// Told when something is due before the timer looks.
     pub(super) sooner: Arc<Notify>,
     /// Whether tasks are ready for which there is no slot.
-    pub(super) hungry: AtomicBool,
+    pub(super) hungry: Flag,
     most: usize,
 }
 
@@ -102,7 +103,7 @@ impl Owner {
             closed: false,
             timer: None,
         };
-        Owner { state: Mutex::new(state), sooner: Arc::default(), hungry: AtomicBool::new(false), most }
+        Owner { state: Mutex::new(state), sooner: Arc::default(), hungry: Flag::default(), most }
     }
 }
 

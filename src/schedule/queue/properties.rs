@@ -138,7 +138,11 @@ impl World {
                     host.keep = host.keep.min(keep);
                 }
             }
-            Step::HostEnds(at) => self.host_ends(at),
+            Step::HostEnds(at) => {
+                if let Some(grant) = self.grant(at) {
+                    self.node_ends(self.hosts[&grant].life);
+                }
+            }
             Step::Finish(at) => {
                 if let Some(grant) = self.grant(at) {
                     self.finish(grant);
@@ -173,8 +177,7 @@ impl World {
         self.in_order &= !waits;
     }
 
-    fn host_ends(&mut self, at: prop::sample::Index) {
-        let Some(life) = self.grant(at).map(|grant| self.hosts[&grant].life) else { return };
+    fn node_ends(&mut self, life: Life) {
         for grant in self.queue.grants_on(life) {
             let host = self.hosts.remove(&grant).unwrap();
             let lost: Vec<TaskNumber> = self.queue.lost(grant).into_iter().map(|(task, _)| task).collect();
@@ -252,6 +255,34 @@ impl World {
         assert_eq!(self.queue.queued(), queued, "Q2: nothing is lost");
     }
 
+    /// Nothing is queued or pushed any more: some tasks have finished, others were cancelled or ended with their node.
+    fn empty(&mut self, nodes_end: bool) {
+        let queued: Vec<_> = self.tasks.iter().filter(|(_, task)| task.4 != Place::Pushed).map(|(at, _)| *at).collect();
+        for task in queued {
+            self.tasks.remove(&task);
+            assert!(matches!(self.queue.cancel(task), Cancelled::Queued(_)));
+        }
+        (1..4).filter(|_| nodes_end).for_each(|life| self.node_ends(Life(life)));
+        let all: Vec<GrantId> = self.hosts.keys().copied().collect();
+        for grant in all {
+            while !self.hosts[&grant].line.is_empty() {
+                self.finish(grant);
+            }
+        }
+        self.flush();
+        assert!(self.tasks.is_empty());
+    }
+
+    /// Time passes as the queue asks for it, and nothing else happens, until it asks for none or for more than this.
+    fn pass_until(&mut self, end: Moment) {
+        while let Some(due) = self.queue.deadline().filter(|due| *due <= end) {
+            assert!(due >= self.now, "what is due is due once");
+            self.now = due;
+            self.flush();
+        }
+        self.now = end;
+    }
+
     fn finish_all(&mut self) {
         for _ in 0..10_000 {
             let all: Vec<GrantId> = self.hosts.keys().copied().collect();
@@ -282,6 +313,32 @@ impl World {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn q5_nothing_is_wanted_a_pause_after_nothing_is_left(
+        steps in proptest::collection::vec(step(), 1..100),
+        nodes_end: bool,
+        later in proptest::collection::vec(step(), 0..20),
+    ) {
+        let mut world = World::new();
+        // Twice: the second time the head was told that nothing is wanted before.
+        for steps in [steps, later] {
+            steps.into_iter().for_each(|step| world.step(step));
+            let ready = world.tasks.values().filter(|task| task.4 == Place::Ready);
+            ready.for_each(|task| assert!(world.wants[&task.0] > 0, "tasks are ready, and nothing is wanted"));
+            world.empty(nodes_end);
+            world.pass_until(world.now + WANT_PAUSE);
+            prop_assert!(world.wants.values().all(|slots| *slots == 0), "Q5: {:?}", world.wants);
+            // What was asked of a node may still be answered; otherwise nothing is kept, and nothing more is due.
+            for grant in world.hosts.keys().copied().collect::<Vec<_>>() {
+                world.host_answers(grant);
+            }
+            world.flush();
+            world.pass_until(world.now + 3 * GRANT_IDLE.max(WANT_PAUSE));
+            prop_assert!(world.hosts.is_empty(), "idle slots are given back: {:?}", world.hosts);
+            prop_assert_eq!(world.queue.deadline(), None);
+        }
+    }
 
     #[test]
     fn q1_to_q5_hold_whatever_happens(steps in proptest::collection::vec(step(), 1..300)) {

@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
@@ -59,7 +58,7 @@ impl Host {
         state.resuming(root, false);
         let over = state.turn(grant, Turn::GoesOn);
         let tell = state.grants.get_mut(&root).and_then(|lent| lent.tell(root));
-        self.lends.store(state.any_lendable(), Ordering::SeqCst);
+        self.lends.set(state.any_lendable());
         drop(state);
         drop(over);
         tell

@@ -1,0 +1,4 @@
+pub(crate) mod codec {
+    /// The references beside a body.
+    pub(crate) struct Enclosed;
+}
