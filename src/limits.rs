@@ -108,6 +108,8 @@ pub const SPILL_FROM: f64 = 0.8;
 pub const SPILLS: usize = 2;
 /// The pause after a spill that failed: a full disk seldom empties sooner.
 pub const SPILL_PAUSE: Duration = Duration::from_secs(5);
+/// Records of one file, in bytes: a file goes with its last record, so it is not much longer than what one queue's worth is.
+pub const LOG_FILE: u64 = 64 << 20;
 /// Folders of dead stores that one start removes.
 pub const SPILL_SWEPT: usize = 64;
 /// Processes that may read one store: as many as may connect to a node.
@@ -285,6 +287,10 @@ pub const PROBE_LAST: Duration = Duration::from_millis(1_600);
 // ---- tasks ----
 /// Tasks one owner may have queued: a few hundred bytes each, beyond it `submit` fails.
 pub const QUEUED_TASKS: usize = 4 << 20;
+/// Bytes of queued tasks' arguments that a node keeps in memory: those of later tasks are written to disk.
+pub const QUEUE_MEMORY: u64 = 64 << 20;
+/// Arguments so short, encoded, are a part of their task's half kilobyte: neither counted nor written to disk.
+pub const QUEUE_SMALL: usize = 128;
 /// Kinds of task, by function and needs, that one owner may have at a time: the head keeps a want for each.
 pub const TASK_CLASSES: usize = 4_096;
 /// Wants that the head keeps for one owner: those of classes that it has just given back may be there still.

@@ -203,13 +203,15 @@ impl ClusterBuilder {
     }
 
     /// Moves objects that memory is too short for into this folder, which is made if need be; one that is there must be this
-    /// user's alone. By default it is one in the system's folder for temporary files.
+    /// user's alone. By default it is one in the system's folder for temporary files. The arguments of queued tasks go there,
+    /// too, beyond [`QUEUE_MEMORY`](crate::limits::QUEUE_MEMORY).
     pub fn spill_to(mut self, folder: impl Into<PathBuf>) -> Self {
         self.spilling = Spilling::To(folder.into());
         self
     }
 
-    /// Moves no object to disk: what memory is too short for waits, then fails.
+    /// Moves nothing to disk: objects that memory is too short for wait, then fail, and the arguments of queued tasks take as
+    /// much memory as they take.
     pub fn never_spill(mut self) -> Self {
         self.spilling = Spilling::Never;
         self

@@ -217,8 +217,11 @@ impl<T: Returns, E> TaskCall<T, E> {
         self
     }
 
-    /// Submits it, and gives a reference to its result. Never waits: with too many submitted
+    /// Submits it, and gives a reference to its result. Never waits for a task: with too many submitted
     /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
+    ///
+    /// Where the arguments of tasks that wait take more than [`QUEUE_MEMORY`](crate::limits::QUEUE_MEMORY) already, it writes those
+    /// of this one to disk before it returns, unless they are shorter than 128 bytes.
     ///
     /// Of a task that returns `impl Stream` it gives an [`ObjectRefStream`](crate::ObjectRefStream), whose drop cancels the task.
     /// Of one with `returns = 2`, it gives as many references: each is settled, passed on and freed by itself; an error of the

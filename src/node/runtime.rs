@@ -37,6 +37,7 @@ use crate::net::{Count, Net};
 use crate::object::home::Home;
 use crate::object::promised::Promised;
 use crate::task::registry::Tasks as TaskTable;
+use crate::task::tail::Tail;
 use crate::wire::packet::Executed;
 
 mod effects;
@@ -136,7 +137,7 @@ impl Node {
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
             promised: Promised::new(me.clone() as Weak<dyn Home>),
-            tasks: Tasks::new(max_queued, cpus, declared),
+            tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder())),
             objects: Objects::default(),
             bulk: Bulk::default(),
             store: NodeStore::new(store),

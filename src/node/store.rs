@@ -31,6 +31,17 @@ pub(crate) enum Spilling {
     Never,
 }
 
+impl Spilling {
+    /// Where to, if anywhere.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Spilling::Anywhere => Some(temporary_folder()),
+            Spilling::To(folder) => Some(folder.clone()),
+            Spilling::Never => None,
+        }
+    }
+}
+
 /// Whether processes of one host read each other's objects in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Sharing {

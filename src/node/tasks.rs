@@ -21,6 +21,7 @@ use crate::object::entry::{Entry, Watch};
 use crate::object::error::GetError;
 use crate::schedule::Resources;
 use crate::task::slot::Runnable;
+use crate::task::tail::Tail;
 
 mod arrive;
 mod behind;
@@ -45,6 +46,7 @@ use line::{Alone, Ready};
 pub(crate) struct Tasks {
     owner: owner::Owner,
     host: host::Host,
+    tail: Arc<Tail>,
     /// Told when a task has left the queue, for those that wait for room.
     room: Notify,
 }
@@ -52,9 +54,14 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// `queued` tasks may wait in the queue.
     /// `declared` is what the node has for tasks.
-    pub(super) fn new(queued: usize, cpus: usize, declared: Resources) -> Self {
+    pub(super) fn new(queued: usize, cpus: usize, declared: Resources, tail: Arc<Tail>) -> Self {
         let (owner, host) = (owner::Owner::new(queued), host::Host::new(queued, cpus, declared));
-        Tasks { owner, host, room: Notify::new() }
+        Tasks { owner, host, tail, room: Notify::new() }
+    }
+
+    /// Whether others wait, before whom one that comes will not begin, and more may.
+    fn are_queued(&self) -> bool {
+        self.tail.is_bounded() && (1..self.host.most()).contains(&(self.owner.queued() + self.host.waiting()))
     }
 }
 
@@ -123,6 +130,10 @@ impl Node {
 
     /// Takes a task; back if as many are queued as may be.
     fn try_submit(self: &Arc<Self>, submitted: Submitted) -> Result<(), Submitted> {
+        // One that finds nobody before it begins at once, or is the only one.
+        if self.tasks().are_queued() {
+            submitted.task.waits(&self.tasks().tail, self.here());
+        }
         let mut missing = submitted.task.references();
         if !self.is_alone() || submitted.needs.is_some() {
             let near = if missing.is_empty() { None } else { self.near(&missing) };

@@ -89,6 +89,12 @@ pub enum GetError<E = Never> {
         /// Why not.
         why: String,
     },
+    /// A queued task's arguments waited on disk, and are lost.
+    #[error("its arguments waited on disk and cannot be had: {why} (it did not run)")]
+    ArgumentsLost {
+        /// What is wrong with them.
+        why: String,
+    },
     /// The object is lost.
     #[error("object {object} is lost: {why}")]
     Lost {
@@ -182,7 +188,7 @@ impl<E> GetError<E> {
             | GetError::NodeDied { executed, .. }
             | GetError::ActorDied { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
-            GetError::QueueFull { .. } | GetError::Argument { .. } => Executed::No,
+            GetError::QueueFull { .. } | GetError::Argument { .. } | GetError::ArgumentsLost { .. } => Executed::No,
             GetError::NestingTooDeep { .. } => Executed::Maybe,
             GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
         }
@@ -203,6 +209,7 @@ impl<E> GetError<E> {
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
             GetError::NestingTooDeep { limit } => GetError::NestingTooDeep { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },
+            GetError::ArgumentsLost { why } => GetError::ArgumentsLost { why },
             GetError::Lost { object, why } => GetError::Lost { object, why },
             GetError::OnDisk { object, why } => GetError::OnDisk { object, why },
             GetError::WrongType { expected } => GetError::WrongType { expected },

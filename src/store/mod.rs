@@ -14,6 +14,7 @@
 mod keeper;
 mod kept;
 mod line;
+mod log;
 mod readers;
 mod segment;
 mod spill;
@@ -22,6 +23,7 @@ mod transfer;
 mod view;
 
 pub use kept::Kept;
+pub(crate) use log::{Record, SpillLog};
 pub use readers::{PinError, ReaderId, Ticket, TicketError};
 pub use segment::MappingError;
 pub use spill::SpillError;

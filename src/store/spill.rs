@@ -1,4 +1,5 @@
-//! Spilled objects: a file each, in a folder that its store alone uses.
+//! Spilled objects: a file each, in a folder that its store alone uses. [`log`](super::log) puts many into one file, each
+//! written as it is here.
 //!
 //! ```text
 //! folder   <given, 0700>/spill-<16 hex digits>/    locked while its store lives: an unlocked one is a dead store's
@@ -15,8 +16,8 @@
 
 use super::readers::random;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +44,7 @@ pub enum SpillError {
         bytes: u64,
     },
     /// The file is not what was written.
-    #[error("{} was damaged on disk ({what}), and the object with it; make the object again", path.display())]
+    #[error("{} was damaged on disk ({what}), and what was in it: make that again", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -157,70 +158,106 @@ fn sweep(parent: &Path) {
     }
 }
 
-/// An object on disk, until dropped.
+/// A file of spilled bytes, until dropped.
 #[derive(Debug)]
-pub(super) struct SpillFile {
+pub(super) struct Spilled {
     path: PathBuf,
-    length: u64,
     /// Goes after its last file.
-    _folder: Arc<Folder>,
+    folder: Arc<Folder>,
 }
 
-impl SpillFile {
-    /// Writes an object. Blocks.
-    pub(super) fn write(folder: &Arc<Folder>, bytes: &[u8]) -> Result<SpillFile, SpillError> {
+/// What precedes an object's bytes.
+pub(super) const fn framed(length: u64) -> u64 {
+    length.saturating_add(HEADER as u64)
+}
+
+impl Spilled {
+    /// Makes a file, for bytes so long at first.
+    pub(super) fn make(folder: &Arc<Folder>, length: u64) -> Result<(Spilled, File), SpillError> {
         let serial = folder.serial.fetch_add(1, Ordering::Relaxed);
         let path = folder.path.join(format!("{serial:016x}{SUFFIX}"));
-        let length = bytes.len() as u64;
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                SpillError::DiskFull { folder: folder.path.clone(), bytes: length }
-            }
-            _ => SpillError::io(&path)(error),
-        };
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = opened.map_err(failed)?;
-        // From here on, dropping it removes the file.
-        let spilled = SpillFile { path: path.clone(), length, _folder: Arc::clone(folder) };
+        let file = opened.map_err(not_written(folder, &path, length))?;
+        Ok((Spilled { path, folder: Arc::clone(folder) }, file))
+    }
+
+    /// Writes bytes at an offset, framed. Blocks.
+    pub(super) fn write(&self, file: &File, at: u64, bytes: &[u8]) -> Result<(), SpillError> {
+        let length = bytes.len() as u64;
         let mut header = [0; HEADER];
         header[..8].copy_from_slice(MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
         header[12..16].copy_from_slice(&checksum(length, bytes).to_le_bytes());
         header[16..].copy_from_slice(&length.to_le_bytes());
-        file.write_all(&header).and_then(|()| file.write_all(bytes)).map_err(failed)?;
-        Ok(spilled)
+        let written = file.write_all_at(&header, at).and_then(|()| file.write_all_at(bytes, framed(at)));
+        written.map_err(not_written(&self.folder, &self.path, length))
     }
 
-    /// Reads the object into memory of its length. Blocks.
-    pub(super) fn read(&self, bytes: &mut [u8]) -> Result<(), SpillError> {
+    /// Reads what was written there. Blocks.
+    pub(super) fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), SpillError> {
         let corrupt = |what| SpillError::Corrupt { path: self.path.clone(), what };
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => corrupt("it is shorter than it was"),
             io::ErrorKind::NotFound => corrupt("somebody removed it"),
             _ => SpillError::io(&self.path)(error),
         };
-        let mut file = File::open(&self.path).map_err(failed)?;
+        let file = File::open(&self.path).map_err(failed)?;
         let mut header = [0; HEADER];
-        file.read_exact(&mut header).map_err(failed)?;
+        file.read_exact_at(&mut header, at).map_err(failed)?;
         let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if &header[..8] != MAGIC || number(8) != VERSION {
             return Err(corrupt("its header is another's"));
         }
-        if header[16..] != self.length.to_le_bytes() || bytes.len() as u64 != self.length {
+        if header[16..] != (bytes.len() as u64).to_le_bytes() {
             return Err(corrupt("it has another length"));
         }
-        file.read_exact(bytes).map_err(failed)?;
-        match checksum(self.length, bytes) == number(12) {
+        file.read_exact_at(bytes, framed(at)).map_err(failed)?;
+        match checksum(bytes.len() as u64, bytes) == number(12) {
             true => Ok(()),
             false => Err(corrupt("its checksum differs")),
         }
     }
 }
 
-impl Drop for SpillFile {
+impl Drop for Spilled {
     fn drop(&mut self) {
         // If it cannot be removed now, the next store's sweep does so.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn not_written(folder: &Folder, path: &Path, bytes: u64) -> impl Fn(io::Error) -> SpillError {
+    move |error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            SpillError::DiskFull { folder: folder.path.clone(), bytes }
+        }
+        _ => SpillError::io(path)(error),
+    }
+}
+
+/// An object on disk, until dropped.
+#[derive(Debug)]
+pub(super) struct SpillFile {
+    file: Spilled,
+    length: u64,
+}
+
+impl SpillFile {
+    /// Writes an object. Blocks.
+    pub(super) fn write(folder: &Arc<Folder>, bytes: &[u8]) -> Result<SpillFile, SpillError> {
+        let length = bytes.len() as u64;
+        let (spilled, file) = Spilled::make(folder, length)?;
+        // From here on, dropping it removes the file.
+        spilled.write(&file, 0, bytes)?;
+        Ok(SpillFile { file: spilled, length })
+    }
+
+    /// Reads the object into memory of its length. Blocks.
+    pub(super) fn read(&self, bytes: &mut [u8]) -> Result<(), SpillError> {
+        match bytes.len() as u64 == self.length {
+            true => self.file.read(0, bytes),
+            false => Err(SpillError::Corrupt { path: self.file.path.clone(), what: "it has another length" }),
+        }
     }
 }
 
@@ -247,7 +284,7 @@ mod tests {
         let (parent, folder) = folder();
         for bytes in [&b""[..], b"shark", &[7; 100_000]] {
             let file = SpillFile::write(&folder, bytes).unwrap();
-            assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(fs::metadata(&file.file.path).unwrap().permissions().mode() & 0o777, 0o600);
             let mut read = vec![0; bytes.len()];
             file.read(&mut read).unwrap();
             assert_eq!(read, bytes);
@@ -263,21 +300,21 @@ mod tests {
     fn a_damaged_file_is_told_from_a_good_one_wherever_the_damage_is() {
         let (_parent, folder) = folder();
         let file = SpillFile::write(&folder, b"0123456789").unwrap();
-        let good = fs::read(&file.path).unwrap();
+        let good = fs::read(&file.file.path).unwrap();
         let mut read = [0; 10];
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            fs::write(&file.path, &bad).unwrap();
+            fs::write(&file.file.path, &bad).unwrap();
             assert!(matches!(file.read(&mut read), Err(SpillError::Corrupt { .. })), "byte {at}");
         }
         for length in 0..good.len() {
-            fs::write(&file.path, &good[..length]).unwrap();
+            fs::write(&file.file.path, &good[..length]).unwrap();
             assert!(matches!(file.read(&mut read), Err(SpillError::Corrupt { .. })), "cut at {length}");
         }
-        fs::write(&file.path, &good).unwrap();
+        fs::write(&file.file.path, &good).unwrap();
         file.read(&mut read).unwrap();
-        fs::remove_file(&file.path).unwrap();
+        fs::remove_file(&file.file.path).unwrap();
         assert!(matches!(file.read(&mut read), Err(SpillError::Corrupt { .. })));
     }
 
@@ -306,7 +343,7 @@ mod tests {
         fs::write(elsewhere.path().join("0000000000000001.object"), "not the store's").unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
         let _other = Folder::make(&parent).unwrap();
-        assert!(!dead.exists() && kept.path.exists() && used.join("letter").exists());
+        assert!(!dead.exists() && kept.file.path.exists() && used.join("letter").exists());
         assert!(elsewhere.path().join("0000000000000001.object").exists());
     }
 

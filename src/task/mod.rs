@@ -7,3 +7,4 @@ pub(crate) mod slot;
 pub mod spec;
 pub(crate) mod standing;
 pub mod stream;
+pub(crate) mod tail;

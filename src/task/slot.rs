@@ -13,12 +13,14 @@ use super::returns::{More, Outlet, Returns, done};
 use super::spec::{Code, RetryOn, Task};
 use super::standing::Standing;
 use super::stream::Produces;
+use super::tail::{OnDisk, Tail, Weight};
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::TypeName;
 use crate::actor::error::{Executed, panic_message};
 use crate::actor::remote::NodeRef;
 use crate::id::{Key, ObjectId};
+use crate::limits::QUEUE_SMALL;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
@@ -27,6 +29,11 @@ use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
 pub(crate) trait Runnable: Send + Sync {
     /// What it makes.
     fn result(&self) -> &Arc<Entry>;
+    /// It will wait behind others: its arguments are counted, and written to disk if there are many already. Called once, before
+    /// anybody else may run it. Blocks.
+    fn waits(&self, tail: &Arc<Tail>, here: &NodeRef);
+    /// Whether its arguments are on disk.
+    fn is_on_disk(&self) -> bool;
     /// The objects that were passed by reference and have no values in their places yet.
     fn references(&self) -> Vec<Arc<Entry>>;
     /// Has values brought for references; none if all were at hand and are in their places now.
@@ -99,8 +106,55 @@ pub(crate) enum Attempt {
     MayBeFollowed,
 }
 
+/// A task's arguments until it begins. Most tasks' are short.
+#[derive(Default)]
+enum Message<K> {
+    Here(K),
+    Long(Box<Long<K>>),
+    OnDisk(Arc<OnDisk>),
+    /// They were given to who runs it, or nobody needs them any more.
+    #[default]
+    Taken,
+}
+
+/// Arguments that are counted.
+struct Long<K> {
+    message: K,
+    _weight: Weight,
+}
+
+impl<K> Message<K> {
+    /// Those in memory.
+    fn get_mut(&mut self) -> Option<&mut K> {
+        match self {
+            Message::Here(message) => Some(message),
+            Message::Long(long) => Some(&mut long.message),
+            Message::OnDisk(_) | Message::Taken => None,
+        }
+    }
+}
+
+impl<K: Task> Message<K> {
+    /// The arguments themselves. Blocks if they are on disk.
+    fn into_arguments(self) -> Result<K, Fault> {
+        match self {
+            Message::Here(message) => Ok(message),
+            Message::Long(long) => Ok(long.message),
+            Message::OnDisk(on_disk) => read(&on_disk),
+            Message::Taken => Err(GetError::Cancelled { executed: Executed::No }),
+        }
+    }
+}
+
+fn read<K: Task>(on_disk: &OnDisk) -> Result<K, Fault> {
+    let OnDisk { enclosed, passed, here, .. } = on_disk;
+    let passed = passed.iter().map(|(position, entry)| (*position, entry.clone() as Hold)).collect();
+    let message = codec::decode_arguments(&on_disk.read()?, enclosed.clone(), passed, here);
+    message.map_err(|error| GetError::Codec { message: error.to_string() })
+}
+
 pub(crate) struct TaskSlot<K: Task> {
-    message: Mutex<Option<K>>,
+    message: Mutex<Message<K>>,
     result: Arc<Entry>,
     more: Option<Arc<More>>,
     standing: Arc<Standing>,
@@ -108,18 +162,17 @@ pub(crate) struct TaskSlot<K: Task> {
 
 impl<K: Task> TaskSlot<K> {
     pub(crate) fn new(message: K, result: Arc<Entry>, more: Option<Arc<More>>, name: Option<Box<str>>) -> Arc<Self> {
-        let (message, standing) = (Mutex::new(Some(message)), Standing::named(name));
+        let (message, standing) = (Mutex::new(Message::Here(message)), Standing::named(name));
         Arc::new(TaskSlot { message, result, more, standing })
     }
 
     /// The message, its arguments all values. If another attempt may follow, they stay here for it.
     fn take(&self, attempt: Attempt) -> Result<K, Fault> {
-        let message = self.message.lock().take();
-        let mut message = message.ok_or(GetError::Cancelled { executed: Executed::No })?;
+        let mut message = self.take_message().into_arguments()?;
         args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
         if let (Attempt::MayBeFollowed, Some(retry)) = (attempt, K::RETRY_ON) {
             let (runs, stays) = (retry.twice)(message);
-            *self.message.lock() = Some(stays);
+            *self.message.lock() = Message::Here(stays);
             return Ok(runs);
         }
         Ok(message)
@@ -140,19 +193,47 @@ impl<K: Task> TaskSlot<K> {
             return End::Again;
         }
         if attempt == Attempt::MayBeFollowed {
-            let kept = self.message.lock().take();
-            drop(kept);
+            drop(self.take_message());
         }
         self.settle(ran)
     }
 
     /// Puts values in the places of references while they are at hand.
     fn put_in(&self, gathered: Result<Gathered, Absent>) {
-        let message = self.message.lock().take();
-        let Some(mut message) = message else { return };
-        match gathered.and_then(|_at_hand| args::resolve(&mut message)) {
-            Ok(()) => *self.message.lock() = Some(message),
+        let mut message = self.take_message();
+        let Some(arguments) = message.get_mut() else { return };
+        match gathered.and_then(|_at_hand| args::resolve(arguments)) {
+            Ok(()) => self.put_back(message),
             Err((object, why)) => self.fail(GetError::Argument { object, why }),
+        }
+    }
+
+    /// Whoever takes arguments out uses and drops them outside of the lock: both may be user code.
+    fn take_message(&self) -> Message<K> {
+        std::mem::take(&mut *self.message.lock())
+    }
+
+    /// One that failed meanwhile needs no arguments any more.
+    fn put_back(&self, message: Message<K>) {
+        let left =
+            if self.result.is_settled() { message } else { std::mem::replace(&mut *self.message.lock(), message) };
+        drop(left);
+    }
+
+    /// Writes arguments to disk, if they encode and it takes them.
+    fn write(&self, message: &mut K, bytes: usize, tail: &Tail, here: &NodeRef) -> Option<OnDisk> {
+        let passed = args::positions(message, |entry| Some(entry.clone()));
+        let mut body = Vec::with_capacity(bytes);
+        let enclosed = codec::encode_arguments(message, &mut body).ok()?;
+        let record = tail.write(&body)?;
+        Some(OnDisk { record, enclosed, passed, here: here.clone() })
+    }
+
+    /// Reads arguments back into memory. Blocks.
+    fn read_back(&self) {
+        match self.take_message().into_arguments() {
+            Ok(message) => self.put_back(Message::Here(message)),
+            Err(fault) => self.fail(fault),
         }
     }
 
@@ -184,18 +265,65 @@ impl<K: Task> TaskSlot<K> {
     }
 }
 
+impl<K: Task> TaskSlot<K> {
+    /// Arguments are read from disk, and what they refer to is brought.
+    fn bring_back(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let task = self.clone();
+            if tokio::task::spawn_blocking(move || task.read_back()).await.is_err() {
+                self.fail(GetError::ShutDown);
+            }
+            if let Some(bringing) = self.bring() {
+                bringing.await;
+            }
+        })
+    }
+}
+
 impl<K: Task> Runnable for TaskSlot<K> {
     fn result(&self) -> &Arc<Entry> {
         &self.result
     }
 
+    fn waits(&self, tail: &Arc<Tail>, here: &NodeRef) {
+        let taken = self.take_message();
+        let Message::Here(mut message) = taken else { return self.put_back(taken) };
+        let Some(bytes) = codec::weigh_arguments(&message).filter(|bytes| *bytes > QUEUE_SMALL) else {
+            return self.put_back(Message::Here(message));
+        };
+        let mut weight = tail.hold(bytes);
+        if weight.is_none()
+            && tail.writes()
+            && let Some(on_disk) = self.write(&mut message, bytes, tail, here)
+        {
+            return self.put_back(Message::OnDisk(Arc::new(on_disk)));
+        }
+        let weight = weight.take().unwrap_or_else(|| tail.hold_more(bytes));
+        self.put_back(Message::Long(Box::new(Long { message, _weight: weight })));
+    }
+
+    fn is_on_disk(&self) -> bool {
+        matches!(*self.message.lock(), Message::OnDisk(_))
+    }
+
     fn references(&self) -> Vec<Arc<Entry>> {
-        self.message.lock().as_mut().map(args::references).unwrap_or_default()
+        match &mut *self.message.lock() {
+            Message::OnDisk(on_disk) => on_disk.references(),
+            message => message.get_mut().map(args::references).unwrap_or_default(),
+        }
     }
 
     fn bring(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
         let mut message = self.message.lock();
-        let gathered = message.as_mut().filter(|message| message.has_references()).map(bring::gather)?;
+        if let Message::OnDisk(on_disk) = &*message {
+            // Its own thread reads them, unless there is more to bring.
+            if self.is_blocking() && on_disk.passed.is_empty() {
+                return None;
+            }
+            drop(message);
+            return Some(self.bring_back());
+        }
+        let gathered = message.get_mut().filter(|message| message.has_references()).map(bring::gather)?;
         drop(message);
         if gathered.is_whole() {
             self.put_in(Ok(gathered));
@@ -260,8 +388,7 @@ impl<K: Task> Runnable for TaskSlot<K> {
 
     fn fail(&self, fault: Fault) {
         drop(self.standing.cancel());
-        let message = self.message.lock().take();
-        drop(message);
+        drop(self.take_message());
         self.settle_all(Arc::new(fault));
     }
 
@@ -285,22 +412,37 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn behind(&self, of: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)> {
-        self.message.lock().as_mut().map(|message| args::positions(message, of)).unwrap_or_default()
+        match &mut *self.message.lock() {
+            Message::OnDisk(on_disk) => {
+                let said = on_disk.passed.iter().map(|(position, entry)| Some((*position, of(entry)?)));
+                said.flatten().collect()
+            }
+            message => message.get_mut().map(|message| args::positions(message, of)).unwrap_or_default(),
+        }
     }
 
     fn encode(&self, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
-        // Encoding is user code: it is done outside of the lock.
-        let message = self.message.lock().take();
-        let Some(mut message) = message else { return Err(GetError::Cancelled { executed: Executed::No }) };
-        let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
-        args::leave(&mut message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
-        let encoded =
-            codec::encode_arguments(&message, body).map_err(|error| GetError::Codec { message: error.to_string() });
-        // One that failed meanwhile needs no arguments any more.
-        let left = if self.result.is_settled() { Some(message) } else { self.message.lock().replace(message) };
-        drop(left);
+        let mut taken = self.take_message();
+        let encoded = match &mut taken {
+            Message::Taken => Err(GetError::Cancelled { executed: Executed::No }),
+            // As it was written.
+            Message::OnDisk(on_disk) if on_disk.passed.is_empty() => on_disk.read().map(|read| {
+                body.extend_from_slice(&read);
+                on_disk.enclosed.clone()
+            }),
+            Message::OnDisk(on_disk) => read(on_disk).and_then(|mut message: K| encoded(&mut message, body, left_out)),
+            Message::Here(message) => encoded(message, body, left_out),
+            Message::Long(long) => encoded(&mut long.message, body, left_out),
+        };
+        self.put_back(taken);
         encoded
     }
+}
+
+fn encoded<K: Task>(message: &mut K, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
+    let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
+    args::leave(message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
+    codec::encode_arguments(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
 }
 
 /// A task as it arrives.

@@ -16,6 +16,7 @@ use rmp_serde::encode::Error as WriteError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
+use std::io;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -164,6 +165,29 @@ pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Re
 /// refer to.
 pub fn encode_arguments<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
     encode_in(true, value, out)
+}
+
+/// How many bytes a task's arguments take as they are encoded; none if they do not encode.
+pub fn weigh_arguments<T: Serialize + ?Sized>(value: &T) -> Option<usize> {
+    let mut counted = Counted(0);
+    let mut serializer = rmp_serde::Serializer::new(&mut counted).with_struct_map();
+    let weighing = AssertUnwindSafe(|| value.serialize(&mut serializer).is_ok());
+    let (weighed, _) = scope::collect(true, || catch_unwind(weighing).unwrap_or(false));
+    weighed.then_some(counted.0)
+}
+
+/// Takes bytes, and keeps only their number.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn encode_in<T: Serialize + ?Sized>(passes: bool, value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {

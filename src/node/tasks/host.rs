@@ -65,6 +65,11 @@ impl Host {
         self.most
     }
 
+    /// How many do.
+    pub(super) fn waiting(&self) -> usize {
+        self.alone.load(Ordering::Relaxed)
+    }
+
     /// Counts one more, if it may.
     pub(super) fn take_room(&self) -> bool {
         let more = |count: usize| (count < self.most).then_some(count + 1);

@@ -16,6 +16,7 @@ use super::host::is_local;
 use super::send::Sent;
 use super::{Submitted, unsettled};
 use crate::actor::error::Executed;
+use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
 use crate::directory::request::GiveBack;
 use crate::id::{Epoch, GrantId, GroupId, Life, NodeId};
@@ -66,8 +67,6 @@ pub(super) struct State {
     effects: Vec<Effect>,
     to_do: VecDeque<Effect>,
     carrying_out: bool,
-    /// Tasks that were queued after the last change.
-    queued: usize,
     pub(super) closed: bool,
     /// When the timer's task looks next; none while there is no such task.
     pub(super) timer: Option<Moment>,
@@ -79,6 +78,8 @@ pub(super) struct Owner {
     pub(super) sooner: Arc<Notify>,
     /// Whether tasks are ready for which there is no slot.
     pub(super) hungry: Flag,
+    /// Tasks that were queued after the last change.
+    queued: AtomicUsize,
     most: usize,
 }
 
@@ -99,11 +100,21 @@ impl Owner {
             effects: Vec::new(),
             to_do: VecDeque::new(),
             carrying_out: false,
-            queued: 0,
             closed: false,
             timer: None,
         };
-        Owner { state: Mutex::new(state), sooner: Arc::default(), hungry: Flag::default(), most }
+        Owner {
+            state: Mutex::new(state),
+            sooner: Arc::default(),
+            hungry: Flag::default(),
+            queued: AtomicUsize::new(0),
+            most,
+        }
+    }
+
+    /// How many tasks are queued, or were a moment ago.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
     }
 }
 
@@ -206,11 +217,43 @@ impl Watch for Missing {
 }
 
 /// Whoever carries effects out, however that ends.
-struct Carrying<'a>(&'a Owner);
+struct Carrying(Option<Arc<Node>>);
 
-impl Drop for Carrying<'_> {
+/// Whether who carries out may wait for the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Never,
+    Waits,
+}
+
+impl Carrying {
+    /// Carries out this step and all that follow.
+    fn carry_on(mut self, first: Step, disk: Disk) {
+        let mut next = Some(first);
+        while let Some((step, node)) = next.take().zip(self.0.as_ref()) {
+            if disk == Disk::Never && node.reads(&step) {
+                // A thread that receives may be the one that is here.
+                let runtime = node.runtime().clone();
+                return drop(runtime.spawn_blocking(move || self.carry_on(step, Disk::Waits)));
+            }
+            node.carry_out_step(step);
+            let mut state = node.tasks().owner.state.lock();
+            next = state.next();
+            if next.is_none() {
+                // Under the same lock as the last look, so that no effect is left to nobody.
+                state.carrying_out = false;
+                drop(state);
+                self.0 = None;
+            }
+        }
+    }
+}
+
+impl Drop for Carrying {
     fn drop(&mut self) {
-        self.0.state.lock().carrying_out = false;
+        if let Some(node) = &self.0 {
+            node.tasks().owner.state.lock().carrying_out = false;
+        }
     }
 }
 
@@ -224,7 +267,7 @@ impl Node {
         self.flush(owner, &mut state, now);
         self.arm(&mut state);
         let left = state.queue.queued();
-        let fewer = std::mem::replace(&mut state.queued, left) > left;
+        let fewer = owner.queued.swap(left, Ordering::Relaxed) > left;
         self.carry_out_steps(state);
         if fewer {
             self.tasks().room.notify_one();
@@ -233,18 +276,24 @@ impl Node {
     }
 
     fn carry_out_steps<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
-        if state.to_do.is_empty() || std::mem::replace(&mut state.carrying_out, true) {
+        if state.carrying_out {
             return;
         }
-        let carrying = Carrying(&self.tasks().owner);
-        while let Some(step) = state.next() {
+        if let Some(first) = state.next() {
+            state.carrying_out = true;
             drop(state);
-            self.carry_out_step(step);
-            state = self.tasks().owner.state.lock();
+            Carrying(Some(self.clone())).carry_on(first, Disk::Never);
         }
-        // Under the same lock as the last look, so that no effect is left to nobody.
-        state.carrying_out = false;
-        std::mem::forget(carrying);
+    }
+
+    /// Whether a step reads what waits on disk: tasks that run here read theirs when they begin.
+    fn reads(&self, step: &Step) -> bool {
+        match step {
+            Step::Push { held, tasks, .. } => {
+                held.life != self.life() && tasks.iter().any(|(_, queued)| queued.task.is_on_disk())
+            }
+            Step::Want { .. } | Step::Recall { .. } | Step::GiveBack { .. } => false,
+        }
     }
 
     fn carry_out_step(self: &Arc<Self>, step: Step) {

@@ -1,10 +1,12 @@
 use super::*;
 use crate::actor::dispatch::TypeName;
+use crate::actor::remote::NodeRef;
 use crate::id::{Key, ObjectId};
 use crate::object::error::Fault;
 use crate::task::returns::More;
 use crate::task::slot::{Attempt, End, Kind};
 use crate::task::standing::Standing;
+use crate::task::tail::Tail;
 use crate::wire::codec::Enclosed;
 use futures_util::future::BoxFuture;
 
@@ -15,6 +17,10 @@ const ME: Life = Life(1);
 struct Stub(Arc<Entry>, Arc<Standing>);
 
 impl Runnable for Stub {
+    fn waits(&self, _: &Arc<Tail>, _: &NodeRef) {}
+    fn is_on_disk(&self) -> bool {
+        false
+    }
     fn result(&self) -> &Arc<Entry> {
         &self.0
     }
