@@ -126,7 +126,7 @@ pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
 pub use object::buffer::{Buffer, Fill};
 pub use object::error::{GetError, GiveError};
-pub use object::get::{AsSettled, Get, GetView};
+pub use object::get::{AsSettled, Get, GetView, WaitSettled};
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
 pub use schedule::Packing;

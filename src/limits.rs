@@ -10,8 +10,9 @@ pub const WIRE_VERSION: u16 = 1;
 pub const MAILBOX_CAPACITY: usize = 1_024;
 /// Calls a cell takes out of its mailbox at once: enough that senders seldom meet it at the lock.
 pub const MAILBOX_BATCH: usize = 64;
-/// Calls a cell runs before it lets other tasks of its thread go on.
-pub const CELL_BUDGET: usize = 128;
+/// Calls a cell runs before it lets other tasks of its thread go on: more than a sender brings in one turn of its own (128), so
+/// that it goes to rest in the turn in which it has served them.
+pub const CELL_BUDGET: usize = 256;
 /// Calls that an idle actor's mailbox keeps room for, 16 bytes each: what a task sends in one turn (128 calls, and one that
 /// waits for its next turn) fits, or else a busy actor would allocate anew in each of its turns.
 pub const MAILBOX_KEPT: usize = 256;
@@ -52,6 +53,8 @@ pub const OBJECT_PIECE: usize = BODY_INLINE - (1 << 10);
 /// Objects that lead to one another before a value comes. Each is a node that answered by an object of another, so that
 /// more are surely a circle.
 pub const OBJECT_HOPS: usize = 64;
+/// Objects of a `get_all` that are read ahead of the one that is next: as many round trips at once.
+pub const GET_AHEAD: usize = 64;
 /// How deeply a body may nest: rmp-serde's own default of 1,024 overflows small stacks.
 pub const BODY_DEPTH: usize = 64;
 /// References and handles one message may carry.

@@ -135,6 +135,9 @@ async fn a_wait_gives_what_is_there_first_and_keeps_the_rest() {
     assert_eq!((settled[0].id(), pending[0].id()), (there.id(), late.id()));
     let error = bounded(cluster.get(&late).timeout(Duration::from_millis(5))).await.unwrap_err();
     assert!(matches!(error, GetError::Timeout { .. }), "{error}");
+    let both = [pending[0].clone(), there];
+    let (settled, pending) = bounded(cluster.wait(both, 2).timeout(Duration::ZERO)).await;
+    assert_eq!((settled.len(), pending.len()), (1, 1), "what is there when the time is over, and what is not");
     bounded(slow.go()).await.unwrap();
     let (settled, pending) = bounded(cluster.wait(pending, 1)).await;
     assert_eq!((settled.len(), pending.len()), (1, 0));

@@ -27,6 +27,24 @@ impl Serialize for Explosive {
     }
 }
 
+/// Open once a [`Gated`] that opens it was read by another node.
+static GATE: std::sync::LazyLock<tokio::sync::watch::Sender<bool>> = std::sync::LazyLock::new(Default::default);
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+struct Gated {
+    opens: bool,
+}
+
+impl Serialize for Gated {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.opens {
+            GATE.send_replace(true);
+        }
+        self.opens.serialize(to)
+    }
+}
+
 #[task]
 fn handles(explosive: Explosive) -> u32 {
     explosive.0
@@ -98,6 +116,16 @@ impl Keeper {
     pub async fn slowly(&self, length: usize) -> mobula::Result<Blob> {
         self.gate.subscribe().wait_for(|open| *open).await?;
         Ok(vec![1; length])
+    }
+
+    /// One that is there once the other was read.
+    pub async fn gated(&self, ctx: &mut ActorContext<Self>) -> mobula::Result<Vec<ObjectRef<Gated>>> {
+        Ok(vec![ctx.handle().behind_gate().submit().erase(), ctx.cluster().put(Gated { opens: true }).await?])
+    }
+
+    pub async fn behind_gate(&self) -> mobula::Result<Gated> {
+        GATE.subscribe().wait_for(|open| *open).await?;
+        Ok(Gated { opens: false })
     }
 
     pub fn open(&self) {
@@ -197,6 +225,22 @@ async fn a_reference_to_what_is_not_there_yet_is_passed_on_and_waited_for_elsewh
     assert_eq!(bounded(lengths).await.unwrap().unwrap(), [100_000]);
     drop(late);
     bounded(two.forget()).await.unwrap();
+    nothing_is_shared(&cluster, &[&one, &two]).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_another_node_are_read_several_at_once() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let gated = bounded(one.gated()).await.unwrap();
+    let values = bounded(cluster.get_all(&gated)).await.unwrap();
+    assert_eq!(
+        values,
+        [Gated { opens: false }, Gated { opens: true }],
+        "in the order asked for, not that of their coming"
+    );
+    drop(gated);
     nothing_is_shared(&cluster, &[&one, &two]).await;
     bounded(cluster.shutdown()).await;
 }

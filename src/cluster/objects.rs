@@ -1,7 +1,5 @@
 //! Objects as the cluster's users have them: put, get, wait.
 
-use futures_util::StreamExt;
-
 use super::client::Cluster;
 use crate::actor::error::WireError;
 use crate::actor::inbox::Host;
@@ -10,7 +8,7 @@ use crate::object::buffer::{Buffer, Fill};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
-use crate::object::get::{AsSettled, Get, GetView};
+use crate::object::get::{AsSettled, Get, GetAll, GetView, WaitSettled};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 use crate::store::{StoreError, Usage as StoreUsage};
@@ -199,7 +197,7 @@ impl Cluster {
         GetView::new(of)
     }
 
-    /// The values of several objects, in their order.
+    /// The values of several objects, in their order. Those of other nodes are read several at once.
     ///
     /// # Errors
     /// The first that cannot be had.
@@ -207,31 +205,14 @@ impl Cluster {
         &self,
         of: &[ObjectRef<T, E>],
     ) -> Result<Vec<T::Got>, GetError<E>> {
-        let mut values = Vec::with_capacity(of.len());
-        for reference in of {
-            values.push(self.get(reference).await?);
-        }
-        Ok(values)
+        GetAll::new(of).await
     }
 
-    /// Waits until `count` of the objects are there, or have failed: gives those, and the others. To take many one by one,
-    /// use [`as_settled`](Cluster::as_settled), which looks at each but once.
-    ///
-    /// # Cancel safety
-    /// Dropping it changes nothing but forgets the references that were passed.
-    pub async fn wait<T: ?Sized, E>(
-        &self,
-        of: impl IntoIterator<Item = ObjectRef<T, E>>,
-        count: usize,
-    ) -> (Vec<ObjectRef<T, E>>, Vec<ObjectRef<T, E>>) {
-        let mut all = AsSettled::new(of);
-        let mut settled = Vec::new();
-        while settled.len() < count
-            && let Some(next) = all.next().await
-        {
-            settled.push(next);
-        }
-        (settled, all.into_pending())
+    /// Waits until `count` of the objects are there, or have failed, or for as long as a
+    /// [`timeout`](WaitSettled::timeout) says: gives those, and the others. To take many one by one, use
+    /// [`as_settled`](Cluster::as_settled), which looks at each but once.
+    pub fn wait<T: ?Sized, E>(&self, of: impl IntoIterator<Item = ObjectRef<T, E>>, count: usize) -> WaitSettled<T, E> {
+        WaitSettled::new(of, count)
     }
 
     /// Lets the task that makes this object run no more, from whichever node: what has not begun never runs, what runs

@@ -306,6 +306,11 @@ impl Entry {
         }
     }
 
+    /// Whether it needs nobody to ask for it: this node makes it.
+    pub(crate) fn comes_by_itself(&self) -> bool {
+        self.home.is_none() && !self.is_settled()
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         !matches!(*self.state.lock(), State::Pending(_))
     }

@@ -1,7 +1,7 @@
 //! Waiting for objects: one, all, or some of many.
 
 use futures_core::Stream;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +18,7 @@ use super::error::GetError;
 use super::failure::{Never, WireError};
 use super::param::{Object, Param, View};
 use super::reference::{ObjectRef, Of};
-use crate::limits::OBJECT_HOPS;
+use crate::limits::{GET_AHEAD, OBJECT_HOPS};
 use crate::wire::packet::Executed;
 
 /// The value of an outcome, shared.
@@ -150,6 +150,48 @@ impl<T: ?Sized + Param, E: WireError> Future for GetView<T, E> {
     }
 }
 
+/// Waits for the values of several objects, in their order: what [`Cluster::get_all`](crate::Cluster::get_all) does.
+#[must_use = "a future is lazy: await it"]
+pub(crate) struct GetAll<'a, T: ?Sized + Object, E: WireError> {
+    left: std::slice::Iter<'a, ObjectRef<T, E>>,
+    begun: VecDeque<MaybeDone<Get<T, E>>>,
+    values: Vec<T::Got>,
+}
+
+impl<'a, T: ?Sized + Object, E: WireError> GetAll<'a, T, E> {
+    pub(crate) fn new(of: &'a [ObjectRef<T, E>]) -> Self {
+        GetAll { left: of.iter(), begun: VecDeque::new(), values: Vec::with_capacity(of.len()) }
+    }
+}
+
+impl<T: ?Sized + Object, E: WireError> Unpin for GetAll<'_, T, E> {}
+
+impl<T: ?Sized + Object, E: WireError> Future for GetAll<'_, T, E> {
+    type Output = Result<Vec<T::Got>, GetError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            while this.begun.len() < GET_AHEAD
+                && let Some(next) = this.left.next()
+            {
+                let mut get = maybe_done(Get::new(next));
+                // What is made here comes by itself; what is elsewhere, or on disk, comes once it is asked for.
+                if !next.entry().comes_by_itself() {
+                    let _ = Pin::new(&mut get).poll(cx);
+                }
+                this.begun.push_back(get);
+            }
+            let Some(first) = this.begun.front_mut() else { return Poll::Ready(Ok(std::mem::take(&mut this.values))) };
+            std::task::ready!(Pin::new(&mut *first).poll(cx));
+            if let Some(value) = Pin::new(first).take_output() {
+                this.values.push(value?);
+            }
+            this.begun.pop_front();
+        }
+    }
+}
+
 impl<T: ?Sized, E> fmt::Debug for Get<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Get").field(&self.waits.value.of.entry().id()).finish()
@@ -226,6 +268,62 @@ impl<T: ?Sized, E> AsSettled<T, E> {
             }
             reference
         })
+    }
+}
+
+/// Waits until some of many objects are there, or have failed: what [`Cluster::wait`](crate::Cluster::wait) gives. It resolves
+/// to their references, in the order in which they were there, and to the others, in the order in which they were passed.
+///
+/// # Cancel safety
+/// Dropping it changes nothing but forgets the references that were passed. To stop waiting and keep them, bound it by
+/// [`timeout`](WaitSettled::timeout).
+#[must_use = "a future is lazy: await it"]
+pub struct WaitSettled<T: ?Sized, E = Never> {
+    all: AsSettled<T, E>,
+    settled: Vec<ObjectRef<T, E>>,
+    count: usize,
+    limit: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T: ?Sized, E> WaitSettled<T, E> {
+    pub(crate) fn new(references: impl IntoIterator<Item = ObjectRef<T, E>>, count: usize) -> Self {
+        WaitSettled { all: AsSettled::new(references), settled: Vec::new(), count, limit: None, timer: None }
+    }
+
+    /// Bounds the wait, from the first poll: then it gives those that are there by then. With `Duration::ZERO` it does not wait.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+impl<T: ?Sized, E> Unpin for WaitSettled<T, E> {}
+
+impl<T: ?Sized, E> Future for WaitSettled<T, E> {
+    type Output = (Vec<ObjectRef<T, E>>, Vec<ObjectRef<T, E>>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        while this.settled.len() < this.count {
+            match Pin::new(&mut this.all).poll_next(cx) {
+                Poll::Ready(Some(next)) => this.settled.push(next),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    let Some(limit) = this.limit else { return Poll::Pending };
+                    let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                    std::task::ready!(timer.as_mut().poll(cx));
+                    break;
+                }
+            }
+        }
+        Poll::Ready((std::mem::take(&mut this.settled), this.all.leave().collect()))
+    }
+}
+
+impl<T: ?Sized, E> fmt::Debug for WaitSettled<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitSettled").field("left", &self.all.left).field("settled", &self.settled.len()).finish()
     }
 }
 

@@ -110,27 +110,15 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(u64::from(*byte))
             }
-            _ => self.long_varint(what),
-        }
-    }
-
-    fn long_varint(&mut self, what: &'static str) -> Result<u64, WireError> {
-        let mut value = 0;
-        for (index, byte) in self.rest.iter().enumerate() {
-            let bits = u64::from(byte & 0x7f);
-            if index == 9 && *byte > 1 {
-                return Err(WireError::Varint(what));
-            }
-            value |= bits << (7 * index);
-            if byte & 0x80 == 0 {
-                if bits == 0 && index > 0 {
-                    return Err(WireError::Varint(what));
+            rest => match long_varint(rest) {
+                Some((value, rest)) => {
+                    self.rest = rest;
+                    Ok(value)
                 }
-                self.rest = &self.rest[index + 1..];
-                return Ok(value);
-            }
+                None if rest.len() < 10 && rest.iter().all(|byte| *byte >= 0x80) => Err(WireError::Truncated(what)),
+                None => Err(WireError::Varint(what)),
+            },
         }
-        Err(WireError::Truncated(what))
     }
 
     /// A varint of at most `most`.
@@ -158,6 +146,22 @@ impl<'a> Reader<'a> {
     pub fn text(&mut self, most: usize, what: &'static str) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.sized(most, what)?).map_err(|_| WireError::Text(what))
     }
+}
+
+/// A varint of any length, and what follows it. Numbers of calls are such: what comes back is made to fit into registers.
+fn long_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        if index == 9 && *byte > 1 {
+            return None;
+        }
+        value |= bits << (7 * index);
+        if byte & 0x80 == 0 {
+            return (bits > 0 || index == 0).then(|| (value, &bytes[index + 1..]));
+        }
+    }
+    None
 }
 
 /// Appends a varint.
@@ -257,6 +261,17 @@ impl<'a, E: Element<'a>> List<'a, E> {
     /// Reads and validates a list of at most `most` items.
     #[inline]
     pub fn read(reader: &mut Reader<'a>, most: usize) -> Result<Self, WireError> {
+        // Most are empty.
+        match reader.rest {
+            [0, rest @ ..] => {
+                reader.rest = rest;
+                Ok(Self::EMPTY)
+            }
+            _ => Self::read_items(reader, most),
+        }
+    }
+
+    fn read_items(reader: &mut Reader<'a>, most: usize) -> Result<Self, WireError> {
         let count = reader.bounded(most as u64, E::WHAT)? as usize;
         let start = reader.rest();
         if count > start.len() {

@@ -224,16 +224,20 @@ pub mod scope {
     use crate::id::ObjectId;
     use std::cell::RefCell;
 
+    /// Small: each call enters four of them, and comes back to the outer one.
     enum Scope {
         /// `argument` counts those that were put.
         Encoding { enclosed: Enclosed, full: bool, passes: bool, argument: u32 },
-        Decoding {
-            enclosed: Enclosed,
-            passed: Vec<(u32, Hold)>,
-            argument: u32,
-            /// If there is anything to attach to it.
-            node: Option<Arc<dyn Any + Send + Sync>>,
-        },
+        /// If there is anything to take.
+        Decoding(Option<Box<Arrived>>),
+    }
+
+    /// What a message being decoded encloses.
+    struct Arrived {
+        enclosed: Enclosed,
+        passed: Vec<(u32, Hold)>,
+        argument: u32,
+        node: Arc<dyn Any + Send + Sync>,
     }
 
     thread_local! {
@@ -294,8 +298,9 @@ pub mod scope {
             (Ref::Argument { position, .. }, Some(hold)) => Some((*position, Arc::clone(hold))),
             _ => None,
         }));
-        let node = (!enclosed.is_empty()).then(|| Arc::clone(node));
-        let _outer = enter(Scope::Decoding { enclosed, passed, argument: 0, node });
+        let arrived = (!enclosed.is_empty() || !passed.is_empty())
+            .then(|| Box::new(Arrived { enclosed, passed, argument: 0, node: Arc::clone(node) }));
+        let _outer = enter(Scope::Decoding(arrived));
         decoding()
     }
 
@@ -309,10 +314,10 @@ pub mod scope {
     #[must_use]
     pub fn next_argument() -> Option<Hold> {
         SCOPE.with_borrow_mut(|scope| match scope {
-            Some(Scope::Decoding { passed, argument, .. }) if !passed.is_empty() => {
-                let at = *argument;
-                *argument += 1;
-                passed.iter().find(|(position, _)| *position == at).map(|(_, hold)| Arc::clone(hold))
+            Some(Scope::Decoding(Some(arrived))) => {
+                let at = arrived.argument;
+                arrived.argument += 1;
+                arrived.passed.iter().find(|(position, _)| *position == at).map(|(_, hold)| Arc::clone(hold))
             }
             _ => None,
         })
@@ -355,23 +360,17 @@ pub mod scope {
 
     /// The reference at an index of the message being decoded, and the node that decodes it.
     pub fn take(index: u32) -> Result<(Ref, Arc<dyn Any + Send + Sync>), ScopeError> {
-        SCOPE.with_borrow(|scope| match scope {
-            Some(Scope::Decoding { enclosed, node, .. }) => {
-                let reference = enclosed.refs.get(index as usize).zip(node.as_ref());
-                let (reference, node) = reference.ok_or(ScopeError::Missing(index))?;
-                Ok((*reference, Arc::clone(node)))
-            }
-            _ => Err(ScopeError::NotDecoding),
-        })
+        arrived(|arrived| Some((*arrived.enclosed.refs.get(index as usize)?, Arc::clone(&arrived.node))), index)
     }
 
     /// What keeps the object at an index of the message being decoded.
     pub fn take_hold(index: u32) -> Result<Hold, ScopeError> {
+        arrived(|arrived| arrived.enclosed.holds.get(index as usize).cloned().flatten(), index)
+    }
+
+    fn arrived<T>(find: impl FnOnce(&Arrived) -> Option<T>, index: u32) -> Result<T, ScopeError> {
         SCOPE.with_borrow(|scope| match scope {
-            Some(Scope::Decoding { enclosed, .. }) => {
-                let hold = enclosed.holds.get(index as usize).cloned().flatten();
-                hold.ok_or(ScopeError::Missing(index))
-            }
+            Some(Scope::Decoding(arrived)) => arrived.as_deref().and_then(find).ok_or(ScopeError::Missing(index)),
             _ => Err(ScopeError::NotDecoding),
         })
     }

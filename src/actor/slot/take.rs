@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::{Awaited, Listener, Slot, Stage, State};
+use super::{Awaited, Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::frame::Above;
 use crate::sync::alone::alone;
@@ -25,13 +25,14 @@ impl<M: Method> Slot<M> {
     #[inline]
     pub(super) fn take(self: Arc<Self>) -> Taken<M> {
         match alone(self) {
-            Ok(slot) => {
-                let State { stage, caller, .. } = slot.state.into_inner();
-                match (stage, caller) {
-                    (Stage::Made(message), Listener::Object(sink)) => {
-                        Taken::Submitted(message, Awaited { sink, to: slot.to })
-                    }
-                    (Stage::Made(message), _) => Taken::Told(message),
+            Ok(mut slot) => {
+                // Looked at where it lies: it was moved once already.
+                let state = slot.state.get_mut();
+                match mem::replace(&mut state.stage, Stage::Over) {
+                    Stage::Made(message) => match mem::take(&mut state.caller) {
+                        Listener::Object(sink) => Taken::Submitted(message, Awaited { sink, to: slot.to.take() }),
+                        _ => Taken::Told(message),
+                    },
                     _ => Taken::Abandoned,
                 }
             }
