@@ -348,6 +348,8 @@ pub const DEMAND_REST: Duration = Duration::from_nanos(500);
 pub const DEMAND_FREE: u32 = 2_048;
 /// Bundles of one placement group: their best nodes are sought in one step.
 pub const GROUP_BUNDLES: usize = 256;
+/// Looks at a node that a search for a group's places takes, once none was found in the usual way: half a millisecond.
+pub const GROUP_SEARCH: usize = 16_384;
 /// Placement groups one head keeps.
 pub const GROUPS: usize = 16_384;
 /// Objects that one head knows to have been given to other owners: 2 MB. Those of owners that have ended make room.

@@ -2,9 +2,11 @@
 //!
 //! *Pack* takes few nodes: one if one will do, else each time the node that holds most of what is left. *Spread* takes
 //! each time the node with the fewest bundles of the group. The strict forms are obeyed exactly: one node, or a node for
-//! each bundle, found by augmenting paths, so that a group waits only if there is no such choice.
+//! each bundle, found by augmenting paths, so that a group waits only if there is no such choice. Where the others find no
+//! place in their way, any choice is searched for, within bounds.
 
 use crate::id::Life;
+use crate::limits::GROUP_SEARCH;
 use crate::schedule::resources::Resources;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -45,9 +47,67 @@ impl Packing {
         match self {
             Packing::StrictPack => one_node(bundles, nodes),
             Packing::StrictSpread => own_nodes(bundles, nodes),
-            Packing::Pack => one_node(bundles, nodes).or_else(|| few_nodes(bundles, nodes)),
-            Packing::Spread => many_nodes(bundles, nodes),
+            Packing::Pack | Packing::Spread => self.greedy(bundles, nodes).or_else(|| search(bundles, nodes)?),
         }
+    }
+
+    /// Whether there is surely no such choice.
+    #[must_use]
+    pub fn never_fits(self, bundles: &[Resources], nodes: &[Free]) -> bool {
+        match self {
+            Packing::StrictPack | Packing::StrictSpread => self.place(bundles, nodes).is_none(),
+            Packing::Pack | Packing::Spread => {
+                self.greedy(bundles, nodes).is_none() && search(bundles, nodes) == Some(None)
+            }
+        }
+    }
+
+    fn greedy(self, bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+        match self {
+            Packing::Spread => many_nodes(bundles, nodes),
+            _ => one_node(bundles, nodes).or_else(|| few_nodes(bundles, nodes)),
+        }
+    }
+}
+
+/// Any choice, if there is one; none if that is not known after so many looks at a node.
+fn search(bundles: &[Resources], nodes: &[Free]) -> Option<Option<Vec<Life>>> {
+    let mut search = Search { bundles, order: largest_first(bundles), free: nodes.to_vec(), looks: GROUP_SEARCH };
+    let mut chosen = vec![Life(0); bundles.len()];
+    let found = search.from(0, &mut chosen)?;
+    Some(found.then_some(chosen))
+}
+
+struct Search<'a> {
+    bundles: &'a [Resources],
+    order: Vec<usize>,
+    free: Vec<Free>,
+    looks: usize,
+}
+
+impl Search<'_> {
+    /// Whether the bundles from here on have places. As deep as there are bundles: that is bounded.
+    fn from(&mut self, at: usize, chosen: &mut [Life]) -> Option<bool> {
+        let Some(place) = self.order.get(at).copied() else { return Some(true) };
+        let need = &self.bundles[place];
+        // Nodes with as much room are as good as one another.
+        let mut tried: Vec<Resources> = Vec::new();
+        for node in 0..self.free.len() {
+            self.looks = self.looks.checked_sub(1)?;
+            let (life, free) = &mut self.free[node];
+            if free.lacks(need).is_some() || tried.contains(free) {
+                continue;
+            }
+            tried.push(free.clone());
+            chosen[place] = *life;
+            free.take(need);
+            let found = self.from(at + 1, chosen)?;
+            if found {
+                return Some(true);
+            }
+            self.free[node].1.give(need);
+        }
+        Some(false)
     }
 }
 
@@ -166,10 +226,29 @@ mod tests {
     }
 
     #[test]
+    fn only_what_surely_never_fits_is_said_to() {
+        let never = |bundles: &[u64], nodes: &[u64]| {
+            let bundles: Vec<Resources> = bundles.iter().map(|n| cpus(*n)).collect();
+            let nodes: Vec<Free> = nodes.iter().zip(1..).map(|(n, life)| (Life(life), cpus(*n))).collect();
+            Packing::Pack.never_fits(&bundles, &nodes)
+        };
+        assert!(!never(&[4, 3, 3], &[6, 4]));
+        assert!(never(&[4, 3, 3, 1], &[6, 4]), "more than all nodes have");
+        assert!(never(&[7], &[6, 4]), "more than any node has");
+        // Nobody looks at all choices of many bundles on many unlike nodes: then it waits.
+        let nodes: Vec<u64> = (100..164).collect();
+        assert_eq!(nodes.iter().map(|node| node / 60).sum::<u64>(), 108);
+        assert!(!never(&[60; 109], &nodes));
+    }
+
+    #[test]
     fn each_packing_is_obeyed() {
         assert_eq!(place(Packing::Pack, &[1, 2], &[2, 3, 8]), Some(vec![2, 2]), "one node if one will do");
         assert_eq!(place(Packing::Pack, &[2, 2, 2], &[2, 4]), Some(vec![2, 2, 1]), "else few");
         assert_eq!(place(Packing::Spread, &[1, 1, 1], &[8, 8]), Some(vec![1, 2, 1]));
+        for packing in [Packing::Pack, Packing::Spread] {
+            assert_eq!(place(packing, &[4, 3, 3], &[6, 4]), Some(vec![2, 1, 1]), "{packing:?} finds the one choice");
+        }
         assert_eq!(place(Packing::StrictPack, &[2, 2], &[3, 3]), None);
         assert_eq!(place(Packing::StrictSpread, &[1, 1, 1], &[8, 8]), None);
         assert_eq!(place(Packing::StrictSpread, &[1, 4], &[4, 1]), Some(vec![2, 1]), "the choice that exists is found");
@@ -190,6 +269,18 @@ mod tests {
                     prop_assert!(packing != Packing::StrictSpread || count <= 1, "{lives:?}");
                     prop_assert!(packing != Packing::StrictPack || count == 0 || count == bundles.len(), "{lives:?}");
                 }
+            }
+            // Every choice of a node for each bundle, as a number in the base of the nodes.
+            let choices = nodes.len().pow(bundles.len() as u32);
+            let holds = |choice: usize| {
+                let mut left: Vec<i64> = nodes.iter().map(|n| *n as i64).collect();
+                let digits = std::iter::successors(Some(choice), |rest| Some(rest / nodes.len()));
+                bundles.iter().zip(digits).for_each(|(need, rest)| left[rest % nodes.len()] -= *need as i64);
+                left.iter().all(|left| *left >= 0)
+            };
+            let fits = (0..choices).any(holds);
+            for packing in [Packing::Pack, Packing::Spread] {
+                prop_assert_eq!(place(packing, &bundles, &nodes).is_some(), fits, "{:?}", packing);
             }
             let fits_one = nodes.iter().any(|node| *node >= bundles.iter().sum());
             prop_assert_eq!(place(Packing::StrictPack, &bundles, &nodes).is_some(), fits_one);

@@ -140,9 +140,9 @@ impl Directory {
         }
         let hosts = self.lives.iter().filter(|(_, living)| living.join.hosts);
         let empty: Vec<_> = hosts.map(|(life, living)| (life, living.join.resources.clone())).collect();
-        match create.packing.place(&create.bundles, &empty) {
-            Some(_) => Ok(()),
-            None => Err(Why::BundlesNeverFit(create.packing).into()),
+        match create.packing.never_fits(&create.bundles, &empty) {
+            false => Ok(()),
+            true => Err(Why::BundlesNeverFit(create.packing).into()),
         }
     }
 
