@@ -249,6 +249,9 @@ impl<K: Ord, T> Queue<K, T> {
     pub fn failed(&mut self, task: TaskNumber) -> Option<T> {
         let place = self.slab.place(task)?;
         let At::Pushed(grant) = self.slab.get(place)?.at else { return None };
+        if let Some(grant) = self.grant_mut(grant) {
+            grant.unmoved = false;
+        }
         self.unpush(grant, place);
         self.remove(place)
     }

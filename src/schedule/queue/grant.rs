@@ -34,6 +34,8 @@ pub(super) struct Grant {
     pub(super) touched: bool,
     /// The most tasks that were pushed at once since the last look.
     pub(super) most: u32,
+    /// Its slots were busy at the last look, and no task has ended since.
+    pub(super) unmoved: bool,
 }
 
 impl Grant {
@@ -119,6 +121,7 @@ impl<K: Ord, T> Queue<K, T> {
             open: true,
             touched: false,
             most: 0,
+            unmoved: false,
         };
         let place = self.unused.pop().unwrap_or(self.grants.len() as u32);
         if place as usize == self.grants.len() {

@@ -139,6 +139,29 @@ fn a_recall_asks_for_no_more_than_an_answer_carries_and_the_next_for_the_rest() 
 }
 
 #[test]
+fn tasks_that_take_longer_than_those_before_them_get_slots_of_their_own() {
+    let (mut queue, class) = queue();
+    let quick = submits(&mut queue, class, 0..1)[0];
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    flush(&mut queue, 0);
+    queue.finished(quick, MS / 50);
+    let slow = submits(&mut queue, class, 1..9);
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects).len(), 8, "all of them are thought to take no time");
+    let look = u64::try_from(GRANT_IDLE.as_millis()).unwrap();
+    assert!(!flush(&mut queue, look).iter().any(|effect| matches!(effect, Effect::Want { slots: 2.., .. })));
+    let effects = flush(&mut queue, 2 * look);
+    assert!(effects.contains(&Effect::Want { class, slots: 8 }), "none has ended between two looks: {effects:?}");
+    queue.granted(now(2 * look), GrantId(2), class, THERE, 7);
+    let effects = flush(&mut queue, 2 * look);
+    assert!(effects.contains(&Effect::Recall { grant: GrantId(1), count: 4 }), "{effects:?}");
+    queue.recalled(GrantId(1), &slow[4..]);
+    let effects = flush(&mut queue, 2 * look);
+    assert_eq!(pushed(&queue, &effects), [(2, 5), (2, 6), (2, 7), (2, 8)]);
+    assert!(effects.contains(&Effect::Recall { grant: GrantId(1), count: 2 }), "{effects:?}");
+}
+
+#[test]
 fn parked_tasks_leave_their_slots_to_others_of_their_class() {
     let (mut queue, class) = queue();
     let tasks = submits(&mut queue, class, 0..10);

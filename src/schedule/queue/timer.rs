@@ -47,13 +47,20 @@ impl<K: Ord, T> Queue<K, T> {
         }
     }
 
-    /// Slots that no task used since the last look are given back.
+    /// Slots that no task used since the last look are given back; where none ended, tasks take longer than was thought.
     fn look_for_idle(&mut self, now: Moment, id: GrantId, effects: &mut Vec<Effect>) {
         let Some(place) = self.by_id.get(&id).copied() else { return };
         let Some(grant) = self.grant_mut(place) else { return };
-        let pushed = grant.pushed.len();
+        let (pushed, busy) = (grant.pushed.len(), grant.busy() > 0);
+        let unmoved = std::mem::replace(&mut grant.unmoved, busy) && busy;
         // Slots of parked tasks are kept while nobody asks for them: as a rule they go on before long.
         let (most, class, slots) = (std::mem::replace(&mut grant.most, pushed), grant.class, grant.keep);
+        let Some(state) = self.state(class) else { return };
+        if unmoved && u128::from(state.run_time) < GRANT_IDLE.as_nanos() {
+            // What runs there has not ended yet, so that its time is in no average: the class wants as many slots as it has tasks.
+            state.run_time = GRANT_IDLE.as_nanos() as u64;
+            self.touch(class);
+        }
         let Some(state) = self.state(class) else { return };
         let ready = !state.line.is_empty();
         if !ready && state.deep > 0 && most < slots {
