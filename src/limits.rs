@@ -17,7 +17,8 @@ pub const CELL_BUDGET: usize = 256;
 /// waits for its next turn) fits, or else a busy actor would allocate anew in each of its turns.
 pub const MAILBOX_KEPT: usize = 256;
 
-/// Calls and tasks that one node has submitted and that are not settled; a further one fails at once.
+/// Calls and tasks that one node has submitted and that are not settled, beside as many tasks as it may have queued
+/// (`max_queued`); a further one fails at once, or waits if it is submitted by `submit_wait`.
 pub const SUBMITTED: usize = 4_000_000;
 
 /// Actors one node hosts: about 10 GB of idle ones.

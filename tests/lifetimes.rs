@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use mobula::EndReason;
 use mobula::prelude::*;
+use mobula::{CallError, EndReason};
 use rustix::process::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -289,6 +289,34 @@ async fn a_call_that_waits_for_its_argument_at_the_host_runs_before_a_stop_that_
         stops(ended).await;
     }
     assert_eq!(bounded(report.count()).await, Ok(2 * (length as u64 + 1)));
+    drop((one, two));
+    ends_without_a_trace(cluster).await;
+}
+
+/// For longer than the calls to a silent node wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_stands_still_for_a_while_loses_no_object() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [one, two] = holders(&cluster).await;
+    let owner = bounded(two.process()).await.unwrap();
+    let make = async || -> ObjectRef<Vec<u64>> { bounded(two.make(1_000)).await.unwrap() };
+    let [before, meanwhile, passed] = [make().await, make().await, make().await];
+    signal(owner, Signal::STOP);
+    let mut asked_before = Box::pin(cluster.get(&before).into_future());
+    assert!(futures::poll!(&mut asked_before).is_pending());
+    let call = bounded(two.process()).await;
+    assert!(matches!(call, Err(CallError::Unreachable { .. })), "calls do not wait so long: {call:?}");
+    let mut asked_meanwhile = Box::pin(cluster.get(&meanwhile).into_future());
+    assert!(futures::poll!(&mut asked_before).is_pending() && futures::poll!(&mut asked_meanwhile).is_pending());
+    let report = bounded(Tally::spawn(&cluster).on(workers(&cluster)[0].0)).await.unwrap();
+    let mut called = Box::pin(report.add_all(&passed).into_future());
+    assert!(futures::poll!(&mut called).is_pending());
+    signal(owner, Signal::CONT);
+    bounded(called).await.unwrap();
+    for got in [bounded(asked_before).await, bounded(asked_meanwhile).await] {
+        assert_eq!(got.unwrap().len(), 1_000);
+    }
+    assert_eq!(bounded(report.count()).await, Ok(1_000));
     drop((one, two));
     ends_without_a_trace(cluster).await;
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use mobula::prelude::*;
-use mobula::{Executed, GetError};
+use mobula::{Executed, GetError, SharedObjects};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -432,6 +432,56 @@ async fn nor_does_one_that_was_on_its_way_to_another_node() {
     bounded(cluster.shutdown()).await;
     let ran: Vec<_> = unrun.into_iter().filter(|file| std::path::Path::new(file).exists()).collect();
     assert!(ran.is_empty(), "{ran:?}");
+}
+
+#[task]
+fn counts(text: Vec<String>, of: Vec<ObjectRef<u64>>) -> usize {
+    text.len() + of.len()
+}
+
+/// Their arguments travel as an object, which is asked for when the task has arrived.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_cancelled_while_its_arguments_are_on_their_way_lets_them_go() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let held = bounded(cluster.put(7)).await.unwrap();
+    let counts = |lines| counts::submit(&cluster, vec!["a line".repeat(100); lines], vec![held.clone()]);
+    for place in 0..100 {
+        // Its slot is there for the next one.
+        assert_eq!(bounded(counts(1)).await, Ok(2));
+        let task = counts(200);
+        if place % 2 > 0 {
+            tokio::task::yield_now().await;
+        }
+        cluster.cancel(&task);
+        let cancelled = bounded(cluster.get(&task)).await;
+        assert!(matches!(cancelled, Ok(201) | Err(GetError::Cancelled { .. })), "{cancelled:?}");
+    }
+    drop(held);
+    until("nothing is shared", || cluster.shared_objects() == SharedObjects::default()).await;
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_within_a_group_that_is_removed_is_cancelled_with_what_it_submitted() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(3.0)).await.unwrap();
+    let folder = Folder::new();
+    let [begun, spun, waited] = ["begun", "spun", "waited"].map(|name| folder.file(name));
+    let group = bounded(cluster.placement_group().bundle([("cpu", 2.0)])).await.unwrap();
+    let says = bounded(Queue::bounded(&cluster, 4)).await.unwrap();
+    let spins = spins::call(&cluster, &begun, &spun).within(&group).submit();
+    let waits = waits_for_another::call(&cluster, says.clone(), &waited, Child::Follows).within(&group).submit();
+    appears(&begun).await;
+    bounded(says.get()).await.unwrap();
+    bounded(group.remove()).await.unwrap();
+    let (spins, waits) = (bounded(spins).await.unwrap_err(), bounded(waits).await.unwrap_err());
+    assert_eq!((spins.executed(), waits.executed()), (Executed::Maybe, Executed::Maybe));
+    for error in [spins.to_string(), waits.to_string()] {
+        assert!(error.contains("was removed"), "{error}");
+    }
+    for left in [&spun, &waited, &format!("{waited}.child")] {
+        appears(left).await;
+    }
+    ends_without_a_trace(cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use crate::object::reference::ObjectRef;
 use crate::store::{StoreError, Usage as StoreUsage};
 
 /// How many objects, and actors by their handles, are shared between a node and others: what [`Cluster::shared_objects`] gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SharedObjects {
     /// Of this node, and held by others.

@@ -218,7 +218,7 @@ impl<T: Returns, E> TaskCall<T, E> {
     }
 
     /// Submits it, and gives a reference to its result. Never waits for a task: with too many submitted
-    /// ([`SUBMITTED`](crate::limits::SUBMITTED)), the object has failed with [`GetError::QueueFull`].
+    /// ([`SUBMITTED`](crate::limits::SUBMITTED) and what may be queued), the object has failed with [`GetError::QueueFull`].
     ///
     /// Where the arguments of tasks that wait take more than [`QUEUE_MEMORY`](crate::limits::QUEUE_MEMORY) already, it writes those
     /// of this one to disk before it returns, unless they are shorter than 128 bytes.
@@ -228,20 +228,23 @@ impl<T: Returns, E> TaskCall<T, E> {
     /// task is an error of all of them. Dropping a reference does not cancel the task.
     pub fn submit(self) -> T::Submitted<E> {
         let node = self.cluster.node().clone();
-        let (promised, submitted) = self.made();
+        let entry = Host::promised(&*node).promise(Host::next_object(&*node));
+        let (promised, submitted) = self.made(entry);
         if let Some(submitted) = submitted {
             node.submit(submitted);
         }
         T::submitted(promised)
     }
 
-    /// Submits it once fewer tasks are queued on this node than may be ([`max_queued`](crate::ClusterBuilder::max_queued)).
+    /// Submits it once fewer tasks are queued on this node than may be ([`max_queued`](crate::ClusterBuilder::max_queued)), and
+    /// fewer calls and tasks submitted that are not over.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the task was not submitted.
     pub async fn submit_wait(self) -> T::Submitted<E> {
         let node = self.cluster.node().clone();
-        let (promised, submitted) = self.made();
+        let entry = Host::promised(&*node).promise_wait(Host::next_object(&*node)).await;
+        let (promised, submitted) = self.made(entry);
         if let Some(submitted) = submitted {
             node.submit_wait(submitted).await;
         }
@@ -249,9 +252,8 @@ impl<T: Returns, E> TaskCall<T, E> {
     }
 
     /// What is promised of it, and what is to be submitted unless that has failed already.
-    fn made(self) -> (Promised, Option<Submitted>) {
+    fn made(self, entry: Arc<Entry>) -> (Promised, Option<Submitted>) {
         let node = self.cluster.node();
-        let entry = Host::promised(&**node).promise(Host::next_object(&**node));
         let (name, misnamed) = match self.name.map(name_of_run).transpose() {
             Ok(name) => (name, None),
             Err(invalid) => (None, Some(invalid)),

@@ -264,7 +264,9 @@ pub(super) async fn ask(link: &Arc<PeerLink>, object: ObjectId, how: How) -> Res
         Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),
         Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
             .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
-        Err(error) => Err(GetError::Lost { object, why: error.to_string() }),
+        Err(error @ CallError::NodeDied { .. }) => Err(GetError::Lost { object, why: error.to_string() }),
+        // Its owner lives, and so does the object.
+        Err(error) => Err(GetError::Call { executed: error.executed(), message: error.to_string() }),
     }
 }
 
@@ -284,7 +286,8 @@ pub(super) async fn ask_node_about(
     poll_fn(|cx| ask.poll(cx)).await
 }
 
-/// Asks it now, in line with what is asked before and after; the answer may be left alone.
+/// Asks it now, in line with what is asked before and after; the answer may be left alone. A node that falls silent is waited
+/// for: what it has is not lost before its life ends, and whoever waits no longer says so to the `get`.
 pub(super) fn begin_ask(
     link: &Arc<PeerLink>,
     method: Key,
@@ -295,7 +298,7 @@ pub(super) fn begin_ask(
     let caller: Arc<dyn Caller> = ask.clone();
     with_scratch(|_, packet| {
         link.to_node(Flags::ASK, method, List::Items(&enclosed.refs), body).encode(packet);
-        link.request(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
+        link.request_patiently(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
     })?;
     Ok(ask)
 }

@@ -136,7 +136,7 @@ impl Node {
             life: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
-            promised: Promised::new(me.clone() as Weak<dyn Home>),
+            promised: Promised::new(me.clone() as Weak<dyn Home>, max_queued),
             tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder())),
             objects: Objects::default(),
             bulk: Bulk::default(),

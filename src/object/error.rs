@@ -69,8 +69,10 @@ pub enum GetError<E = Never> {
         /// Whether it may have run.
         executed: Executed,
     },
-    /// As many are queued as may be.
-    #[error("{limit} are queued already: wait for some of them, or submit by `submit_wait().await` (it did not run)")]
+    /// As many tasks are queued as may be, or as many calls and tasks submitted.
+    #[error(
+        "{limit} are submitted already: wait for some of them, or submit tasks by `submit_wait().await` (it did not run)"
+    )]
     QueueFull {
         /// The bound.
         limit: usize,

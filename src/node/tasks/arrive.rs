@@ -72,6 +72,10 @@ impl Arrived {
         self.over();
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == CANCELLED
+    }
+
     /// It needs its task no more, whose result keeps this.
     fn over(&self) {
         let task = self.task.lock().take();
@@ -193,6 +197,11 @@ impl Node {
         let answers: Arc<dyn Watch> =
             Arc::new(Answers { node: self.clone(), arrived: arrived.clone(), result: result.clone(), more });
         result.watch(&answers, 0)?;
+        // While its arguments came there was no task to tell of it. Whoever cancels it from here on finds this one.
+        if arrived.is_cancelled() {
+            arrived.over();
+            return None;
+        }
         let ready = Ready { task, whose: Whose::Peer(arrived.clone()), attempt, yields, again: None };
         match behind.is_empty() {
             true => self.run_or_refuse(arrived.grant, ready),

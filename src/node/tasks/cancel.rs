@@ -51,7 +51,11 @@ impl Node {
     }
 
     /// Gives what it submitted.
-    fn cancel_task(self: &Arc<Self>, standing: &Standing, fault: impl FnOnce(Executed) -> Fault) -> Vec<Arc<Entry>> {
+    pub(super) fn cancel_task(
+        self: &Arc<Self>,
+        standing: &Standing,
+        fault: impl FnOnce(Executed) -> Fault,
+    ) -> Vec<Arc<Entry>> {
         let Some(task) = standing.task() else { return Vec::new() };
         // Whatever comes from where it was sent is too late from here on.
         let children = standing.cancel();

@@ -7,7 +7,6 @@ use super::host::is_local;
 use super::line::refuse;
 use super::owner::{Held, Queued, State};
 use super::send::{own_numbers, terms};
-use crate::actor::error::Executed;
 use crate::actor::inbox::Host as _;
 use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked};
 use crate::id::{Epoch, GrantId, Life};
@@ -69,10 +68,11 @@ impl Node {
             lost
         };
         if let Revoked::GroupRemoved(_) = why {
-            let executed = Executed::Maybe;
-            lost.iter().for_each(|queued| {
-                queued.task.fail(GetError::Call { message: why.to_string(), executed });
-            });
+            for queued in lost {
+                let removed = |executed| GetError::Call { message: why.to_string(), executed };
+                let children = self.cancel_task(queued.task.standing(), removed);
+                self.cancel_all(children);
+            }
         }
     }
 
