@@ -49,6 +49,24 @@ fn spins(ctx: &TaskContext, begun: &str, file: &str) -> u64 {
     7
 }
 
+/// Looks whether it was cancelled, and takes its time then: longer than slots idle before they are given back.
+#[task]
+fn lingers(ctx: &TaskContext, begun: &str, file: &str) -> u64 {
+    let _left = Leaves(file.to_owned());
+    let _ = std::fs::write(begun, "begun"); // the folder of a test that is over is gone
+    while !ctx.cancelled() {
+        std::thread::yield_now();
+    }
+    std::thread::sleep(4 * mobula::limits::GRANT_IDLE);
+    7
+}
+
+/// Whether a file is there.
+#[task]
+fn finds(file: &str) -> bool {
+    Path::new(file).exists()
+}
+
 #[task]
 fn add(one: u64, two: u64) -> u64 {
     one + two
@@ -500,4 +518,21 @@ async fn a_cancelled_task_is_never_run_again() {
     cluster.cancel(&still);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "run\n");
     bounded(cluster.shutdown()).await;
+}
+
+/// Of another kind, so that it takes a grant of its own from the head.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_task_holds_its_cpu_until_its_function_has_returned() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (begun, left) = (path("begun"), path("left"));
+    let lingers = lingers::submit(&cluster, &begun, &left);
+    until("the task that takes the only CPU", || Path::new(&begun).exists()).await;
+    cluster.cancel(&lingers);
+    assert_eq!(bounded(lingers).await, Err(GetError::Cancelled { executed: Executed::Maybe }));
+    assert!(!Path::new(&left).exists(), "who waits is told at once");
+    let found = [0.5, 1.0].map(|cpus| finds::call(&cluster, &left).cpus(cpus).submit());
+    assert_eq!(bounded(cluster.get_all(&found)).await, Ok(vec![true, true]), "there was no CPU for them before");
+    ends_without_a_trace(cluster).await;
 }

@@ -11,7 +11,7 @@ use super::stage::Stage;
 use crate::clock::Moment;
 use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Needs, Patience, Revoked, Want};
 use crate::id::{Epoch, GrantId, Life};
-use crate::node::core::link::{Taken, Ticket};
+use crate::node::core::link::Ticket;
 use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission};
 use crate::schedule::{Class, Queue, TaskNumber};
 use crate::wire::packet::{CallFault, Executed};
@@ -347,6 +347,10 @@ impl Node {
     /// A grant's node has not run a task.
     pub(super) fn task_refused(&mut self, stage: &mut Stage, sent: &Sent, executed: Executed, fault: &CallFault<'_>) {
         match fault {
+            // Nobody waits for it any more.
+            CallFault::Cancelled if stage.tasks.is_over(sent.queued.task) => {
+                self.own(stage, |owner, _| owner.queue.failed(sent.number));
+            }
             // It comes back with the others of its recall, or as one that was never sent if its node ends before that.
             CallFault::Cancelled => {
                 if let Some(queued) = self.owner.queue.get_mut(sent.number) {
@@ -392,11 +396,14 @@ impl Node {
         let Some(queued) = self.owner.queue.get(number).copied() else { return };
         let sent = self.owner.under_way.remove(&task);
         if let Some((life, ticket)) = sent {
-            let taken = self.links.get_mut(&life).map_or(Taken::Gone, |peer| peer.link.cancel(ticket));
+            let unsent = self.links.get_mut(&life).and_then(|peer| peer.link.call_off(ticket));
             self.touched(stage, life);
-            let end = if let Taken::Unsent(_) = taken { End::Never } else { End::Failed };
+            // What may run holds its slot until its node has answered.
+            let end = if unsent.is_some() { End::Never } else { End::Failed };
             self.task_ends(stage, queued, end);
-            self.own(stage, |owner, _| owner.queue.failed(number));
+            if unsent.is_some() {
+                self.own(stage, |owner, _| owner.queue.failed(number));
+            }
         } else if let Cancelled::Queued(queued) = self.own(stage, |owner, _| owner.queue.cancel(number)) {
             self.task_ends(stage, queued, End::Never);
         }

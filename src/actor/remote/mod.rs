@@ -63,6 +63,8 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn standing(&self, ticket: u64) -> Option<Option<u64>>;
     /// Nobody waits for this call any more. Says whether it may have run.
     fn cancel(&self, ticket: u64) -> Executed;
+    /// This call is to run no more, and its caller is told of its end unless it never left.
+    fn call_off(&self, ticket: u64) -> Executed;
     /// What a request enclosed that was cancelled before it was sent never left.
     fn not_sent(&self, enclosed: &Enclosed);
     /// The consumer of a streaming reply took an item whose packet had this length.

@@ -82,6 +82,13 @@ impl Peer for PeerLink {
         }
     }
 
+    fn call_off(&self, ticket: u64) -> Executed {
+        let mut core = self.core.lock();
+        let unsent = core.link.call_off(Ticket::from_bits(ticket));
+        self.changed(core, self.recent());
+        if unsent.is_some() { Executed::No } else { Executed::Maybe }
+    }
+
     fn not_sent(&self, enclosed: &Enclosed) {
         self.around.not_sent(self.peer.life, enclosed);
     }

@@ -74,7 +74,7 @@ impl Node {
         let (standing, number) = (task.standing(), task.result().maker().map(TaskNumber));
         let sent = match standing.take_sent() {
             Away::Sent(OnTheWay { to, ticket, enclosed }) => {
-                let executed = to.cancel(ticket);
+                let executed = to.call_off(ticket);
                 if executed == Executed::No {
                     to.not_sent(&enclosed);
                 }
@@ -86,7 +86,9 @@ impl Node {
         };
         if let Some(number) = number {
             let taken = self.own(|state, _| match sent {
-                Some(_) => state.queue.failed(number),
+                // It may run where it was sent, and holds its slot there until that has answered.
+                Some(Executed::Yes | Executed::Maybe) => None,
+                Some(Executed::No) => state.queue.failed(number),
                 None => state.take_queued(number),
             });
             drop(taken);

@@ -242,7 +242,7 @@ impl Caller for Sent {
 
     fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
         let task = &self.queued.task;
-        let Some(items) = items_of(task) else { return };
+        let Some(items) = items_of(task).filter(|_| !task.standing().is_cancelled()) else { return };
         match self.node.part(body, enclosed) {
             Some(item) => items.push(Entry::settled(self.node.next_object(), Ok(item)), length),
             None => {
@@ -289,6 +289,12 @@ impl Caller for Sent {
                 }
                 task.fail(fault);
                 Some(ran)
+            }
+            // Nobody waits for it any more, and it did not begin.
+            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled }
+                if task.standing().is_cancelled() =>
+            {
+                None
             }
             // It comes back with the others of its recall, or as one that was never sent if its node ends before that.
             Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => {

@@ -280,6 +280,21 @@ impl<T: Clone> Link<T> {
         ask.token.map_or(Taken::Gone, Taken::Unsent)
     }
 
+    /// The same of a call of whose end its caller is told all the same. Gives the token of one that was waiting: it never leaves,
+    /// and has no end.
+    pub fn call_off(&mut self, ticket: Ticket) -> Option<T> {
+        let ask = self.asks.get(ticket.0)?;
+        if ask.waiting.is_none() {
+            let call = ask.token.as_ref().map(|_| ask.call)?;
+            self.push_settle(&Settle::Cancel { call });
+            return None;
+        }
+        match self.cancel(ticket) {
+            Taken::Unsent(token) => Some(token),
+            Taken::Cancelled(_) | Taken::Gone => None,
+        }
+    }
+
     /// The number of a call, none while it waits for credit or the window; nothing once it is over.
     #[must_use]
     pub fn standing(&self, ticket: Ticket) -> Option<Option<u64>> {
