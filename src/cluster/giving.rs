@@ -12,7 +12,7 @@ impl<T: ?Sized, E> ObjectRef<T, E> {
     /// is done, the process that made it may be killed.
     ///
     /// Waits until the value is there. An object that the head's own process made stays there: nothing outlives that. One that
-    /// is known to have been given away stays with who has it.
+    /// was given away stays with who has it, and one that is being given is waited for.
     ///
     /// ```standalone_crate
     /// # use mobula::prelude::*;
@@ -35,7 +35,8 @@ impl<T: ?Sized, E> ObjectRef<T, E> {
         cluster.node().give_object(self.entry(), Taker::Anyone).await
     }
 
-    /// Gives the object to another node, as [`persist`](ObjectRef::persist) does: that one owns it from then on.
+    /// Gives the object to another node, as [`persist`](ObjectRef::persist) does: that one owns it from then on, or until it is
+    /// given on.
     ///
     /// # Errors
     /// As [`persist`](ObjectRef::persist)'s, and if the node is no member of the cluster.

@@ -11,7 +11,10 @@
 //! the new owner keeps. What the owner's end leaves (references that were on their way, claims of others) finds X' by asking
 //! the head once. It needs no count of its own: who holds X also holds X', and lets both go at once.
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
@@ -22,7 +25,7 @@ use crate::actor::remote::ask::{Plain, answer_value};
 use crate::actor::remote::host::Incoming;
 use crate::directory::request::{Entrust, Heirs};
 use crate::id::{Key, Life, NodeId, ObjectId};
-use crate::limits::{HEIRS, STORE_COPY, STORED};
+use crate::limits::{HEIRS, OBJECT_HOPS, STORE_COPY, STORED};
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError, GiveError};
@@ -61,21 +64,88 @@ impl Taker {
     }
 }
 
+/// Objects of this node that are being given, until the head and all holders know: whoever wants the same joins.
+#[derive(Default)]
+pub(super) struct Givings(Mutex<FxHashMap<ObjectId, Giving>>);
+
+#[derive(Clone)]
+struct Giving {
+    to: Taker,
+    done: Shared<BoxFuture<'static, Result<(), GiveError>>>,
+}
+
 impl Node {
-    /// Has an object given to another owner. Goes on if it is dropped.
+    /// Has an object given to another owner, and that known to all who need it. Goes on if it is dropped.
     pub(crate) async fn give_object(self: &Arc<Self>, entry: &Arc<Entry>, to: Taker) -> Result<(), GiveError> {
-        if to == Taker::Anyone && entry.is_given() {
-            return Ok(());
-        }
-        let (node, entry) = (self.clone(), entry.travelling());
+        let (node, mut entry) = (self.clone(), entry.clone());
         let giving = self.runtime().spawn(async move {
-            let object = entry.id();
-            if object.life == node.last_life() {
-                return node.give_own(&entry, to).await;
+            for _ in 0..OBJECT_HOPS {
+                if let Some(next) = entry.given_to() {
+                    node.see_known(&entry).await?;
+                    if to == Taker::Anyone {
+                        return Ok(());
+                    }
+                    entry = next;
+                    continue;
+                }
+                if entry.id().life != node.last_life() {
+                    return node.have_given(&entry, to).await;
+                }
+                let giving = node.giving(&entry, to);
+                let given = giving.done.await;
+                if giving.to == to {
+                    return given;
+                }
+                // It was to go elsewhere: whether it did is seen now.
             }
-            node.have_given(&entry, to).await
+            Err(GiveError::NotGiven { object: entry.id(), why: "it is given on and on".to_owned() })
         });
         giving.await.unwrap_or(Err(GiveError::ShutDown))
+    }
+
+    /// The giving of an object of this node: the one that is under way, or a new one.
+    fn giving(self: &Arc<Self>, entry: &Arc<Entry>, to: Taker) -> Giving {
+        let (node, entry, object) = (self.clone(), entry.clone(), entry.id());
+        let mut givings = self.givings().0.lock();
+        let start = || {
+            let given = self.runtime().spawn(async move {
+                let given = node.give_own(&entry, to).await;
+                let over = node.givings().0.lock().remove(&object);
+                drop(over);
+                given
+            });
+            Giving { to, done: given.map(|given| given.unwrap_or(Err(GiveError::ShutDown))).boxed().shared() }
+        };
+        givings.entry(object).or_insert_with(start).clone()
+    }
+
+    /// Waits until what became of an object that was given away is known to the head: else it would be lost with its former
+    /// owner for those who were not told.
+    async fn see_known(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), GiveError> {
+        let object = entry.id();
+        if object.life == self.last_life() {
+            let giving = self.givings().0.lock().get(&object).cloned();
+            return match giving {
+                Some(giving) => giving.done.await,
+                // The head may not have been there to be told.
+                None => self.entrust(object, entry.travelling().id()).await,
+            };
+        }
+        match self.have_given(entry, Taker::Anyone).await {
+            Ok(()) => Ok(()),
+            // Its owner has ended meanwhile, or cannot be asked: then the head is.
+            Err(error) => match self.heirs(vec![object]).await {
+                Some(heirs) if heirs.contains_key(&object) => Ok(()),
+                _ => Err(GiveError::Unknown { object, why: error.to_string() }),
+            },
+        }
+    }
+
+    /// Tells the head whose an object of this node is now.
+    async fn entrust(&self, object: ObjectId, to: ObjectId) -> Result<(), GiveError> {
+        let unknown = |why: String| GiveError::Unknown { object, why };
+        let known = self.client().ask(Entrust { object, to }).await;
+        known.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))
     }
 
     /// Asks the owner of an object to give it.
@@ -138,9 +208,8 @@ impl Node {
             Err(error) => return Err(refused(error.to_string())),
         };
         let adopted = adopted.ok_or_else(|| nonsense(object, &"no object of its own"))?;
-        // Of two who give it at once, the first has done it.
         if !entry.give(adopted.clone()) {
-            return Ok(());
+            return Err(nonsense(object, &"this very object"));
         }
         let holders = self.count(|state, _| {
             state.given.insert(adopted.id(), object);
@@ -152,9 +221,8 @@ impl Node {
             // Whoever cannot be told asks for it as it asks for any, or finds it by the head.
             async move { drop(ask_node_about(&link, GIVEN, told, &[]).await) }
         });
-        let (known, _) = tokio::join!(self.client().ask(Entrust { object, to: adopted.id() }), join_all(tell));
-        let unknown = |why: String| GiveError::Unknown { object, why };
-        known.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))
+        let (known, _) = tokio::join!(self.entrust(object, adopted.id()), join_all(tell));
+        known
     }
 
     /// An object of this node is to be given to another.

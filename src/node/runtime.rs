@@ -17,6 +17,7 @@ use super::bulk::Bulk;
 use super::compute::Compute;
 use super::core::life::{Effect, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
+use super::give::Givings;
 use super::links::Links;
 use super::look::Looks;
 use super::objects::Objects;
@@ -76,6 +77,7 @@ pub(crate) struct Node {
     promised: Promised,
     tasks: Tasks,
     objects: Objects,
+    givings: Givings,
     bulk: Bulk,
     store: NodeStore,
     machine: Mutex<Machine>,
@@ -139,6 +141,7 @@ impl Node {
             promised: Promised::new(me.clone() as Weak<dyn Home>, max_queued),
             tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder())),
             objects: Objects::default(),
+            givings: Givings::default(),
             bulk: Bulk::default(),
             store: NodeStore::new(store),
             machine: Mutex::new(machine),
@@ -256,6 +259,10 @@ impl Node {
 
     pub(super) fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    pub(super) fn givings(&self) -> &Givings {
+        &self.givings
     }
 
     pub(super) fn bulk(&self) -> &Bulk {

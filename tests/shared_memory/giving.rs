@@ -244,6 +244,54 @@ async fn who_gives_at_the_same_time_gives_once_and_views_stay_as_they_are() {
     bounded(cluster.shutdown()).await;
 }
 
+async fn who_persists_what_is_being_given_waits_until_all_know_of_it() {
+    let cluster = bounded(Cluster::local().workers(3)).await.unwrap();
+    let [maker, holder, taker] = &readers(&cluster).await[..] else { panic!("three workers") };
+    let to = cluster.nodes().into_iter().rfind(|node| node.hosts_actors).unwrap().id;
+    let object = bounded(maker.make(10, 5 * MIB)).await.unwrap();
+    bounded(holder.keep(vec![object.clone()])).await.unwrap();
+    let holds = bounded(holder.process()).await.unwrap();
+    // It holds the object, and cannot be told.
+    signal_to(holds, Signal::STOP);
+    let (mut first, mut second) = (Box::pin(object.give(&cluster, to)), Box::pin(object.persist(&cluster)));
+    let moved = async {
+        until_held(taker, 5 * MIB).await;
+        until_held(maker, 0).await;
+    };
+    let (mut given, mut persisted) = tokio::select! {
+        given = &mut first => (Some(given), None),
+        () = moved => (None, None),
+    };
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            done = &mut first, if given.is_none() => given = Some(done),
+            done = &mut second, if persisted.is_none() => persisted = Some(done),
+            // Its answer comes after those of whatever does not wait.
+            _ = in_store(maker) => {}
+        }
+    }
+    signal_to(holds, Signal::CONT);
+    // A holder that is silent for too long is not waited for.
+    assert!(given.is_some() || persisted.is_none(), "{persisted:?}, and not all know of it");
+    if given.is_none() {
+        given = Some(bounded(&mut first).await);
+    }
+    if persisted.is_none() {
+        persisted = Some(bounded(&mut second).await);
+    }
+    assert_eq!((given, persisted), (Some(Ok(())), Some(Ok(()))));
+    drop((first, second));
+    kill(&cluster, maker).await;
+    bounded(object.persist(&cluster)).await.expect("its owner has ended, and the head knows of it");
+    assert_eq!(bounded(holder.view()).await.unwrap().0, sum(&numbers(10, 5 * MIB)));
+    bounded(holder.close()).await.unwrap();
+    bounded(holder.forget()).await.unwrap();
+    drop(object);
+    nothing_is_held(&cluster, &[holder, taker]).await;
+    bounded(cluster.shutdown()).await;
+}
+
 async fn what_cannot_be_given_says_why_and_stays() {
     let alone = bounded(Cluster::local()).await.unwrap();
     let object = bounded(alone.put_slice(&numbers(6, MIB))).await.unwrap();
@@ -279,5 +327,6 @@ super::quiet::leave_nothing! {
     values_of_any_kind_and_what_is_inside_of_them_are_found_by_those_who_were_not_told
     a_result_that_lies_where_it_was_made_is_brought_to_who_owns_it
     who_gives_at_the_same_time_gives_once_and_views_stay_as_they_are
+    who_persists_what_is_being_given_waits_until_all_know_of_it
     what_cannot_be_given_says_why_and_stays
 }

@@ -11,15 +11,19 @@ impl Entry {
         matches!(*self.state.lock(), State::Given(_))
     }
 
-    /// As it travels: what was given to another owner travels as that one's, which needs the former no more.
-    pub(crate) fn travelling(self: &Arc<Self>) -> Arc<Entry> {
-        let given = |entry: &Entry| match &*entry.state.lock() {
+    /// What it is at the owner that it was given to.
+    pub(crate) fn given_to(&self) -> Option<Arc<Entry>> {
+        match &*self.state.lock() {
             State::Given(to) => Some(to.clone()),
             State::Pending(_) | State::Settled(..) => None,
-        };
+        }
+    }
+
+    /// As it travels: what was given to another owner travels as that one's, which needs the former no more.
+    pub(crate) fn travelling(self: &Arc<Self>) -> Arc<Entry> {
         let mut entry = self.clone();
         for _ in 0..OBJECT_HOPS {
-            let Some(to) = given(&entry) else { break };
+            let Some(to) = entry.given_to() else { break };
             entry = to;
         }
         entry
