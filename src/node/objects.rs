@@ -82,6 +82,27 @@ impl State {
         entry
     }
 
+    /// What a packet refers to, all at once: what is to be asked about owners that have ended is then one question.
+    fn all_arrived(
+        &mut self,
+        from: Life,
+        refs: &[Ref],
+        home: &Weak<dyn Home>,
+        host: &dyn Fn() -> Arc<dyn Host>,
+        effects: &mut Effects<Hold>,
+    ) -> Vec<Option<Hold>> {
+        let arrive = |reference: &Ref| match *reference {
+            Ref::Object { object } | Ref::Argument { object, .. } => {
+                Some(self.arrived(from, object, home.clone(), effects))
+            }
+            Ref::Actor { actor, type_key, host: at, placement, kept: Kept::Counted } => {
+                self.actor_arrived(from, (actor, type_key), At { host: at, placement }, &host(), effects)
+            }
+            _ => None,
+        };
+        refs.iter().map(arrive).collect()
+    }
+
     /// The entry of an object of which the head has told.
     pub(super) fn told_of(
         &mut self,
@@ -194,22 +215,11 @@ impl Node {
 
     pub(super) fn references_arrived(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {
         let refs: Vec<Ref> = refs.iter().collect();
-        let holds = refs.iter().map(|reference| match *reference {
-            Ref::Object { object } | Ref::Argument { object, .. } => Some(self.object_arrived(from, object)),
-            Ref::Actor { actor, type_key, host, placement, kept: Kept::Counted } => {
-                let (at, home): (_, Arc<dyn Host>) = (At { host, placement }, self.shared());
-                self.count(|state, effects| state.actor_arrived(from, (actor, type_key), at, &home, effects))
-            }
-            _ => None,
-        });
-        let holds = holds.collect();
+        let node = self.shared();
+        let home: Weak<dyn Home> = Arc::downgrade(&node) as Weak<dyn Home>;
+        let host = || -> Arc<dyn Host> { node.clone() };
+        let holds = self.count(|state, effects| state.all_arrived(from, &refs, &home, &host, effects));
         Enclosed::new(refs, holds)
-    }
-
-    /// The entry of an object that a packet refers to.
-    fn object_arrived(&self, from: Life, object: ObjectId) -> Hold {
-        let home: Weak<dyn Home> = Arc::downgrade(&self.shared()) as Weak<dyn Home>;
-        self.count(|state, effects| state.arrived(from, object, home, effects))
     }
 
     pub(super) fn references_leave(&self, to: Life, enclosed: &Enclosed) {
@@ -362,6 +372,24 @@ mod tests {
             String::new()
         }
         fn let_go(&self, _: ObjectId, _: Life) {}
+    }
+
+    #[test]
+    fn what_a_message_refers_to_of_owners_that_have_ended_is_one_question() {
+        let (from, dead, living) = (Life(6), [Life(4), Life(5)], Life(7));
+        let home: Arc<dyn Home> = Arc::new(Nowhere);
+        let (mut state, mut effects) = (State::new(Life(8)), Effects::new());
+        for life in dead {
+            state.refs.node_ended(life, clock::now(), &mut effects);
+        }
+        let object = |life, serial| Ref::Object { object: ObjectId { life, serial } };
+        let refs: Vec<Ref> =
+            (0..3_000).flat_map(|serial| [dead[0], living, dead[1]].map(|life| object(life, serial))).collect();
+        let host = || -> Arc<dyn Host> { unreachable!("no actor is referred to") };
+        let holds = state.all_arrived(from, &refs, &Arc::downgrade(&home), &host, &mut effects);
+        assert!(holds.len() == refs.len() && holds.iter().all(Option::is_some));
+        assert_eq!(state.orphans.len(), 6_000, "all are asked for together, when the message has been looked at");
+        assert!(state.orphans.iter().all(|entry| entry.id().life != living));
     }
 
     /// What the entry says when it is gone is carried over by hand: (object, life).
