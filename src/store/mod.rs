@@ -137,7 +137,8 @@ impl fmt::Display for Usage {
     }
 }
 
-/// A node's store. Clones are the same store; it ends with the last of them and of its objects.
+/// A node's store. Clones are the same store; it ends with the last of them and of its objects, and of the pins of readers that
+/// are attached while their runtime goes on.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -239,7 +240,7 @@ impl Store {
     ///
     /// If the reader is gone, or the object is of another store.
     pub fn pin(&self, stored: &Stored, reader: ReaderId) -> Result<Location, PinError> {
-        if !stored.shared().is_some_and(|shared| Arc::ptr_eq(shared, &self.shared)) {
+        if !Arc::ptr_eq(stored.shared(), &self.shared) {
             return Err(PinError::OtherStore);
         }
         self.shared.readers.pin(stored, reader)

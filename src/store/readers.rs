@@ -5,16 +5,18 @@
 //!              └─ revoke ──▶ gone                      └─ revoke ──▶ given nothing more
 //! ```
 //!
-//! A pin is a clone of the object's [`Stored`]. No clock is involved: a reader that was stopped keeps its pins.
+//! A pin keeps its object's memory. No clock is involved: a reader that was stopped keeps its pins. The pins lie in the store,
+//! and do not keep it: else neither would ever end whose runtime ended first. What keeps a store for the readers that are
+//! attached is the task that talks with each ([`Keeper`]).
 
-use super::view::Stored;
+use super::view::{Pinned, Stored};
 use super::{Location, Shared};
 use crate::limits;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -93,6 +95,8 @@ struct Book {
 
 struct Reader {
     door: Door,
+    /// Of the task that talks with it, once it has connected.
+    keeper: Weak<Keeper>,
     pins: FxHashMap<(u64, u64), Pin>,
     /// Segments that it was given and has not said to have unmapped.
     mapped: FxHashSet<u64>,
@@ -108,21 +112,39 @@ enum Door {
 }
 
 struct Pin {
-    stored: Stored,
+    pinned: Pinned,
     count: usize,
 }
 
-impl Drop for Pin {
-    fn drop(&mut self) {
-        self.stored.unpinned();
+/// Keeps the store while its reader has pins, and is dropped with the task that talks with it, or with the runtime of that.
+#[derive(Default)]
+pub(super) struct Keeper(Mutex<Option<Arc<Shared>>>);
+
+impl Keeper {
+    fn keep(&self, shared: &Arc<Shared>) {
+        self.0.lock().get_or_insert_with(|| Arc::clone(shared));
+    }
+
+    fn let_go(&self) -> Option<Arc<Shared>> {
+        self.0.lock().take()
     }
 }
 
-/// What a reader had: to be dropped outside of any lock.
+/// A reader that has connected.
+pub(super) struct Admitted {
+    pub(super) reader: ReaderId,
+    /// Segments that it is asked to unmap.
+    pub(super) retired: mpsc::UnboundedReceiver<u64>,
+    /// To be held for as long as it is talked with.
+    pub(super) keeper: Arc<Keeper>,
+}
+
+/// What a reader had: to be dropped outside of any lock, and in this order.
 #[derive(Default)]
 pub(super) struct Left {
-    _pins: Vec<Pin>,
+    _pins: Vec<Pinned>,
     mapped: Vec<u64>,
+    _store: Option<Arc<Shared>>,
 }
 
 impl Readers {
@@ -136,7 +158,8 @@ impl Readers {
         let id = book.next;
         book.next += 1;
         let door = Door::Invited(ticket.clone());
-        book.readers.insert(id, Reader { door, pins: FxHashMap::default(), mapped: FxHashSet::default() });
+        let (keeper, pins, mapped) = Default::default();
+        book.readers.insert(id, Reader { door, keeper, pins, mapped });
         Ok((ReaderId(id), ticket))
     }
 
@@ -150,8 +173,8 @@ impl Readers {
         }
     }
 
-    /// The reader whose ticket this is, now attached, and the segments that it will be asked to unmap.
-    pub(super) fn attach(&self, ticket: &[u8; Ticket::BYTES]) -> Option<(ReaderId, mpsc::UnboundedReceiver<u64>)> {
+    /// The reader of this store whose ticket this is, now attached.
+    pub(super) fn attach(&self, shared: &Arc<Shared>, ticket: &[u8; Ticket::BYTES]) -> Option<Admitted> {
         let mut book = self.book.lock();
         let mut found = None;
         for (&id, reader) in &book.readers {
@@ -163,9 +186,14 @@ impl Readers {
             }
         }
         let reader = book.readers.get_mut(&found?)?;
-        let (send, receive) = mpsc::unbounded_channel();
+        let (send, retired) = mpsc::unbounded_channel();
         reader.door = Door::Attached(send);
-        Some((ReaderId(found?), receive))
+        let keeper = Arc::new(Keeper::default());
+        reader.keeper = Arc::downgrade(&keeper);
+        if !reader.pins.is_empty() {
+            keeper.keep(shared);
+        }
+        Some(Admitted { reader: ReaderId(found?), retired, keeper })
     }
 
     pub(super) fn pin(&self, stored: &Stored, ReaderId(id): ReaderId) -> Result<Location, PinError> {
@@ -175,22 +203,29 @@ impl Readers {
         if matches!(reader.door, Door::Closed) {
             return Err(PinError::ReaderGone);
         }
-        let pin = reader.pins.entry((location.segment, location.offset)).or_insert_with(|| {
-            stored.pinned();
-            Pin { stored: stored.clone(), count: 0 }
-        });
-        pin.count += 1;
+        if reader.pins.is_empty()
+            && let Some(keeper) = reader.keeper.upgrade()
+        {
+            keeper.keep(stored.shared());
+        }
+        let pin = reader.pins.entry((location.segment, location.offset));
+        pin.or_insert_with(|| Pin { pinned: stored.pinned(), count: 0 }).count += 1;
         Ok(location)
     }
 
     /// Ends one pin. What is given back is to be dropped outside of any lock.
     pub(super) fn unpin(&self, ReaderId(id): ReaderId, at: (u64, u64)) -> Result<Left, Misbehaved> {
         let mut book = self.book.lock();
-        let pins = &mut book.readers.get_mut(&id).ok_or(Misbehaved)?.pins;
+        let Reader { pins, keeper, .. } = book.readers.get_mut(&id).ok_or(Misbehaved)?;
         let pin = pins.get_mut(&at).ok_or(Misbehaved)?;
         pin.count -= 1;
-        let ended = if pin.count == 0 { pins.remove(&at) } else { None };
-        Ok(Left { _pins: ended.into_iter().collect(), mapped: Vec::new() })
+        if pin.count > 0 {
+            return Ok(Left::default());
+        }
+        let ended = pins.remove(&at).map(|pin| pin.pinned);
+        let keeper = if pins.is_empty() { keeper.upgrade() } else { None };
+        let store = keeper.and_then(|keeper| keeper.let_go());
+        Ok(Left { _pins: ended.into_iter().collect(), mapped: Vec::new(), _store: store })
     }
 
     /// Notes that a reader maps a segment, once and only where something is pinned for it. False if its ticket was
@@ -242,7 +277,9 @@ impl Readers {
 impl Book {
     fn remove(&mut self, id: u64) -> Left {
         let Some(reader) = self.readers.remove(&id) else { return Left::default() };
-        Left { _pins: reader.pins.into_values().collect(), mapped: reader.mapped.into_iter().collect() }
+        let pins = reader.pins.into_values().map(|pin| pin.pinned).collect();
+        let store = reader.keeper.upgrade().and_then(|keeper| keeper.let_go());
+        Left { _pins: pins, mapped: reader.mapped.into_iter().collect(), _store: store }
     }
 }
 

@@ -4,14 +4,15 @@ use super::table::Slot;
 use super::{Location, Shared};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
-/// An object's memory, which goes back to its store when dropped.
+/// An object's memory, which goes back to its store when dropped, or to the system if there is no store any more. What keeps
+/// the store as well is a [`Draft`] and a [`Stored`], and not a [`Pinned`], which the store has itself.
 struct Held {
     /// There until dropped.
     slot: Option<Slot>,
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
 }
 
 impl Held {
@@ -27,8 +28,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.shared.free(slot);
+        if let (Some(slot), Some(shared)) = (self.slot.take(), self.shared.upgrade()) {
+            shared.free(slot);
         }
     }
 }
@@ -40,12 +41,15 @@ pub struct Draft {
 }
 
 /// Counts as a draft while it is one.
-struct Drafted(Option<Held>);
+struct Drafted {
+    held: Option<Held>,
+    shared: Arc<Shared>,
+}
 
 impl Drafted {
     fn end(&mut self) -> Option<Held> {
-        let held = self.0.take()?;
-        held.shared.drafts.fetch_sub(held.footprint(), Ordering::Relaxed);
+        let held = self.held.take()?;
+        self.shared.drafts.fetch_sub(held.footprint(), Ordering::Relaxed);
         Some(held)
     }
 }
@@ -58,9 +62,9 @@ impl Drop for Drafted {
 
 impl Draft {
     pub(super) fn new(slot: Slot, length: usize, shared: &Arc<Shared>) -> Draft {
-        let held = Held { slot: Some(slot), shared: Arc::clone(shared) };
+        let held = Held { slot: Some(slot), shared: Arc::downgrade(shared) };
         shared.drafts.fetch_add(held.footprint(), Ordering::Relaxed);
-        Draft { held: Drafted(Some(held)), length }
+        Draft { held: Drafted { held: Some(held), shared: Arc::clone(shared) }, length }
     }
 
     /// Ends the writing: the bytes never change again.
@@ -68,20 +72,21 @@ impl Draft {
     pub fn seal(mut self) -> Stored {
         let held = self.held.end();
         let held = held.expect("a draft has its memory until it is sealed, which consumes it");
-        Stored { object: Some(Arc::new(Object { held, length: self.length, pins: AtomicUsize::new(0) })) }
+        let object = Arc::new(Object { held, length: self.length, pins: AtomicUsize::new(0) });
+        Stored { object: Some(object), shared: Arc::clone(&self.held.shared) }
     }
 }
 
 impl Deref for Draft {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        self.held.0.as_ref().map_or(&[], |held| held.bytes(self.length))
+        self.held.held.as_ref().map_or(&[], |held| held.bytes(self.length))
     }
 }
 
 impl DerefMut for Draft {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let slot = self.held.0.as_mut().and_then(|held| held.slot.as_mut());
+        let slot = self.held.held.as_mut().and_then(|held| held.slot.as_mut());
         slot.map_or(&mut [], |slot| &mut slot.space[..self.length])
     }
 }
@@ -94,6 +99,13 @@ impl fmt::Debug for Draft {
 
 /// An object that is sealed. Its memory is free when the last clone is dropped: pins of other processes hold one.
 pub struct Stored {
+    /// There until dropped, and before the store.
+    object: Option<Arc<Object>>,
+    shared: Arc<Shared>,
+}
+
+/// What a pin has of an object: it keeps its memory where it is, and not its store. Counts for [`Usage`](super::Usage).
+pub(super) struct Pinned {
     /// There until dropped.
     object: Option<Arc<Object>>,
 }
@@ -122,44 +134,56 @@ impl Stored {
         self.object.as_ref().is_some_and(|object| Arc::strong_count(object) == clones)
     }
 
-    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
-        self.object.as_ref().map(|object| &object.held.shared)
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
-    /// Counts it as pinned, for [`Usage`](super::Usage).
-    pub(super) fn pinned(&self) {
-        let Some(object) = &self.object else { return };
-        if object.pins.fetch_add(1, Ordering::Relaxed) == 0 {
-            object.held.shared.pinned.fetch_add(object.held.footprint(), Ordering::Relaxed);
+    /// Pins it.
+    pub(super) fn pinned(&self) -> Pinned {
+        if let Some(object) = &self.object
+            && object.pins.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            self.shared.pinned.fetch_add(object.held.footprint(), Ordering::Relaxed);
         }
-    }
-
-    /// The reverse of [`Stored::pinned`].
-    pub(super) fn unpinned(&self) {
-        let Some(object) = &self.object else { return };
-        if object.pins.fetch_sub(1, Ordering::Relaxed) == 1 {
-            object.held.shared.pinned.fetch_sub(object.held.footprint(), Ordering::Relaxed);
-        }
+        Pinned { object: self.object.clone() }
     }
 }
 
 impl Clone for Stored {
     fn clone(&self) -> Stored {
-        Stored { object: self.object.clone() }
+        Stored { object: self.object.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
 impl Drop for Stored {
     fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            let_go(object, &self.shared);
+        }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        if Arc::strong_count(&object) > 1 {
-            // The object may be idle now, which the housekeeper may wait for: asked after the clone has gone, or else
-            // it could miss both.
-            let shared = Arc::clone(&object.held.shared);
-            drop(object);
-            if shared.hungry.hear() {
-                shared.wake();
-            }
+        // A store that ends under its pins has no books any more.
+        let Some(shared) = object.held.shared.upgrade() else { return };
+        if object.pins.fetch_sub(1, Ordering::Relaxed) == 1 {
+            shared.pinned.fetch_sub(object.held.footprint(), Ordering::Relaxed);
+        }
+        let_go(object, &shared);
+    }
+}
+
+/// One of those that have an object has it no more.
+fn let_go(object: Arc<Object>, shared: &Shared) {
+    let is_last = Arc::strong_count(&object) == 1;
+    drop(object);
+    if !is_last {
+        // The object may be idle now, which the housekeeper may wait for: asked after the clone has gone, or else it could
+        // miss both.
+        if shared.hungry.hear() {
+            shared.wake();
         }
     }
 }

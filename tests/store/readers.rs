@@ -160,6 +160,72 @@ async fn an_owner_that_ends_leaves_views_readable() {
     assert_eq!(&*view, b"shark");
 }
 
+/// This process's mappings: address, access, offset, device and inode of each, and more.
+fn mappings() -> Vec<Vec<String>> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// The memory file that lies at this address.
+fn file_of(bytes: &[u8]) -> Vec<String> {
+    let holds = |range: &str| {
+        let (from, to) = range.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|end| usize::from_str_radix(end, 16).unwrap());
+        (from..to).contains(&bytes.as_ptr().addr())
+    };
+    mappings().into_iter().find(|line| holds(&line[0])).expect("it is mapped")[3..5].to_vec()
+}
+
+/// Whether its owner, who is in this process, has this file.
+fn is_owned(file: &[String]) -> bool {
+    mappings().iter().any(|line| line[1].starts_with("rw") && line[3..5] == *file)
+}
+
+#[test]
+fn a_store_whose_runtime_ends_under_its_readers_reuses_nothing_and_goes_with_its_last_handle() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (owners, readers) = (runtime(), runtime());
+    let (owner, location, ticket) = owners.block_on(async {
+        let owner = Owner::new(16 * MIB);
+        let (reader, ticket) = owner.store.issue_ticket().unwrap();
+        let location = owner.store.pin(&owner.put(&pattern(1, 5 * MIB)), reader).unwrap();
+        (owner, location, ticket)
+    });
+    let (attached, view) = readers.block_on(async {
+        let attached = Attached::connect(&owner.path, &ticket).await.unwrap();
+        let view = attached.view(location).await.unwrap();
+        (attached, view)
+    });
+    let file = file_of(&view);
+    drop(owners);
+    assert_eq!(owner.store.usage().pinned, 5 * MIB, "the reader goes on");
+    let later = owner.put(&pattern(2, 5 * MIB));
+    assert_ne!(later.location().segment, location.segment);
+    let store = owner.store.clone();
+    drop((owner, later));
+    assert!(is_owned(&file), "somebody has the store");
+    drop(store);
+    assert!(!is_owned(&file));
+    assert_eq!(*view, *pattern(1, 5 * MIB));
+    drop((view, attached));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_without_handles_goes_on_while_something_is_pinned() {
+    let owner = Owner::new(64 * MIB);
+    let (reader, attached) = owner.attach().await;
+    let first = owner.store.pin(&owner.put(&pattern(1, 5 * MIB)), reader).unwrap();
+    let second = owner.store.pin(&owner.put(&pattern(2, 5 * MIB)), reader).unwrap();
+    drop(owner);
+    let view = attached.view(first).await.unwrap();
+    let other = attached.view(second).await.expect("it is given what was pinned for it");
+    drop(view);
+    let file = file_of(&other);
+    assert!(is_owned(&file) && *other == *pattern(2, 5 * MIB));
+    drop(other);
+    until("the store to end with its last pin", || !is_owned(&file)).await;
+}
+
 #[tokio::test]
 async fn a_socket_that_others_could_reach_is_not_served() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The owner's end: accepts readers, hands descriptors over, and takes pins back.
 
 use super::super::Shared;
-use super::super::readers::{Misbehaved, ReaderId};
+use super::super::readers::{Admitted, Keeper, Misbehaved, ReaderId};
 use super::super::segment::Segment;
 use super::frame::{FRAME, GREETING, Refusal, ToOwner, ToReader, ticket};
 use super::socket::{own_uid, peer_uid, send};
@@ -79,8 +79,8 @@ async fn accept(listener: UnixListener, shared: Weak<Shared>) {
                 tokio::spawn(async move {
                     let greeted = tokio::time::timeout(limits::STORE_GREETING, greet(&stream, &shared)).await;
                     drop(greeting);
-                    if let Ok(Some((reader, retired))) = greeted {
-                        Conversation { stream, shared, reader }.run(retired).await;
+                    if let Ok(Some(Admitted { reader, retired, keeper })) = greeted {
+                        Conversation { stream, shared, reader, _keeper: keeper }.run(retired).await;
                     }
                 });
             }
@@ -95,7 +95,7 @@ async fn accept(listener: UnixListener, shared: Weak<Shared>) {
 
 /// Who shows a good ticket, as the user whose store it is, is a reader. Attaching it is the last that happens here, for
 /// from then on its pins end with its socket.
-async fn greet(stream: &UnixStream, shared: &Weak<Shared>) -> Option<(ReaderId, mpsc::UnboundedReceiver<u64>)> {
+async fn greet(stream: &UnixStream, shared: &Weak<Shared>) -> Option<Admitted> {
     match peer_uid(stream) {
         Ok(uid) if uid == own_uid() => {}
         refused => {
@@ -115,10 +115,13 @@ async fn greet(stream: &UnixStream, shared: &Weak<Shared>) -> Option<(ReaderId, 
         }
     }
     let refusal = match ticket(&greeting) {
-        Ok(ticket) => match shared.upgrade()?.readers.attach(ticket) {
-            Some(attached) => return Some(attached),
-            None => Refusal::Ticket,
-        },
+        Ok(ticket) => {
+            let shared = shared.upgrade()?;
+            match shared.readers.attach(&shared, ticket) {
+                Some(admitted) => return Some(admitted),
+                None => Refusal::Ticket,
+            }
+        }
         Err(refusal) => refusal,
     };
     // It may have gone meanwhile.
@@ -135,13 +138,14 @@ struct Conversation {
     stream: UnixStream,
     shared: Weak<Shared>,
     reader: ReaderId,
+    _keeper: Arc<Keeper>,
 }
 
 /// Why a conversation ended.
 enum End {
     /// The reader's end is closed: it reads nothing any more.
     Closed,
-    /// The store has gone, which it does not while anything is pinned.
+    /// The store has gone, which it does not while anything is pinned for this reader.
     StoreGone,
     /// The reader did what no reader does.
     Misbehaved,
