@@ -246,7 +246,8 @@ pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// TCP gives a peer up that has taken no byte for this long: by then its lease is over.
 pub const TCP_USER_TIMEOUT: Duration = LEASE;
 
-/// Bytes of one peer's requests that may wait in a node's mailboxes before its work is acknowledged no further.
+/// Bytes of one peer's requests that may wait in a node's mailboxes before its work is acknowledged no further. Those that wait
+/// for values of their arguments are bounded by the credit of their streams alone.
 pub const HELD_BYTES: usize = 32 << 20;
 /// The pause after a dial that failed; it doubles ..
 pub const REDIAL_FIRST: Duration = Duration::from_millis(5);

@@ -138,6 +138,67 @@ async fn tells_of_two_nodes_stay_in_order_and_fill_no_more_than_a_mailbox() {
     ends_without_a_trace(cluster).await;
 }
 
+#[actor]
+struct Sink;
+
+#[methods]
+impl Sink {
+    #[constructor]
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub fn take(&mut self, beside: String, value: String) -> usize {
+        beside.len() + value.len()
+    }
+}
+
+/// Calls with values that the callee's node has to fetch from this one.
+#[actor]
+struct Flood;
+
+#[methods]
+impl Flood {
+    #[constructor]
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub async fn pour(
+        &mut self,
+        ctx: &mut ActorContext<Self>,
+        into: SinkHandle,
+        calls: usize,
+    ) -> mobula::Result<usize> {
+        let (beside, mut values) = ("x".repeat(60_000), Vec::new());
+        for _ in 0..calls {
+            values.push(ctx.cluster().put("y".repeat(20_000)).await?);
+        }
+        let calls = values.iter().map(|value| into.take(beside.clone(), value).into_future());
+        Ok(futures::future::try_join_all(calls).await?.into_iter().sum())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_cross_and_wait_for_values_of_their_callers_do_not_keep_these_from_coming() {
+    // More than a node holds for a peer before it acknowledges no more, and the window beyond.
+    const CALLS: usize = (mobula::limits::HELD_BYTES + mobula::limits::WORK_WINDOW_MAX) / 60_000 + 50;
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (mut floods, mut sinks) = (Vec::new(), Vec::new());
+    for (node, _) in workers(&cluster) {
+        floods.push(bounded(Flood::spawn(&cluster).on(node)).await.unwrap());
+        sinks.push(bounded(Sink::spawn(&cluster).on(node)).await.unwrap());
+    }
+    let crossing = futures::future::join(
+        floods[0].pour(&sinks[1], CALLS).into_future(),
+        floods[1].pour(&sinks[0], CALLS).into_future(),
+    );
+    // A hundred megabytes between two processes: only who waits for ever takes as long.
+    let (one, other) = tokio::time::timeout(5 * BOUND, crossing).await.expect("neither waits for the other");
+    assert_eq!((one.unwrap(), other.unwrap()), (CALLS * 80_000, CALLS * 80_000));
+    ends_without_a_trace(cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_is_given_once_and_whoever_wants_it_is_told_who_holds_it() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();

@@ -69,7 +69,7 @@ pub(crate) struct PeerLink {
     recent: AtomicU64,
     /// Someone sees to a session.
     connecting: AtomicBool,
-    /// Bytes of the peer's requests that wait in mailboxes here.
+    /// Bytes of the peer's requests that wait in mailboxes here, and not for values of their arguments.
     held: AtomicUsize,
     /// The stream of what is asked of the node itself; opened by the first.
     node_stream: OnceLock<u64>,
@@ -373,7 +373,9 @@ impl PeerLink {
         }
     }
 
-    /// A request waits in a mailbox: beyond a bound, the peer's further work is not acknowledged (PROTOCOLS §1.3).
+    /// A request waits in a mailbox: beyond a bound, the peer's further work is not acknowledged (PROTOCOLS §1.3). One that
+    /// waits for values in its actor's line does not count: what is fetched from the peer is asked for in work, so that two
+    /// nodes would wait for each other which are both full of such.
     fn hold(&self, bytes: usize) {
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         if before <= HELD_BYTES && before + bytes > HELD_BYTES {

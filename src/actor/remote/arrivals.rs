@@ -54,6 +54,7 @@ impl<M: Method> Arrived<M> {
     /// The actor ends, or was asked to stop.
     pub(crate) fn enter(job: Arc<RemoteJob<M>>, line: &Arc<Line>) -> Result<(), EndReason> {
         job.inbox().mailbox().expect()?;
+        job.waits();
         line.enter(Arc::new(Arrived { job, line: Arc::downgrade(line), gathering: Gathering::default() }));
         Ok(())
     }

@@ -119,8 +119,14 @@ impl<M: Method> RemoteJob<M> {
         self.inbox.host().spawn(work);
     }
 
+    /// It waits for the values of its arguments, until it [comes](RemoteJob::come).
+    pub(crate) fn waits(&self) {
+        self.to.peer.waits(self.arrival);
+    }
+
     /// The values of its arguments are at hand, or one cannot be had: it enters the mailbox, or is refused.
     pub(crate) fn come(self: Arc<Self>, gathered: Result<(), Absent>) {
+        self.to.peer.comes(self.arrival);
         let resolved = gathered.and_then(|()| self.with_message(args::resolve).unwrap_or(Ok(())));
         match resolved.map(|()| self.inbox.mailbox().push_expected(self.clone())) {
             Ok(Ok(_)) => {}

@@ -69,6 +69,11 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn not_sent(&self, enclosed: &Enclosed);
     /// The consumer of a streaming reply took an item whose packet had this length.
     fn took_item(&self, ticket: u64, length: usize);
+    /// A request waits in its actor's line for the values of its arguments, which may have to come from the peer: it does not
+    /// keep the peer from sending them, or what brings them.
+    fn waits(&self, arrival: Arrival);
+    /// Such a request leaves that line for the mailbox.
+    fn comes(&self, arrival: Arrival);
     /// A request leaves its mailbox, to run or to be refused. Its stream should have this share of the mailbox's credit.
     fn begin(&self, arrival: Arrival, share: u32) -> Begun;
     /// Sends an encoded answer of a request that has left its mailbox; whether that is under way. It is not if the request was

@@ -99,6 +99,16 @@ impl Peer for PeerLink {
         self.changed(core, self.recent());
     }
 
+    fn waits(&self, arrival: Arrival) {
+        let mut core = self.core.lock();
+        self.release(&mut core, arrival.bytes);
+        self.changed(core, self.recent());
+    }
+
+    fn comes(&self, arrival: Arrival) {
+        self.hold(arrival.bytes);
+    }
+
     fn begin(&self, arrival: Arrival, share: u32) -> Begun {
         let mut core = self.core.lock();
         let begun = core.link.begin(self.recent(), to_core(arrival), share);
