@@ -55,6 +55,27 @@ async fn what_is_put_is_got_and_a_slice_is_read_in_place() {
     assert_ne!(words.id(), cluster.put(0_u8).await.unwrap().id());
 }
 
+/// An object that holds a reference to the one before it.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Link {
+    number: u32,
+    before: Option<ObjectRef<Link>>,
+}
+
+#[tokio::test]
+async fn a_chain_of_objects_of_any_length_goes_with_its_last_reference() {
+    let cluster = Cluster::local().await.unwrap();
+    let first: ObjectRef<Link> = cluster.put(Link { number: 0, before: None }).await.unwrap();
+    let mut last = first.clone();
+    for number in 1..=100_000 {
+        last = cluster.put(Link { number, before: Some(last) }).await.unwrap();
+    }
+    let before = bounded(last.clone()).await.unwrap().before.unwrap();
+    assert_eq!(bounded(before).await.unwrap().number, 99_999);
+    drop(last);
+    assert_eq!(bounded(first).await.unwrap().number, 0, "what is referred to otherwise stays");
+}
+
 #[tokio::test]
 async fn a_submitted_call_gives_a_reference_that_is_passed_on_before_it_is_there() {
     let cluster = Cluster::local().await.unwrap();

@@ -400,6 +400,10 @@ impl Drop for Entry {
         {
             home.let_go(self.id, *counted_in);
         }
+        let state = self.state.get_mut();
+        if !state.is_hollow() {
+            falling::fall(std::mem::replace(state, State::Pending(Pending::default())));
+        }
     }
 }
 
@@ -485,6 +489,7 @@ impl Pending {
     }
 }
 
+mod falling;
 mod given;
 #[cfg(test)]
 mod tests;
