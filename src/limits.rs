@@ -352,6 +352,10 @@ pub const DEMAND_FREE: u32 = 2_048;
 pub const GROUP_BUNDLES: usize = 256;
 /// Looks at a node that a search for a group's places takes, once none was found in the usual way: half a millisecond.
 pub const GROUP_SEARCH: usize = 16_384;
+/// Who waits for a placement group of another node asks how it stands after this ..
+pub const LISTED_FIRST: Duration = Duration::from_millis(10);
+/// .. and less and less often, but at least this often.
+pub const LISTED_LAST: Duration = Duration::from_secs(1);
 /// Placement groups one head keeps.
 pub const GROUPS: usize = 16_384;
 /// Objects that one head knows to have been given to other owners: 2 MB. Those of owners that have ended make room.

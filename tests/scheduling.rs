@@ -5,6 +5,7 @@ mod common;
 
 use common::{bounded, ends_without_a_trace, until, workers};
 use futures::future::join_all;
+use mobula::error::NotGrouped;
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
 use mobula::{Executed, GroupState, Packing, PlacementError, task};
@@ -229,10 +230,20 @@ async fn a_group_waits_for_room_and_holds_nothing_until_all_of_it_is_there() {
     let waiting = listed.iter().find(|group| group.name.as_deref() == Some("both")).unwrap();
     assert_eq!((waiting.id, &waiting.state), (both.id(), &GroupState::Waiting));
     assert!(bounded(process::submit(&cluster)).await.is_ok(), "the CPU that it waits with is not held");
+    let found = bounded(cluster.lookup_placement_group("both")).await.unwrap();
+    let ready = tokio::spawn(async move { found.ready().await });
     bounded(first.remove()).await.unwrap();
-    assert_eq!(bounded(both.ready()).await.unwrap().len(), 2);
+    assert_eq!(bounded(ready).await.unwrap().unwrap().len(), 2, "who did not make it waits for it as well");
+    let hosts = bounded(both.ready()).await.unwrap();
+    assert_eq!(hosts.len(), 2);
+    let found = bounded(cluster.lookup_placement_group("both")).await.unwrap();
+    assert_eq!((found.id(), found.bundles(), bounded(found.ready()).await.unwrap()), (both.id(), 2, hosts));
     let taken = bounded(cluster.placement_group().bundle([("memory", 1.0)]).name("both")).await.unwrap_err();
     assert!(taken.to_string().contains("is taken by placement group"), "{taken}");
+    bounded(found.remove()).await.unwrap();
+    let gone = bounded(cluster.lookup_placement_group("both")).await.unwrap_err();
+    assert!(matches!(gone, PlacementError::Refused(NotGrouped::NotNamed(_))), "{gone}");
+    assert!(bounded(found.ready()).await.is_err());
     ends_without_a_trace(cluster).await;
 }
 

@@ -64,7 +64,7 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1` and `memory = 1_000_000` are what a run takes of its node,
 /// `retries = 3` bounds further attempts: after its node ended, and for those errors of its own of which the function
-/// `retry_on = is_transient`, an `fn(&E) -> bool`, says so. Of those that wait the highest `priority = 5` comes first. `name = ".."` gives
+/// `retry_on = is_transient`, an `fn(&E) -> bool`, says so. Of its tasks that wait the highest `priority = 5` comes first. `name = ".."` gives
 /// the task a stable name of its own; without, its name is the crate's and the function's. `plain` says that a type
 /// called `Result` is no `std::result::Result`.
 ///

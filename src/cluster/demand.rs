@@ -5,6 +5,7 @@ use super::status::ResourceAmount;
 use crate::directory::AskError;
 use crate::directory::request::{DemandLine, GroupLine, GroupState, Page, Query};
 use crate::id::{GroupId, Life};
+use crate::node::runtime::Node;
 use crate::schedule::{Packing, Resources};
 
 /// One class of one node's tasks, as the head knows it.
@@ -67,12 +68,11 @@ impl Cluster {
     pub async fn placement_groups(&self) -> Result<Vec<PlacementGroupStatus>, AskError> {
         let mut lines: Vec<GroupLine> = Vec::new();
         loop {
-            let after = lines.last().map(|line| line.group);
-            match self.node().look(Query::Groups { after }).await? {
-                Page::Groups(page) if page.is_empty() => break,
-                Page::Groups(page) => lines.extend(page),
-                _ => return Err(AskError::Nonsense),
+            let page = self.node().groups_after(lines.last().map(|line| line.group)).await?;
+            if page.is_empty() {
+                break;
             }
+            lines.extend(page);
         }
         let status = |line: GroupLine| PlacementGroupStatus {
             id: line.group,
@@ -82,6 +82,16 @@ impl Cluster {
             state: line.state,
         };
         Ok(lines.into_iter().map(status).collect())
+    }
+}
+
+impl Node {
+    /// A page of the placement groups, by their identities.
+    pub(super) async fn groups_after(&self, after: Option<GroupId>) -> Result<Vec<GroupLine>, AskError> {
+        match self.look(Query::Groups { after }).await? {
+            Page::Groups(page) => Ok(page),
+            _ => Err(AskError::Nonsense),
+        }
     }
 }
 

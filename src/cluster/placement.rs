@@ -10,8 +10,9 @@ use super::client::Cluster;
 use super::needed::{InvalidOption, Needed};
 use crate::actor::inbox::Host;
 use crate::directory::AskError;
-use crate::directory::request::{CreateGroup, FullName, GroupError, Grouped, RemoveGroup};
+use crate::directory::request::{CreateGroup, FullName, GroupError, GroupState, Grouped, RemoveGroup};
 use crate::id::{GroupId, Life};
+use crate::limits::{LISTED_FIRST, LISTED_LAST};
 use crate::node::runtime::Node;
 use crate::schedule::{Packing, Resources};
 
@@ -54,7 +55,16 @@ pub struct PlacementGroup {
     node: Arc<Node>,
     id: GroupId,
     bundles: usize,
-    placed: watch::Receiver<Option<Placed>>,
+    standing: Standing,
+}
+
+/// How a handle knows where the bundles are.
+#[derive(Clone)]
+enum Standing {
+    /// The head answers whoever asked for the group.
+    Answered(watch::Receiver<Option<Placed>>),
+    /// The group is another's: the head is asked how it stands.
+    Listed,
 }
 
 impl Cluster {
@@ -75,6 +85,25 @@ impl Cluster {
     pub fn placement_group(&self) -> NewPlacementGroup {
         let (bundles, packing) = (Vec::new(), Packing::default());
         NewPlacementGroup { cluster: self.clone(), bundles, packing, name: None, detached: false, invalid: None }
+    }
+
+    /// The placement group that has this name in the cluster's namespace, whoever made it; it may still wait for its
+    /// bundles.
+    ///
+    /// # Errors
+    /// [`NotGrouped::NotNamed`](crate::error::NotGrouped) if no group has the name, or the head was away for too long.
+    pub async fn lookup_placement_group(&self, name: &str) -> Result<PlacementGroup, PlacementError> {
+        let (node, mut after) = (self.node(), None);
+        let of_name = |full: &FullName| full.namespace == *self.namespace() && &*full.name == name;
+        loop {
+            let page = node.groups_after(after).await?;
+            let Some(last) = page.last() else { return Err(GroupError::NotNamed(name.into()).into()) };
+            if let Some(line) = page.iter().find(|line| line.name.as_ref().is_some_and(of_name)) {
+                let (node, bundles) = (node.clone(), line.bundles.len());
+                return Ok(PlacementGroup { node, id: line.group, bundles, standing: Standing::Listed });
+            }
+            after = Some(last.group);
+        }
     }
 }
 
@@ -102,7 +131,8 @@ impl NewPlacementGroup {
         self
     }
 
-    /// Lets it outlive the node that makes it.
+    /// Lets it outlive the node that makes it; with a name, others find it by
+    /// [`lookup_placement_group`](Cluster::lookup_placement_group), and remove it.
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
@@ -175,7 +205,8 @@ impl Drop for Wanted<'_> {
 
 impl PlacementGroup {
     fn new(node: &Arc<Node>, create: &CreateGroup, placed: watch::Receiver<Option<Placed>>) -> Self {
-        PlacementGroup { node: node.clone(), id: create.group, bundles: create.bundles.len(), placed }
+        let standing = Standing::Answered(placed);
+        PlacementGroup { node: node.clone(), id: create.group, bundles: create.bundles.len(), standing }
     }
 
     /// Its identity.
@@ -196,9 +227,28 @@ impl PlacementGroup {
     /// # Errors
     /// The head refuses the group: no nodes could hold it, or its name is taken. Or the head was away for too long.
     pub async fn ready(&self) -> Result<Vec<Life>, PlacementError> {
-        let mut placed = self.placed.clone();
+        let Standing::Answered(mut placed) = self.standing.clone() else { return self.listed().await };
         let said = placed.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
         said.unwrap_or_else(|| Err(GroupError::NotKnown(self.id).into()))
+    }
+
+    /// Asks how it stands, again and again while it waits.
+    async fn listed(&self) -> Placed {
+        // Numbers begin at one.
+        let before = GroupId { life: self.id.life, serial: self.id.serial.saturating_sub(1) };
+        let mut pause = LISTED_FIRST;
+        loop {
+            let page = self.node.groups_after(Some(before)).await?;
+            let line = page.into_iter().find(|line| line.group == self.id);
+            match line.map(|line| line.state) {
+                None => return Err(GroupError::NotKnown(self.id).into()),
+                Some(GroupState::Placed(hosts)) => return Ok(hosts),
+                Some(GroupState::Lost(life)) => return Err(GroupError::Lost { group: self.id, life }.into()),
+                Some(GroupState::Waiting) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LISTED_LAST);
+        }
     }
 
     /// Removes it: its resources are free, tasks within it fail, named and detached actors within it are killed. Other actors

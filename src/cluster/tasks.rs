@@ -191,8 +191,8 @@ impl<T: Returns, E> TaskCall<T, E> {
         self
     }
 
-    /// Among the tasks that wait on this node, those of a higher number leave first; 0 if nothing is said. What was sent to a
-    /// node already, a few milliseconds of work, goes on.
+    /// Of this function's tasks that wait on this node and need the same, those of a higher number leave first; 0 if nothing
+    /// is said. What was sent to a node already, a few milliseconds of work, goes on. Other functions have their own share.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self

@@ -83,6 +83,9 @@ pub enum GroupError {
     /// It was removed, or never was.
     #[error("there is no placement group {0}")]
     NotKnown(GroupId),
+    /// No group has the name.
+    #[error("no placement group is named `{0}`: it was not made, was removed, or is in another namespace")]
+    NotNamed(Arc<str>),
 }
 
 impl CreateGroup {
