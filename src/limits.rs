@@ -344,9 +344,9 @@ pub const ORDERS_A_BEAT: u64 = GRANT_ORDERS as u64 / 4;
 pub const GRANT_TURN: Duration = Duration::from_millis(100);
 /// Slots that one look at the demand asks back at most: what is left comes with the next look.
 pub const RECALLS_AT_ONCE: u32 = 64;
-/// A look at demand that is not met is followed by so much rest for each room looked at: it takes half a core at most.
+/// A look at demand that is not met is followed by so much rest for each room and grant looked at: it takes half a core at most.
 pub const DEMAND_REST: Duration = Duration::from_nanos(500);
-/// Rooms a look may take without a rest: a small cluster answers at once.
+/// Rooms and grants a look may take without a rest: a small cluster answers at once.
 pub const DEMAND_FREE: u32 = 2_048;
 /// Bundles of one placement group: their best nodes are sought in one step.
 pub const GROUP_BUNDLES: usize = 256;

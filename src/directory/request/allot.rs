@@ -17,6 +17,7 @@
 use crate::clock::Moment;
 use crate::directory::grants::{ClaimId, Total, Used};
 use crate::directory::message::Command;
+use crate::directory::request::recall::Richest;
 use crate::directory::request::{Join, WantError};
 use crate::directory::room::BundleId;
 use crate::directory::state::{Directory, Effects};
@@ -55,6 +56,8 @@ pub(super) struct Look<'a> {
     best: BTreeMap<ClaimId, BinaryHeap<Reverse<(Rank, usize)>>>,
     given: BTreeMap<(ClaimId, usize), u32>,
     pub(super) recalled: BTreeMap<GrantId, u32>,
+    /// Who has what, while that is not known to have changed.
+    pub(super) richest: Option<Arc<Richest>>,
     /// Slots that may yet be asked back in this look.
     pub(super) budget: u32,
     grouped: Vec<(GroupId, Vec<Life>)>,
@@ -150,6 +153,7 @@ impl<'a> Look<'a> {
             best: BTreeMap::new(),
             given: BTreeMap::new(),
             recalled: BTreeMap::new(),
+            richest: None,
             budget: RECALLS_AT_ONCE,
             grouped: Vec::new(),
             blocked: Vec::new(),
@@ -193,6 +197,7 @@ impl<'a> Look<'a> {
     }
 
     fn use_more(&mut self, owner: Life, class: ClaimId, size: &Resources, slots: u32) {
+        self.richest = None;
         let used = self.owners.entry(owner).or_default();
         *used = used.with(size, slots);
         let used = self.classes.entry(class).or_default();

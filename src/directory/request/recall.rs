@@ -6,7 +6,8 @@ use crate::directory::request::allot::Look;
 use crate::id::{GrantId, Life};
 use crate::limits::{GRANT_ORDERS, GRANT_TURN};
 use crate::schedule::{Requirement, Resources};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What would be asked back in one room.
 #[derive(Default)]
@@ -16,7 +17,13 @@ struct Plan {
     classes: BTreeMap<ClaimId, Used>,
 }
 
-impl Look<'_> {
+/// Claims that have something, and the place of each.
+pub(super) struct Richest {
+    claims: Vec<ClaimId>,
+    ranks: BTreeMap<ClaimId, usize>,
+}
+
+impl<'a> Look<'a> {
     /// A room in which enough comes back for `need`, of those that have more than `claim`, or of anyone for an elder.
     pub(super) fn ask_for(&mut self, claim: Option<ClaimId>, need: &Requirement) -> Option<usize> {
         if self.budget == 0 {
@@ -24,13 +31,15 @@ impl Look<'_> {
         }
         let richest = self.richest();
         let turns = claim.is_some_and(|claim| self.is_hungry(claim));
-        for (_, rich) in &richest {
+        // What would come back in a room is the same whoever led there.
+        let mut planned = BTreeSet::new();
+        for rich in &richest.claims {
             if !turns && !self.may_ask(claim, need, *rich, &Plan::default()) {
                 continue;
             }
             let grants = self.head.grants.claims.get(rich).map(|claim| &claim.grants);
             let rooms = grants.into_iter().flatten().filter_map(|grant| self.room_of(*grant));
-            for at in rooms.collect::<Vec<_>>() {
+            for at in rooms.filter(|at| planned.insert(*at)).collect::<Vec<_>>() {
                 self.looked += 1;
                 if self.suits(need, at)
                     && let Some(plan) = self.plan(claim, need, at, &richest)
@@ -43,14 +52,22 @@ impl Look<'_> {
         None
     }
 
-    /// Claims by what they and their owners have, the richest first.
-    fn richest(&self) -> Vec<((u64, u64), ClaimId)> {
+    /// Claims by what they and their owners have, the richest first. It stays as it is while nothing is given or asked back:
+    /// most of many classes ask in vain.
+    fn richest(&mut self) -> Arc<Richest> {
+        if let Some(richest) = &self.richest {
+            return richest.clone();
+        }
         let share = |used: Option<&Used>| used.map_or(0, |used| used.share(&self.total));
-        let shares = |id: &ClaimId| (share(self.owners.get(&id.0)), share(self.classes.get(id)));
-        let claims = self.head.grants.claims.iter().filter(|(_, claim)| claim.kept > 0);
-        let mut rich: Vec<_> = claims.map(|(id, _)| (shares(id), *id)).collect();
+        let kept = |id: &ClaimId| self.head.grants.claims.get(id).is_some_and(|claim| claim.kept > 0);
+        let claims = self.classes.iter().filter(|(id, _)| kept(id));
+        let mut rich: Vec<_> =
+            claims.map(|(id, used)| (share(self.owners.get(&id.0)), share(Some(used)), *id)).collect();
         rich.sort_unstable_by(|one, other| other.cmp(one));
-        rich
+        self.looked = self.looked.saturating_add(rich.len() as u32);
+        let claims: Vec<ClaimId> = rich.into_iter().map(|(_, _, id)| id).collect();
+        let ranks = claims.iter().zip(0..).map(|(id, rank)| (*id, rank)).collect();
+        self.richest.insert(Arc::new(Richest { claims, ranks })).clone()
     }
 
     fn room_of(&self, grant: GrantId) -> Option<usize> {
@@ -83,33 +100,41 @@ impl Look<'_> {
         rich != poor && after >= poor_has.unwrap_or(&none).with(&need.resources, 1).share(&self.total)
     }
 
-    fn plan(
-        &self,
-        claim: Option<ClaimId>,
-        need: &Requirement,
-        at: usize,
-        richest: &[((u64, u64), ClaimId)],
-    ) -> Option<Plan> {
+    fn plan(&mut self, claim: Option<ClaimId>, need: &Requirement, at: usize, richest: &Richest) -> Option<Plan> {
+        let there = self.by_riches(at, richest);
+        self.looked = self.looked.saturating_add(there.len() as u32);
         let room = &self.rooms[at];
         let (mut plan, mut come) = (Plan::default(), (room.soon.clone(), room.will_have(&need.resources)));
         let turns = claim.is_some_and(|claim| self.is_hungry(claim));
-        let there = self.head.lives.get(room.life).map(|living| &living.lent)?;
-        for (_, rich) in richest {
-            let theirs = there.iter().filter_map(|id| Some((*id, self.head.grants.all.get(id)?)));
-            let theirs = theirs.filter(|(_, grant)| (grant.owner, grant.class) == *rich && grant.bundle == room.bundle);
-            for (id, grant) in theirs {
-                // Weightless slots and resources do not stand in for each other.
-                let helps = grant.size.is_empty() == need.resources.is_empty();
-                let turn_over = turns && grant.since + GRANT_TURN <= self.head.grants.now;
-                let may_ask = |plan: &Plan| turn_over || self.may_ask(claim, need, *rich, plan);
-                while helps && !come.1 && self.left(id, grant, &plan) > 0 && may_ask(&plan) {
-                    plan.add(self, id, grant);
-                    come.0.give(&grant.size);
-                    come.1 = need.resources.is_empty() || come.0.lacks(&need.resources).is_none();
-                }
+        for (_, id, grant) in there {
+            let rich = (grant.owner, grant.class);
+            // Weightless slots and resources do not stand in for each other.
+            let helps = grant.size.is_empty() == need.resources.is_empty();
+            let turn_over = turns && grant.since + GRANT_TURN <= self.head.grants.now;
+            let may_ask = |plan: &Plan| turn_over || self.may_ask(claim, need, rich, plan);
+            while helps && !come.1 && self.left(id, grant, &plan) > 0 && may_ask(&plan) {
+                plan.add(self, id, grant);
+                come.0.give(&grant.size);
+                come.1 = need.resources.is_empty() || come.0.lacks(&need.resources).is_none();
+            }
+            if come.1 {
+                break;
             }
         }
         come.1.then_some(plan)
+    }
+
+    /// The grants of a room, those of the richest first.
+    fn by_riches(&self, at: usize, richest: &Richest) -> Vec<(usize, GrantId, &'a Grant)> {
+        let (room, head) = (&self.rooms[at], self.head);
+        let lent = head.lives.get(room.life).map(|living| &living.lent);
+        let grants = lent.into_iter().flatten().filter_map(|id| Some((*id, head.grants.all.get(id)?)));
+        let there = grants.filter(|(_, grant)| grant.bundle == room.bundle);
+        let ranked =
+            there.filter_map(|(id, grant)| Some((*richest.ranks.get(&(grant.owner, grant.class))?, id, grant)));
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort_unstable_by_key(|(rank, id, _)| (*rank, *id));
+        ranked
     }
 
     fn carry_out(&mut self, plan: Plan, at: usize) {
@@ -121,6 +146,7 @@ impl Look<'_> {
         }
         self.owners.extend(plan.owners);
         self.classes.extend(plan.classes);
+        self.richest = None;
     }
 
     /// All that could be asked back in a room.

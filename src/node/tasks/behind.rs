@@ -31,6 +31,11 @@ impl Node {
         own: Option<Queued>,
         results: Vec<Arc<Entry>>,
     ) {
+        if let Whose::Peer(arrived) = &ready.whose
+            && !self.tasks().host.stand_behind(grant)
+        {
+            return arrived.refuse(CallFault::NoGrant);
+        }
         let count = results.len();
         let (missing, ready) = (AtomicUsize::new(count), Mutex::new(Some((ready, own))));
         let behind = Arc::new(Behind { node: self.clone(), grant, missing, results, ready });
@@ -61,6 +66,9 @@ impl Watch for Behind {
             return;
         }
         let Some((ready, own)) = self.ready.lock().take() else { return };
+        if let Whose::Peer(_) = &ready.whose {
+            self.node.tasks().host.step_up(self.grant);
+        }
         let failed = || self.results.iter().any(|result| !matches!(result.outcome(), Some(Ok(_))));
         match &ready.whose {
             Whose::Peer(arrived) if failed() => {

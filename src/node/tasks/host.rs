@@ -235,6 +235,20 @@ impl Host {
         Ok(())
     }
 
+    /// Counts a peer's task that stands behind others, if its grant takes one more.
+    pub(super) fn stand_behind(&self, grant: GrantId) -> bool {
+        let mut state = self.state.lock();
+        let lent = state.grants.get_mut(&grant).filter(|lent| lent.takes_more());
+        lent.map(|lent| lent.behind += 1).is_some()
+    }
+
+    /// One does so no longer.
+    pub(super) fn step_up(&self, grant: GrantId) {
+        if let Some(lent) = self.state.lock().grants.get_mut(&grant) {
+            lent.behind = lent.behind.saturating_sub(1);
+        }
+    }
+
     /// The next task of a grant that may begin: it has its slot. Else what the grant's owner is to be told.
     fn next(&self, grant: GrantId) -> Result<Ready, Option<Tell>> {
         loop {

@@ -373,3 +373,22 @@ fn owners_that_want_more_than_there_is_end_up_with_equal_shares() {
         assert_eq!(classes, BTreeSet::from([Class(2)]));
     }
 }
+
+/// A hundred classes hold a slot each, and all others wait, each of which is looked at in vain.
+#[test]
+fn a_look_at_many_classes_takes_no_more_for_each_than_one_at_few() {
+    let each = [200_u32, 400, 800].map(|classes| {
+        let mut head = Head::new();
+        head.worker(1);
+        let driver = head.driver(2);
+        for class in 0..classes {
+            head.asks(driver, want(class, 0.02, 1));
+        }
+        assert_eq!(head.granted(driver).len(), 100);
+        let decisions = Look::new(&head.directory).decide();
+        assert!(decisions.blocked.len() as u32 >= classes - 100);
+        decisions.looked / (classes - 100)
+    });
+    // As an elder and by its share; the room itself a few times.
+    assert!(each.iter().all(|looked| *looked <= 2 * 100 + 10), "looked at slots, for each class: {each:?}");
+}

@@ -30,6 +30,8 @@ pub(super) struct Lent {
     lent_parked: u32,
     /// Parked threads that go on as soon as there is a slot.
     resuming: u32,
+    /// Peers' tasks that stand behind others, and will be in its line when those are over.
+    pub(super) behind: u32,
     /// The grant of whose slots its task takes one.
     of: Option<GrantId>,
     /// How many of its tasks are parked, as its owner was told last; and how often it was told.
@@ -59,7 +61,7 @@ pub(super) enum Turn {
 impl Lent {
     pub(super) fn new(owner: Life, slots: u32, size: Resources, bundle: Option<(GroupId, u32)>) -> Lent {
         let (line, results, of) = (Line::default(), Results::default(), None);
-        let (running, parked, lent, lent_parked, resuming, told, tells) = (0, 0, 0, 0, 0, 0, 0);
+        let (running, parked, lent, lent_parked, resuming, behind, told, tells) = (0, 0, 0, 0, 0, 0, 0, 0);
         Lent {
             owner,
             slots,
@@ -72,6 +74,7 @@ impl Lent {
             lent,
             lent_parked,
             resuming,
+            behind,
             of,
             told,
             tells,
@@ -87,9 +90,11 @@ impl Lent {
         self.running + self.lent < self.slots.max(1)
     }
 
-    /// Whether its line takes one more: an owner pushes no more than that.
+    /// Whether its line takes one more, or one that stands behind others: an owner pushes no more than that.
     pub(super) fn takes_more(&self) -> bool {
-        self.slots > 0 && self.line.len() < u64::from(self.slots) * u64::from(PUSH_DEPTH_MAX) + u64::from(self.told)
+        self.slots > 0
+            && self.line.len() + u64::from(self.behind)
+                < u64::from(self.slots) * u64::from(PUSH_DEPTH_MAX) + u64::from(self.told)
     }
 
     fn is_over(&self) -> bool {

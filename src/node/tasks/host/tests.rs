@@ -2,6 +2,7 @@ use super::*;
 use crate::actor::dispatch::TypeName;
 use crate::actor::remote::NodeRef;
 use crate::id::{Key, ObjectId};
+use crate::limits::PUSH_DEPTH_MAX;
 use crate::object::error::Fault;
 use crate::task::returns::More;
 use crate::task::slot::{Attempt, End, Kind};
@@ -218,4 +219,17 @@ fn what_was_lent_is_given_back_at_the_end_of_a_life_however_far_it_was() {
         host.turn(GrantId(7), Turn::EndsParked);
         assert_eq!(known(&host), 0);
     }
+}
+
+#[test]
+fn tasks_that_stand_behind_others_are_as_many_as_those_in_line_may_be() {
+    let host = Host::new(4, 1, cpus(2));
+    host.take_terms(OWNER, terms(1, 1, 1));
+    let grant = GrantId(1);
+    assert!((0..PUSH_DEPTH_MAX).all(|_| host.stand_behind(grant)));
+    assert!(!host.stand_behind(grant) && !host.stand_behind(GrantId(2)));
+    host.step_up(grant);
+    assert!(host.stand_behind(grant), "one came into line, and was begun");
+    host.take_terms(OWNER, terms(1, 1, 0));
+    assert!(!host.stand_behind(grant));
 }
