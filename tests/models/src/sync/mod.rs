@@ -1,8 +1,8 @@
 //! The checker's own, in the place of `src/sync`.
 
-#[path = "../../../src/sync/alone.rs"]
+#[path = "../../../../src/sync/alone.rs"]
 pub(crate) mod alone;
-#[path = "../../../src/sync/flag.rs"]
+#[path = "../../../../src/sync/flag.rs"]
 pub(crate) mod flag;
 
 mod one_of_both_sees;

@@ -1,9 +1,9 @@
 // Files of the library are formatted where they lie, and use more of themselves there.
-#[path = "../../../src/actor/line.rs"]
+#[path = "../../../../src/actor/line.rs"]
 #[allow(dead_code)]
 #[rustfmt::skip]
 mod line;
-#[path = "../../../src/actor/mailbox.rs"]
+#[path = "../../../../src/actor/mailbox.rs"]
 #[allow(dead_code)]
 #[rustfmt::skip]
 mod mailbox;

@@ -1,4 +1,4 @@
-#[path = "../../../src/task/standing.rs"]
+#[path = "../../../../src/task/standing.rs"]
 #[allow(dead_code)]
 mod standing;
 
