@@ -274,6 +274,7 @@ fn settings(
         resources,
         labels,
         advertised: Arc::new(Node::advertised(&registry, &tasks)),
+        served: Epoch::default(),
     };
     let namespace = builder.namespace.as_str().into();
     let (head_wait, max_queued, store) = (builder.head_wait, builder.max_queued, builder.store_settings());

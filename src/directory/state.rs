@@ -124,6 +124,9 @@ pub struct Directory {
     pub(super) groups: Groups,
     pub(super) trusts: Trusts,
     pub(super) dead: DeadNodes,
+    started: Moment,
+    /// Nodes have come back that obeyed an earlier head.
+    succeeds: bool,
     abdicated: bool,
 }
 
@@ -141,6 +144,8 @@ impl Directory {
             groups: Groups::default(),
             trusts: Trusts::default(),
             dead: DeadNodes::default(),
+            started: now,
+            succeeds: false,
             abdicated: false,
         };
         directory.grants.begin_in(config.reign.epoch);
@@ -149,6 +154,17 @@ impl Directory {
         }
         directory.replayed(now);
         directory
+    }
+
+    /// A node has come back that obeyed an earlier head: others may yet come.
+    pub(super) fn succeed(&mut self) {
+        self.succeeds = true;
+    }
+
+    /// Whether nodes of an earlier head may yet come back: until a lease after this one's start, within which they have
+    /// heard of it or fenced themselves.
+    pub(super) fn expects_nodes(&self) -> bool {
+        self.succeeds && self.grants.now < self.started + self.config.lease
     }
 
     /// Numbers the lives to come above `last`: for a head without a journal, which must give no number again that an

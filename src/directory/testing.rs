@@ -51,6 +51,7 @@ pub(crate) fn join(n: u8, attempt: u64) -> Join {
             name: "tests::Counter".into(),
             constructors: vec![MAKE],
         }])),
+        served: Epoch::default(),
     }
 }
 

@@ -12,6 +12,7 @@
 use std::fmt;
 
 pub(super) mod calls;
+pub(super) mod groups;
 pub(super) mod lives;
 pub(super) mod packets;
 pub(super) mod references;
@@ -63,6 +64,10 @@ pub enum Rule {
     Q4,
     /// Nothing is wanted, and no slot held, when nothing is queued or pushed.
     Q5,
+    /// A task begins after the one whose result it takes.
+    Behind,
+    /// A placement group has all its bundles or none, each where its packing says, and nobody is in another.
+    AllOrNothing,
     /// When all is mended, head and nodes agree who lives, what runs where and what it takes.
     Settled,
 }

@@ -80,7 +80,9 @@ impl Head {
         let started = stage.lives.head_starts(now, epoch);
         stage.check(started);
         let reign = Reign { epoch, instance: stage.shell.next() };
-        self.directory = Some(Directory::start(now, Config::new(reign), self.disk.records.clone()));
+        let mut records = self.disk.records.clone();
+        records.retain(|record| !stage.has(Bug::ForgetsBundles) || !matches!(record, Record::GroupPlaced { .. }));
+        self.directory = Some(Directory::start(now, Config::new(reign), records));
         let listener = Listener { place: self.place(), machine: self.machine, node: HEAD };
         stage.network.listeners.insert(self.place(), listener);
         stage.note(1, epoch.0, self.disk.records.len() as u64, || format!("head starts: epoch {epoch}"));
@@ -229,6 +231,8 @@ impl Head {
         for record in &self.disk.records[self.disk.synced..records] {
             let checked = stage.lives.on_disk(record);
             stage.check(checked);
+            let whole = stage.groups.on_disk(record);
+            stage.check(whole);
         }
         self.disk.synced = records;
     }

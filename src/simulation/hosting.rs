@@ -133,7 +133,8 @@ impl Node {
         stage.note(60, self.index as u64, id.serial, || format!("node {} makes {id} as {placement}", self.index));
         let appears = stage.lives.appears(id, Present { node: self.index, life, placement });
         stage.check(appears);
-        let fits = stage.tasks.fits(life, self.taken(stage), CPUS);
+        let taken = self.taken(stage);
+        let fits = stage.tasks.fits(life, taken, CPUS);
         stage.check(fits);
         let takes = stage.user.micros(1, 8_000);
         stage.queue.after(takes, self.within(Within::Made(id, placement)));

@@ -1,5 +1,6 @@
 //! What user code does: actors are made and ended, calls made one by one and in bursts, told, timed, dropped.
 
+use super::grouping::in_a_bundle;
 use super::node::Node;
 use super::owning::CLASSES;
 use super::requests::Purpose;
@@ -11,7 +12,7 @@ use crate::directory::request::{
     ActorType, Advertised, AdvertisedType, Arguments, Boot, Choose, End, FullName, GetOrSpawn, Gone, Join, Lookup,
     Needs, Spawn,
 };
-use crate::id::{ActorId, Incarnation, Key, NodeId};
+use crate::id::{ActorId, Epoch, Incarnation, Key, NodeId};
 use crate::schedule::{Amount, Class, Labels, Resources};
 use crate::wire::packet::StopMode;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(super) fn join(node: NodeId, machine: usize, hosts: bool, listens: bool, att
         resources: if hosts { cpus(CPUS) } else { Resources::none() },
         labels: Labels::default(),
         advertised: Arc::new(Advertised::new(types)),
+        served: Epoch::default(),
     }
 }
 
@@ -100,6 +102,7 @@ impl Node {
             38..43 => self.reads(stage),
             43..53 => self.tasks(stage),
             53..55 => self.cancels_task(stage),
+            55..58 => self.groups(stage),
             _ => self.calls(stage),
         }
     }
@@ -116,7 +119,7 @@ impl Node {
         (0..burst).for_each(|_| self.submits(stage, class, priority));
     }
 
-    fn next_actor(&mut self) -> Option<ActorId> {
+    pub(super) fn next_actor(&mut self) -> Option<ActorId> {
         self.serial += 1;
         Some(ActorId { life: self.life()?, serial: self.serial })
     }
@@ -125,12 +128,13 @@ impl Node {
         let Some(actor) = self.next_actor() else { return };
         let named = |name: usize| FullName { namespace: "default".into(), name: ["one", "two", "three"][name].into() };
         let name = stage.user.index(6);
+        let within = if stage.user.one_in(4) { in_a_bundle(stage, actor) } else { None };
         let spawn = Spawn {
             actor,
             kind: kind(),
             constructor: MAKE,
             name: (name < 3).then(|| named(name)),
-            needs: needs(stage, actor),
+            needs: within.unwrap_or_else(|| needs(stage, actor)),
             restarts: [0, 1, 3, 50][stage.user.index(4)],
             detached: !stage.user.one_in(3),
             arguments: Arguments::Encoded(bytes::Bytes::from_static(b"arguments")),
@@ -164,6 +168,7 @@ impl Node {
         for actor in takers {
             self.actor_ends(stage, actor, Gone::Panicked("room".into()));
         }
+        self.removes_all_groups(stage);
         self.schedule(stage);
     }
 

@@ -2,7 +2,8 @@
 //! references and queues ([`Directory`](crate::directory::Directory), [`NodeLife`](crate::node::core::life::NodeLife),
 //! [`Link`](crate::node::core::link::Link), [`Refs`](crate::node::core::refs::Refs),
 //! [`Queue`](crate::schedule::Queue)) on virtual clocks, a virtual network and a virtual disk; scripts stand for user code.
-//! PROTOCOLS I1 to I6, L1 to L5 and R1 to R4, and Q1 to Q5 of the queue, are checked as they go.
+//! PROTOCOLS I1 to I6, L1 to L5 and R1 to R4, Q1 to Q5 of the queue, that placement groups are placed whole and that
+//! tasks begin after those whose results they take, are checked as they go.
 //!
 //! ```text
 //! world     events by (time, serial); who is where            stage     what all of them share
@@ -11,7 +12,8 @@
 //! links     sessions and batches          routes    callers    faults    what goes wrong
 //! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
 //! references  objects, who holds them     errands  node to node
-//! owning    tasks and their grants        running  tasks at their hosts
+//! owning    tasks and their grants        running  tasks at their hosts      grouping  placement groups
+//! following  tasks behind others
 //! ```
 //!
 //! A seed replays exactly: no clock, no thread, no hash map; one stream of randomness a component; equal seeds give equal
@@ -24,6 +26,8 @@ mod checks;
 mod clock;
 mod errands;
 mod faults;
+mod following;
+mod grouping;
 mod handlers;
 mod head;
 mod hosting;
@@ -80,11 +84,15 @@ pub enum Bug {
     TakesOldGrants,
     /// An owner does not tell the head of slots that it gives back, now and then.
     KeepsSlots,
+    /// A head that starts forgets where placement groups are.
+    ForgetsBundles,
+    /// A host begins a task without the result of the one that it stands behind.
+    RunsAhead,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 17] = [
         Bug::Redelivers,
         Bug::LeaseFromAnswer,
         Bug::RepeatsAnswers,
@@ -100,6 +108,8 @@ impl Bug {
         Bug::ForgetsRecalled,
         Bug::TakesOldGrants,
         Bug::KeepsSlots,
+        Bug::ForgetsBundles,
+        Bug::RunsAhead,
     ];
 }
 
@@ -121,6 +131,8 @@ impl fmt::Display for Bug {
             Bug::ForgetsRecalled => "forgets-recalled",
             Bug::TakesOldGrants => "takes-old-grants",
             Bug::KeepsSlots => "keeps-slots",
+            Bug::ForgetsBundles => "forgets-bundles",
+            Bug::RunsAhead => "runs-ahead",
         })
     }
 }
@@ -155,6 +167,8 @@ pub struct Report {
     pub tasks: u64,
     /// How often one began.
     pub attempts: u64,
+    /// How often a placement group was placed.
+    pub groups: u64,
     /// By the world's clock.
     pub time: Duration,
 }

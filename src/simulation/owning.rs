@@ -15,7 +15,7 @@ use crate::node::core::link::Ticket;
 use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission};
 use crate::schedule::{Class, Queue, TaskNumber};
 use crate::wire::packet::{CallFault, Executed};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// A task in a queue.
@@ -26,6 +26,10 @@ pub(super) struct Queued {
     priority: i32,
     retries: u32,
     attempt: u32,
+    /// The task of this queue whose result it takes.
+    pub(super) after: Option<u64>,
+    /// It was pushed without that.
+    pub(super) behind: bool,
     /// What becomes of it comes from its grant's node.
     sent: bool,
 }
@@ -62,7 +66,7 @@ struct Held {
 /// A node's tasks. The first classes are of one CPU, of two, and of none.
 #[derive(Debug)]
 pub(super) struct Owner {
-    queue: Queue<u32, Queued>,
+    pub(super) queue: Queue<u32, Queued>,
     held: BTreeMap<GrantId, Held>,
     to_do: VecDeque<Effect>,
     carrying_out: bool,
@@ -71,7 +75,9 @@ pub(super) struct Owner {
     /// Where tasks are that were sent, and how they are called there.
     under_way: BTreeMap<u64, (Life, Ticket)>,
     /// By their tasks.
-    numbers: BTreeMap<u64, TaskNumber>,
+    pub(super) numbers: BTreeMap<u64, TaskNumber>,
+    /// Tasks that take the result of another one.
+    pub(super) takers: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// Classes, by the CPUs that a slot of them takes.
@@ -92,6 +98,7 @@ impl Owner {
             wanted: BTreeMap::new(),
             under_way: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            takers: BTreeMap::new(),
         }
     }
 
@@ -120,14 +127,14 @@ impl Owner {
     }
 }
 
-fn submission(token: Queued) -> Submission<'static, Queued> {
+fn submission(token: Queued, waits_for: u32, follows: &[TaskNumber]) -> Submission<'_, Queued> {
     let Queued { class, priority, .. } = token;
-    Submission { class, priority, waits_for: 0, follows: &[], prefers: None, token }
+    Submission { class, priority, waits_for, follows, prefers: None, token }
 }
 
 impl Node {
     /// Changes the queue, and carries out what follows, in its order.
-    fn own<R>(&mut self, stage: &mut Stage, change: impl FnOnce(&mut Owner, Moment) -> R) -> R {
+    pub(super) fn own<R>(&mut self, stage: &mut Stage, change: impl FnOnce(&mut Owner, Moment) -> R) -> R {
         let (now, mut effects) = (self.now(stage), Vec::new());
         let result = change(&mut self.owner, now);
         self.owner.queue.flush(now, &mut effects);
@@ -174,8 +181,9 @@ impl Node {
             self.tell_terms(stage, grant, held);
         }
         for number in numbers {
+            let behind = self.owner.queue.missing(*number) > 0;
             let Some(queued) = self.owner.queue.get_mut(*number) else { continue };
-            queued.sent = true;
+            (queued.sent, queued.behind) = (true, behind);
             let sent = Sent { grant, number: *number, queued: *queued };
             stage.note(83, sent.task(), grant.0, || format!("task {} is pushed under {grant}", sent.task()));
             let pushed = stage.tasks.pushes(sent.task(), grant);
@@ -298,33 +306,51 @@ impl Node {
             1..8 => stage.user.millis(1, 40),
             _ => stage.user.micros(10, 1_000),
         };
-        let task = stage.tasks.submits((self.index, class, priority), 1 + retries);
+        // Often the last one that is not over: so tasks come in chains.
+        let ahead = self.owner.numbers.keys().next_back().copied().filter(|_| stage.user.one_in(4));
+        let after = ahead.filter(|ahead| !stage.tasks.is_over(*ahead));
+        let task = stage.tasks.submits((self.index, class, priority), 1 + retries, after);
         stage.takes.push(takes);
         stage.note(85, task, u64::from(class.0), || {
             format!("node {} submits task {task} of class {class:?}, which takes {takes:?}", self.index)
         });
-        self.enqueue(stage, Queued { task, class, priority, retries, attempt: 1, sent: false });
+        self.enqueue(stage, Queued { task, class, priority, retries, attempt: 1, after, behind: false, sent: false });
     }
 
     fn enqueue(&mut self, stage: &mut Stage, queued: Queued) {
+        let lacks = match queued.after.map(|after| (after, stage.tasks.end(after))) {
+            None | Some((_, Some(End::Value))) => None,
+            Some((after, None)) => Some(after),
+            Some((_, Some(_))) => return self.task_ends(stage, queued, End::Never),
+        };
+        if let Some(after) = lacks {
+            self.owner.takers.entry(after).or_default().insert(queued.task);
+        }
         self.own(stage, |owner, _| {
-            let number = owner.queue.submit_again(submission(queued));
+            let follows: Vec<TaskNumber> =
+                lacks.and_then(|after| owner.numbers.get(&after).copied()).into_iter().collect();
+            let number = owner.queue.submit_again(submission(queued, lacks.is_some().into(), &follows));
             owner.numbers.insert(queued.task, number);
         });
     }
 
-    fn enqueue_again(&mut self, stage: &mut Stage, queued: Queued) {
+    pub(super) fn enqueue_again(&mut self, stage: &mut Stage, queued: Queued) {
         if stage.tasks.is_over(queued.task) {
             return;
         }
         let returns = stage.tasks.returns(queued.task);
         stage.check(returns);
         self.owner.under_way.remove(&queued.task);
-        self.enqueue(stage, Queued { sent: false, ..queued });
+        self.enqueue(stage, Queued { sent: false, behind: false, ..queued });
     }
 
     /// A task is over for whoever submitted it.
-    fn task_ends(&mut self, stage: &mut Stage, queued: Queued, end: End) {
+    pub(super) fn task_ends(&mut self, stage: &mut Stage, queued: Queued, end: End) {
+        self.task_over(stage, queued, end);
+        self.takers_hear(stage, queued.task, end);
+    }
+
+    fn task_over(&mut self, stage: &mut Stage, queued: Queued, end: End) {
         self.owner.under_way.remove(&queued.task);
         self.owner.numbers.remove(&queued.task);
         if stage.tasks.is_over(queued.task) {
@@ -340,12 +366,15 @@ impl Node {
     pub(super) fn task_ran(&mut self, stage: &mut Stage, sent: &Sent, reply: Reply) {
         let ran = if let Reply::Ran(ran) = reply { ran } else { Duration::ZERO };
         stage.tasks.measured(self.index, sent.queued.class, ran);
-        self.task_ends(stage, sent.queued, End::Value);
+        stage.tasks.answered(sent.task());
+        self.task_over(stage, sent.queued, End::Value);
         self.own(stage, |owner, _| owner.queue.finished(sent.number, ran));
+        self.takers_hear(stage, sent.task(), End::Value);
     }
 
     /// A grant's node has not run a task.
     pub(super) fn task_refused(&mut self, stage: &mut Stage, sent: &Sent, executed: Executed, fault: &CallFault<'_>) {
+        stage.tasks.answered(sent.task());
         match fault {
             // Nobody waits for it any more.
             CallFault::Cancelled if stage.tasks.is_over(sent.queued.task) => {
@@ -357,6 +386,8 @@ impl Node {
                     queued.sent = false;
                 }
             }
+            // What it was to take is not there any more, or did not come to be: it waits for that here.
+            CallFault::ReferenceLost if sent.queued.behind => self.goes_back(stage, sent),
             CallFault::NoGrant => self.grant_gone(stage, sent),
             _ => self.attempt_failed(stage, sent, executed),
         }
@@ -371,6 +402,7 @@ impl Node {
 
     /// An attempt came to nothing: another one follows if it did not run, or its node ended and an attempt is left.
     pub(super) fn attempt_failed(&mut self, stage: &mut Stage, sent: &Sent, executed: Executed) {
+        stage.tasks.answered(sent.task());
         self.own(stage, |owner, _| owner.queue.failed(sent.number));
         let queued = sent.queued;
         match executed {
@@ -400,10 +432,14 @@ impl Node {
             self.touched(stage, life);
             // What may run holds its slot until its node has answered.
             let end = if unsent.is_some() { End::Never } else { End::Failed };
-            self.task_ends(stage, queued, end);
+            if unsent.is_none() {
+                stage.tasks.cancelled(task);
+            }
+            self.task_over(stage, queued, end);
             if unsent.is_some() {
                 self.own(stage, |owner, _| owner.queue.failed(number));
             }
+            self.takers_hear(stage, task, end);
         } else if let Cancelled::Queued(queued) = self.own(stage, |owner, _| owner.queue.cancel(number)) {
             self.task_ends(stage, queued, End::Never);
         }

@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::directory::message::{Ask, Command, How, Settled};
 use crate::directory::request::{DialMe, Died, End, Ended, GetOrSpawn, Gone, Hosted, Locate};
 use crate::directory::{Reply, Request, RequestId, ToHead};
-use crate::id::{ActorId, Life, Placement};
+use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::limits::HEAD_WAIT;
 use crate::schedule::Class;
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Spawn,
     /// User code waits for a node for this actor.
     Choose(ActorId),
+    /// User code waits for a placement group.
+    Group,
     /// User code waits for the end.
     End,
     /// Slots are wanted for a class of tasks.
@@ -109,6 +111,11 @@ impl Node {
                     self.make(stage, actor, candidate.life);
                 }
             }
+            (Purpose::Group, Reply::Grouped(Ok(grouped))) => {
+                if let Request::CreateGroup(create) = &open.what {
+                    self.grouped(stage, create.group, &grouped);
+                }
+            }
             (Purpose::Want(class), Reply::Wanted(Err(_))) => self.class_refused(stage, class),
             (Purpose::DialMe(life), Reply::Dialled(result)) => self.dial_me_answered(stage, life, result.is_ok()),
             _ => {}
@@ -176,6 +183,15 @@ impl Node {
         self.ask(stage, died, Purpose::Report);
     }
 
+    /// Placement groups that this life has asked for and not been told of.
+    pub(super) fn groups_asked_for(&self) -> Vec<GroupId> {
+        let asked = self.requests.open().filter_map(|what| match what {
+            Request::CreateGroup(create) => Some(create.group),
+            _ => None,
+        });
+        asked.collect()
+    }
+
     pub(super) fn ask_to_dial(&mut self, stage: &mut Stage, peer: Life) {
         self.ask(stage, DialMe { peer }, Purpose::DialMe(peer));
     }
@@ -209,6 +225,7 @@ impl Node {
                 (_, Request::Spawn(spawn) | Request::GetOrSpawn(GetOrSpawn(spawn))) if open.said => {
                     self.ask(stage, End { actor: spawn.actor, how: How::Kill }, Purpose::Report);
                 }
+                (_, Request::CreateGroup(create)) if open.said => self.removes_group(stage, create.group),
                 (_, Request::Choose(choose)) if open.said => self.report_free(stage, choose.actor),
                 _ => {}
             }

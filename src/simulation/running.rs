@@ -31,6 +31,34 @@ struct Lent {
     cpus: u64,
     line: VecDeque<Ready>,
     running: u32,
+    /// Tasks that wait for the result of another one here.
+    behind: Vec<Ready>,
+    /// The last that ran here: their results are there.
+    ran: VecDeque<u64>,
+}
+
+impl Lent {
+    fn new(owner: Life, slots: u32, cpus: u64) -> Lent {
+        Lent { owner, slots, cpus, line: VecDeque::new(), running: 0, behind: Vec::new(), ran: VecDeque::new() }
+    }
+
+    /// What has not begun.
+    fn unbegun(&mut self) -> Vec<Ready> {
+        std::mem::take(&mut self.line).into_iter().chain(std::mem::take(&mut self.behind)).collect()
+    }
+
+    /// Those that wait for a task's result, directly.
+    fn take_behind(&mut self, task: u64) -> Vec<Ready> {
+        self.behind.extract_if(.., |ready| ready.sent.queued.after == Some(task)).collect()
+    }
+}
+
+/// Where the result is that a task takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    There,
+    Comes,
+    Lost,
 }
 
 /// A task that runs.
@@ -40,6 +68,9 @@ struct Running {
     attempt: Attempt,
     began: Moment,
 }
+
+/// Results that a host keeps of a grant's tasks.
+const RESULTS: usize = 4;
 
 /// The grants on a node, and what runs under them.
 #[derive(Debug, Default)]
@@ -89,10 +120,24 @@ impl Host {
         let mut unbegun = Vec::new();
         for lent in self.grants.values_mut().filter(|lent| ended(lent.owner)) {
             lent.slots = 0;
-            unbegun.extend(std::mem::take(&mut lent.line));
+            unbegun.extend(lent.unbegun());
         }
         self.grants.retain(|_, lent| lent.slots > 0 || lent.running > 0);
         unbegun
+    }
+
+    /// Where the result is that a task takes; one that was pushed with it has it.
+    fn result(&self, ready: &Ready, runs_ahead: bool) -> Taken {
+        let (Some(after), true) = (ready.sent.queued.after, ready.sent.queued.behind) else { return Taken::There };
+        let Some(lent) = self.grants.get(&ready.sent.grant) else { return Taken::Lost };
+        let here = |other: &Ready| other.sent.task() == after;
+        let runs =
+            || self.running.values().any(|running| here(&running.ready) && running.attempt.grant == ready.sent.grant);
+        match lent.ran.contains(&after) || runs_ahead {
+            true => Taken::There,
+            false if lent.line.iter().chain(&lent.behind).any(here) || runs() => Taken::Comes,
+            false => Taken::Lost,
+        }
     }
 
     fn forget_if_over(&mut self, grant: GrantId) {
@@ -109,7 +154,7 @@ impl Node {
         let stale = epoch < self.host.epoch && !stage.has(Bug::TakesOldGrants);
         let Some(known) = self.host.grants.get_mut(&grant) else {
             if slots > 0 && !stale {
-                self.host.grants.insert(grant, Lent { owner, slots, cpus, line: VecDeque::new(), running: 0 });
+                self.host.grants.insert(grant, Lent::new(owner, slots, cpus));
             }
             return;
         };
@@ -117,7 +162,7 @@ impl Node {
             return;
         }
         known.slots = known.slots.min(slots);
-        let refused = if slots == 0 { std::mem::take(&mut known.line) } else { VecDeque::new() };
+        let refused = if slots == 0 { known.unbegun() } else { Vec::new() };
         self.host.forget_if_over(grant);
         self.refuse_tasks(stage, refused);
         self.begin_tasks(stage, grant);
@@ -134,20 +179,43 @@ impl Node {
 
     /// A peer's task.
     pub(super) fn task_arrives(&mut self, stage: &mut Stage, owner: Life, call: (u64, u64), sent: &Sent) {
-        if let Some(lent) = self.host.grants.get_mut(&sent.grant) {
-            lent.line.push_back(Ready { sent: *sent, owner, call: Some(call) });
+        self.lines_up(stage, Ready { sent: *sent, owner, call: Some(call) });
+    }
+
+    /// A task enters its grant's line, when what it takes is there; if that is lost, it goes back.
+    fn lines_up(&mut self, stage: &mut Stage, ready: Ready) {
+        let (grant, result) = (ready.sent.grant, self.host.result(&ready, stage.has(Bug::RunsAhead)));
+        let Some(lent) = self.host.grants.get_mut(&grant) else { return };
+        match result {
+            Taken::There => lent.line.push_back(ready),
+            Taken::Comes => lent.behind.push(ready),
+            Taken::Lost => self.sends_back(stage, ready),
         }
-        self.begin_tasks(stage, sent.grant);
+        self.begin_tasks(stage, grant);
+    }
+
+    /// A task goes back to its queue, and those behind it.
+    fn sends_back(&mut self, stage: &mut Stage, ready: Ready) {
+        match ready.call {
+            Some((call, _)) => self.refuse_errand(stage, ready.owner, call, CallFault::ReferenceLost),
+            None => self.goes_back(stage, &ready.sent),
+        }
+        self.not_run(stage, ready.sent.grant, ready.sent.task());
+    }
+
+    /// A task has left without having run: those behind it go back.
+    fn not_run(&mut self, stage: &mut Stage, grant: GrantId, task: u64) {
+        let behind = self.host.grants.get_mut(&grant).map(|lent| lent.take_behind(task)).unwrap_or_default();
+        behind.into_iter().for_each(|ready| self.sends_back(stage, ready));
     }
 
     /// A task of this node's own; if the grant is over here, it goes elsewhere.
     pub(super) fn run_here(&mut self, stage: &mut Stage, sent: Sent) {
         let Some(owner) = self.life() else { return };
         match self.host.grants.get_mut(&sent.grant).filter(|lent| lent.slots > 0) {
-            Some(lent) => lent.line.push_back(Ready { sent, owner, call: None }),
-            None => return self.grant_gone(stage, &sent),
+            Some(_) => self.lines_up(stage, Ready { sent, owner, call: None }),
+            None => self.grant_gone(stage, &sent),
         }
-        self.begin_tasks(stage, sent.grant);
     }
 
     /// Begins tasks while the grant has a slot for them.
@@ -165,7 +233,8 @@ impl Node {
         let Ready { sent, owner, .. } = ready;
         let attempt = Attempt { number: sent.attempt(), owner, host, grant: sent.grant };
         stage.note(88, sent.task(), host.0, || format!("task {} begins: {attempt:?}", sent.task()));
-        let begins = stage.tasks.begins(sent.task(), attempt, (self.taken(stage), CPUS));
+        let taken = self.taken(stage);
+        let begins = stage.tasks.begins(sent.task(), attempt, (taken, CPUS));
         stage.check(begins);
         self.host.last += 1;
         let (id, began) = (self.host.last, self.now(stage));
@@ -175,20 +244,29 @@ impl Node {
         stage.queue.after(takes, self.within(Within::Ran(id)));
     }
 
-    /// CPUs that actors take which the head placed here.
-    pub(super) fn taken(&self, stage: &Stage) -> u64 {
-        let takes =
-            |(id, actor): &(&crate::id::ActorId, &super::hosting::Actor)| !actor.ephemeral && stage.takers.contains(id);
-        self.actors.iter().filter(takes).count() as u64
+    /// CPUs that actors take which the head placed here, and bundles of placement groups.
+    pub(super) fn taken(&self, stage: &mut Stage) -> u64 {
+        let placed = || self.actors.iter().filter(|(_, actor)| !actor.ephemeral).map(|(id, _)| *id);
+        let alone = placed().filter(|id| stage.takers.contains(id) && !stage.groups.is_within(*id)).count() as u64;
+        let bundles = self.life().map_or(Ok(0), |life| stage.groups.taken(life, placed()));
+        alone + stage.check(bundles)
     }
 
     /// A task has ended.
     pub(super) fn ran(&mut self, stage: &mut Stage, id: u64) {
         let Some(Running { ready, attempt, began }) = self.host.running.remove(&id) else { return };
         let ran = self.now(stage).since(began);
-        stage.tasks.leaves(ready.sent.task(), attempt);
+        let task = ready.sent.task();
+        stage.tasks.leaves(task, attempt);
+        stage.tasks.ran(task);
         if let Some(lent) = self.host.grants.get_mut(&attempt.grant) {
             lent.running -= 1;
+            lent.ran.push_back(task);
+            if lent.ran.len() > RESULTS {
+                lent.ran.pop_front();
+            }
+            let behind = lent.take_behind(task);
+            lent.line.extend(behind);
         }
         self.host.forget_if_over(attempt.grant);
         match ready.call {
@@ -219,17 +297,19 @@ impl Node {
         for (call, _) in back.iter().filter_map(|ready| ready.call) {
             self.refuse_errand(stage, owner, call, CallFault::Cancelled);
         }
+        back.iter().for_each(|ready| self.not_run(stage, grant, ready.sent.task()));
         back.iter().map(|ready| ready.sent.number).collect()
     }
 
     /// A peer takes a task back: it never runs if it has not begun.
     pub(super) fn task_cancelled(&mut self, stage: &mut Stage, owner: Life, call: u64) {
         let is_it = |ready: &Ready| ready.owner == owner && ready.call.is_some_and(|(of, _)| of == call);
-        let lines = self.host.grants.values_mut().map(|lent| &mut lent.line);
-        for line in lines {
-            if let Some(at) = line.iter().position(is_it) {
-                line.remove(at);
-                return self.refuse_errand(stage, owner, call, CallFault::Cancelled);
+        for lent in self.host.grants.values_mut() {
+            let in_line = lent.line.iter().position(is_it).and_then(|at| lent.line.remove(at));
+            let behind = || lent.behind.iter().position(is_it).map(|at| lent.behind.remove(at));
+            if let Some(Ready { sent, .. }) = in_line.or_else(behind) {
+                self.refuse_errand(stage, owner, call, CallFault::Cancelled);
+                return self.not_run(stage, sent.grant, sent.task());
             }
         }
     }

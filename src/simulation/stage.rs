@@ -1,6 +1,7 @@
 //! What everything in a world shares: the time, the queue of events, the network, the calls, the ledgers, the trace.
 
 use super::checks::calls::{Calls, End};
+use super::checks::groups::Groups;
 use super::checks::lives::Lives;
 use super::checks::packets::Packets;
 use super::checks::references::References;
@@ -120,6 +121,7 @@ pub(super) struct Stage {
     pub(super) lives: Lives,
     pub(super) references: References,
     pub(super) tasks: Tasks,
+    pub(super) groups: Groups,
     pub(super) calls: Vec<Call>,
     pub(super) errands: Vec<Errand>,
     /// How long each task takes.
@@ -154,6 +156,7 @@ impl Stage {
             lives: Lives::default(),
             references: References::default(),
             tasks: Tasks::default(),
+            groups: Groups::default(),
             calls: Vec::new(),
             errands: Vec::new(),
             takes: Vec::new(),

@@ -14,7 +14,7 @@ use super::{Options, Report};
 use crate::clock::Moment;
 use crate::directory::Directory;
 use crate::directory::request::{Page, Query};
-use crate::id::{Life, NodeId};
+use crate::id::{ActorId, Life, NodeId};
 use crate::limits::LEASE;
 use crate::schedule::Resources;
 use std::time::Duration;
@@ -134,6 +134,7 @@ impl World {
             losses: self.stage.references.losses(),
             tasks: self.stage.tasks.count() as u64,
             attempts: self.stage.tasks.begun(),
+            groups: self.stage.groups.count(),
             time: self.stage.queue.now.since(Moment(0)),
         };
         (report, self.stage.violation.take(), std::mem::take(&mut self.stage.lines))
@@ -248,10 +249,15 @@ impl World {
             hold(!line.suspect, Rule::Settled, || format!("life {life} is still suspect"))?;
             let known = node.core.known().iter().all(|member| lines.iter().any(|line| line.life == member.life));
             hold(known, Rule::Settled, || format!("life {life} does not know yet who has ended"))?;
-            let takes = node.actors.keys().filter(|actor| self.stage.takers.contains(actor)).count() as u64;
+            let alone = |actor: &&ActorId| self.stage.takers.contains(actor) && !self.stage.groups.is_within(**actor);
+            let bundles = self.stage.groups.taken(*life, node.actors.keys().copied())?;
+            let takes = node.actors.keys().filter(alone).count() as u64 + bundles;
             let free = if line.hosts { cpus(CPUS - takes.min(CPUS)) } else { Resources::none() };
             hold(line.free.get("cpu") == free.get("cpu"), Rule::Settled, || {
-                format!("{takes} actors take a CPU of life {life}, but the head counts {:?} as free", line.free)
+                format!(
+                    "actors and bundles take {takes} CPUs of life {life}, but the head counts {:?} as free",
+                    line.free
+                )
             })?;
         }
         self.actors_agree(head, &living)

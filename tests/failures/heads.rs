@@ -2,6 +2,7 @@
 
 use crate::actors::{Gate, Sloth};
 use crate::common::*;
+use crate::workers::process;
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
 use mobula::{ClusterBuilder, LookupError, SpawnError, task};
@@ -76,6 +77,46 @@ pub(crate) fn head() {
         report("ready", head.node_id());
         std::future::pending::<()>().await;
     });
+}
+
+/// Runs a worker until it is killed.
+pub(crate) fn worker() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let worker = bounded(Keys::given().worker()).await.unwrap();
+        report("joined", worker.node_id());
+        std::future::pending::<()>().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_waits_for_the_workers_of_a_head_that_has_just_started_anew() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let mut worker = Player::start("worker", &keys.environment());
+    worker.reported("joined").await;
+    let driver = bounded(keys.driver()).await.unwrap();
+    let life = || driver.nodes().into_iter().find(|node| node.id == driver.node_id()).map(|node| node.life);
+    assert_eq!(bounded(process::call(&driver)).await, Ok(worker.process()));
+
+    signal(worker.process(), rustix::process::Signal::STOP);
+    let before = life();
+    head.kill();
+    let head = keys.head().await;
+    until("the driver under the new head", || life() > before).await;
+    let waits = tokio::spawn(process::call(&driver).into_future());
+    let held = async {
+        while !bounded(driver.demand()).await.is_ok_and(|all| all.iter().any(|demand| demand.why.is_some())) {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(held).await;
+    assert!(!waits.is_finished(), "its worker may yet come back");
+    signal(worker.process(), rustix::process::Signal::CONT);
+    assert_eq!(bounded(waits).await.unwrap(), Ok(worker.process()));
+    bounded(driver.shutdown()).await;
+    worker.kill();
+    head.kill();
 }
 
 /// Waits until this node knows just these as hosts of actors, none of them in doubt.

@@ -25,6 +25,7 @@ fn plays() {
         Some("start and end") => drivers::start_and_end(),
         Some("driver of a running cluster") => drivers::connected(),
         Some("head") => heads::head(),
+        Some("worker") => heads::worker(),
         Some(other) => panic!("there is no part `{other}`"),
     }
 }

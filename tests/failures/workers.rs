@@ -5,7 +5,7 @@ use crate::common::*;
 use futures::StreamExt;
 use mobula::prelude::*;
 use mobula::{EndReason, Executed, SpawnError, TryTellError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[track_caller]
 fn node_died<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallError<E>>) -> Executed {
@@ -68,6 +68,42 @@ async fn everything_that_waits_for_a_killed_worker_ends_at_once_and_says_so() {
     let again = bounded(Sloth::spawn(&cluster, &gate).name("target")).await.unwrap();
     assert_eq!(bounded(again.noted()).await, Ok(vec![]));
     assert_eq!(bounded(asker.noted()).await, Ok(vec![]));
+    bounded(cluster.shutdown()).await;
+    traces.are_gone();
+}
+
+#[task]
+pub(crate) fn process() -> u32 {
+    std::process::id()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_stopped_beyond_its_lease_joins_anew_without_actors_and_runs_tasks_again() {
+    let cluster = bounded(Cluster::local().workers(1).lease(Duration::from_secs(4))).await.unwrap();
+    let traces = Traces::of(&cluster);
+    let host = |cluster: &Cluster| cluster.nodes().into_iter().find(|node| node.hosts_actors);
+    let before = host(&cluster).unwrap();
+    let gate = bounded(Gate::spawn(&cluster)).await.unwrap();
+    let sloth = bounded(Sloth::spawn(&cluster, &gate)).await.unwrap();
+    let holds = tokio::spawn(sloth.hold());
+    bounded(gate.opens_at(1)).await.unwrap();
+    assert_eq!(bounded(process::call(&cluster)).await, Ok(before.process));
+
+    signal(before.process, rustix::process::Signal::STOP);
+    until("the end of the stopped worker's life", || host(&cluster).is_none()).await;
+    assert_eq!(node_died(bounded(holds).await.unwrap()), Executed::Maybe);
+    let waits = tokio::spawn(process::call(&cluster).wait_for_node().into_future());
+    signal(before.process, rustix::process::Signal::CONT);
+    until("the worker's next life", || host(&cluster).is_some()).await;
+
+    let after = host(&cluster).unwrap();
+    assert_eq!((after.process, after.life > before.life), (before.process, true), "it did not exit");
+    assert_eq!(node_died(bounded(sloth.note(1)).await), Executed::No);
+    assert_eq!(bounded(waits).await.unwrap(), Ok(before.process));
+    assert_eq!(bounded(process::call(&cluster)).await, Ok(before.process));
+    let gate = bounded(Gate::spawn(&cluster)).await.unwrap();
+    let sloth = bounded(Sloth::spawn(&cluster, &gate)).await.unwrap();
+    assert_eq!(bounded(sloth.noted()).await, Ok(vec![]));
     bounded(cluster.shutdown()).await;
     traces.are_gone();
 }

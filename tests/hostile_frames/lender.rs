@@ -69,6 +69,7 @@ pub(crate) async fn joined(place: &Place, listen: Vec<Address>) -> (Rogue, Sessi
         resources: Default::default(),
         labels: Default::default(),
         advertised: Arc::new(Advertised::default()),
+        served: Default::default(),
     };
     for piece in cut(&ToHead::Join(Arc::new(join))).unwrap() {
         to_head.send(&piece).await.unwrap();

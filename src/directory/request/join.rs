@@ -5,7 +5,7 @@ use crate::directory::message::News;
 use crate::directory::record::Record;
 use crate::directory::request::{Change, Holdings, LifeEnd, Snapshot};
 use crate::directory::state::{Directory, Door, Effects, Keeps};
-use crate::id::{Key, Life, NodeId};
+use crate::id::{Epoch, Key, Life, NodeId};
 use crate::limits::{ADDRESSES, ADVERTISED, NAME_BYTES, NODES};
 use crate::schedule::resources::is_name;
 use crate::schedule::{Labels, Requirement, Resources};
@@ -41,6 +41,9 @@ pub struct Join {
     pub labels: Labels,
     /// What it was compiled with.
     pub advertised: Arc<Advertised>,
+    /// The head that it last obeyed; zero if this is its first life.
+    #[serde(default)]
+    pub served: Epoch,
 }
 
 /// The actor types a node was compiled with, in the order of their keys.
@@ -156,6 +159,9 @@ impl Join {
 impl Directory {
     pub(in crate::directory) fn join(&mut self, now: Moment, door: Door, join: Arc<Join>, effects: &mut Effects) {
         let attempt = join.attempt;
+        if Epoch::default() < join.served && join.served < self.config.reign.epoch {
+            self.succeed();
+        }
         match self.begin(now, door, join, effects) {
             Ok(life) => self.welcome(now, door, life, attempt, effects),
             Err(why) => self.say(door.id, News::JoinRefused { attempt, why }, effects),

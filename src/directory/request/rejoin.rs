@@ -62,6 +62,7 @@ impl Directory {
             return self.beat(now, door, rejoin.beat, effects);
         }
         living.known = true;
+        self.succeed();
         self.lives.attach(life, door.id);
         self.hear(now, life);
         self.say(door.id, News::Beaten { life, beat: rejoin.beat.number }, effects);

@@ -40,7 +40,7 @@ pub struct Want {
 pub enum Patience {
     /// It waits for nodes to come.
     Wait,
-    /// It is refused, and forgotten.
+    /// It is refused, and forgotten; by a head that succeeds another only once its nodes have had a lease to come back in.
     Fail,
 }
 
@@ -103,6 +103,13 @@ impl WantError {
     }
 }
 
+impl WantError {
+    /// Whether it would be otherwise with another node.
+    fn nodes_may_change(&self) -> bool {
+        !matches!(self, WantError::NoGroup(_) | WantError::Invalid)
+    }
+}
+
 impl From<SpawnError> for WantError {
     fn from(error: SpawnError) -> WantError {
         match error {
@@ -153,7 +160,8 @@ impl Directory {
         self.grants.due = true;
         let need = Arc::new(want.needs.of(&want.kind, Some(want.signature)));
         let lack = if want.slots == 0 { None } else { self.lack(&need, &want.kind.name) };
-        let refused = lack.clone().filter(|lack| lack.is_final() && want.patience == Patience::Fail);
+        let fails = |lack: &WantError| lack.is_final() && want.patience == Patience::Fail;
+        let refused = lack.clone().filter(|lack| fails(lack) && !(lack.nodes_may_change() && self.expects_nodes()));
         let wanted = (want.slots > 0 && refused.is_none()).then_some(want);
         let claim = self.grants.claims.entry(id).or_insert_with(|| Claim::new(need.clone()));
         (claim.asked, claim.want, claim.need, claim.why) = (request, wanted, need, lack.clone());

@@ -121,6 +121,15 @@ impl Living {
     }
 }
 
+impl Living {
+    /// When handlers that do not end become the process's end: while the lease lasts before others may have its actors, and
+    /// after that a tenth of a lease from now, so that what can be dropped is.
+    fn exit_at(&self, now: Moment) -> Moment {
+        let (before, Some(lease)) = (self.part_of_lease(EXIT_AT), self.lease) else { return Moment(u64::MAX) };
+        if now < before { before } else { now + lease.mul_f64(EXIT_AT - FENCE_AT) }
+    }
+}
+
 /// A node's life, and what it knows of head and members.
 #[derive(Debug)]
 pub struct NodeLife {
@@ -224,7 +233,7 @@ impl NodeLife {
     pub fn tick(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Living(living) if now >= living.part_of_lease(FENCE_AT) => {
-                let exit_at = living.part_of_lease(EXIT_AT);
+                let exit_at = living.exit_at(now);
                 self.fence(Fenced::LeaseRanOut, exit_at, effects);
                 self.exit_if_due(now, effects);
             }
@@ -314,6 +323,8 @@ impl NodeLife {
             return;
         }
         let (life, lease) = (joined.life, joined.lease);
+        // Of the next join: by then another head may have spoken.
+        self.join.served = self.fence.reign().unwrap_or_default().epoch;
         let (beats, next_beat) = (VecDeque::new(), now + BEAT);
         let living = Living { life, lease, counted_from, beats, last_beat: 0, next_beat, orders: 0, orders_said: 0 };
         self.phase = Phase::Living(living);

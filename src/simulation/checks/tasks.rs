@@ -45,8 +45,14 @@ struct Task {
     /// Attempts that it may have.
     most: u32,
     at: At,
-    /// It was pushed before.
+    /// It was pushed before, or entered its line later than it was submitted.
     known: bool,
+    /// The task whose result it takes.
+    after: Option<u64>,
+    /// It has run to its end somewhere.
+    ran: bool,
+    /// Nobody waits for it any more, and its node has not answered: the slot is still its own.
+    holds: Option<GrantId>,
     begun: Vec<Attempt>,
     running: Vec<Attempt>,
 }
@@ -80,9 +86,10 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// A task is submitted: gives its number.
-    pub(crate) fn submits(&mut self, lane: Lane, most: u32) -> u64 {
+    pub(crate) fn submits(&mut self, lane: Lane, most: u32, after: Option<u64>) -> u64 {
         let (begun, running) = (Vec::new(), Vec::new());
-        self.tasks.push(Task { lane, most, at: At::Queued, known: false, begun, running });
+        let known = after.is_some();
+        self.tasks.push(Task { lane, most, at: At::Queued, known, after, ran: false, holds: None, begun, running });
         self.open += 1;
         self.tasks.len() as u64 - 1
     }
@@ -153,6 +160,23 @@ impl Tasks {
         was
     }
 
+    /// It is taken back, and its slot is not free before its node has answered.
+    pub(crate) fn cancelled(&mut self, id: u64) {
+        if let Some(task) = self.tasks.get_mut(id as usize)
+            && let At::Pushed(grant) = task.at
+        {
+            (task.holds, task.at) = (Some(grant), At::Queued);
+        }
+    }
+
+    /// Its node has answered.
+    pub(crate) fn answered(&mut self, id: u64) {
+        let holds = self.tasks.get_mut(id as usize).and_then(|task| task.holds.take());
+        if let Some(grant) = holds.and_then(|grant| self.grants.get_mut(&grant)) {
+            grant.pushed -= 1;
+        }
+    }
+
     /// It is in its owner's queue again.
     pub(crate) fn returns(&mut self, id: u64) -> Checked {
         let was = self.unpush(id, At::Queued);
@@ -176,6 +200,9 @@ impl Tasks {
             format!("task {id} begins beside an earlier attempt: {:?}", task.running)
         })?;
         hold(task.at != At::Over(End::Never), Rule::Q2, || format!("task {id} begins, and was never to run"))?;
+        let after = task.after;
+        let there = after.and_then(|after| self.tasks.get(after as usize)).is_none_or(|after| after.ran);
+        hold(there, Rule::Behind, || format!("task {id} begins without the result of task {after:?}"))?;
         self.fits(attempt.host, taken, all)
     }
 
@@ -209,6 +236,22 @@ impl Tasks {
             && let Some(at) = there.iter().position(|running| *running == (id, attempt.grant))
         {
             there.swap_remove(at);
+        }
+    }
+
+    /// It has run to its end, and who has its result may take it.
+    pub(crate) fn ran(&mut self, id: u64) {
+        if let Some(task) = self.tasks.get_mut(id as usize) {
+            task.ran = true;
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn end(&self, id: u64) -> Option<End> {
+        match self.tasks.get(id as usize).map(|task| task.at) {
+            Some(At::Over(end)) => Some(end),
+            Some(At::Queued | At::Pushed(_)) => None,
+            None => Some(End::Gone),
         }
     }
 

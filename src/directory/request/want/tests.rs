@@ -243,3 +243,35 @@ fn a_suspect_owner_or_one_that_acknowledges_nothing_gets_no_more() {
     head.beats_at(driver, door, 1);
     assert!(head.granted(driver).iter().any(|granted| granted.grant > grant), "once it is heard again");
 }
+
+#[test]
+fn a_head_that_succeeds_another_holds_for_a_lease_what_a_node_to_come_may_have() {
+    let fails = |class| Want { patience: Patience::Fail, ..want(class, 1.0, 1) };
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(3));
+    head.leaves(worker);
+    let mut head = head.restarted();
+    head.rejoins(driver, 3);
+    assert!(matches!(head.asked(driver, fails(0)), Ok(Prospect::Waits(WantError::UnknownTask { .. }))));
+    let group = GroupId { life: driver, serial: 9 };
+    let nowhere = Needs { strategy: crate::schedule::Strategy::Bundle { group, index: None }, ..Needs::default() };
+    assert_eq!(head.asked(driver, Want { needs: nowhere, ..fails(1) }), Err(WantError::NoGroup(group)));
+    let back = head.joins(Join { served: crate::id::Epoch(1), ..join(1, 9) });
+    assert_eq!(head.granted(driver).iter().map(|granted| granted.life).collect::<Vec<_>>(), [back]);
+
+    let mut head = Head::with(Vec::new(), 5, head.now);
+    let served = crate::id::Epoch(4);
+    let driver = head.joins(Join { hosts: false, resources: Resources::none(), served, ..join(3, 9) });
+    assert!(
+        matches!(head.asked(driver, fails(0)), Ok(Prospect::Waits(_))),
+        "there was a head before, so says the driver"
+    );
+    head.now = head.now + crate::limits::LEASE;
+    let refused = head.asked(driver, fails(0));
+    assert!(matches!(refused, Err(WantError::UnknownTask { .. })), "who has not come back is no more: {refused:?}");
+    assert_eq!(demand(&head), []);
+
+    let mut head = Head::with(Vec::new(), 5, head.now);
+    let driver = head.joins(Join { hosts: false, resources: Resources::none(), ..join(3, 9) });
+    assert!(head.asked(driver, fails(0)).is_err(), "a first head waits for nobody");
+}

@@ -64,7 +64,17 @@ fn a_node_whose_lease_runs_out_fences_exits_if_stuck_and_joins_anew_when_empty()
     assert_eq!(tick(&mut node, fence), [Effect::Fence(Life(1), Fenced::LeaseRanOut)]);
     assert_eq!(node.deadline(), Some(exit));
     let mut stuck = living(Stuck::Exit);
-    assert_eq!(tick(&mut stuck, exit)[..2], [Effect::Fence(Life(1), Fenced::LeaseRanOut), Effect::Exit]);
+    assert_eq!(tick(&mut stuck, fence)[..1], [Effect::Fence(Life(1), Fenced::LeaseRanOut)]);
+    assert!(tick(&mut stuck, exit).contains(&Effect::Exit));
+    let (mut stood_still, later) = (living(Stuck::Exit), exit + LEASE);
+    let woken = tick(&mut stood_still, later);
+    assert!(woken.contains(&Effect::Fence(Life(1), Fenced::LeaseRanOut)) && !woken.contains(&Effect::Exit));
+    assert_eq!(
+        stood_still.deadline(),
+        Some(later + LEASE.mul_f64(EXIT_AT - FENCE_AT)),
+        "what can be dropped is, first"
+    );
+    assert!(tick(&mut stood_still, later + LEASE.mul_f64(EXIT_AT - FENCE_AT)).contains(&Effect::Exit));
     let mut stays = living(Stuck::Stay);
     assert!(!tick(&mut stays, exit).contains(&Effect::Exit), "a user's own process never exits");
     let mut effects = Vec::new();

@@ -24,7 +24,7 @@ const fn attempt(number: u32, host: Life, grant: GrantId) -> Attempt {
 fn tasks(count: usize) -> Tasks {
     let mut tasks = Tasks::default();
     for _ in 0..count {
-        tasks.submits(LANE, 2);
+        tasks.submits(LANE, 2, None);
     }
     tasks.granted(GRANT, OWNER, CLASS, 1, 1);
     tasks.granted(ELSEWHERE, OWNER, CLASS, 1, 1);
@@ -112,7 +112,7 @@ fn q2_a_task_that_ends_twice_or_never_or_otherwise_than_it_ran_is_noticed() {
 #[test]
 fn q2_a_process_takes_its_tasks_with_it() {
     let mut tasks = tasks(1);
-    tasks.submits((1, CLASS, 0), 1);
+    tasks.submits((1, CLASS, 0), 1, None);
     tasks.begins(0, attempt(1, HOST, GRANT), (0, 4)).unwrap();
     tasks.process_gone(0, [(0, attempt(1, HOST, GRANT))].into_iter());
     assert!(tasks.is_over(0) && !tasks.is_over(1));
