@@ -118,6 +118,9 @@ pub const LOG_FILE: u64 = 64 << 20;
 pub const SPILL_SWEPT: usize = 64;
 /// Processes that may read one store: as many as may connect to a node.
 pub const STORE_READERS: usize = 4_096;
+/// The part of a store that pins of those may hold who have not asked for an object yet: the others are asked for when they
+/// are needed, or what waits in lines elsewhere would leave no room here.
+pub const PINNED_AHEAD: f64 = 0.5;
 /// How long a reader may take to present its ticket, and an owner to welcome it; it can hold no pin yet.
 pub const STORE_GREETING: Duration = Duration::from_secs(3);
 /// Readers that may be about to present their tickets.

@@ -22,7 +22,7 @@ use crate::limits::MAILBOX_CAPACITY;
 use crate::object::promised::Promised;
 use crate::wire::bytes::List;
 use crate::wire::codec::DecodeError;
-use crate::wire::packet::{CallFault, Frame, Ref};
+use crate::wire::packet::{CallFault, Frame};
 
 /// What a cell needs of the node that hosts it. Implemented by the node; one of the three upward traits.
 pub(crate) trait Host: Any + Send + Sync {
@@ -332,7 +332,7 @@ pub(crate) fn deliver<M: Method>(
         return Ok(None);
     }
     let job = RemoteJob::<M>::decode(inbox.clone(), incoming)?;
-    let waits = incoming.request.refs.iter().any(|of| matches!(of, Ref::Argument { .. }));
+    let waits = incoming.request.refs.iter().any(|of| of.position().is_some());
     let arrivals = if waits { Some(inbox.arrivals.get_or_init(Box::default)) } else { inbox.arrivals.get() };
     let stream = (incoming.peer.life(), incoming.arrival.stream);
     let taken = match arrivals.and_then(|arrivals| arrivals.line(stream, waits)) {

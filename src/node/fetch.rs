@@ -2,9 +2,9 @@
 //! who may read it there; else its bytes if they fit into a packet, or who has them: then they are pulled (`pull.rs`).
 //!
 //! ```text
-//! request body = serial u64 . how u8                       of an object of the asked life
-//!                                                          (0: its bytes, 1: where it lies will do: PROTOCOLS §4.1, `Pin`,
-//!                                                          2: who has it, again)
+//! request body = serial u64 . 0                            of an object of the asked life: its bytes
+//!              | serial u64 . 1 . reader u64               where it lies will do, for this connection (PROTOCOLS §4.1, `Pin`)
+//!              | serial u64 . 2                            who has it, again
 //! value        = form u8 (0 packed, 1 plain) . bytes       a small one; encloses the object's references
 //!              | 2 . length u64 . segment u64 . offset u64     plain, and pinned for who asks (§4.1, `Pinned`)
 //!              | form u8 (3 packed, 4 plain) . length u64 . lives u64 ..
@@ -19,7 +19,7 @@ use std::task::{Context, Waker};
 
 use super::bulk::{DIAL, HOLDS};
 use super::give::{ADOPT, GIVE, GIVEN};
-use super::lend::ATTACH;
+use super::lend::{ATTACH, Lender};
 use super::link::PeerLink;
 use super::runtime::Node;
 use crate::actor::error::{CallError, Executed};
@@ -33,7 +33,7 @@ use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::object::lent::Lent;
-use crate::store::Location;
+use crate::store::{Location, ReaderId};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
@@ -49,8 +49,31 @@ const PLAIN: u8 = 4;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     Bytes,
-    InPlace,
+    /// It reads the owner's store, which calls it this.
+    InPlace(ReaderId),
     Holders,
+}
+
+impl How {
+    fn put(self, out: &mut Vec<u8>) {
+        match self {
+            How::Bytes => out.push(0),
+            How::InPlace(reader) => {
+                out.push(1);
+                out.extend_from_slice(&reader.number().to_le_bytes());
+            }
+            How::Holders => out.push(2),
+        }
+    }
+
+    fn read(body: &[u8]) -> Option<How> {
+        match body {
+            [0] => Some(How::Bytes),
+            [1, reader @ ..] => Some(How::InPlace(ReaderId::from_number(u64::from_le_bytes(reader.try_into().ok()?)))),
+            [2] => Some(How::Holders),
+            _ => None,
+        }
+    }
 }
 
 /// A large object, and who has it.
@@ -120,11 +143,11 @@ impl Node {
     pub(super) async fn read_object(self: &Arc<Self>, object: ObjectId) -> Result<Content, Fault> {
         let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
         let link = self.link_to(object.life).ok_or_else(|| lost("the node that owned it has ended"))?;
-        let attached = self.store_of(&link).await;
-        let how = if attached.is_some() { How::InPlace } else { How::Bytes };
-        let mut read = ask(&link, object, how).await?;
-        if let (Read::Pinned(location), Some(attached)) = (&read, attached) {
-            match attached.view(*location).await {
+        let lender = self.store_of(&link).await;
+        let in_place = |lender: &Lender| How::InPlace(ReaderId::from_number(lender.reader));
+        let mut read = ask(&link, object, lender.as_ref().map_or(How::Bytes, in_place)).await?;
+        if let (Read::Pinned(location), Some(lender)) = (&read, lender) {
+            match lender.attached.view(*location).await {
                 Ok(view) => {
                     let home: Weak<dyn Home> = Arc::downgrade(self) as Weak<dyn Home>;
                     return Ok(Content::Lent(Lent::new(object, home, view)));
@@ -163,14 +186,9 @@ impl Node {
 
     fn serve_object(&self, incoming: &Incoming<'_>) {
         let body = incoming.request.body;
-        let how = match body.get(8..) {
-            Some([0]) => How::Bytes,
-            Some([1]) => How::InPlace,
-            Some([2]) => How::Holders,
-            _ => {
-                incoming.refuse(CallFault::Decode { message: "a request for an object names its serial, and how" });
-                return;
-            }
+        let Some(how) = body.get(8..).and_then(How::read) else {
+            incoming.refuse(CallFault::Decode { message: "a request for an object names its serial, and how" });
+            return;
         };
         if !incoming.begin() {
             return;
@@ -191,20 +209,23 @@ impl Node {
     }
 
     async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, how: How) {
-        let settled = match entry.settling().await {
-            Ok(Content::Elsewhere(next)) => Ok(Content::Elsewhere(next)),
-            Ok(Content::Kept(kept)) if how == How::InPlace => match self.pin(&kept, peer.life()).await {
-                Ok(Some(location)) => {
-                    if !answer_pinned(&*peer, call, location) {
-                        self.unpin(location, peer.life());
+        let settled = match (entry.settling().await, how) {
+            (Ok(Content::Elsewhere(next)), _) => Ok(Content::Elsewhere(next)),
+            (Ok(content), How::InPlace(reader)) => match self.in_store(&entry, content).await {
+                Content::Kept(kept) => match self.pin(&kept, peer.life(), reader).await {
+                    Ok(Some(location)) => {
+                        if !answer_pinned(&*peer, call, location) {
+                            self.unpin(location, reader);
+                        }
+                        return;
                     }
-                    return;
-                }
-                // Its bytes then, or why they cannot be had.
-                Ok(None) | Err(_) => Content::Kept(kept).brought(entry.id()).await,
+                    // Its bytes then, or why they cannot be had.
+                    Ok(None) | Err(_) => Content::Kept(kept).brought(entry.id()).await,
+                },
+                content => content.brought(entry.id()).await,
             },
-            Ok(content) => content.brought(entry.id()).await,
-            Err(fault) => Err(fault),
+            (Ok(content), How::Bytes | How::Holders) => content.brought(entry.id()).await,
+            (Err(fault), _) => Err(fault),
         };
         self.answer(&*peer, call, &entry, settled, how);
     }
@@ -254,11 +275,7 @@ fn number(body: &[u8], at: usize) -> Option<u64> {
 /// Asks the owner.
 pub(super) async fn ask(link: &Arc<PeerLink>, object: ObjectId, how: How) -> Result<Read, Fault> {
     let mut body = object.serial.to_le_bytes().to_vec();
-    body.push(match how {
-        How::Bytes => 0,
-        How::InPlace => 1,
-        How::Holders => 2,
-    });
+    how.put(&mut body);
     match ask_node(link, READ, &body).await {
         Ok(Plain::Value(enclosed, body)) => Read::of(body, enclosed).ok_or_else(nonsense),
         Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! reader ── attach: boot 16 bytes . namespace ──▶ owner     a call of the node itself
-//!        ◀─────── ticket 32 bytes . path ────────           or the method's own error, without a body: it shares nothing
+//!        ◀── ticket 32 bytes . reader u64 . path ──         or the method's own error, without a body: it shares nothing
 //!        ══ the store's socket ══ (store/transfer)
 //! ```
 
@@ -36,13 +36,18 @@ pub(super) const ATTACH: Key = Key::of("mobula", "attach");
 const SOCKET: &str = "store";
 const BOOT: usize = 16;
 
+mod ahead;
+mod moved;
+
 /// Who reads this node's store, and whose this node reads.
 #[derive(Default)]
 pub(super) struct Lending {
-    readers: Mutex<FxHashMap<Life, ReaderId>>,
+    readers: Mutex<FxHashMap<Life, Reader>>,
     /// Made when the first reader comes.
     door: tokio::sync::Mutex<Option<Doorway>>,
     owners: Mutex<FxHashMap<Life, Owner>>,
+    /// Held while a value moves into the store.
+    moving: tokio::sync::Mutex<()>,
 }
 
 /// The store's socket.
@@ -53,8 +58,24 @@ struct Doorway {
     _folder: Folder,
 }
 
+/// Who reads this node's store.
+#[derive(Clone, Copy)]
+struct Reader {
+    id: ReaderId,
+    /// It has connected, and has asked for an object over that connection.
+    reads: bool,
+}
+
 /// Another node's store: asked for once; none if it is not to be had.
-type Owner = Arc<tokio::sync::OnceCell<Option<Attached>>>;
+type Owner = Arc<tokio::sync::OnceCell<Option<Lender>>>;
+
+/// Another node's store, as this node reads it.
+#[derive(Clone)]
+pub(super) struct Lender {
+    pub(super) attached: Attached,
+    /// What that store calls this connection.
+    pub(super) reader: u64,
+}
 
 impl Node {
     /// A peer asks for this node's store.
@@ -75,11 +96,11 @@ impl Node {
         let node = self.shared();
         peer.clone().spawn_linked(Box::pin(async move {
             let admitted = node.admit_reader(peer.life()).await;
-            answer(&*peer, arrival.call, admitted.as_ref().map(|(ticket, path)| (ticket, path.as_path())));
+            answer(&*peer, arrival.call, admitted.as_ref().map(|(id, ticket, path)| (*id, ticket, path.as_path())));
         }));
     }
 
-    async fn admit_reader(self: &Arc<Self>, reader: Life) -> Option<(Ticket, PathBuf)> {
+    async fn admit_reader(self: &Arc<Self>, reader: Life) -> Option<(ReaderId, Ticket, PathBuf)> {
         let store = self.store().ok()?;
         let path = self.doorway().await?;
         let (id, ticket) = match store.issue_ticket() {
@@ -89,16 +110,16 @@ impl Node {
                 return None;
             }
         };
-        let former = self.lending().readers.lock().insert(reader, id);
+        let former = self.lending().readers.lock().insert(reader, Reader { id, reads: false });
         if let Some(former) = former {
-            store.revoke(former);
+            store.revoke(former.id);
         }
         // Its link may have ended meanwhile: whoever sees to that has not seen this reader, or sees it too.
         if self.links().get(reader).is_none_or(|link| link.is_over()) {
             self.lending_ended(|life| life == reader);
             return None;
         }
-        Some((ticket, path))
+        Some((id, ticket, path))
     }
 
     /// The store's socket.
@@ -124,13 +145,20 @@ impl Node {
         }
     }
 
-    /// Pins an object for a peer that reads this store; none if it does not, or the object is no more in memory.
+    /// Pins an object for a peer that reads this store over this connection; none if it does not any more, or the object is
+    /// no more in memory.
     ///
     /// # Errors
     /// The object cannot be brought into memory.
-    pub(super) async fn pin(&self, kept: &Kept, reader: Life) -> Result<Option<Location>, StoreError> {
-        let id = self.lending().readers.lock().get(&reader).copied();
-        let Some(id) = id else { return Ok(None) };
+    pub(super) async fn pin(&self, kept: &Kept, peer: Life, id: ReaderId) -> Result<Option<Location>, StoreError> {
+        let is_it =
+            self.lending().readers.lock().get_mut(&peer).filter(|reader| reader.id == id).is_some_and(|reader| {
+                reader.reads = true;
+                true
+            });
+        if !is_it {
+            return Ok(None);
+        }
         let stored = kept.get().await?;
         match self.store()?.pin(&stored, id) {
             Ok(location) => Ok(Some(location)),
@@ -139,31 +167,31 @@ impl Node {
         }
     }
 
-    /// Ends a pin that the peer was not told of.
-    pub(super) fn unpin(&self, location: Location, reader: Life) {
-        let id = self.lending().readers.lock().get(&reader).copied();
-        if let (Some(id), Some(store)) = (id, self.node_store().made()) {
-            store.unpin(location, id);
+    /// Ends a pin that the reader was not told of.
+    pub(super) fn unpin(&self, location: Location, reader: ReaderId) {
+        if let Some(store) = self.node_store().made() {
+            store.unpin(location, reader);
         }
     }
 
     /// The store of a link's other end, if it is of this host and lets this node read it.
-    pub(super) async fn store_of(&self, link: &Arc<PeerLink>) -> Option<Attached> {
+    pub(super) async fn store_of(&self, link: &Arc<PeerLink>) -> Option<Lender> {
         if self.sharing() == Sharing::Never {
             return None;
         }
         let Party { node, life } = link.party();
         let owner = self.lending().owners.lock().entry(life).or_default().clone();
-        let attached = owner.get_or_init(|| async {
+        let lender = owner.get_or_init(|| async {
             let mut body = machine::boot().to_vec();
             body.extend_from_slice(self.namespace().as_bytes());
             let Ok(Plain::Value(_, answer)) = ask_node(link, ATTACH, &body).await else { return None };
-            let (ticket, path) = answer.split_first_chunk()?;
+            let (ticket, rest) = answer.split_first_chunk()?;
+            let (reader, path) = rest.split_first_chunk()?;
             let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
             let ticket = Ticket::from_bytes(*ticket);
             // All who want something of that owner wait for this.
             match tokio::time::timeout(STORE_GREETING, Attached::connect(&path, &ticket)).await {
-                Ok(Ok(attached)) => Some(attached),
+                Ok(Ok(attached)) => Some(Lender { attached, reader: u64::from_le_bytes(*reader) }),
                 Ok(Err(error)) => {
                     tracing::debug!(%node, %error, "a node of this host shares no memory with this one");
                     None
@@ -174,7 +202,7 @@ impl Node {
                 }
             }
         });
-        attached.await.clone()
+        lender.await.clone()
     }
 
     /// Why an object could not be viewed, if that is the owner's fault; none if its bytes may still be had. The next one asks
@@ -194,12 +222,12 @@ impl Node {
     /// Lives have ended, or this node's links with them.
     pub(super) fn lending_ended(&self, ended: impl Fn(Life) -> bool) {
         let lending = self.lending();
-        let readers: Vec<ReaderId> = {
+        let readers: Vec<Reader> = {
             let mut readers = lending.readers.lock();
-            readers.extract_if(|life, _| ended(*life)).map(|(_, id)| id).collect()
+            readers.extract_if(|life, _| ended(*life)).map(|(_, reader)| reader).collect()
         };
         if let Some(store) = self.node_store().made() {
-            readers.into_iter().for_each(|reader| store.revoke(reader));
+            readers.into_iter().for_each(|reader| store.revoke(reader.id));
         }
         let owners: Vec<Owner> = {
             let mut owners = lending.owners.lock();
@@ -218,11 +246,12 @@ impl Node {
     }
 }
 
-fn answer(peer: &dyn Peer, call: u64, admitted: Option<(&Ticket, &Path)>) {
+fn answer(peer: &dyn Peer, call: u64, admitted: Option<(ReaderId, &Ticket, &Path)>) {
     with_scratch(|body, packet| {
         let outcome = match admitted {
-            Some((ticket, path)) => {
+            Some((id, ticket, path)) => {
                 body.extend_from_slice(ticket.as_bytes());
+                body.extend_from_slice(&id.number().to_le_bytes());
                 body.extend_from_slice(path.as_os_str().as_bytes());
                 Outcome::Value { refs: List::EMPTY, body }
             }

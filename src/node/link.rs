@@ -17,7 +17,7 @@ use crate::actor::remote::host::{Incoming, Served, refuse};
 use crate::actor::remote::{Arrival, Caller, NodeRef, Peer};
 use crate::clock::{self, Moment};
 use crate::id::Life;
-use crate::limits::{BATCH_BYTES, HELD_BYTES, UNREACHABLE_AFTER};
+use crate::limits::{HELD_BYTES, UNREACHABLE_AFTER};
 use crate::net::{Closed, Session};
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
@@ -25,6 +25,7 @@ use crate::wire::frame::Hello;
 use crate::wire::packet::{CallFault, Executed, Probe, Ref, Settle, Work};
 
 mod peer;
+mod send;
 
 type Token = Arc<dyn Caller>;
 
@@ -47,6 +48,8 @@ pub(super) trait Surroundings: Send + Sync {
     fn enclose(&self, to: Life, enclosed: &Enclosed);
     /// It never left.
     fn not_sent(&self, to: Life, enclosed: &Enclosed);
+    /// Pins arguments of a request for that life, as [`Peer::pin`].
+    fn pin(&self, to: Life, enclosed: &mut Enclosed);
     /// The link with that life is broken.
     fn broken(&self, with: Life);
     /// Takes counts of the peer; whether it may say so.
@@ -116,7 +119,7 @@ impl PeerLink {
             node_stream: OnceLock::new(),
             over: watch::Sender::new(false),
         });
-        link.around.run(Box::pin(send_batches(link.clone())));
+        link.around.run(Box::pin(send::send_batches(link.clone())));
         link
     }
 
@@ -410,71 +413,6 @@ impl PeerLink {
             Failure::Unreachable => CallError::Unreachable { node, silent: UNREACHABLE_AFTER, executed },
             Failure::Ended => CallError::NodeDied { node, executed },
         }
-    }
-}
-
-/// Takes what the core has and sends it; waits for more, or for the next thing that is due.
-async fn send_batches(link: Arc<PeerLink>) {
-    let mut batch = Vec::with_capacity(BATCH_BYTES / 4);
-    loop {
-        let next = {
-            let mut core = link.core.lock();
-            if core.link.is_ended() {
-                return;
-            }
-            let taken = core.link.take_batch(link.now(), &mut batch);
-            taken.map(|id| core.session.clone().filter(|session| session.id() == id))
-        };
-        match next {
-            Some(Some(session)) => {
-                if session.send(&batch).await.is_err() {
-                    link.closed(&session);
-                }
-            }
-            // The session went in between: its successor is said hello.
-            Some(None) => {}
-            None => idle(&link).await,
-        }
-    }
-}
-
-/// Waits until there is something to send, and does what is due meanwhile.
-async fn idle(link: &Arc<PeerLink>) {
-    let (deadline, wants) = {
-        let core = link.core.lock();
-        let deadline = core.link.deadline();
-        // Under the lock: a change after this one finds it.
-        link.armed.store(deadline.map_or(u64::MAX, |at| at.0), Ordering::Relaxed);
-        (deadline, core.link.wants_session())
-    };
-    if wants {
-        link.around.connect(link);
-    }
-    let now = clock::now();
-    match deadline {
-        Some(at) if at > now => {
-            tokio::select! {
-                () = link.sender.notified() => return link.armed.store(0, Ordering::Relaxed),
-                () = tokio::time::sleep(at.since(now)) => {}
-            }
-        }
-        Some(_) => {}
-        None => {
-            link.sender.notified().await;
-            return link.armed.store(0, Ordering::Relaxed);
-        }
-    }
-    link.armed.store(0, Ordering::Relaxed);
-    let peer: Arc<dyn Peer> = link.clone();
-    let mut deliveries = link.apply.lock();
-    let mut core = link.core.lock();
-    let mute = core.link.tick(clock::now(), &mut deliveries);
-    let mute = mute.and_then(|id| core.session.take_if(|session| session.id() == id));
-    drop(core);
-    link.deliver(&peer, &[], &mut deliveries);
-    drop(deliveries);
-    if let Some(session) = mute {
-        session.close(Closed::Peer);
     }
 }
 

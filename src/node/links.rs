@@ -225,7 +225,12 @@ impl Surroundings for Node {
     fn not_sent(&self, to: Life, enclosed: &Enclosed) {
         if !enclosed.holds.is_empty() {
             self.references_stay(to, enclosed);
+            self.unpin_arguments(enclosed);
         }
+    }
+
+    fn pin(&self, to: Life, enclosed: &mut Enclosed) {
+        self.pin_arguments(to, enclosed);
     }
 
     fn broken(&self, with: Life) {

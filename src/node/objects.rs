@@ -92,7 +92,7 @@ impl State {
         effects: &mut Effects<Hold>,
     ) -> Vec<Option<Hold>> {
         let arrive = |reference: &Ref| match *reference {
-            Ref::Object { object } | Ref::Argument { object, .. } => {
+            Ref::Object { object } | Ref::Argument { object, .. } | Ref::Pinned { object, .. } => {
                 Some(self.arrived(from, object, home.clone(), effects))
             }
             Ref::Actor { actor, type_key, host: at, placement, kept: Kept::Counted } => {
@@ -218,7 +218,14 @@ impl Node {
         let node = self.shared();
         let home: Weak<dyn Home> = Arc::downgrade(&node) as Weak<dyn Home>;
         let host = || -> Arc<dyn Host> { node.clone() };
-        let holds = self.count(|state, effects| state.all_arrived(from, &refs, &home, &host, effects));
+        let mut holds = self.count(|state, effects| state.all_arrived(from, &refs, &home, &host, effects));
+        for (reference, hold) in refs.iter().zip(&mut holds) {
+            if let Ref::Pinned { object, pin, .. } = *reference
+                && let Some(counted) = hold.take()
+            {
+                *hold = Some(self.pinned_arrived(from, object, pin, counted));
+            }
+        }
         Enclosed::new(refs, holds)
     }
 

@@ -83,6 +83,15 @@ impl Content {
         }
     }
 
+    /// Its bytes, if it is plain and lies in this process's own memory.
+    pub(crate) fn own_plain(&self) -> Option<Bytes> {
+        match self {
+            Content::Live(live) => live.value.downcast_ref::<Bytes>().cloned(),
+            Content::Encoded(encoded) => (encoded.form == Form::Plain).then(|| encoded.body.clone()),
+            Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => None,
+        }
+    }
+
     pub(super) fn plain(body: Bytes) -> Self {
         Content::Encoded(Encoded { form: Form::Plain, body, enclosed: Enclosed::default(), node: None })
     }

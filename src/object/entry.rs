@@ -491,5 +491,6 @@ impl Pending {
 
 mod falling;
 mod given;
+mod moved;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,8 @@ use super::entry::Outcome;
 use super::error::GetError;
 use super::home::Home;
 use crate::id::ObjectId;
-use crate::store::Foreign;
+use crate::store::{Ending, Foreign};
+use crate::wire::codec::Hold;
 
 /// Such an object.
 pub(crate) struct Lent {
@@ -19,6 +20,16 @@ pub(crate) struct Lent {
     views: Mutex<Views>,
     /// Held by the one that has it pinned anew.
     asking: tokio::sync::Mutex<()>,
+    /// Of an argument.
+    argument: Option<Argument>,
+}
+
+/// An argument's own view, which came with it.
+struct Argument {
+    /// Counts the object here: no entry of its own does.
+    _counted: Hold,
+    /// None once the owner was told.
+    ending: Mutex<Option<Ending>>,
 }
 
 /// A pin ends with the last view under it: a reference alone keeps an object from going to disk no more than its owner does.
@@ -42,9 +53,37 @@ impl AsRef<[u8]> for View {
 impl Lent {
     /// An object that its owner has pinned just now.
     pub(crate) fn new(object: ObjectId, home: Weak<dyn Home>, view: Foreign) -> Arc<Self> {
+        Lent::of(object, home, view, None)
+    }
+
+    /// One that its owner has pinned for an argument, which has it for itself: others are not to wait for that to be read.
+    pub(crate) fn argument(
+        object: ObjectId,
+        home: Weak<dyn Home>,
+        (view, ending): (Foreign, Ending),
+        counted: Hold,
+    ) -> Arc<Self> {
+        let argument = Argument { _counted: counted, ending: Mutex::new(Some(ending)) };
+        Lent::of(object, home, view, Some(argument))
+    }
+
+    fn of(object: ObjectId, home: Weak<dyn Home>, view: Foreign, argument: Option<Argument>) -> Arc<Self> {
         let first = Arc::new(view);
         let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first), copy: None });
-        Arc::new(Lent { object, home, views, asking: tokio::sync::Mutex::new(()) })
+        Arc::new(Lent { object, home, views, asking: tokio::sync::Mutex::new(()), argument })
+    }
+
+    /// Whether it was an argument's, and its views have ended: whoever answers may tell the owner.
+    pub(crate) fn is_over(&self) -> bool {
+        let over = |argument: &Argument| argument.ending.lock().as_ref().is_some_and(Ending::is_over);
+        self.argument.as_ref().is_some_and(over)
+    }
+
+    /// The owner was told so.
+    pub(crate) fn told(&self) {
+        if let Some(ending) = self.argument.as_ref().and_then(|argument| argument.ending.lock().take()) {
+            ending.told();
+        }
     }
 
     fn view(&self) -> Option<Arc<Foreign>> {

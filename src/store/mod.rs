@@ -27,7 +27,7 @@ pub(crate) use log::{Record, SpillLog};
 pub use readers::{PinError, ReaderId, Ticket, TicketError};
 pub use segment::MappingError;
 pub use spill::SpillError;
-pub use transfer::{Attached, Foreign, ServeError, Server, TransferError};
+pub use transfer::{Attached, Ending, Foreign, ServeError, Server, TransferError};
 pub use view::{Draft, Stored};
 
 use crate::sync::flag::Flag;
@@ -244,6 +244,15 @@ impl Store {
             return Err(PinError::OtherStore);
         }
         self.shared.readers.pin(stored, reader)
+    }
+
+    /// The same for a reader that has not asked for the object yet and may be long in reading it: none if pins would hold
+    /// more of the memory than is left to those who did not ask ([`limits::PINNED_AHEAD`](crate::limits::PINNED_AHEAD)).
+    #[must_use]
+    pub fn pin_ahead(&self, stored: &Stored, reader: ReaderId) -> Option<Location> {
+        let held = self.shared.pinned.load(Ordering::Relaxed) + stored.footprint();
+        let fits = stored.is_pinned() || held as f64 <= self.shared.capacity as f64 * crate::limits::PINNED_AHEAD;
+        fits.then(|| self.pin(stored, reader).ok()).flatten()
     }
 
     /// Ends a pin whose location the reader was never told.

@@ -26,6 +26,20 @@ use zeroize::Zeroizing;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReaderId(u64);
 
+impl ReaderId {
+    /// Its number, which its store never uses again.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The one of this number.
+    #[must_use]
+    pub fn from_number(number: u64) -> ReaderId {
+        ReaderId(number)
+    }
+}
+
 /// Lets one process connect to a store, once. A secret: it travels over encrypted links only.
 #[derive(Clone)]
 pub struct Ticket(Zeroizing<[u8; Ticket::BYTES]>);

@@ -16,7 +16,7 @@ mod frame;
 mod serve;
 mod socket;
 
-pub use attach::{Attached, Foreign};
+pub use attach::{Attached, Ending, Foreign};
 pub use serve::{ServeError, Server};
 
 use super::Location;

@@ -138,6 +138,16 @@ impl Stored {
         &self.shared
     }
 
+    /// Whether a reader has it pinned.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.object.as_ref().is_some_and(|object| object.pins.load(Ordering::Relaxed) > 0)
+    }
+
+    /// What it takes in the store, rounding included.
+    pub(super) fn footprint(&self) -> usize {
+        self.object.as_ref().map_or(0, |object| object.held.footprint())
+    }
+
     /// Pins it.
     pub(super) fn pinned(&self) -> Pinned {
         if let Some(object) = &self.object

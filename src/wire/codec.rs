@@ -294,10 +294,8 @@ pub mod scope {
         node: &Arc<dyn Any + Send + Sync>,
         decoding: impl FnOnce() -> R,
     ) -> R {
-        passed.extend(enclosed.refs.iter().zip(&enclosed.holds).filter_map(|of| match of {
-            (Ref::Argument { position, .. }, Some(hold)) => Some((*position, Arc::clone(hold))),
-            _ => None,
-        }));
+        let arguments = enclosed.refs.iter().zip(&enclosed.holds);
+        passed.extend(arguments.filter_map(|(of, hold)| Some((of.position()?, hold.clone()?))));
         let arrived = (!enclosed.is_empty() || !passed.is_empty())
             .then(|| Box::new(Arrived { enclosed, passed, argument: 0, node: Arc::clone(node) }));
         let _outer = enter(Scope::Decoding(arrived));

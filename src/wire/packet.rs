@@ -32,7 +32,7 @@ mod request;
 mod spawn;
 
 pub use answer::{Answer, CallFault, End, Executed, Outcome};
-pub use reference::{Count, Counted, Kept, Ref};
+pub use reference::{Count, Counted, Kept, Pin, Ref};
 pub use request::{Arrived, Flags, Request, set_placement, set_stream, set_time_left};
 pub use spawn::{Amount, Lifetime, Spawn};
 

@@ -10,7 +10,7 @@ use mobula::id::{Key, Life, ObjectId};
 use mobula::net::{Address, Lane, NetConfig, Session};
 use mobula::wire::bytes::List;
 use mobula::wire::frame::{Batch, Section};
-use mobula::wire::packet::{Answer, Outcome, Ref, Request, Settle, Work};
+use mobula::wire::packet::{Answer, Outcome, Pin, Ref, Request, Settle, Work};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{IoSlice, Read, Write};
@@ -25,6 +25,11 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 const SEGMENT: u64 = 4096;
 /// The answer that says where an object lies.
 const PINNED: u8 = 2;
+/// What the store calls the worker.
+const READER: u64 = 5;
+
+const ATTACH: Key = Key::of("mobula", "attach");
+const READ: Key = Key::of("mobula", "object");
 
 fn memory(length: u64, seals: SealFlags) -> OwnedFd {
     let file = memfd_create("rogue", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
@@ -38,7 +43,8 @@ fn frame(kind: u8, a: u64, b: u64) -> Vec<u8> {
 }
 
 /// The store's socket: gives whoever asks for segment 1 this file, until it closes.
-fn lend(listener: UnixListener, file: OwnedFd) {
+/// What it said after that.
+fn lend(listener: UnixListener, file: OwnedFd) -> Vec<u8> {
     let (mut stream, _) = listener.accept().unwrap();
     stream.read_exact(&mut [0; 48]).unwrap();
     stream.write_all(&frame(1, 0, 0)).unwrap();
@@ -50,7 +56,9 @@ fn lend(listener: UnixListener, file: OwnedFd) {
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
     sendmsg(&stream, &[IoSlice::new(&frame(3, 1, SEGMENT))], &mut control, SendFlags::empty()).unwrap();
-    stream.read_to_end(&mut Vec::new()).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    said
 }
 
 /// Joins the cluster: only whose life the head has given owns objects.
@@ -91,6 +99,12 @@ impl Rogue {
     /// Answers the calls that the worker makes of the rogue itself, until it has answered the rogue's own.
     async fn serves_until_answered(&mut self, store: &Path, at: [u64; 3]) -> String {
         let mut said = 0;
+        self.serves(store, at, &mut said).await.0
+    }
+
+    /// The same, after so many answers; also what the worker asked for.
+    async fn serves(&mut self, store: &Path, at: [u64; 3], said: &mut u64) -> (String, Vec<Key>) {
+        let mut asked = Vec::new();
         loop {
             let (session, heard) = self.node.batch().await;
             if session != self.session.id() {
@@ -103,14 +117,15 @@ impl Rogue {
                 let (number, packet) = packet.unwrap();
                 self.heard = number;
                 if let Ok(Settle::Answer(Answer { outcome, .. })) = Settle::decode(packet) {
-                    return format!("{outcome:?}");
+                    return (format!("{outcome:?}"), asked);
                 }
             }
             for packet in work.packets() {
                 let (call, packet) = packet.unwrap();
                 let Ok(Work::Request(request)) = Work::decode(packet) else { panic!("a request, not {packet:?}") };
-                let body = if request.method == Key::of("mobula", "attach") {
-                    [&[0; 32][..], store.as_os_str().as_bytes()].concat()
+                asked.push(request.method);
+                let body = if request.method == ATTACH {
+                    [&[0; 32][..], &READER.to_le_bytes(), store.as_os_str().as_bytes()].concat()
                 } else {
                     let numbers = at.iter().flat_map(|number| number.to_le_bytes());
                     std::iter::once(PINNED).chain(numbers).collect()
@@ -119,8 +134,8 @@ impl Rogue {
                 let packets = sized(&settled(Settle::Answer(Answer { call, outcome })));
                 let mut batch = Vec::new();
                 self.header().encode(true, false, &mut batch);
-                said += 1;
-                Section::begin(said, packets.len(), &mut batch);
+                *said += 1;
+                Section::begin(*said, packets.len(), &mut batch);
                 batch.extend_from_slice(&packets);
                 self.session.send(&batch).await.unwrap();
             }
@@ -168,5 +183,68 @@ async fn memory_that_could_change_or_is_not_there_is_refused_whoever_hands_it_ov
     assert_eq!(bounded(place.witness.echoed()).await, Ok(8), "none of these ran");
     place.end().await;
     // The worker has ended, and its ends of the sockets with it.
-    lenders.into_iter().for_each(|lender| lender.join().unwrap());
+    lenders.into_iter().for_each(|lender| drop(lender.join().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_an_argument_lies_is_believed_of_its_owner_and_for_the_connection_it_is_pinned_for() {
+    let place = Place::start().await;
+    let (mut rogue, _to_head, life) = joined(&place, Vec::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let listener = UnixListener::bind(&store).unwrap();
+    let lender = std::thread::spawn(move || lend(listener, memory(SEGMENT, SEALS)));
+    let (own, other) = (ObjectId { life, serial: 1 }, ObjectId { life: place.worker.life, serial: 999 });
+    let pin = Pin { reader: READER, segment: 1, offset: 0, length: 64 };
+    let pinned = |object, pin| Ref::Pinned { position: 0, object, pin };
+    let (none, read): (&[Key], &[Key]) = (&[], &[READ]);
+    let (value, fault) = ("Value", "executed: No");
+    let cases = [
+        ("before there is a connection", pinned(own, pin), &[ATTACH, READ][..], value, ""),
+        ("where it lies", pinned(own, pin), none, value, ""),
+        ("another part of it", pinned(own, Pin { offset: 128, ..pin }), none, value, ""),
+        ("beyond its end", pinned(own, Pin { offset: SEGMENT, ..pin }), none, fault, "outside"),
+        (
+            "a range that wraps around",
+            pinned(own, Pin { length: u64::MAX - 32, offset: 64, ..pin }),
+            none,
+            fault,
+            "outside",
+        ),
+        ("for another connection", pinned(own, Pin { reader: READER + 1, offset: SEGMENT, ..pin }), read, value, ""),
+        ("in a segment that is not mapped", pinned(own, Pin { segment: 2, ..pin }), read, value, ""),
+        ("an object of somebody else", pinned(other, pin), none, fault, "Argument"),
+    ];
+    let good = arguments(7);
+    let mut answered = 0;
+    for (what, reference, asks, kind, why) in cases {
+        let method = Key::of("sum", "(&[u64]) -> u64");
+        let refs = List::Items(std::slice::from_ref(&reference));
+        let call = Request { method, refs, body: &[0x91, 0xc0], ..echo(&place, &good) };
+        rogue.send(&[encoded(Work::Request(call))]).await;
+        let (answer, asked) = bounded(rogue.serves(&store, [64, 1, 0], &mut answered)).await;
+        assert!(answer.contains(kind) && answer.contains(why), "{what}: {answer}");
+        assert_eq!(asked, asks, "{what}");
+    }
+    assert_eq!(bounded(place.witness.echoed()).await, Ok(5));
+    bounded(rogue.node.net.close()).await;
+    place.is_undisturbed().await;
+    place.end().await;
+    let said = lender.join().unwrap();
+    let mut unpinned: Vec<(u8, u64, u64)> = said.as_chunks::<24>().0.iter().map(told).collect();
+    unpinned.retain(|(kind, ..)| *kind == UNPIN);
+    let each = [(1, 0), (1, 0), (1, 128), (1, SEGMENT), (1, 64), (1, 0), (2, 0), (1, 0)];
+    unpinned.sort_unstable();
+    let mut expected = each.map(|(segment, offset)| (UNPIN, segment, offset));
+    expected.sort_unstable();
+    assert_eq!(unpinned, expected, "each that was for it, and none that was not");
+}
+
+/// What a reader says that has done with an object.
+const UNPIN: u8 = 2;
+
+/// The parts of a message of the store's socket.
+fn told(frame: &[u8; 24]) -> (u8, u64, u64) {
+    let number = |at: usize| u64::from_le_bytes(frame[at..at + 8].try_into().unwrap());
+    (frame[0], number(8), number(16))
 }

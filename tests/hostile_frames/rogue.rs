@@ -333,7 +333,8 @@ async fn objects_that_never_were_and_nonsense_about_objects_are_answered_and_the
     let nothing = [0x91, 0xc0];
     let cases = [
         (read(0), error(true)),
-        (read(1), error(true)),
+        (asked("object", &[&999_u64.to_le_bytes()[..], &[1; 9]].concat()), error(true)),
+        (read(1), fault("Decode")),
         (read(2), error(true)),
         (read(9), fault("Decode")),
         (asked("object", b"short"), fault("Decode")),

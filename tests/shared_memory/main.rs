@@ -1,5 +1,6 @@
 //! Objects in shared memory, as the cluster's users have them.
 
+mod ahead;
 mod apart;
 #[cfg(feature = "arrow")]
 mod arrow;
@@ -11,6 +12,7 @@ mod memory;
 mod one_process;
 mod processes;
 mod quiet;
+mod results;
 mod spilling;
 mod support;
 

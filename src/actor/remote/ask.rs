@@ -135,7 +135,7 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
     let envelope = Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, up };
     let ask = NodeAsk::new(actor.id, actor.peer.node(), ("end", ""));
     let caller: Arc<dyn Caller> = ask.clone();
-    let sent = encode_request(&envelope, actor.peer.here(), &mut (), |packet, enclosed| {
+    let sent = encode_request(&envelope, &*actor.peer, &mut (), |packet, enclosed| {
         actor.peer.request(actor.stream(0), Outgoing { packet, deadline: None, enclosed }, &caller)
     });
     let (ticket, sent) = match sent {

@@ -67,6 +67,9 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn call_off(&self, ticket: u64) -> Executed;
     /// What a request enclosed that was cancelled before it was sent never left.
     fn not_sent(&self, enclosed: &Enclosed);
+    /// Pins arguments that the peer reads where they lie, and says so beside them. They are a request's that is sent next: its
+    /// end on the way ends the pins.
+    fn pin(&self, enclosed: &mut Enclosed);
     /// The consumer of a streaming reply took an item whose packet had this length.
     fn took_item(&self, ticket: u64, length: usize);
     /// A request waits in its actor's line for the values of its arguments, which may have to come from the peer: it does not
@@ -246,15 +249,16 @@ pub(crate) fn with_scratch<R>(run: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R)
     result
 }
 
-/// Encodes a request with `message` as its arguments, and gives it to `send`.
+/// Encodes a request with `message` as its arguments, and gives it to `send`, which sends it to this peer.
 pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
     envelope: &Envelope<'_>,
-    here: &NodeRef,
+    peer: &dyn Peer,
     message: &mut M,
     send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
     with_scratch(|body, packet| {
-        let enclosed = encode_arguments(here, message, body)?;
+        let mut enclosed = encode_arguments(peer.here(), message, body)?;
+        peer.pin(&mut enclosed);
         let frames: Vec<Frame> = envelope.up.map_or_else(Vec::new, |chain| chain.frames());
         let request = Request {
             flags: envelope.flags,

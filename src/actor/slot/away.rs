@@ -104,7 +104,7 @@ impl<M: Method> Slot<M> {
             // Nobody waits for what a tell runs.
             up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
         };
-        let sent = remote::encode_request(&envelope, actor.peer.here(), &mut message, |packet, enclosed| {
+        let sent = remote::encode_request(&envelope, &*actor.peer, &mut message, |packet, enclosed| {
             // Held while it is sent: an answer that comes at once finds the ticket.
             let mut state = self.state.lock();
             let sent = send(packet, enclosed)?;
@@ -251,6 +251,11 @@ impl<M: Method> Caller for Slot<M> {
 
     fn failed(&self, error: CallError) {
         let Some(mut away) = self.take_away() else { return };
+        // It waited in line: what it encloses never left.
+        if let (Some(Route::Remote(actor)), Away::Keeps(keeps), Executed::No) = (self.route(), &away, error.executed())
+        {
+            actor.peer.not_sent(&keeps.enclosed);
+        }
         if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
             self.finish(Err(error.widen()));
         }

@@ -93,6 +93,10 @@ impl Peer for PeerLink {
         self.around.not_sent(self.peer.life, enclosed);
     }
 
+    fn pin(&self, enclosed: &mut Enclosed) {
+        self.around.pin(self.peer.life, enclosed);
+    }
+
     fn took_item(&self, ticket: u64, length: usize) {
         let mut core = self.core.lock();
         core.link.took_item(Ticket::from_bits(ticket), length);

@@ -22,6 +22,7 @@ impl Surroundings for Alone {
     }
     fn enclose(&self, _: Life, _: &Enclosed) {}
     fn not_sent(&self, _: Life, _: &Enclosed) {}
+    fn pin(&self, _: Life, _: &mut Enclosed) {}
     fn broken(&self, _: Life) {}
     fn counted(&self, _: Life, _: &Settle<'_>) -> bool {
         true

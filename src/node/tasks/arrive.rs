@@ -19,12 +19,13 @@ use crate::node::runtime::Node;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled, Watch};
 use crate::object::error::{Fault, GetError};
+use crate::object::lent::Lent;
 use crate::schedule::TaskNumber;
 use crate::task::registry::NotMade;
 use crate::task::returns::More;
 use crate::task::slot::{Coming, Runnable};
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed, EncodeError};
+use crate::wire::codec::{self, Enclosed, EncodeError, Hold};
 use crate::wire::packet::{Answer, CallFault, Outcome};
 
 /// How far a task of a peer is.
@@ -44,6 +45,8 @@ pub(super) struct Arrived {
     began: AtomicU64,
     /// Once its arguments are here.
     task: Mutex<Option<Arc<dyn Runnable>>>,
+    /// Objects that were passed to it. They are let go of with its answer, which also ends their pins: one batch has it all.
+    passed: Mutex<Vec<Hold>>,
     /// Of a stream: whether its caller keeps up.
     consumer: Consumer,
 }
@@ -70,6 +73,12 @@ impl Arrived {
     pub(super) fn refuse(&self, fault: CallFault<'_>) {
         answer_fault(&*self.peer, self.call, Executed::No, fault);
         self.over();
+        self.let_go();
+    }
+
+    fn let_go(&self) {
+        let passed = std::mem::take(&mut *self.passed.lock());
+        drop(passed);
     }
 
     fn is_cancelled(&self) -> bool {
@@ -82,11 +91,31 @@ impl Arrived {
         drop(task);
     }
 
-    fn answer(&self, outcome: Outcome<'_>, enclosed: &Enclosed) {
+    /// What it was passed and reads no more, if it was pinned for it: a bit each.
+    fn ended(&self) -> u8 {
+        let passed = self.passed.lock();
+        lent(&passed).filter(|(_, lent)| lent.is_over()).fold(0, |ended, (bit, _)| ended | bit)
+    }
+
+    /// Answers, and says which pins have ended.
+    fn answer(&self, outcome: Outcome<'_>, enclosed: &Enclosed, ended: u8) {
         let mut packet = Vec::new();
         Answer { call: self.call, outcome }.encode(&mut packet);
-        self.peer.answer(self.call, &packet, enclosed);
+        if self.peer.answer(self.call, &packet, enclosed) && ended != 0 {
+            let passed = self.passed.lock();
+            lent(&passed).filter(|(bit, _)| ended & bit != 0).for_each(|(_, lent)| lent.told());
+        }
     }
+}
+
+/// Those of the first eight objects that lie in another process's memory.
+fn lent(passed: &[Hold]) -> impl Iterator<Item = (u8, Arc<Lent>)> {
+    passed.iter().take(8).enumerate().filter_map(|(at, hold)| {
+        match hold.clone().downcast::<Entry>().ok()?.outcome()? {
+            Ok(Content::Lent(lent)) => Some((1 << at, lent)),
+            _ => None,
+        }
+    })
 }
 
 impl Served for Arrived {
@@ -142,6 +171,8 @@ impl Node {
             return None;
         }
         let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
+        let objects = incoming.enclosed.refs.iter().zip(&incoming.enclosed.holds);
+        let passed = objects.filter_map(|(of, hold)| hold.clone().filter(|_| of.position().is_some())).collect();
         let arrived = Arc::new(Arrived {
             node: Arc::downgrade(self),
             peer,
@@ -152,6 +183,7 @@ impl Node {
             standing: AtomicU8::new(WAITS),
             began: AtomicU64::new(0),
             task: Mutex::new(None),
+            passed: Mutex::new(passed),
             consumer: Consumer::default(),
         });
         let Header { attempt, yields, title, .. } = header;
@@ -309,17 +341,19 @@ impl Watch for Answers {
         }
         match encoded {
             Ok(encoded) if encoded.body.len() <= BODY_INLINE - super::terms::RAN => with_scratch(|body, _| {
-                put_ran(body, ran);
+                let ended = self.arrived.ended();
+                put_ran(body, ran, ended);
                 body.extend_from_slice(&encoded.body);
                 let refs = List::Items(&encoded.enclosed.refs);
-                self.arrived.answer(Outcome::Value { refs, body }, &encoded.enclosed);
+                self.arrived.answer(Outcome::Value { refs, body }, &encoded.enclosed, ended);
             }),
             Ok(_) => {
                 let enclosed = self.result.enclosed();
-                self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed);
+                self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed, 0);
             }
             Err(fault) => self.failed(&fault, ran),
         }
+        self.arrived.let_go();
     }
 }
 
@@ -337,15 +371,16 @@ impl Answers {
     fn failed(&self, fault: &Fault, ran: u64) {
         let none = Enclosed::default();
         with_scratch(|body, _| {
-            put_ran(body, ran);
+            let ended = self.arrived.ended();
+            put_ran(body, ran, ended);
             match codec::encode(fault, body) {
                 Ok(()) if body.len() <= BODY_INLINE => {
-                    self.arrived.answer(Outcome::App { refs: List::EMPTY, body }, &none);
+                    self.arrived.answer(Outcome::App { refs: List::EMPTY, body }, &none, ended);
                 }
                 _ => {
                     let message = &fault.to_string();
                     let (executed, fault) = (Executed::Yes, CallFault::Encode { message });
-                    self.arrived.answer(Outcome::Error { executed, fault }, &none);
+                    self.arrived.answer(Outcome::Error { executed, fault }, &none, 0);
                 }
             }
         });

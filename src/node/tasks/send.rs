@@ -1,6 +1,6 @@
 //! Tasks on their way to a grant's node, and what comes back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::line::{Again, Ready, Whose};
@@ -26,7 +26,7 @@ use crate::task::standing::OnTheWay;
 use crate::task::stream::Items;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{CallFault, Flags, Outcome};
+use crate::wire::packet::{CallFault, Flags, Outcome, Pin, Ref};
 
 /// A task that another node runs for this one.
 pub(super) struct Sent {
@@ -36,6 +36,8 @@ pub(super) struct Sent {
     pub(super) queued: Queued,
     /// Arguments that are results of tasks before it.
     left_out: Vec<(u32, u64)>,
+    /// Arguments that are pinned for it, each by its bit in the answer.
+    pins: OnceLock<Vec<(u8, Pin)>>,
     to: Party,
 }
 
@@ -58,7 +60,7 @@ impl Node {
         }
         for (number, queued) in tasks {
             let left_out = if queued.behind { queued.task.behind(&unfinished) } else { Vec::new() };
-            let sent = Sent { node: self.clone(), grant, number, queued, left_out, to };
+            let sent = Sent { node: self.clone(), grant, number, queued, left_out, pins: OnceLock::new(), to };
             match &link {
                 Some(link) => self.send_task(link, sent, yields),
                 None => {
@@ -93,14 +95,19 @@ impl Node {
             items.begins();
         }
         let asked = with_scratch(|body, packet| {
-            let enclosed = self.encode_task(&sent, yields, body)?;
+            let mut enclosed = self.encode_task(&sent, yields, body)?;
+            if !standing.leaves() {
+                return Err(GetError::Cancelled { executed: Executed::No });
+            }
+            link.pin(&mut enclosed);
+            let pins = pins(&enclosed.refs);
+            if !pins.is_empty() {
+                sent.pins.get_or_init(|| pins);
+            }
             let refs = List::Items(&enclosed.refs);
             let method = sent.queued.task.kind().signature;
             let flags = if items.is_some() { Flags::STREAM } else { Flags::ASK };
             link.to_node(flags, method, refs, body).encode(packet);
-            if !standing.leaves() {
-                return Err(GetError::Cancelled { executed: Executed::No });
-            }
             let outgoing = Outgoing { packet, deadline: None, enclosed: &enclosed };
             let asked = link.request_patiently(link.node_stream(), outgoing, &caller);
             let asked = asked.map_err(|error| to_get_error::<Never>(error).into_fault())?;
@@ -205,6 +212,16 @@ pub(super) fn own_numbers(unbegun: &[Ready]) -> Vec<TaskNumber> {
     unbegun.iter().filter_map(own).collect()
 }
 
+/// Those of the first eight references that were passed which are pinned.
+fn pins(refs: &[Ref]) -> Vec<(u8, Pin)> {
+    let passed = refs.iter().filter(|reference| reference.position().is_some()).take(8).enumerate();
+    let pinned = passed.filter_map(|(at, reference)| match reference {
+        Ref::Pinned { pin, .. } => Some((1 << at, *pin)),
+        _ => None,
+    });
+    pinned.collect()
+}
+
 /// What a task that streams gives to its caller.
 fn items_of(task: &Arc<dyn Runnable>) -> Option<&Items> {
     task.more().and_then(|more| more.items())
@@ -257,7 +274,7 @@ impl Caller for Sent {
         let nonsense = || GetError::Codec { message: "the node's answer is no task's".to_owned() };
         let ran = match outcome {
             Outcome::Value { body, .. } => {
-                let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
+                let Some((ran, body)) = self.read_ran(body) else { return self.over(Err(nonsense())) };
                 match task.more() {
                     Some(more) if !more.parts().is_empty() => {
                         if !self.node.settle_parts(more.parts(), body, &enclosed) {
@@ -281,7 +298,7 @@ impl Caller for Sent {
                 None
             }
             Outcome::App { body, .. } => {
-                let Some((ran, body)) = read_ran(body) else { return self.over(Err(nonsense())) };
+                let Some((ran, body)) = self.read_ran(body) else { return self.over(Err(nonsense())) };
                 let fault = codec::decode(body).unwrap_or_else(|_| nonsense());
                 if self.queued.retries > 0 && !task.standing().is_cancelled() && task.wants_again(&fault) {
                     self.over(Ok(Some(ran)));
@@ -328,6 +345,15 @@ impl Caller for Sent {
 }
 
 impl Sent {
+    /// How many nanoseconds it ran, and its value or error. What it reads no more is unpinned; of anything else it may say
+    /// what it likes.
+    fn read_ran<'a>(&self, body: &'a [u8]) -> Option<(u64, &'a [u8])> {
+        let (ran, ended, rest) = read_ran(body)?;
+        let pins = self.pins.get().into_iter().flatten();
+        pins.filter(|(bit, _)| ended & bit != 0).for_each(|(_, pin)| self.node.unpin_argument(*pin));
+        Some((ran, rest))
+    }
+
     /// The node has answered: how many nanoseconds it ran, if it says so.
     fn over(&self, ran: Result<Option<u64>, Fault>) {
         match ran {

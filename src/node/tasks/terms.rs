@@ -7,7 +7,8 @@
 //!            8 it was given a name
 //! left out = count varint . (position varint . number of the task whose result it is varint) ..
 //! name     = length varint . text
-//! ran      = nanoseconds u32 . value or error         what a run answers with
+//! ran      = nanoseconds u32 . ended u8 . value or error     what a run answers with; of the first eight arguments that were
+//!                                                     references, a bit for each whose pin has ended (PROTOCOLS §4.1)
 //! terms    = MessagePack of `Terms`                   a tell
 //! recall   = MessagePack of (grant, count)            answered by the numbers of the tasks that come back
 //! parked   = MessagePack of `Parked`                  a tell
@@ -123,17 +124,19 @@ impl Header {
 }
 
 /// What stands before a task's value or error.
-pub(super) const RAN: usize = 4;
+pub(super) const RAN: usize = 5;
 
-/// How long a task ran, as its answer says it.
-pub(super) fn put_ran(out: &mut Vec<u8>, nanoseconds: u64) {
+/// How long a task ran, and which of its pins have ended, as its answer says it.
+pub(super) fn put_ran(out: &mut Vec<u8>, nanoseconds: u64, ended: u8) {
     out.extend_from_slice(&u32::try_from(nanoseconds).unwrap_or(u32::MAX).to_le_bytes());
+    out.push(ended);
 }
 
-/// Reads it, and gives what follows.
-pub(super) fn read_ran(body: &[u8]) -> Option<(u64, &[u8])> {
-    let (ran, rest) = body.split_first_chunk::<RAN>()?;
-    Some((u64::from(u32::from_le_bytes(*ran)), rest))
+/// Reads them, and gives what follows.
+pub(super) fn read_ran(body: &[u8]) -> Option<(u64, u8, &[u8])> {
+    let (ran, rest) = body.split_first_chunk()?;
+    let (ended, rest) = rest.split_first()?;
+    Some((u64::from(u32::from_le_bytes(*ran)), *ended, rest))
 }
 
 #[cfg(test)]
@@ -161,9 +164,9 @@ mod tests {
     #[test]
     fn how_long_a_task_ran_is_cut_at_four_seconds() {
         let mut body = Vec::new();
-        put_ran(&mut body, u64::MAX);
+        put_ran(&mut body, u64::MAX, 5);
         body.push(9);
-        assert_eq!(read_ran(&body), Some((u64::from(u32::MAX), &[9][..])));
+        assert_eq!(read_ran(&body), Some((u64::from(u32::MAX), 5, &[9][..])));
         assert_eq!(read_ran(&body[..RAN - 1]), None);
     }
 }

@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
@@ -41,6 +42,44 @@ struct View {
 struct Pinned {
     location: Location,
     link: Arc<Link>,
+    /// Shared with an [`Ending`], if there is one.
+    end: Option<Arc<AtomicU8>>,
+}
+
+/// The end of a view of which the owner may hear in another way than over its store's socket: while this is there, the view
+/// does not tell of it. When this is dropped the owner is told here, as ever.
+pub struct Ending {
+    end: Arc<AtomicU8>,
+    location: Location,
+    link: Arc<Link>,
+}
+
+/// The view is there, and another tells of its end.
+const WATCHED: u8 = 0;
+/// It has ended, and nobody has told.
+const ENDED: u8 = 1;
+/// It tells of its end by itself, or the owner was told.
+const LEFT: u8 = 2;
+
+impl Ending {
+    /// Whether the view has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.end.load(Ordering::Acquire) == ENDED
+    }
+
+    /// The owner was told that the view has ended, which it had.
+    pub fn told(self) {
+        self.end.store(LEFT, Ordering::Release);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.end.swap(LEFT, Ordering::AcqRel) == ENDED {
+            self.link.unpin(self.location);
+        }
+    }
 }
 
 /// Dropped in this order: what is mapped goes before the socket does (T2), of which the tasks may have lost their half
@@ -124,12 +163,32 @@ impl Attached {
     ///
     /// [`Store::pin`]: crate::store::Store::pin
     pub async fn view(&self, location: Location) -> Result<Foreign, TransferError> {
-        let pin = Pinned { location, link: Arc::clone(&self.link) };
+        let pin = Pinned { location, link: Arc::clone(&self.link), end: None };
         let mapped = self.link.mapped(location.segment).await?;
         match mapped.bytes(location) {
             Some(_) => Ok(Foreign { view: Arc::new(View { mapped, pin }) }),
             None => Err(TransferError::OutOfRange { location }),
         }
+    }
+
+    /// The same at once, and how its owner is told of its end: none if the segment is not mapped here yet, and then the pin
+    /// has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Attached::view`].
+    pub fn view_mapped(&self, location: Location) -> Result<Option<(Foreign, Ending)>, TransferError> {
+        let mut pin = Pinned { location, link: Arc::clone(&self.link), end: None };
+        let mapped = match self.link.segments.lock().known.get(&location.segment) {
+            Some(Known::Mapped(mapped)) => Arc::clone(mapped),
+            Some(Known::Asked(_)) | None => return Ok(None),
+        };
+        if mapped.bytes(location).is_none() {
+            return Err(TransferError::OutOfRange { location });
+        }
+        let end = Arc::clone(pin.end.insert(Arc::new(AtomicU8::new(WATCHED))));
+        let ending = Ending { end, location, link: Arc::clone(&self.link) };
+        Ok(Some((Foreign { view: Arc::new(View { mapped, pin }) }, ending)))
     }
 
     /// Segments that are mapped here.
@@ -167,8 +226,10 @@ impl fmt::Debug for Foreign {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let Location { segment, offset, .. } = self.location;
-        self.link.outbox.push(ToOwner::Unpin { segment, offset });
+        let ends = |end: &AtomicU8| end.compare_exchange(WATCHED, ENDED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if !self.end.as_deref().is_some_and(ends) {
+            self.link.unpin(self.location);
+        }
     }
 }
 
@@ -186,6 +247,10 @@ impl Drop for Mapped {
 }
 
 impl Link {
+    fn unpin(&self, Location { segment, offset, .. }: Location) {
+        self.outbox.push(ToOwner::Unpin { segment, offset });
+    }
+
     /// The segment, asked for if it is not known yet.
     async fn mapped(&self, segment: u64) -> Result<Arc<Mapped>, TransferError> {
         let (answer, answered) = oneshot::channel();

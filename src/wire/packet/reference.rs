@@ -4,6 +4,8 @@
 //! ref      = 01 . actor . type u64 . host life varint . placement varint . kept u8 (0 counted, 1 detached, 2 weak)
 //!          | 02 . object
 //!          | 03 . position varint . object          an argument of the message: its value is this object's
+//!          | 04 . position varint . object . reader varint . segment varint . offset varint . length varint
+//!                                      the same, pinned in the sender's store for who reads that (PROTOCOLS §4.1)
 //! count    = (01 . actor | 02 . object) . run varint . n varint
 //!                                      those of one life from `serial` on, `run` of them, n each
 //! object   = life varint . serial varint
@@ -16,6 +18,7 @@ use std::fmt;
 const ACTOR: u8 = 1;
 const OBJECT: u8 = 2;
 const ARGUMENT: u8 = 3;
+const PINNED: u8 = 4;
 
 /// A reference inside a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,28 @@ pub enum Ref {
         /// Which object.
         object: ObjectId,
     },
+    /// The same, of an object that its owner sends: it lies pinned for the receiver, who reads the owner's store.
+    Pinned {
+        /// The how many-th argument.
+        position: u32,
+        /// Which object.
+        object: ObjectId,
+        /// Where it lies.
+        pin: Pin,
+    },
+}
+
+/// A place in a store, which stays as it is for one reader until that says that it is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// What the store calls the reader: a process that connected anew is another.
+    pub reader: u64,
+    /// The segment.
+    pub segment: u64,
+    /// Bytes before it in the segment.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u64,
 }
 
 /// What a handle does for its actor.
@@ -67,7 +92,18 @@ impl Ref {
         match *self {
             Ref::Actor { actor, kept: Kept::Counted, .. } => Some(Counted::Actor(actor)),
             Ref::Actor { kept: Kept::Detached | Kept::Weak, .. } => None,
-            Ref::Object { object } | Ref::Argument { object, .. } => Some(Counted::Object(object)),
+            Ref::Object { object } | Ref::Argument { object, .. } | Ref::Pinned { object, .. } => {
+                Some(Counted::Object(object))
+            }
+        }
+    }
+
+    /// The how many-th argument of the message has this object's value, if one has.
+    #[must_use]
+    pub const fn position(&self) -> Option<u32> {
+        match *self {
+            Ref::Argument { position, .. } | Ref::Pinned { position, .. } => Some(position),
+            Ref::Actor { .. } | Ref::Object { .. } => None,
         }
     }
 }
@@ -98,6 +134,13 @@ impl Element<'_> for Ref {
                 put_varint(out, u64::from(position));
                 object.put(out);
             }
+            Ref::Pinned { position, object, pin } => {
+                out.push(PINNED);
+                put_varint(out, u64::from(position));
+                object.put(out);
+                let Pin { reader, segment, offset, length } = pin;
+                [reader, segment, offset, length].iter().for_each(|number| put_varint(out, *number));
+            }
         }
     }
 
@@ -119,6 +162,13 @@ impl Element<'_> for Ref {
             ARGUMENT => {
                 let position = reader.varint32("an argument's position")?;
                 Ok(Ref::Argument { position, object: ObjectId::read(reader)? })
+            }
+            PINNED => {
+                let position = reader.varint32("an argument's position")?;
+                let object = ObjectId::read(reader)?;
+                let mut number = || reader.varint("a pin");
+                let pin = Pin { reader: number()?, segment: number()?, offset: number()?, length: number()? };
+                Ok(Ref::Pinned { position, object, pin })
             }
             tag => Err(WireError::Tag { what: "a reference", tag }),
         }

@@ -100,6 +100,9 @@ fn settle_packets_have_their_golden_bytes() {
     let object = ObjectId { life: Life(3), serial: 300 };
     let refs = List::Items(&[Ref::Object { object }, Ref::Argument { position: 1, object }]);
     settle_golden(Settle::Item { call: 1, index: 2, refs, body: b"i" }, "12 01 02 02 0203ac02 030103ac02 69");
+    let pin = Pin { reader: 2, segment: 300, offset: 64, length: 5 };
+    let refs = List::Items(&[Ref::Pinned { position: 1, object, pin }]);
+    settle_golden(Settle::Item { call: 1, index: 2, refs, body: b"i" }, "12 01 02 01 040103ac02 02ac024005 69");
     let path = List::Items(&[Hop { wait: WAIT, actor: ACTOR }]);
     let (actor, method) = (ACTOR, Key(7));
     let to = ProbeTo { actor, method, call: Some(5) };
@@ -117,7 +120,7 @@ fn what_is_counted_has_an_owner_and_detached_actors_are_not_counted() {
         Ref::Actor { actor, type_key, host, placement, .. } => {
             Ref::Actor { actor, type_key, host, placement, kept: Kept::Counted }
         }
-        Ref::Object { .. } | Ref::Argument { .. } => REF,
+        Ref::Object { .. } | Ref::Argument { .. } | Ref::Pinned { .. } => REF,
     };
     assert_eq!((REF.counted(), attached.counted()), (None, Some(Counted::Actor(ACTOR))));
     let object = Ref::Object { object: ObjectId { life: Life(3), serial: 300 } };
@@ -215,18 +218,26 @@ fn actor() -> impl Strategy<Value = ActorId> {
 }
 
 fn reference() -> impl Strategy<Value = Ref> {
-    let object = |ActorId { life, serial }, position: Option<u32>| {
+    let object = |ActorId { life, serial }, position: Option<(u32, Option<[u64; 4]>)>| {
         let object = ObjectId { life, serial };
-        position.map_or(Ref::Object { object }, |position| Ref::Argument { position, object })
+        match position {
+            None => Ref::Object { object },
+            Some((position, None)) => Ref::Argument { position, object },
+            Some((position, Some([reader, segment, offset, length]))) => {
+                Ref::Pinned { position, object, pin: Pin { reader, segment, offset, length } }
+            }
+        }
     };
     let kept = prop_oneof![Just(Kept::Counted), Just(Kept::Detached), Just(Kept::Weak)];
     let handle = prop::option::of((any::<(u64, u64, u64)>(), kept));
-    (actor(), handle, any::<Option<u32>>()).prop_map(move |(actor, handle, position)| match handle {
-        None => object(actor, position),
-        Some(((key, host, placement), kept)) => {
-            Ref::Actor { actor, type_key: Key(key), host: Life(host), placement: Placement(placement), kept }
-        }
-    })
+    (actor(), handle, any::<Option<(u32, Option<[u64; 4]>)>>()).prop_map(
+        move |(actor, handle, position)| match handle {
+            None => object(actor, position),
+            Some(((key, host, placement), kept)) => {
+                Ref::Actor { actor, type_key: Key(key), host: Life(host), placement: Placement(placement), kept }
+            }
+        },
+    )
 }
 
 prop_compose! {
