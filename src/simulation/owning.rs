@@ -208,16 +208,19 @@ impl Node {
         stage.note(84, grant.0, u64::from(count), || format!("{count} tasks are recalled of {grant}"));
         if Some(held.life) == self.life() {
             let back = self.recall_here(stage, held.life, grant, count);
-            return self.recalled(stage, grant, &back);
+            return self.take_back(stage, grant, &back);
         }
         self.errand(stage, held.life, What::Recall(grant, count));
     }
 
     /// Tasks come back that have not begun.
     pub(super) fn recalled(&mut self, stage: &mut Stage, grant: GrantId, back: &[TaskNumber]) {
-        if stage.has(Bug::ForgetsRecalled) {
-            return;
+        if !stage.has(Bug::ForgetsRecalled) {
+            self.take_back(stage, grant, back);
         }
+    }
+
+    fn take_back(&mut self, stage: &mut Stage, grant: GrantId, back: &[TaskNumber]) {
         for number in back {
             if let Some(queued) = self.owner.queue.get_mut(*number) {
                 queued.sent = false;
