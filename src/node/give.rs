@@ -196,6 +196,8 @@ impl Node {
                 _ => Ok(()),
             };
         };
+        // Its memory is to be free as soon as the other has it, whoever has not heard of that yet.
+        drop(content);
         let refused = |why: String| GiveError::NotGiven { object, why };
         let link = self.link_to(to).ok_or_else(|| refused("the node that was to have it has ended".to_owned()))?;
         let adopted = match ask_node_about(&link, ADOPT, &Entry::enclosed_all(&[entry]), &[]).await {

@@ -251,6 +251,8 @@ async fn who_persists_what_is_being_given_waits_until_all_know_of_it() {
     let object = bounded(maker.make(10, 5 * MIB)).await.unwrap();
     bounded(holder.keep(vec![object.clone()])).await.unwrap();
     let holds = bounded(holder.process()).await.unwrap();
+    // Until then its claim may be on its way, and its owner does not know that it is to be told.
+    until("the holder to be counted", || cluster.shared_objects().in_transit == 0).await;
     // It holds the object, and cannot be told.
     signal_to(holds, Signal::STOP);
     let (mut first, mut second) = (Box::pin(object.give(&cluster, to)), Box::pin(object.persist(&cluster)));
