@@ -1,5 +1,6 @@
 //! Tasks that wait for what others bring, where there are fewer CPUs than tasks that wait.
 
+use mobula::id::NodeId;
 use mobula::prelude::*;
 use mobula::{Queue, task};
 use std::time::Duration;
@@ -81,6 +82,50 @@ fn waits_here_for_late_child(ctx: &TaskContext, door: DoorHandle, two: u64) -> m
     Ok(ctx.get(&child)?)
 }
 
+/// What a task says of where it runs and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Says {
+    Nothing,
+    Cpus,
+    Spread,
+    Label,
+    Node(NodeId),
+}
+
+const SMALL: (&str, &str) = ("disk", "small");
+
+macro_rules! says {
+    ($says:expr, $call:expr) => {
+        match $says {
+            Says::Nothing => $call,
+            Says::Cpus => $call.cpus(1.0),
+            Says::Spread => $call.spread(),
+            Says::Label => $call.label(SMALL.0, SMALL.1),
+            Says::Node(node) => $call.on(node),
+        }
+    };
+}
+
+/// Waits for one that says the other thing, and so on.
+#[task]
+async fn nests(ctx: &TaskContext, says: [Says; 2], depth: u64) -> mobula::Result<u64> {
+    let [this, next] = says;
+    match depth {
+        0 => Ok(0),
+        _ => Ok(1 + says!(next, nests::call(&ctx.cluster(), [next, this], depth - 1)).await?),
+    }
+}
+
+/// The same, on its thread.
+#[task]
+fn nests_here(ctx: &TaskContext, says: [Says; 2], depth: u64) -> mobula::Result<u64> {
+    let [this, next] = says;
+    match depth {
+        0 => Ok(0),
+        _ => Ok(1 + ctx.get(&says!(next, nests_here::call(&ctx.cluster(), [next, this], depth - 1)).submit())?),
+    }
+}
+
 async fn bounded<F: IntoFuture>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(30), future.into_future()).await.expect("within 30 s")
 }
@@ -138,4 +183,25 @@ async fn tasks_that_wait_for_one_of_another_kind_do_not_keep_it_from_running() {
     assert_eq!(bounded(brings::submit(&cluster, 40, numbers.clone())).await.unwrap(), 40);
     assert_eq!(bounded(cluster.get_all(&take)).await.unwrap().len(), 40);
     bounded(cluster.shutdown()).await;
+}
+
+/// One CPU, and then two with two that nest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_say_where_they_run_wait_for_such_tasks_on_too_few_cpus() {
+    for cpus in [1, 2] {
+        let cluster = bounded(Cluster::local().workers(1).cpus(f64::from(cpus)).label(SMALL.0, SMALL.1)).await.unwrap();
+        let worker = cluster.nodes().into_iter().find(|node| node.hosts_actors).unwrap().id;
+        for says in [Says::Cpus, Says::Spread, Says::Label, Says::Node(worker)] {
+            for next in [says, Says::Nothing] {
+                let both = [says, next];
+                let nest = |_| says!(says, nests::call(&cluster, both, 4)).submit();
+                let nest_here = |_| says!(says, nests_here::call(&cluster, both, 4)).submit();
+                let nested: Vec<ObjectRef<u64, _>> = (0..cpus).map(nest).chain((0..cpus).map(nest_here)).collect();
+                for nested in nested {
+                    assert_eq!(bounded(nested).await.unwrap(), 4, "{both:?}");
+                }
+            }
+        }
+        bounded(cluster.shutdown()).await;
+    }
 }

@@ -83,7 +83,8 @@ impl<T: Returns, E> TaskCall<T, E> {
         self.resource("cpu", cpus)
     }
 
-    /// Takes so many GPUs of its node.
+    /// Takes so many GPUs of its node. A task that takes anything but CPUs holds all that it takes while it waits for others,
+    /// too: tasks that wait for tasks of the same resources can come to hold all there are.
     pub fn gpus(self, gpus: f64) -> Self {
         self.resource("gpu", gpus)
     }

@@ -72,6 +72,11 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Whether it takes nothing of its node but CPUs, which go to others while it waits.
+    pub(crate) fn are_cpus(&self) -> bool {
+        self.resources.iter().all(|(name, _)| &**name == "cpu")
+    }
+
     pub(super) fn of(&self, kind: &ActorType, constructor: Option<Key>) -> Requirement {
         let Needs { resources, labels, strategy } = self.clone();
         Requirement { type_key: kind.key, constructor, resources, labels, strategy }

@@ -29,7 +29,7 @@ pub(super) struct Kind {
     pub(super) signature: Key,
     pub(super) needs: Needs,
     pub(super) patience: Patience,
-    /// Its tasks give their CPU back when they first wait.
+    /// Its tasks give what they hold back when they first wait: they hold CPUs and nothing else.
     pub(super) yields: bool,
     key: ClassKey,
 }
@@ -80,7 +80,7 @@ impl State {
         if let Some(node) = key.near {
             needs.strategy = Strategy::Prefer(node);
         }
-        let yields = key.needs.is_none();
+        let yields = needs.are_cpus();
         let kind = Arc::new(Kind { class, kind: kind(), signature, needs, patience, yields, key });
         // The next place, or that of a class that was given back.
         match self.classes.get_mut(class.place()) {

@@ -16,11 +16,17 @@ use crate::node::runtime::Node;
 use crate::schedule::{Class, Resources, Strategy};
 
 impl Kind {
-    /// Whether a task of it may run in a slot of this size on whatever node it is.
-    fn fits(&self, size: &Resources) -> bool {
-        let anywhere = matches!(self.needs.strategy, Strategy::Default | Strategy::Spread);
-        let cpus_only = self.needs.resources.iter().all(|(name, _)| &**name == "cpu");
-        anywhere && cpus_only && self.needs.labels == Default::default() && size.lacks(&self.needs.resources).is_none()
+    /// Whether a task of it may run in a slot of this size on this node, whatever the node's labels.
+    fn fits(&self, size: &Resources, here: NodeId) -> bool {
+        let anywhere = match self.needs.strategy {
+            Strategy::Default | Strategy::Spread | Strategy::Prefer(_) => true,
+            Strategy::Node(node) => node == here,
+            Strategy::Bundle { .. } => false,
+        };
+        anywhere
+            && self.needs.are_cpus()
+            && self.needs.labels == Default::default()
+            && size.lacks(&self.needs.resources).is_none()
     }
 }
 
@@ -30,7 +36,7 @@ impl State {
         let hungry: Vec<Class> = self.queue.hungry().collect();
         for class in hungry {
             let Some(kind) = self.kind(class).cloned() else { continue };
-            while let Some((grant, size)) = host.lend(me.1, |size| kind.fits(size)) {
+            while let Some((grant, size)) = host.lend(me.1, |size| kind.fits(size, me.0)) {
                 if !self.queue.lent(grant, class, me.1) {
                     host.unlend(grant);
                     break;

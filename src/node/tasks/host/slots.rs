@@ -105,8 +105,9 @@ impl Lent {
         self.running + self.parked == 0
     }
 
+    /// What is of a placement group's bundle is for what is within the group, which its owner pushes.
     fn may_lend(&self) -> bool {
-        self.of.is_none() && self.parked + self.lent_parked > self.lent && self.has_slot()
+        self.of.is_none() && self.bundle.is_none() && self.parked + self.lent_parked > self.lent && self.has_slot()
     }
 
     fn turn(&mut self, turn: Turn) {
