@@ -108,7 +108,7 @@ pub use actor::registry::RegisterError;
 pub use actor::reply::{Reply, Streamed};
 pub use cluster::client::{Cluster, NodeInfo};
 pub use cluster::config::{ClusterBuilder, StartError};
-pub use cluster::demand::{Demand, PlacementGroupStatus};
+pub use cluster::demand::{Demand, DemandKind, PlacementGroupStatus};
 pub use cluster::depart::Departed;
 pub use cluster::group::{Broadcast, Group, GroupError};
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
@@ -161,9 +161,9 @@ pub mod error {
     pub use crate::net::guard::Violation;
     pub use crate::net::{Address, AddressError, DialError, KeyError, KeyTextError, Lane, NetError, Refused};
     pub use crate::node::worker::WorkerError;
-    pub use crate::schedule::Amount;
     pub use crate::schedule::labels::LabelError;
     pub use crate::schedule::resources::{AmountError, ResourcesError};
+    pub use crate::schedule::{Amount, Why};
     pub use crate::store::{SpillError, StoreError};
 }
 

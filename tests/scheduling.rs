@@ -5,10 +5,10 @@ mod common;
 
 use common::{bounded, ends_without_a_trace, until, workers};
 use futures::future::join_all;
-use mobula::error::NotGrouped;
+use mobula::error::{NotGrouped, NotPlaced, SpawnError};
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
-use mobula::{Executed, GroupState, Packing, PlacementError, task};
+use mobula::{Demand, DemandKind, Executed, GroupState, Packing, PlacementError, task};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -321,6 +321,60 @@ async fn demand_that_nothing_meets_is_seen_with_its_reason_and_holds_back_nothin
     let others = (0..100).map(|_| process::submit(&cluster)).collect();
     assert_eq!(processes(&cluster, others).await.len(), 100);
     assert!(!waits.is_settled());
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_no_node_can_hold_fails_at_once_or_waits_and_is_seen_with_its_reason() {
+    let cluster = cluster_of(1, 1.0).await;
+    let worker = workers(&cluster)[0].0;
+    let gpu = || Where::spawn(&cluster).gpus(1.0);
+    let nowhere = || Where::spawn(&cluster).label("zone", "nowhere");
+    let cases = [
+        (gpu(), "no node has gpu ≥ 1"),
+        (gpu().name("named"), "no node has gpu ≥ 1"),
+        (Where::spawn(&cluster).cpus(2.0), "no node has cpu ≥ 2"),
+        (nowhere(), "no node has the labels"),
+        (nowhere().name("named"), "no node has the labels"),
+    ];
+    for (spawn, missing) in cases {
+        let error = bounded(spawn).await.unwrap_err();
+        assert!(matches!(error, SpawnError::NotPlaced(NotPlaced::Unplaced { .. })), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains(missing) && said.contains(&worker.to_string()), "{said}");
+    }
+    let one = [("cpu", 1.0)];
+    let placed = bounded(cluster.placement_group().bundle(one)).await.unwrap();
+    let waits = cluster.placement_group().bundle(one).name("waits").create().unwrap();
+    let mut actor = Box::pin(gpu().wait_for_node());
+    assert!(futures::poll!(&mut actor).is_pending());
+    let mut other = Box::pin(nowhere().wait_for_node());
+    assert!(futures::poll!(&mut other).is_pending());
+    let seen = async || bounded(cluster.demand()).await.unwrap();
+    bounded(async { while seen().await.len() < 3 {} }).await;
+    let demand = seen().await;
+    let line = |of: &dyn Fn(&DemandKind) -> bool| demand.iter().filter(|line| of(&line.kind)).collect::<Vec<_>>();
+    let actors = line(&|kind| matches!(kind, DemandKind::Actor(_)));
+    let whys: Vec<_> = actors.iter().filter_map(|line| line.why.as_deref()).collect();
+    assert!(
+        whys.iter().any(|why| why.contains("gpu ≥ 1")) && whys.iter().any(|why| why.contains("labels")),
+        "{whys:?}"
+    );
+    let gpus = actors.iter().flat_map(|line| &line.resources).filter(|each| each.name == "gpu").count();
+    assert!(actors.iter().all(|line| line.task.ends_with("::Where")) && gpus == 1, "{actors:?}");
+    let groups = line(&|kind| *kind == DemandKind::Group(waits.id()));
+    assert!(matches!(groups[..], [Demand { why: Some(_), .. }]) && groups[0].task == "waits", "{groups:?}");
+    for late in [gpu(), gpu().name("late")] {
+        let late = bounded(late.wait_for_node().timeout(Duration::from_millis(50))).await.unwrap_err();
+        assert!(
+            matches!(&late, SpawnError::Timeout { .. }) && late.to_string().contains("no node has gpu ≥ 1"),
+            "{late}"
+        );
+    }
+    drop((actor, other));
+    bounded(placed.remove()).await.unwrap();
+    bounded(waits.ready()).await.unwrap();
+    bounded(async { while !seen().await.is_empty() {} }).await;
     ends_without_a_trace(cluster).await;
 }
 

@@ -3,20 +3,34 @@
 use super::client::Cluster;
 use super::status::ResourceAmount;
 use crate::directory::AskError;
-use crate::directory::request::{DemandLine, GroupLine, GroupState, Page, Query};
-use crate::id::{GroupId, Life};
+use crate::directory::request::{DemandLine, GroupLine, GroupState, Page, Query, WaitingLine};
+use crate::id::{ActorId, GroupId, Life};
 use crate::node::runtime::Node;
-use crate::schedule::{Packing, Resources};
+use crate::schedule::{Packing, Resources, Why};
 
-/// One class of one node's tasks, as the head knows it.
+/// What is wanted of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DemandKind {
+    /// Slots for tasks of one function and needs, of one node.
+    Tasks,
+    /// A node for this actor, which waits for it.
+    Actor(ActorId),
+    /// Nodes for the bundles of this placement group, which waits for them.
+    Group(GroupId),
+}
+
+/// One class of one node's tasks, an actor that waits, or a placement group that does, as the head knows it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Demand {
-    /// The life of the node that submitted them.
+    /// What it is.
+    pub kind: DemandKind,
+    /// The life of the node that submitted them, or spawned or made it.
     pub owner: Life,
-    /// The function.
+    /// The function; the actor's type, or the group's name.
     pub task: String,
-    /// What each takes of its node.
+    /// What each takes of its node; of a group, what its bundles hold together.
     pub resources: Vec<ResourceAmount>,
     /// How many could run at once, of those that are queued and that run.
     pub wanted: u32,
@@ -43,8 +57,8 @@ pub struct PlacementGroupStatus {
 }
 
 impl Cluster {
-    /// What owners of tasks want of the cluster, those that have it included: for whoever adds nodes, and to see why tasks
-    /// wait.
+    /// What owners of tasks want of the cluster, those that have it included, and which actors and placement groups wait: for
+    /// whoever adds nodes, and to see why something waits.
     ///
     /// # Errors
     /// The head could not be asked, as for [`status`](Cluster::status).
@@ -58,7 +72,18 @@ impl Cluster {
                 _ => return Err(AskError::Nonsense),
             }
         }
-        Ok(lines.into_iter().map(demand).collect())
+        let mut waiting: Vec<WaitingLine> = Vec::new();
+        loop {
+            let after = waiting.last().map(|line| line.actor);
+            match self.node().look(Query::Waiting { after }).await? {
+                Page::Waiting(page) if page.is_empty() => break,
+                Page::Waiting(page) => waiting.extend(page),
+                _ => return Err(AskError::Nonsense),
+            }
+        }
+        let groups = self.group_lines().await?.into_iter().filter(|line| line.state == GroupState::Waiting);
+        let others = waiting.into_iter().map(waiting_actor).chain(groups.map(waiting_group));
+        Ok(lines.into_iter().map(demand).chain(others).collect())
     }
 
     /// The cluster's placement groups.
@@ -66,14 +91,6 @@ impl Cluster {
     /// # Errors
     /// The head could not be asked, as for [`status`](Cluster::status).
     pub async fn placement_groups(&self) -> Result<Vec<PlacementGroupStatus>, AskError> {
-        let mut lines: Vec<GroupLine> = Vec::new();
-        loop {
-            let page = self.node().groups_after(lines.last().map(|line| line.group)).await?;
-            if page.is_empty() {
-                break;
-            }
-            lines.extend(page);
-        }
         let status = |line: GroupLine| PlacementGroupStatus {
             id: line.group,
             name: line.name.map(|full| full.name.to_string()),
@@ -81,7 +98,43 @@ impl Cluster {
             strategy: line.packing,
             state: line.state,
         };
-        Ok(lines.into_iter().map(status).collect())
+        Ok(self.group_lines().await?.into_iter().map(status).collect())
+    }
+
+    async fn group_lines(&self) -> Result<Vec<GroupLine>, AskError> {
+        let mut lines: Vec<GroupLine> = Vec::new();
+        loop {
+            let page = self.node().groups_after(lines.last().map(|line| line.group)).await?;
+            if page.is_empty() {
+                return Ok(lines);
+            }
+            lines.extend(page);
+        }
+    }
+}
+
+fn waiting_actor(line: WaitingLine) -> Demand {
+    Demand {
+        kind: DemandKind::Actor(line.actor),
+        owner: line.actor.life,
+        task: line.name.to_string(),
+        resources: amounts(&line.resources),
+        wanted: 1,
+        granted: 0,
+        why: line.why.map(|why| why.to_string()),
+    }
+}
+
+fn waiting_group(line: GroupLine) -> Demand {
+    let all = line.bundles.iter().fold(Resources::none(), |all, bundle| all.and(bundle));
+    Demand {
+        kind: DemandKind::Group(line.group),
+        owner: line.group.life,
+        task: line.name.map(|full| full.name.to_string()).unwrap_or_default(),
+        resources: amounts(&all),
+        wanted: 1,
+        granted: 0,
+        why: Some(Why::Full.to_string()),
     }
 }
 
@@ -97,6 +150,7 @@ impl Node {
 
 fn demand(line: DemandLine) -> Demand {
     Demand {
+        kind: DemandKind::Tasks,
         owner: line.owner,
         task: line.name.to_string(),
         resources: amounts(&line.resources),

@@ -16,6 +16,7 @@ mod placing;
 pub mod pool;
 pub mod queue;
 pub mod spawn;
+mod stage;
 mod start;
 pub mod status;
 pub mod tasks;

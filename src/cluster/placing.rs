@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use super::client::Cluster;
 use super::spawn::{Options, SpawnError, Spawning};
+use super::stage::Stage;
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::{Actor, Constructor};
 use crate::actor::ending::End;
-use crate::actor::error::{CallError, EndReason, Part};
+use crate::actor::error::{CallError, EndReason, Part, WireError};
 use crate::actor::handle::{ActorRef, Handle};
 use crate::actor::inbox::{Host, Inbox, Resolved};
 use crate::actor::lifetime::{At, Keeps, Placed};
 use crate::actor::remote::ask::{self, NodeAsk, Plain};
 use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, encode_part, encode_spawn};
 use crate::actor::spawn::{Planted, construct, failed};
-use crate::directory::request::{self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Spawned};
+use crate::directory::request::{
+    self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Patience, Spawned,
+};
+use crate::directory::{AskError, Question};
 use crate::id::{ActorId, Placement};
 use crate::node::core::link::Party;
 use crate::node::runtime::Node;
@@ -37,20 +41,26 @@ pub(super) fn spawn<C: Constructor>(
     message: C,
 ) -> Spawning<HandleOf<C>, C::Error> {
     let node = cluster.node().clone();
+    let (stage, limit) = (Stage::default(), options.limit);
     if options.is_plain() && node.is_alone() {
-        return Box::pin(async move { here(&node, message).await });
+        stage.asks_node(node.id());
+        return stage.bound(limit, Box::pin(async move { here(&node, message).await }));
     }
-    Box::pin(async move {
-        let mut needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
-        node.living().await.map_err(SpawnError::Head)?;
-        if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
-            needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
-        }
-        match options.name.is_some() || options.detached {
-            true => by_the_head(&cluster, options, needs, message).await,
-            false => chosen(&node, needs, message).await,
-        }
-    })
+    let now = stage.clone();
+    stage.bound(
+        limit,
+        Box::pin(async move {
+            let mut needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
+            node.living().await.map_err(SpawnError::Head)?;
+            if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
+                needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
+            }
+            match options.name.is_some() || options.detached {
+                true => by_the_head(&cluster, options, needs, &now, message).await,
+                false => chosen(&node, needs, options.patience, &now, message).await,
+            }
+        }),
+    )
 }
 
 /// In this process.
@@ -80,12 +90,20 @@ fn kind_of<C: Constructor>() -> ActorType {
 }
 
 /// On a node that the head names.
-async fn chosen<C: Constructor>(node: &Arc<Node>, needs: Needs, message: C) -> Result<HandleOf<C>, C> {
+async fn chosen<C: Constructor>(
+    node: &Arc<Node>,
+    needs: Needs,
+    patience: Patience,
+    stage: &Stage,
+    message: C,
+) -> Result<HandleOf<C>, C> {
     let actor = node.next_actor();
-    let choose = Choose { actor, kind: kind_of::<C>(), constructor: C::KEY, needs };
+    let choose = Choose { actor, kind: kind_of::<C>(), constructor: C::KEY, needs, patience };
     let resources = choose.needs.resources.clone();
-    let chosen = node.client().choose(choose).await.map_err(SpawnError::Head)?;
+    let asked = |reason| stage.asks_head(reason);
+    let chosen = node.client().choose(choose, asked).await.map_err(SpawnError::Head)?;
     let candidate = chosen.map_err(SpawnError::NotPlaced)?;
+    stage.asks_node(candidate.node);
     let reserved = Reserved { node, actor, kept: resources.is_empty() };
     if candidate.life == Host::life(&**node) {
         return reserved.keep_if(make(node, actor, FIRST, message).await);
@@ -190,6 +208,7 @@ async fn by_the_head<C: Constructor>(
     cluster: &Cluster,
     options: Options,
     needs: Needs,
+    stage: &Stage,
     mut message: C,
 ) -> Result<HandleOf<C>, C> {
     let node = cluster.node();
@@ -231,10 +250,11 @@ async fn by_the_head<C: Constructor>(
         restarts: 0,
         detached: options.detached,
         arguments,
+        patience: options.patience,
     };
     let answer = match options.get {
-        true => node.client().ask(GetOrSpawn(spawn)).await,
-        false => node.client().ask(spawn).await,
+        true => ask_head(node, GetOrSpawn(spawn), stage).await,
+        false => ask_head(node, spawn, stage).await,
     };
     drop((kept, holds));
     match answer.map_err(SpawnError::Head)? {
@@ -245,14 +265,28 @@ async fn by_the_head<C: Constructor>(
             }
             handle(node, &spawned, None).map_err(SpawnError::Node)
         }
-        Err(request::SpawnError::Unmade(Failure::Error { error, text })) => Err(match codec::decode(&error) {
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Asks the head, and says so.
+async fn ask_head<Q: Question>(node: &Node, question: Q, stage: &Stage) -> std::result::Result<Q::Answer, AskError> {
+    let asking = node.client().ask(question);
+    stage.asks_head(asking.reason());
+    asking.await
+}
+
+/// Why the head has no actor, as its spawner is told.
+fn refused<E: WireError>(error: request::SpawnError) -> SpawnError<E> {
+    match error {
+        request::SpawnError::Unmade(Failure::Error { error, text }) => match codec::decode(&error) {
             Ok(error) => SpawnError::App(error),
             Err(_) => SpawnError::NotPlaced(request::SpawnError::Unmade(Failure::Error { error, text })),
-        }),
-        Err(request::SpawnError::Unmade(Failure::Panicked(message))) => {
-            Err(SpawnError::Panicked { message: message.to_string() })
+        },
+        request::SpawnError::Unmade(Failure::Panicked(message)) => {
+            SpawnError::Panicked { message: message.to_string() }
         }
-        Err(error) => Err(SpawnError::NotPlaced(error)),
+        error => SpawnError::NotPlaced(error),
     }
 }
 

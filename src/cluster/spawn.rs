@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::client::Cluster;
 use super::needed::{InvalidOption, Needed};
@@ -13,7 +14,7 @@ use crate::actor::dispatch::{Actor, Constructor};
 use crate::actor::error::{CallError, Never, WireError};
 use crate::actor::handle::Handle;
 use crate::directory::client::AskError;
-use crate::directory::request::{self, FullName};
+use crate::directory::request::{self, FullName, Patience};
 use crate::id::NodeId;
 use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
@@ -40,7 +41,7 @@ enum State<H, E> {
 }
 
 /// What was asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Options {
     pub(super) name: Option<String>,
     pub(super) namespace: Option<String>,
@@ -49,9 +50,16 @@ pub(super) struct Options {
     pub(super) needed: Needed,
     /// What it is to be near of.
     pub(super) near: Option<ObjectRef<()>>,
+    pub(super) patience: Patience,
+    pub(super) limit: Option<Duration>,
 }
 
 impl Options {
+    fn new() -> Options {
+        let (name, namespace, detached, get, near, limit) = (None, None, false, false, None, None);
+        Options { name, namespace, detached, get, needed: Needed::default(), near, patience: Patience::Fail, limit }
+    }
+
     /// Whether any node will do, and the head need not know.
     pub(super) fn is_plain(&self) -> bool {
         self.name.is_none() && !self.detached && self.needed.is_nothing()
@@ -102,7 +110,7 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         self.resource("memory", bytes as f64)
     }
 
-    /// Takes so much of a named resource of its node.
+    /// Takes so much of a named resource of its node. What no node has fails the spawn at once, saying so.
     pub fn resource(self, name: impl AsRef<str>, amount: f64) -> Self {
         self.with(|options| options.needed.resource(name.as_ref(), amount))
     }
@@ -156,6 +164,17 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         self.with(|options| options.needed.choose(Strategy::Bundle { group, index }))
     }
 
+    /// Waits until a node comes that has what it needs, instead of failing at once when none has.
+    pub fn wait_for_node(self) -> Self {
+        self.with(|options| options.patience = Patience::Wait)
+    }
+
+    /// Gives up unless the actor is made so long after this is first polled: [`SpawnError::Timeout`] says what it was waiting
+    /// for, and the actor is ended again, or never comes to be.
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.with(|options| options.limit = Some(limit))
+    }
+
     /// The actor that holds the name, whoever spawned it, or a new one: one atomic step at the head.
     ///
     /// Without a name it is the same as awaiting the spawn.
@@ -201,7 +220,7 @@ impl<H, E> fmt::Debug for Spawn<H, E> {
 /// What the generated `spawn` calls.
 pub fn constructed<C: Constructor>(cluster: &Cluster, message: C) -> Spawn<<C::Actor as Actor>::Handle, C::Error> {
     let make: Make<_, _> = Box::new(|cluster, options| placing::spawn(cluster, options, message));
-    Spawn { state: State::New { cluster: cluster.clone(), options: Options::default(), make } }
+    Spawn { state: State::New { cluster: cluster.clone(), options: Options::new(), make } }
 }
 
 /// Why an actor was not spawned.
@@ -223,6 +242,14 @@ pub enum SpawnError<E = Never> {
     /// The head found no place for it, or its name is taken.
     #[error("{0}")]
     NotPlaced(request::SpawnError),
+    /// `.timeout(..)` ran out.
+    #[error("the actor was not made within {after:?}: it was {waiting}")]
+    Timeout {
+        /// The bound.
+        after: Duration,
+        /// What it was waiting for.
+        waiting: String,
+    },
     /// The head could not be asked.
     #[error("{0}")]
     Head(AskError),
@@ -239,6 +266,7 @@ impl SpawnError<Never> {
             SpawnError::Panicked { message } => SpawnError::Panicked { message },
             SpawnError::Invalid(invalid) => SpawnError::Invalid(invalid),
             SpawnError::NotPlaced(why) => SpawnError::NotPlaced(why),
+            SpawnError::Timeout { after, waiting } => SpawnError::Timeout { after, waiting },
             SpawnError::Head(why) => SpawnError::Head(why),
             SpawnError::Node(why) => SpawnError::Node(why),
         }

@@ -60,6 +60,8 @@ impl Actor {
 #[derive(Debug)]
 pub(super) struct Reservation {
     pub(super) need: Arc<Requirement>,
+    /// The actor's type, if that is known.
+    pub(super) name: Arc<str>,
     /// Where; or the ticket at which it waits.
     pub(super) place: Result<Life, u64>,
     pub(super) asker: Option<Asker>,

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 mod asking;
 mod open;
-pub use asking::Asking;
+pub use asking::{Asking, Reason};
 use open::{Kept, Never, Open};
 
 /// Answers told done in a message of their own, when no request comes to carry them.
@@ -322,16 +322,22 @@ impl Client {
         Arrives(arrives)
     }
 
-    /// A node for an ephemeral actor: by the head's last answer while that holds, else by the head.
+    /// A node for an ephemeral actor: by the head's last answer while that holds, else by the head, and then `asked` is told.
     ///
     /// # Errors
     /// The head has no answer, or refuses.
-    pub async fn choose(&self, choose: Choose) -> Result<Result<Candidate, ChooseError>, AskError> {
+    pub async fn choose(
+        &self,
+        choose: Choose,
+        asked: impl FnOnce(Reason),
+    ) -> Result<Result<Candidate, ChooseError>, AskError> {
         if let Some(candidate) = self.chosen(&choose) {
             return Ok(Ok(candidate));
         }
         let spawner = choose.actor.life;
-        let chosen = match self.ask(choose.clone()).await? {
+        let asking = self.ask(choose.clone());
+        asked(asking.reason());
+        let chosen = match asking.await? {
             Ok(chosen) => chosen,
             Err(error) => return Ok(Err(error)),
         };

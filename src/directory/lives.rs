@@ -261,4 +261,11 @@ impl Lives {
     pub(super) fn anyone_makes(&self, need: &Requirement) -> bool {
         self.all.values().any(|living| living.join.hosts && living.join.advertised.makes(need))
     }
+
+    /// The same, and what it takes and says of its node is there.
+    pub(super) fn anyone_holds(&self, need: &Requirement) -> bool {
+        let will_do = |offer: &Offer<'_>| !matches!(need.fit(offer), Fit::Never(_));
+        let mut makers = self.iter().filter(|(_, living)| living.join.hosts && living.join.advertised.makes(need));
+        makers.any(|(life, living)| living.offers(life, need).any(|(offer, _)| will_do(&offer)))
+    }
 }

@@ -65,12 +65,13 @@ pub(crate) fn spawn(life: Life, serial: u64) -> Spawn {
         restarts: 0,
         detached: false,
         arguments: Arguments::Encoded(bytes::Bytes::from_static(b"args")),
+        patience: Patience::Fail,
     }
 }
 
 pub(crate) fn choose(life: Life, serial: u64, cpu: f64) -> Choose {
     let needs = Needs { resources: cpus(cpu), ..Needs::default() };
-    Choose { actor: ActorId { life, serial }, kind: kind(), constructor: MAKE, needs }
+    Choose { actor: ActorId { life, serial }, kind: kind(), constructor: MAKE, needs, patience: Patience::Fail }
 }
 
 /// So many slots of a task that takes this much.

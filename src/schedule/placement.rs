@@ -117,6 +117,14 @@ pub enum Why {
     NoNode,
 }
 
+impl Why {
+    /// Whether only another node, or nothing, can change it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Why::Full | Why::NoNode | Why::NoBundle(_))
+    }
+}
+
 impl Requirement {
     /// Resources of any node, and nothing else.
     #[must_use]

@@ -10,7 +10,7 @@ use super::stage::{Handle, Stage, Within};
 use crate::directory::message::How;
 use crate::directory::request::{
     ActorType, Advertised, AdvertisedType, Arguments, Boot, Choose, End, FullName, GetOrSpawn, Gone, Join, Lookup,
-    Needs, Spawn,
+    Needs, Patience, Spawn,
 };
 use crate::id::{ActorId, Epoch, Incarnation, Key, NodeId};
 use crate::schedule::{Amount, Class, Labels, Resources};
@@ -138,6 +138,7 @@ impl Node {
             restarts: [0, 1, 3, 50][stage.user.index(4)],
             detached: !stage.user.one_in(3),
             arguments: Arguments::Encoded(bytes::Bytes::from_static(b"arguments")),
+            patience: Patience::Wait,
         };
         match stage.user.below(4) {
             0 if name < 3 => self.ask(stage, GetOrSpawn(spawn), Purpose::Spawn),
@@ -148,7 +149,8 @@ impl Node {
 
     fn chooses(&mut self, stage: &mut Stage) {
         let Some(actor) = self.next_actor() else { return };
-        let choose = Choose { actor, kind: kind(), constructor: MAKE, needs: needs(stage, actor) };
+        let choose =
+            Choose { actor, kind: kind(), constructor: MAKE, needs: needs(stage, actor), patience: Patience::Wait };
         self.ask(stage, choose, Purpose::Choose(actor));
     }
 

@@ -35,6 +35,27 @@ impl<Q> Asking<Q> {
     /// What it waits for at the head, if it does.
     #[must_use]
     pub fn why(&self) -> Option<Why> {
+        self.reason().why()
+    }
+
+    /// The same, for whoever does not hold the request.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        Reason { client: self.client.clone(), id: self.id }
+    }
+}
+
+/// What a request waits for, as long as it is under way.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    client: Client,
+    id: RequestId,
+}
+
+impl Reason {
+    /// What it waits for at the head, if it does.
+    #[must_use]
+    pub fn why(&self) -> Option<Why> {
         self.client.0.state.lock().open.get(&self.id).and_then(|open| open.why.clone())
     }
 }

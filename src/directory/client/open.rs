@@ -64,7 +64,8 @@ impl Open {
         match &self.what {
             Request::Spawn(spawn) => Some(kill(spawn.actor)),
             Request::GetOrSpawn(request) => Some(kill(request.0.actor)),
-            Request::Choose(choose) if !choose.needs.resources.is_empty() => {
+            // Without resources it may wait, too.
+            Request::Choose(choose) => {
                 Some(Ended { actor: choose.actor, placement: Placement(0), why: Gone::Killed }.into())
             }
             _ => None,

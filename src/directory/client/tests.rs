@@ -1,6 +1,6 @@
 use super::*;
 use crate::directory::message::{Command, FromHead, How, News};
-use crate::directory::request::{End, Ended, Gone, Hosted, Lookup, Query, Spawn, SpawnError, Summary};
+use crate::directory::request::{End, Ended, Gone, Hosted, Lookup, Patience, Query, Spawn, SpawnError, Summary};
 use crate::directory::testing::{choose, join, name, node, spawn};
 use crate::directory::{Config, Door, Head, Keeps, Reign, Word};
 use crate::id::{ActorId, Epoch, Placement};
@@ -100,9 +100,9 @@ fn what_nobody_waits_for_is_undone() {
     let local = Local::start();
     drop(local.client.ask(spawn(local.life, 1)));
     assert_eq!(local.summary().actors, 0, "a spawn that is dropped leaves no actor");
-    let full = now(local.client.choose(choose(local.life, 2, 2.0))).unwrap();
+    let full = now(local.client.choose(choose(local.life, 2, 2.0), |_| ())).unwrap();
     assert_eq!(full.unwrap().life, local.life);
-    let mut waits = Box::pin(local.client.choose(choose(local.life, 3, 1.0)));
+    let mut waits = Box::pin(local.client.choose(choose(local.life, 3, 1.0), |_| ()));
     assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!(local.summary().waiting, 1);
     drop(waits);
@@ -112,7 +112,7 @@ fn what_nobody_waits_for_is_undone() {
 #[test]
 fn what_waits_says_why_and_a_life_that_is_over_fails_it() {
     let local = Local::start();
-    let asking = local.client.ask(choose(local.life, 1, 64.0));
+    let asking = local.client.ask(Choose { patience: Patience::Wait, ..choose(local.life, 1, 64.0) });
     assert_eq!(asking.why().unwrap().to_string(), "no node has cpu ≥ 64: lower it, or start a node with more");
     local.client.life_over();
     assert!(matches!(now(asking), Err(AskError::LifeOver { executed: Executed::Maybe })));
@@ -142,7 +142,10 @@ fn actors_without_resources_cost_no_request_each() {
     let local = Local::start();
     let asked = local.client.0.state.lock().last;
     for serial in 1..=1_000 {
-        assert_eq!(now(local.client.choose(choose(local.life, serial, 0.0))).unwrap().unwrap().life, local.life);
+        assert_eq!(
+            now(local.client.choose(choose(local.life, serial, 0.0), |_| ())).unwrap().unwrap().life,
+            local.life
+        );
     }
     assert_eq!(local.client.0.state.lock().last.0, asked.0 + 1);
     local.client.members(99);
@@ -214,7 +217,8 @@ fn whoever_waits_is_woken_and_let_go_outside_of_the_lock() {
             futures_util::task::waker(Arc::new(Looks { client, held, looked }))
         };
         // It finds no room at the head: it waits there.
-        let mut asking = Box::pin(local.client.ask(choose(local.life, 1, 64.0)));
+        let waits = Choose { patience: Patience::Wait, ..choose(local.life, 1, 64.0) };
+        let mut asking = Box::pin(local.client.ask(waits));
         let request = local.client.0.state.lock().last;
         assert!(asking.as_mut().poll(&mut Context::from_waker(&waker(local))).is_pending());
         assert!(asking.as_mut().poll(&mut Context::from_waker(&waker(local))).is_pending());

@@ -4,7 +4,7 @@
 
 use crate::directory::actors::{Asker, Reservation, Waiting, Want};
 use crate::directory::message::{News, Reply, RequestId};
-use crate::directory::request::{ActorType, Invalid, Needs, SpawnError};
+use crate::directory::request::{ActorType, Invalid, Needs, Patience, SpawnError};
 use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, Key, Life, NodeId};
 use crate::limits::{CANDIDATES, DIRECTORY_ACTORS};
@@ -24,6 +24,8 @@ pub struct Choose {
     pub constructor: Key,
     /// What its node must have.
     pub needs: Needs,
+    /// What if there is no node for it.
+    pub patience: Patience,
 }
 
 /// Where it may be made.
@@ -65,7 +67,7 @@ impl Directory {
             return refused(Invalid::Name.into());
         }
         let need = choose.needs.of(&choose.kind, Some(choose.constructor));
-        if let Err(error) = self.placeable(&need, &choose.kind.name) {
+        if let Err(error) = self.may_wait(&need, &choose.kind.name, choose.patience) {
             return refused(error);
         }
         if need.resources.is_empty()
@@ -73,7 +75,7 @@ impl Directory {
         {
             return Some(Reply::Chosen(Ok(Chosen { members: self.members.version(), candidates })));
         }
-        self.reserve(Asker { life, request, want: Want::Chosen }, choose.actor, need, effects)
+        self.reserve(Asker { life, request, want: Want::Chosen }, &choose, need, effects)
     }
 
     fn candidates(&self, need: &Requirement) -> Option<Vec<Candidate>> {
@@ -89,7 +91,8 @@ impl Directory {
         Some(Candidate { life, node: join.node, weight: u32::try_from(cpus).unwrap_or(u32::MAX).max(1) })
     }
 
-    fn reserve(&mut self, asker: Asker, id: ActorId, need: Requirement, effects: &mut Effects) -> Option<Reply> {
+    fn reserve(&mut self, asker: Asker, choose: &Choose, need: Requirement, effects: &mut Effects) -> Option<Reply> {
+        let id = choose.actor;
         if let Some(reservation) = self.actors.reservations.get_mut(&id) {
             let place = reservation.place;
             reservation.asker = Some(asker);
@@ -98,18 +101,24 @@ impl Directory {
         if self.actors.reservations.len() >= DIRECTORY_ACTORS {
             return Some(Reply::Chosen(Err(SpawnError::Full)));
         }
-        let need = Arc::new(need);
+        let (need, name) = (Arc::new(need), choose.kind.name.clone());
         let best: Result<Life, Why> = need.best(self.lives.offers(&need));
         match best {
             Ok(host) => {
                 self.hold(id, host, &need);
-                self.actors.reservations.insert(id, Reservation { need, place: Ok(host), asker: None });
+                self.actors.reservations.insert(id, Reservation { need, name, place: Ok(host), asker: None });
                 self.chosen(host)
             }
             Err(why) => {
+                if choose.patience == Patience::Fail
+                    && let Err(never) = self.may_come(&need, &why)
+                {
+                    return Some(Reply::Chosen(Err(never)));
+                }
                 let ticket = self.actors.lines.enter(&need, Waiting::Reservation(id));
                 self.grants.due = true;
-                self.actors.reservations.insert(id, Reservation { need, place: Err(ticket), asker: Some(asker) });
+                let (place, of) = (Err(ticket), Some(asker));
+                self.actors.reservations.insert(id, Reservation { need, name, place, asker: of });
                 self.tell(asker.life, News::Waits { request: asker.request, why }, effects);
                 None
             }

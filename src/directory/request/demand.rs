@@ -1,12 +1,14 @@
 //! What owners want and do not have, and the placement groups: pages of `status`, for people and for who adds nodes.
 
+use crate::directory::actors::Phase;
 use crate::directory::groups::Standing;
 use crate::directory::request::{FullName, WantError};
 use crate::directory::state::Directory;
-use crate::id::{GroupId, Life};
+use crate::id::{ActorId, GroupId, Life};
 use crate::limits::STATUS_PAGE;
-use crate::schedule::{Class, Packing, Resources};
+use crate::schedule::{Class, Packing, Requirement, Resources, Why};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
@@ -29,6 +31,19 @@ pub struct DemandLine {
     pub recalled: u32,
     /// Why it has less than it wants; none if it has not.
     pub why: Option<WantError>,
+}
+
+/// One actor that waits for a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingLine {
+    /// Its id.
+    pub actor: ActorId,
+    /// Its type.
+    pub name: Arc<str>,
+    /// What it takes.
+    pub resources: Resources,
+    /// Why it waits; none if its turn has come.
+    pub why: Option<Why>,
 }
 
 /// One placement group.
@@ -76,6 +91,26 @@ impl Directory {
             }
         };
         self.grants.claims.range((from, Unbounded)).take(STATUS_PAGE).map(line).collect()
+    }
+
+    pub(super) fn waiting_lines(&self, after: Option<ActorId>) -> Vec<WaitingLine> {
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
+        let named = self.actors.all.range(from).filter(|(_, actor)| matches!(actor.phase, Phase::Unplaced(_)));
+        let named = named.map(|(id, actor)| (*id, &actor.spawn.kind.name, &actor.need));
+        let others = self.actors.reservations.range(from).filter(|(_, reservation)| reservation.place.is_err());
+        let others = others.map(|(id, reservation)| (*id, &reservation.name, &reservation.need));
+        let mut waiting: Vec<_> = named.take(STATUS_PAGE).chain(others.take(STATUS_PAGE)).collect();
+        waiting.sort_unstable_by_key(|(id, ..)| *id);
+        waiting.truncate(STATUS_PAGE);
+        // Many wait for the same.
+        let mut reasons: BTreeMap<&Requirement, Option<Why>> = BTreeMap::new();
+        let mut lines = Vec::with_capacity(waiting.len());
+        for (actor, name, need) in waiting {
+            let why = reasons.entry(need).or_insert_with(|| need.best(self.lives.offers(need)).err());
+            let (name, resources, why) = (name.clone(), need.resources.clone(), why.clone());
+            lines.push(WaitingLine { actor, name, resources, why });
+        }
+        lines
     }
 
     pub(super) fn group_lines(&self, after: Option<GroupId>) -> Vec<GroupLine> {

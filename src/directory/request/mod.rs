@@ -29,7 +29,7 @@ mod want;
 
 pub use beat::Beat;
 pub use choose::{Candidate, Choose, ChooseError, Chosen};
-pub use demand::{DemandLine, GroupLine, GroupState};
+pub use demand::{DemandLine, GroupLine, GroupState, WaitingLine};
 pub use dial_me::{DialMe, DialMeError};
 pub use died::{Died, DiedError};
 pub use end::{End, EndError};

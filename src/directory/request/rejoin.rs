@@ -85,7 +85,7 @@ impl Directory {
         let nameless = ActorType { key: Key(0), name: "".into() };
         let need = Arc::new(needs.of(&nameless, None));
         self.hold(actor, host, &need);
-        self.actors.reservations.insert(actor, Reservation { need, place: Ok(host), asker: None });
+        self.actors.reservations.insert(actor, Reservation { need, name: nameless.name, place: Ok(host), asker: None });
     }
 
     pub(super) fn compare(&mut self, life: Life, hosted: Vec<Hosting>, effects: &mut Effects) {

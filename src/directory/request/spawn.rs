@@ -4,12 +4,12 @@
 use crate::directory::actors::{Actor, Asker, Phase, Want};
 use crate::directory::message::{Reply, RequestId};
 use crate::directory::record::Record;
-use crate::directory::request::{Failure, Gone};
+use crate::directory::request::{Failure, Gone, Patience};
 use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, GroupId, Key, Life, NodeId, Placement};
 use crate::limits::{BODY_INLINE, DIRECTORY_ACTORS, DIRECTORY_ARGUMENTS, NAME_BYTES, NAMED_NODES};
 use crate::schedule::resources::is_name;
-use crate::schedule::{Requirement, Resources, Selectors, Strategy};
+use crate::schedule::{Requirement, Resources, Selectors, Strategy, Why};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,6 +34,8 @@ pub struct Spawn {
     pub detached: bool,
     /// What its constructor is called with.
     pub arguments: Arguments,
+    /// What if there is no node for it. Once it was made, it waits for one.
+    pub patience: Patience,
 }
 
 /// An actor's type.
@@ -197,6 +199,14 @@ pub enum SpawnError {
     /// There is no such placement group, or no such bundle in it.
     #[error("there is no placement group {0} with that bundle")]
     NoGroup(GroupId),
+    /// No node has what it takes of its node, or says of it.
+    #[error("{why} ({asked}); by `.wait_for_node()` it waits until one comes")]
+    Unplaced {
+        /// What is missing.
+        why: Why,
+        /// The nodes asked.
+        asked: Asked,
+    },
     /// The head holds as much as it can.
     #[error(
         "the head holds as many named, detached and restartable actors, or as many bytes of their arguments, as it can: end some"
@@ -267,7 +277,12 @@ impl Directory {
         {
             need.strategy = Strategy::Node(spawner.join.node);
         }
-        self.placeable(&need, &spawn.kind.name)?;
+        self.may_wait(&need, &spawn.kind.name, spawn.patience)?;
+        if spawn.patience == Patience::Fail
+            && let Err(why) = need.best(self.lives.offers(&need))
+        {
+            self.may_come(&need, &why)?;
+        }
         let arguments = spawn.arguments.len();
         if self.actors.all.len() >= DIRECTORY_ACTORS || self.actors.arguments + arguments > DIRECTORY_ARGUMENTS {
             return Err(SpawnError::Full);
@@ -322,14 +337,39 @@ impl Directory {
         }
         let type_name = type_name.clone();
         let any = Requirement { constructor: None, ..need.clone() };
-        let hosts: Vec<NodeId> =
-            self.lives.iter().filter(|(_, living)| living.join.hosts).map(|(_, living)| living.join.node).collect();
-        let more = hosts.len().saturating_sub(NAMED_NODES);
-        let asked = Asked { nodes: hosts.into_iter().take(NAMED_NODES).collect(), more };
+        let asked = self.asked();
         Err(match self.lives.anyone_makes(&any) {
             true => SpawnError::UnknownConstructor { type_name, asked },
             false => SpawnError::UnknownType { type_name, asked },
         })
+    }
+
+    /// The same of one that may wait for a node; for a group it does not.
+    pub(super) fn may_wait(
+        &self,
+        need: &Requirement,
+        type_name: &Arc<str>,
+        patience: Patience,
+    ) -> Result<(), SpawnError> {
+        match self.placeable(need, type_name) {
+            Err(error) if patience == Patience::Fail || matches!(error, SpawnError::NoGroup(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it may come to be placed though it is not for this reason: that which no member could hold fails at once.
+    pub(super) fn may_come(&self, need: &Requirement, why: &Why) -> Result<(), SpawnError> {
+        if !why.is_final() || self.lives.anyone_holds(need) {
+            return Ok(());
+        }
+        Err(SpawnError::Unplaced { why: why.clone(), asked: self.asked() })
+    }
+
+    fn asked(&self) -> Asked {
+        let hosts: Vec<NodeId> =
+            self.lives.iter().filter(|(_, living)| living.join.hosts).map(|(_, living)| living.join.node).collect();
+        let more = hosts.len().saturating_sub(NAMED_NODES);
+        Asked { nodes: hosts.into_iter().take(NAMED_NODES).collect(), more }
     }
 
     pub(super) fn name_taken(&self, holder: ActorId) -> SpawnError {

@@ -2,7 +2,7 @@
 
 use crate::directory::actors::Phase;
 use crate::directory::fence::Reign;
-use crate::directory::request::{DemandLine, FullName, GroupLine};
+use crate::directory::request::{DemandLine, FullName, GroupLine, WaitingLine};
 use crate::directory::state::Directory;
 use crate::id::{ActorId, GroupId, Life, NodeId, Placement};
 use crate::limits::STATUS_PAGE;
@@ -30,6 +30,11 @@ pub enum Query {
         /// None for the first page.
         after: Option<(Life, Class)>,
     },
+    /// Actors that wait for a node, whose ids come after this one.
+    Waiting {
+        /// None for the first page.
+        after: Option<ActorId>,
+    },
     /// Placement groups whose ids come after this one.
     Groups {
         /// None for the first page.
@@ -48,6 +53,8 @@ pub enum Page {
     Actors(Vec<ActorLine>),
     /// At most [`STATUS_PAGE`] classes; an empty page is the end.
     Demand(Vec<DemandLine>),
+    /// At most [`STATUS_PAGE`] actors; an empty page is the end.
+    Waiting(Vec<WaitingLine>),
     /// At most [`STATUS_PAGE`] groups; an empty page is the end.
     Groups(Vec<GroupLine>),
 }
@@ -143,6 +150,7 @@ impl Directory {
             Query::Nodes { after } => Page::Nodes(self.node_lines(after)),
             Query::Actors { after } => Page::Actors(self.actor_lines(after)),
             Query::Demand { after } => Page::Demand(self.demand_lines(after)),
+            Query::Waiting { after } => Page::Waiting(self.waiting_lines(after)),
             Query::Groups { after } => Page::Groups(self.group_lines(after)),
         }
     }

@@ -96,8 +96,8 @@ impl WantError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            WantError::Unplaced(Why::Full | Why::NoNode | Why::NoBundle(_)) => false,
-            WantError::Unplaced(_) | WantError::UnknownTask { .. } | WantError::OtherSignature { .. } => true,
+            WantError::Unplaced(why) => why.is_final(),
+            WantError::UnknownTask { .. } | WantError::OtherSignature { .. } => true,
             WantError::NotThere(_) | WantError::NoGroup(_) | WantError::Invalid => true,
         }
     }
@@ -117,6 +117,7 @@ impl From<SpawnError> for WantError {
             SpawnError::UnknownConstructor { type_name: name, asked } => WantError::OtherSignature { name, asked },
             SpawnError::NotThere(node) => WantError::NotThere(node),
             SpawnError::NoGroup(group) => WantError::NoGroup(group),
+            SpawnError::Unplaced { why, .. } => WantError::Unplaced(why),
             _ => WantError::Invalid,
         }
     }
@@ -178,7 +179,10 @@ impl Directory {
         if let Err(error) = self.placeable(need, name) {
             return Some(error.into());
         }
-        need.best(self.lives.offers(need)).err().map(WantError::Unplaced)
+        let why = need.best(self.lives.offers(need)).err()?;
+        // One that is silent may come back.
+        let is_away = why.is_final() && self.lives.anyone_holds(need);
+        Some(WantError::Unplaced(if is_away { Why::NoNode } else { why }))
     }
 
     pub(super) fn weigh(&mut self, id: ClaimId) {

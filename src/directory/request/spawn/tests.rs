@@ -1,7 +1,8 @@
 use super::*;
 use crate::directory::message::{How, News};
 use crate::directory::request::{
-    DialMe, DialMeError, Died, DiedError, End, Ended, GetOrSpawn, Hosted, Join, Lookup, LookupError,
+    Advertised, AdvertisedType, Choose, DialMe, DialMeError, Died, DiedError, End, Ended, GetOrSpawn, Hosted, Join,
+    Lookup, LookupError, Page, Query,
 };
 use crate::directory::state::Effect;
 use crate::directory::testing::{self, Head, MAKE, choose, cpus, kind, name, node, spawn};
@@ -143,11 +144,56 @@ fn resources_are_held_until_the_end_is_reported_and_who_waits_is_told_why_and_se
     let reserved = Ended { actor: ActorId { life: driver, serial: 3 }, placement: Placement(0), why: Gone::Stopped };
     assert_eq!(head.asked(worker, reserved), Ok(()));
     assert_eq!(head.summary().reservations, 0);
-    let never = head.asks(driver, choose(driver, 4, 3.0));
+    let never = head.asks(driver, Choose { patience: Patience::Wait, ..choose(driver, 4, 3.0) });
     let why = Why::NeverFits("cpu".into(), Amount::new(3.0).unwrap());
     assert!(head.news_to(driver).contains(&News::Waits { request: never, why }));
     head.joins(Join { resources: cpus(4.0), ..testing::join(3, 9) });
     assert!(head.reply(never).is_some(), "a node with more has come");
+}
+
+#[test]
+fn what_no_node_has_is_refused_at_once_unless_it_may_wait_and_then_it_is_seen() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(2));
+    let labels = Selectors::default().with("zone", "nowhere".parse().unwrap()).unwrap();
+    let nowhere = Needs { labels, ..Needs::default() };
+    let large = Needs { resources: cpus(3.0), ..Needs::default() };
+    let in_head = |head: &Head| head.summary().waiting + head.summary().actors + head.summary().reservations;
+    for (needs, missing) in [(nowhere.clone(), "no node has the labels"), (large.clone(), "no node has cpu ≥ 3")] {
+        let chosen = head.asked(driver, Choose { needs: needs.clone(), ..choose(driver, 1, 0.0) }).unwrap_err();
+        let named = head.asked(driver, Spawn { needs, ..named(driver, 2, "a") }).unwrap_err();
+        for error in [chosen, named] {
+            assert!(matches!(error, SpawnError::Unplaced { .. }), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains(missing) && said.contains("(asked: 0101010101010101)"), "{said}");
+        }
+        assert_eq!(in_head(&head), 0, "what is refused is forgotten");
+    }
+    let patience = Patience::Wait;
+    let stranger = ActorType { key: Key(99), name: "x::Y".into() };
+    let waits = [
+        head.asks(driver, Choose { needs: nowhere, patience, ..choose(driver, 1, 0.0) }),
+        head.asks(driver, Choose { needs: large.clone(), patience, ..choose(driver, 2, 0.0) }),
+        head.asks(driver, Spawn { kind: stranger.clone(), patience, ..spawn(driver, 3) }),
+    ];
+    assert!(waits.iter().all(|request| head.reply(*request).is_none()));
+    let Page::Waiting(lines) = head.directory.status(Query::Waiting { after: None }) else { panic!("another page") };
+    let seen: Vec<_> = lines.iter().map(|line| (line.actor.serial, &*line.name, line.why.is_some())).collect();
+    assert_eq!(seen, [(1, "tests::Counter", true), (2, "tests::Counter", true), (3, "x::Y", true)]);
+    assert_eq!((&lines[1].resources, lines[0].resources.is_empty()), (&large.resources, true));
+    let after = Some(lines[2].actor);
+    assert_eq!(head.directory.status(Query::Waiting { after }), Page::Waiting(Vec::new()));
+    // One that is silent could hold it.
+    let needs = Needs { strategy: Strategy::Node(node(1)), ..Needs::default() };
+    let door = head.doors[&worker].id;
+    head.apply(crate::directory::Event::Closed(door));
+    let silent = head.asks(driver, Choose { needs, ..choose(driver, 4, 0.0) });
+    assert_eq!(head.reply(silent), None);
+    let advertised = Advertised::new([AdvertisedType { key: Key(99), name: "x::Y".into(), constructors: vec![MAKE] }]);
+    head.joins(Join { advertised: Arc::new(advertised), ..testing::join(3, 9) });
+    assert!(head.news_to(driver).len() >= 3);
+    head.obeys(ActorId { life: driver, serial: 3 });
+    assert!(head.reply(waits[2]).is_some(), "a node with its type has come");
 }
 
 #[test]
@@ -166,7 +212,7 @@ fn a_kill_overtakes_a_stop_and_reaches_an_actor_that_waits_or_is_being_made() {
     }
     assert_eq!(head.answer::<Spawn>(spawns), Some(Err(SpawnError::Ended(Gone::Killed))));
     let needs = Needs { resources: cpus(9.0), ..Needs::default() };
-    head.asks(driver, Spawn { needs, ..spawn(driver, 2) });
+    head.asks(driver, Spawn { needs, patience: Patience::Wait, ..spawn(driver, 2) });
     let waiting = ActorId { life: driver, serial: 2 };
     assert_eq!(head.asked(driver, End { actor: waiting, how: How::Stop }), Ok(Gone::Stopped));
     assert_eq!(head.asked(driver, End { actor: id, how: How::Kill }), Ok(Gone::Killed), "ended ones are remembered");
