@@ -30,6 +30,9 @@ struct Bundle {
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     free: Resources,
+    /// What is taken beyond what there is: an actor that an earlier head had chosen this node for may be made after a later
+    /// one has heard from it, and has given its room away. It comes back first.
+    owed: Resources,
     /// Slots for tasks that declare nothing: taken, and in all.
     weightless: (u32, u32),
     bundles: BTreeMap<BundleId, Bundle>,
@@ -41,7 +44,24 @@ impl Room {
     pub(super) fn new(total: &Resources) -> Room {
         let cpus = u32::try_from(total.get("cpu").as_ten_thousandths() / 10_000).unwrap_or(u32::MAX);
         let slots = cpus.saturating_mul(WEIGHTLESS_SLOTS).max(1);
-        Room { free: total.clone(), weightless: (0, slots), bundles: BTreeMap::new(), within: BTreeMap::new() }
+        let (free, owed) = (total.clone(), Resources::none());
+        Room { free, owed, weightless: (0, slots), bundles: BTreeMap::new(), within: BTreeMap::new() }
+    }
+
+    fn take(&mut self, need: &Resources) {
+        if self.free.lacks(need).is_some() {
+            self.owed = self.owed.and(&need.beyond(&self.free));
+        }
+        self.free.take(need);
+    }
+
+    fn give(&mut self, back: &Resources) {
+        if self.owed.is_empty() {
+            return self.free.give(back);
+        }
+        let more = back.beyond(&self.owed);
+        self.owed = self.owed.beyond(back);
+        self.free.give(&more);
     }
 
     pub(super) fn free(&self) -> &Resources {
@@ -77,7 +97,7 @@ impl Room {
 
     /// An actor takes what it needs; of the first bundle that has it, if it needs one.
     pub(super) fn take_for(&mut self, actor: ActorId, need: &Requirement) {
-        let Strategy::Bundle { group, index } = need.strategy else { return self.free.take(&need.resources) };
+        let Strategy::Bundle { group, index } = need.strategy else { return self.take(&need.resources) };
         let (first, last) = ((group, index.unwrap_or(0)), (group, index.unwrap_or(u32::MAX)));
         let room = |(_, bundle): &(&BundleId, &mut Bundle)| bundle.free.lacks(&need.resources).is_none();
         if let Some((id, bundle)) = self.bundles.range_mut(first..=last).find(room) {
@@ -89,7 +109,7 @@ impl Room {
 
     pub(super) fn give_for(&mut self, actor: ActorId, need: &Requirement) {
         if !matches!(need.strategy, Strategy::Bundle { .. }) {
-            return self.free.give(&need.resources);
+            return self.give(&need.resources);
         }
         let Some(id) = self.within.remove(&actor) else { return };
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
@@ -105,33 +125,31 @@ impl Room {
             self.weightless.0 += if there { slots } else { 0 };
             return there;
         }
-        let Some(free) = self.free_of(bundle) else { return false };
         let all = size.times(slots);
-        let there = free.lacks(&all).is_none();
-        if there {
-            free.take(&all);
-        }
-        there
+        let free = match bundle {
+            None => Some(&mut self.free),
+            Some(id) => self.bundles.get_mut(&id).map(|bundle| &mut bundle.free),
+        };
+        let Some(free) = free.filter(|free| free.lacks(&all).is_none()) else { return false };
+        free.take(&all);
+        true
     }
 
     pub(super) fn give_slots(&mut self, size: &Resources, slots: u32, bundle: Option<BundleId>) {
-        if size.is_empty() {
-            self.weightless.0 = self.weightless.0.saturating_sub(slots);
-        } else if let Some(free) = self.free_of(bundle) {
-            free.give(&size.times(slots));
-        }
-    }
-
-    fn free_of(&mut self, bundle: Option<BundleId>) -> Option<&mut Resources> {
         match bundle {
-            None => Some(&mut self.free),
-            Some(id) => self.bundles.get_mut(&id).map(|bundle| &mut bundle.free),
+            _ if size.is_empty() => self.weightless.0 = self.weightless.0.saturating_sub(slots),
+            None => self.give(&size.times(slots)),
+            Some(id) => {
+                if let Some(bundle) = self.bundles.get_mut(&id) {
+                    bundle.free.give(&size.times(slots));
+                }
+            }
         }
     }
 
     /// A group's bundle is placed here.
     pub(super) fn add_bundle(&mut self, id: BundleId, total: &Resources) {
-        self.free.take(total);
+        self.take(total);
         let bundle = Bundle { total: total.clone(), free: total.clone(), actors: 0, closing: false };
         self.bundles.insert(id, bundle);
     }
@@ -148,7 +166,36 @@ impl Room {
         if self.bundles.get(&id).is_some_and(|bundle| bundle.closing && bundle.actors == 0)
             && let Some(bundle) = self.bundles.remove(&id)
         {
-            self.free.give(&bundle.total);
+            self.give(&bundle.total);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::testing::cpus;
+    use crate::id::{Key, Life};
+    use crate::schedule::Selectors;
+
+    #[test]
+    fn what_was_taken_beyond_what_there_is_comes_back_before_anything_is_free() {
+        let mut room = Room::new(&cpus(4.0));
+        let bundle = |serial| (GroupId { life: Life(1), serial }, 0);
+        let late = ActorId { life: Life(1), serial: 9 };
+        let (type_key, labels, strategy) = (Key(1), Selectors::default(), Strategy::Default);
+        let need = Requirement { type_key, constructor: None, resources: cpus(1.0), labels, strategy };
+        room.add_bundle(bundle(1), &cpus(2.0));
+        room.add_bundle(bundle(2), &cpus(2.0));
+        room.take_for(late, &need);
+        room.give_for(late, &need);
+        assert!(!room.take_slots(&cpus(1.0), 1, None), "the bundles have all of it");
+        room.take_for(late, &need);
+        room.remove_bundle(bundle(1));
+        assert!(!room.take_slots(&cpus(2.0), 1, None) && room.take_slots(&cpus(1.0), 1, None));
+        room.give_slots(&cpus(1.0), 1, None);
+        room.give_for(late, &need);
+        room.remove_bundle(bundle(2));
+        assert_eq!(*room.free(), cpus(4.0));
     }
 }

@@ -190,6 +190,13 @@ impl Resources {
         sum
     }
 
+    /// How much more of each resource this is than `there`.
+    #[must_use]
+    pub fn beyond(&self, there: &Resources) -> Resources {
+        let more = self.iter().map(|(name, amount)| (name.clone(), amount.minus(there.get(name))));
+        Resources(more.filter(|(_, more)| *more > Amount::ZERO).collect())
+    }
+
     /// Of each resource the lesser amount.
     #[must_use]
     pub fn least(&self, other: &Resources) -> Resources {
