@@ -383,12 +383,12 @@ impl Node {
             CallFault::Cancelled if stage.tasks.is_over(sent.queued.task) => {
                 self.own(stage, |owner, _| owner.queue.failed(sent.number));
             }
-            // It comes back with the others of its recall, or as one that was never sent if its node ends before that.
-            CallFault::Cancelled => {
-                if let Some(queued) = self.owner.queue.get_mut(sent.number) {
-                    queued.sent = false;
-                }
-            }
+            // It comes back with the others of its recall, or as one that was never sent if its node ends before that; at
+            // once if its grant is over, so that no recall is heard any more.
+            CallFault::Cancelled => match self.owner.queue.get_mut(sent.number) {
+                Some(queued) => queued.sent = false,
+                None => self.goes_back(stage, sent),
+            },
             // What it was to take is not there any more, or did not come to be: it waits for that here.
             CallFault::ReferenceLost if sent.queued.behind => self.goes_back(stage, sent),
             CallFault::NoGrant => self.grant_gone(stage, sent),

@@ -313,13 +313,17 @@ impl Caller for Sent {
             {
                 None
             }
-            // It comes back with the others of its recall, or as one that was never sent if its node ends before that.
+            // It comes back with the others of its recall, or as one that was never sent if its node ends before that; at
+            // once if its grant is over, so that no recall is heard any more.
             Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => {
-                return self.node.own(|state, _| {
-                    if let Some(queued) = state.queue.get_mut(self.number) {
-                        queued.sent = false;
-                    }
+                let known = self.node.own(|state, _| {
+                    let queued = state.queue.get_mut(self.number);
+                    queued.map(|queued| queued.sent = false).is_some()
                 });
+                if !known {
+                    self.node.enqueue_again(self.queued.clone());
+                }
+                return;
             }
             // What it was to take is not there any more, or failed: it waits for that here.
             Outcome::Error { executed: Executed::No, fault: CallFault::ReferenceLost } if !self.left_out.is_empty() => {
