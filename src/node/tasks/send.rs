@@ -313,18 +313,7 @@ impl Caller for Sent {
             {
                 None
             }
-            // It comes back with the others of its recall, or as one that was never sent if its node ends before that; at
-            // once if its grant is over, so that no recall is heard any more.
-            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => {
-                let known = self.node.own(|state, _| {
-                    let queued = state.queue.get_mut(self.number);
-                    queued.map(|queued| queued.sent = false).is_some()
-                });
-                if !known {
-                    self.node.enqueue_again(self.queued.clone());
-                }
-                return;
-            }
+            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => return self.comes_back(),
             // What it was to take is not there any more, or failed: it waits for that here.
             Outcome::Error { executed: Executed::No, fault: CallFault::ReferenceLost } if !self.left_out.is_empty() => {
                 self.node.own(|state, _| state.queue.failed(self.number));
@@ -356,6 +345,18 @@ impl Sent {
         let pins = self.pins.get().into_iter().flatten();
         pins.filter(|(bit, _)| ended & bit != 0).for_each(|(_, pin)| self.node.unpin_argument(*pin));
         Some((ran, rest))
+    }
+
+    /// Its node has not begun it. It comes back with the others of its recall, or as one that was never sent if its node ends
+    /// before that; at once if its grant is over, so that no recall is heard any more.
+    fn comes_back(&self) {
+        let known = self.node.own(|state, _| {
+            let queued = state.queue.get_mut(self.number);
+            queued.map(|queued| queued.sent = false).is_some()
+        });
+        if !known {
+            self.node.enqueue_again(self.queued.clone());
+        }
     }
 
     /// The node has answered: how many nanoseconds it ran, if it says so.
