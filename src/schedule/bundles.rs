@@ -219,19 +219,22 @@ mod tests {
         Resources::none().with("cpu", Amount::new(n as f64).unwrap()).unwrap()
     }
 
+    fn all_cpus(bundles: &[u64]) -> Vec<Resources> {
+        bundles.iter().map(|n| cpus(*n)).collect()
+    }
+
+    fn free_cpus(nodes: &[u64]) -> Vec<Free> {
+        nodes.iter().zip(1..).map(|(n, life)| (Life(life), cpus(*n))).collect()
+    }
+
     fn place(packing: Packing, bundles: &[u64], nodes: &[u64]) -> Option<Vec<u64>> {
-        let bundles: Vec<Resources> = bundles.iter().map(|n| cpus(*n)).collect();
-        let nodes: Vec<Free> = nodes.iter().zip(1..).map(|(n, life)| (Life(life), cpus(*n))).collect();
+        let (bundles, nodes) = (all_cpus(bundles), free_cpus(nodes));
         packing.place(&bundles, &nodes).map(|lives| lives.iter().map(|life| life.0).collect())
     }
 
     #[test]
     fn only_what_surely_never_fits_is_said_to() {
-        let never = |bundles: &[u64], nodes: &[u64]| {
-            let bundles: Vec<Resources> = bundles.iter().map(|n| cpus(*n)).collect();
-            let nodes: Vec<Free> = nodes.iter().zip(1..).map(|(n, life)| (Life(life), cpus(*n))).collect();
-            Packing::Pack.never_fits(&bundles, &nodes)
-        };
+        let never = |bundles: &[u64], nodes: &[u64]| Packing::Pack.never_fits(&all_cpus(bundles), &free_cpus(nodes));
         assert!(!never(&[4, 3, 3], &[6, 4]));
         assert!(never(&[4, 3, 3, 1], &[6, 4]), "more than all nodes have");
         assert!(never(&[7], &[6, 4]), "more than any node has");
