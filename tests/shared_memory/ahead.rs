@@ -1,7 +1,7 @@
 //! Arguments that their owner has pinned for who is to read them: where they lie travels with them, and nobody asks.
 
 use super::common::signal;
-use super::processes::{is_mapped, readers, sum, total};
+use super::processes::{ReaderHandle, is_mapped, readers, sum, total};
 use super::support::{MIB, all_is_free, bounded, numbers, until, used};
 use futures::FutureExt;
 use mobula::prelude::*;
@@ -44,21 +44,37 @@ fn pinned(cluster: &Cluster) -> usize {
     cluster.store_usage().pinned
 }
 
+/// A worker with one CPU, where a task looks at the first of two objects, and another waits to look at the second.
+struct OnTheWay {
+    folder: tempfile::TempDir,
+    cluster: Cluster,
+    reader: ReaderHandle,
+    one: ObjectRef<[u64]>,
+    two: ObjectRef<[u64]>,
+    first: ObjectRef<(u64, bool), mobula::Failure>,
+    second: ObjectRef<(u64, bool), mobula::Failure>,
+}
+
+async fn one_runs_and_one_waits() -> OnTheWay {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
+    let reader = readers(&cluster).await.remove(0);
+    let one = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
+    let two = bounded(cluster.put_slice(&numbers(2, 6 * MIB))).await.unwrap();
+    for object in [&one, &two] {
+        bounded(total::call(&cluster, object)).await.unwrap();
+    }
+    until("their pins to end", || pinned(&cluster) == 0).await;
+    let first = looks::submit(&cluster, &one, folder.path().to_owned(), 1);
+    until("the first to run", || folder.path().join("1 began").exists()).await;
+    let second = looks::submit(&cluster, &two, folder.path().to_owned(), 2);
+    until("the second to be on its way", || pinned(&cluster) == 11 * MIB).await;
+    OnTheWay { folder, cluster, reader, one, two, first, second }
+}
+
 async fn a_task_reads_what_it_was_passed_while_its_owner_stands_still() {
     alone(|| async {
-        let folder = tempfile::tempdir().unwrap();
-        let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
-        let reader = readers(&cluster).await.remove(0);
-        let one = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
-        let two = bounded(cluster.put_slice(&numbers(2, 6 * MIB))).await.unwrap();
-        for object in [&one, &two] {
-            bounded(total::call(&cluster, object)).await.unwrap();
-        }
-        until("their pins to end", || pinned(&cluster) == 0).await;
-        let first = looks::submit(&cluster, &one, folder.path().to_owned(), 1);
-        until("the first to run", || folder.path().join("1 began").exists()).await;
-        let second = looks::submit(&cluster, &two, folder.path().to_owned(), 2);
-        until("the second to be on its way", || pinned(&cluster) == 11 * MIB).await;
+        let OnTheWay { folder, cluster, reader, one, two, first, second } = one_runs_and_one_waits().await;
         // What was sent before this has arrived when it is answered.
         bounded(reader.process()).await.unwrap();
         says(folder.path(), "1 goes");
@@ -77,18 +93,7 @@ async fn a_task_reads_what_it_was_passed_while_its_owner_stands_still() {
 
 async fn a_task_that_never_runs_leaves_no_pin() {
     alone(|| async {
-        let folder = tempfile::tempdir().unwrap();
-        let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
-        let reader = readers(&cluster).await.remove(0);
-        let one = bounded(cluster.put_slice(&numbers(1, 5 * MIB))).await.unwrap();
-        let two = bounded(cluster.put_slice(&numbers(2, 6 * MIB))).await.unwrap();
-        for object in [&one, &two] {
-            bounded(total::call(&cluster, object)).await.unwrap();
-        }
-        let first = looks::submit(&cluster, &one, folder.path().to_owned(), 1);
-        until("the first to run", || folder.path().join("1 began").exists()).await;
-        let second = looks::submit(&cluster, &two, folder.path().to_owned(), 2);
-        until("the second to be on its way", || pinned(&cluster) == 11 * MIB).await;
+        let OnTheWay { folder, cluster, reader, one, two, first, second } = one_runs_and_one_waits().await;
         cluster.cancel(&second);
         until("its pin to end", || pinned(&cluster) == 5 * MIB).await;
         assert!(bounded(second).await.unwrap_err().to_string().contains("cancelled"));
