@@ -276,9 +276,13 @@ async fn tasks_and_actors_run_within_bundles_and_end_with_the_group() {
 
 static LET_GO: AtomicBool = AtomicBool::new(false);
 
+/// `keeps` runs.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
 /// Keeps its CPU until it is let go.
 #[task]
 fn keeps(begun: u64) -> u64 {
+    BEGUN.store(true, Ordering::SeqCst);
     while !LET_GO.load(Ordering::SeqCst) {
         std::thread::yield_now();
     }
@@ -293,8 +297,12 @@ async fn a_task_that_stands_in_line_for_a_group_that_is_removed_is_told_that_it_
     bounded(group.ready()).await.unwrap();
     let keep = |of| keeps::call(&cluster, of).within(&group).submit();
     let (runs, waits) = (keep(0), keep(1));
-    let granted = async || bounded(cluster.demand()).await.unwrap().iter().map(|line| line.granted).sum::<u32>();
-    bounded(async { while granted().await == 0 {} }).await;
+    let begun = async {
+        while !BEGUN.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(begun).await;
     bounded(group.remove()).await.unwrap();
     let gone = bounded(waits).await.unwrap_err();
     assert!(gone.to_string().contains("no placement group") && gone.executed() == Executed::No, "{gone}");

@@ -46,8 +46,10 @@ pub(crate) trait Runnable: Send + Sync {
     fn wants_again(&self, fault: &Fault) -> bool;
     /// Whether it runs on the compute pool.
     fn is_blocking(&self) -> bool;
-    /// It never runs, or has failed elsewhere.
+    /// It never runs, or has failed elsewhere. Who cancels it says so otherwise: then this changes nothing.
     fn fail(&self, fault: Fault);
+    /// What became of a task says who has claimed and cancelled it.
+    fn ends_cancelled(&self, fault: Fault);
     /// What it makes beside its result.
     fn more(&self) -> Option<&Arc<More>>;
     /// All that it makes beside its result has come, or went to its caller.
@@ -243,6 +245,9 @@ impl<K: Task> TaskSlot<K> {
     }
 
     fn settle(self: &Arc<Self>, ran: std::thread::Result<Result<K::Reply, K::Error>>) -> End {
+        if self.standing.is_claimed() {
+            return End::Settled;
+        }
         let fault = match ran {
             Ok(Ok(value)) => {
                 return match value.settle(Outlet { whole: &self.result, more: self.more.as_deref() }) {
@@ -387,7 +392,13 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn fail(&self, fault: Fault) {
-        drop(self.standing.cancel());
+        if !self.standing.is_claimed() {
+            drop(self.standing.cancel());
+            self.ends_cancelled(fault);
+        }
+    }
+
+    fn ends_cancelled(&self, fault: Fault) {
         drop(self.take_message());
         self.settle_all(Arc::new(fault));
     }
@@ -397,6 +408,9 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn done(&self) {
+        if self.standing.is_claimed() {
+            return;
+        }
         self.result.settle(Ok(done()));
         if let Some(more) = &self.more {
             more.end();

@@ -15,6 +15,8 @@ pub(crate) struct Standing {
     /// What this run is called, if it was given a name.
     name: Option<Box<Box<str>>>,
     cancelled: AtomicBool,
+    /// Who cancelled it here says what became of it.
+    claimed: AtomicBool,
     begun: AtomicBool,
     over: AtomicBool,
     /// An attempt was made before this one.
@@ -76,6 +78,16 @@ impl Standing {
     pub(crate) fn poll_cancelled(&self, waker: &Waker) -> bool {
         self.waker.register(waker);
         self.is_cancelled()
+    }
+
+    /// Whoever is about to cancel it says what became of it, and nothing else does that from here on: neither its function nor
+    /// the node that it was sent to, which hear of it before that is said.
+    pub(crate) fn claim(&self) {
+        self.claimed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Acquire)
     }
 
     /// It is to run no more. Gives the tasks that it submitted.

@@ -57,7 +57,8 @@ impl Node {
         fault: impl FnOnce(Executed) -> Fault,
     ) -> Vec<Arc<Entry>> {
         let Some(task) = standing.task() else { return Vec::new() };
-        // Whatever comes from where it was sent is too late from here on.
+        // Whatever comes from where it runs is too late from here on.
+        standing.claim();
         let children = standing.cancel();
         // What was not sent does not begin from here on, or has begun.
         let executed = self.call_off(&task).unwrap_or_else(|| match standing.begin() {
@@ -65,7 +66,7 @@ impl Node {
             false => Executed::Maybe,
         });
         let executed = if standing.was_tried() { Executed::Maybe } else { executed };
-        task.fail(fault(executed));
+        task.ends_cancelled(fault(executed));
         children
     }
 

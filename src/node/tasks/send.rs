@@ -273,6 +273,15 @@ impl Caller for Sent {
         let task = &self.queued.task;
         let nonsense = || GetError::Codec { message: "the node's answer is no task's".to_owned() };
         let ran = match outcome {
+            // Who cancelled it says what became of it: its slot is free.
+            Outcome::Value { body, .. } | Outcome::App { body, .. } if task.standing().is_cancelled() => {
+                self.read_ran(body).map(|(ran, _)| ran)
+            }
+            Outcome::Elsewhere { .. } | Outcome::Error { fault: CallFault::Cancelled, .. }
+                if task.standing().is_cancelled() =>
+            {
+                None
+            }
             Outcome::Value { body, .. } => {
                 let Some((ran, body)) = self.read_ran(body) else { return self.over(Err(nonsense())) };
                 match task.more() {
@@ -306,12 +315,6 @@ impl Caller for Sent {
                 }
                 task.fail(fault);
                 Some(ran)
-            }
-            // Nobody waits for it any more, and it did not begin.
-            Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled }
-                if task.standing().is_cancelled() =>
-            {
-                None
             }
             Outcome::Error { executed: Executed::No, fault: CallFault::Cancelled } => return self.comes_back(),
             // What it was to take is not there any more, or failed: it waits for that here.

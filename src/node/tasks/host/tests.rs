@@ -52,6 +52,8 @@ impl Runnable for Stub {
 
     fn fail(&self, _: Fault) {}
 
+    fn ends_cancelled(&self, _: Fault) {}
+
     fn more(&self) -> Option<&Arc<More>> {
         None
     }
