@@ -13,6 +13,7 @@ pub use crate::cluster::main::{Main, run_main};
 pub use crate::cluster::spawn::constructed;
 pub use crate::cluster::tasks::task;
 pub use crate::node::worker::WorkerEntry;
+pub use crate::schedule::Strategy;
 pub use crate::task::registry::TaskRegistration;
 pub use crate::task::returns::Several;
 pub use crate::task::spec::{Code as TaskCode, Defaults, RetryOn, Task};

@@ -120,6 +120,54 @@ async fn conditions_are_tried_in_their_order() {
     ends_without_a_trace(cluster).await;
 }
 
+#[task(resource("licence", 0.0002))]
+fn licensed() -> u32 {
+    std::process::id()
+}
+
+#[task(label("zone", "south"), label("disk", "ssd"))]
+fn southern() -> u32 {
+    std::process::id()
+}
+
+#[task(timeout = "1ms")]
+async fn takes(from: Queue<u32>) -> mobula::Result<u32> {
+    Ok(from.get().await?)
+}
+
+#[task(spread, cpus = 1)]
+fn works_apart(milliseconds: u64) -> u32 {
+    works(milliseconds)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_attribute_says_holds_for_each_run_unless_the_call_says_otherwise() {
+    let with = |cluster: mobula::ClusterBuilder| cluster.resource("licence", 0.0001).label("zone", "north");
+    let cluster = bounded(with(Cluster::local().workers(1).label("disk", "ssd"))).await.unwrap();
+    let only = workers(&cluster)[0].1;
+    let error = bounded(licensed::call(&cluster)).await.unwrap_err();
+    assert!(error.to_string().contains("no node has licence ≥ 0.0002"), "{error}");
+    assert_eq!(bounded(licensed::call(&cluster).resource("licence", 0.0001)).await, Ok(only));
+    let error = bounded(southern::call(&cluster)).await.unwrap_err();
+    assert!(error.to_string().contains("no node has the labels disk=ssd, zone=south"), "{error}");
+    assert_eq!(bounded(southern::call(&cluster).label("zone", "north")).await, Ok(only));
+    let queue = bounded(Queue::bounded(&cluster, 1)).await.unwrap();
+    let error = bounded(takes::call(&cluster, queue.clone())).await.unwrap_err();
+    assert!(matches!(error, GetError::Timeout { after, .. } if after == Duration::from_millis(1)), "{error}");
+    let patient = takes::call(&cluster, queue.clone()).timeout(common::BOUND).submit();
+    bounded(queue.put(7)).await.unwrap();
+    assert_eq!(bounded(patient).await, Ok(7));
+    drop(queue);
+    ends_without_a_trace(cluster).await;
+    let cluster = cluster_of(2, 4.0).await;
+    let spread = (0..2).map(|_| works_apart::submit(&cluster, 100)).collect();
+    assert_eq!(processes(&cluster, spread).await.into_iter().collect::<BTreeSet<_>>().len(), 2);
+    let (second, process) = workers(&cluster)[1];
+    let chosen = (0..2).map(|_| works_apart::call(&cluster, 1).on(second).submit()).collect();
+    assert_eq!(processes(&cluster, chosen).await, [process; 2]);
+    ends_without_a_trace(cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resources_are_counted_in_ten_thousandths() {
     let cluster = bounded(Cluster::local().workers(1).cpus(1.0).resource("licence", 0.0003)).await.unwrap();

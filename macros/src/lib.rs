@@ -62,11 +62,15 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 ///   `(ObjectRef<A>, ObjectRef<B>)`, `call(..).await` the tuple. There may be up to eight.
 /// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`.
 ///
-/// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1` and `memory = 1_000_000` are what a run takes of its node,
+/// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1`, `memory = 1_000_000` and `resource("tpu", 1)` are what a run
+/// takes of its node; `label("zone", "a")` is what its node must be; both may be given again for other names. `spread` takes
+/// the emptiest node. `timeout = "5s"` (also `ms`, `min` and `h`) cancels a run that is not over by then. Whatever a call says
+/// of the same resource, label, choice of node or time goes before these.
+///
 /// `retries = 3` bounds further attempts: after its node ended, and for those errors of its own of which the function
-/// `retry_on = is_transient`, an `fn(&E) -> bool`, says so. Of its tasks that wait the highest `priority = 5` comes first. `name = ".."` gives
-/// the task a stable name of its own; without, its name is the crate's and the function's. `plain` says that a type
-/// called `Result` is no `std::result::Result`.
+/// `retry_on = is_transient`, an `fn(&E) -> bool`, says so. Of its tasks that wait the highest `priority = 5` comes first.
+/// `name = ".."` gives the task a stable name of its own; without, its name is the crate's and the function's. `plain` says
+/// that a type called `Result` is no `std::result::Result`.
 ///
 /// The function gets a type of the same name beside it, which holds `submit` and `call` and has no values.
 #[proc_macro_attribute]

@@ -2,6 +2,7 @@
 //! part that can fail, [`expand`](crate::expand) writes it down.
 
 use proc_macro2::Span;
+use std::time::Duration;
 use syn::{
     Attribute, ExprPath, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, TypeTuple, Visibility,
 };
@@ -215,8 +216,13 @@ pub(crate) struct Defaults {
     pub(crate) cpus: Option<f64>,
     pub(crate) gpus: Option<f64>,
     pub(crate) memory: Option<u64>,
+    /// By their names, none of them twice.
+    pub(crate) resources: Vec<(String, f64)>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) spread: bool,
     pub(crate) retries: Option<u32>,
     pub(crate) priority: Option<i32>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// The function behind `#[mobula::main]`.

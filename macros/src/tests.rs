@@ -8,6 +8,7 @@ use crate::{
 };
 use proc_macro2::TokenStream;
 use quote::quote;
+use std::time::Duration;
 
 fn pretty(tokens: TokenStream) -> String {
     prettyplease::unparse(&syn::parse2(tokens).unwrap())
@@ -173,10 +174,21 @@ fn a_task_has_a_signature_and_options_like_a_method() {
     let item = quote! {
         fn look(text: &str, (at, _): (u64, [T; 4]), ctx: &TaskContext, of: & [ f32 ]) -> io::Result<Vec< u8 >> {}
     };
-    let task = parse::task(quote!(cpus = 2, priority = 1, memory = 4096), item).unwrap();
+    let options =
+        quote!(cpus = 2, priority = 1, memory = 4096, resource("tpu", 1), label("zone", "a"), spread, timeout = "2min");
+    let task = parse::task(options, item).unwrap();
     assert_eq!(task.function.signature, "(&str, (u64, [T; 4]), &[f32]) -> io::Result<Vec<u8>>");
     assert_eq!(task.name, TypeName::InCrate("look".to_owned()));
-    let defaults = Defaults { cpus: Some(2.0), priority: Some(1), memory: Some(4096), ..Defaults::default() };
+    let defaults = Defaults {
+        cpus: Some(2.0),
+        priority: Some(1),
+        memory: Some(4096),
+        resources: vec![("tpu".to_owned(), 1.0)],
+        labels: vec![("zone".to_owned(), "a".to_owned())],
+        spread: true,
+        timeout: Some(Duration::from_secs(120)),
+        ..Defaults::default()
+    };
     assert_eq!(task.defaults, defaults);
 }
 

@@ -354,7 +354,7 @@ pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Err
         retries: defaults.retries,
         priority: defaults.priority,
         patience: Patience::Fail,
-        limit: None,
+        limit: defaults.timeout,
         detached: false,
         of: PhantomData,
     };
@@ -366,6 +366,11 @@ pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Err
     }
     if defaults.memory > 0 {
         call = call.memory(defaults.memory);
+    }
+    call = defaults.resources.iter().fold(call, |call, (name, amount)| call.resource(name, *amount));
+    call = defaults.labels.iter().fold(call, |call, (key, value)| call.label(key, *value));
+    if defaults.strategy != Defaults::NONE.strategy {
+        call = call.with(|needed| needed.choose(defaults.strategy));
     }
     call
 }

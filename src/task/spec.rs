@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 use super::context::TaskContext;
 use super::returns::Returns;
@@ -10,6 +11,7 @@ use crate::actor::args::Arguments;
 use crate::actor::dispatch::TypeName;
 use crate::id::Key;
 use crate::object::failure::WireError;
+use crate::schedule::Strategy;
 
 /// The arguments of one task. Implemented by `#[task]`.
 pub trait Task: Arguments + Serialize + DeserializeOwned {
@@ -58,13 +60,31 @@ pub struct Defaults {
     pub gpus: f64,
     /// Bytes of memory.
     pub memory: u64,
+    /// How much of resources of any other name.
+    pub resources: &'static [(&'static str, f64)],
+    /// Labels that its node must have.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// How to choose among the nodes that will do.
+    pub strategy: Strategy,
     /// Further attempts, each after the failed one is known to be over.
     pub retries: u32,
     /// Who comes first among those that wait: higher numbers.
     pub priority: i32,
+    /// How long after it was submitted it is cancelled.
+    pub timeout: Option<Duration>,
 }
 
 impl Defaults {
     /// One CPU, and nothing else: like Ray's.
-    pub const NONE: Defaults = Defaults { cpus: 1.0, gpus: 0.0, memory: 0, retries: 0, priority: 0 };
+    pub const NONE: Defaults = Defaults {
+        cpus: 1.0,
+        gpus: 0.0,
+        memory: 0,
+        resources: &[],
+        labels: &[],
+        strategy: Strategy::Default,
+        retries: 0,
+        priority: 0,
+        timeout: None,
+    };
 }

@@ -52,4 +52,55 @@ fn valued() -> mobula::Result<u64> {
     Ok(0)
 }
 
+#[task(resource = "tpu")]
+fn assigned() {}
+
+#[task(resource("tpu"))]
+fn unmeasured() {}
+
+#[task(resource(tpu, 1))]
+fn unquoted() {}
+
+#[task(resource("tpu", 1, 2))]
+fn measured_twice() {}
+
+#[task(resource("tpu", "all"))]
+fn measured_by_a_word() {}
+
+#[task(resource("tpu", 0))]
+fn none_of_it() {}
+
+#[task(resource("tpu", 1), resource("fpga", 1), resource("tpu", 2))]
+fn twice_the_same() {}
+
+#[task(resource("", 1))]
+fn nameless() {}
+
+#[task(resource("gpu", 1))]
+fn has_its_own() {}
+
+#[task(label("zone"))]
+fn without_a_value() {}
+
+#[task(label("zone", 1))]
+fn of_a_number() {}
+
+#[task(label("zone", ""))]
+fn of_nothing() {}
+
+#[task(label("zone", "a"), label("zone", "b"))]
+fn in_two_zones() {}
+
+#[task(spread = true)]
+fn spread_so_much() {}
+
+#[task(timeout = 5)]
+fn without_a_unit() {}
+
+#[task(timeout = "5 days")]
+fn of_another_unit() {}
+
+#[task(timeout = "0s")]
+fn never() {}
+
 fn main() {}

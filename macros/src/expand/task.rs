@@ -114,17 +114,27 @@ fn retry_on(task: &Task) -> Option<TokenStream> {
 
 fn defaults(given: &Defaults) -> Option<TokenStream> {
     let m = support();
-    let Defaults { cpus, gpus, memory, retries, priority } = given;
+    let Defaults { cpus, gpus, memory, resources, labels, spread, retries, priority, timeout } = given;
+    let float = Literal::f64_unsuffixed;
+    let (resource, amount): (Vec<_>, Vec<_>) = resources.iter().map(|(name, amount)| (name, float(*amount))).unzip();
+    let (key, value): (Vec<_>, Vec<_>) = labels.iter().map(|(key, value)| (key, value)).unzip();
     let fields = [
-        cpus.map(|cpus| (quote!(cpus), Literal::f64_unsuffixed(cpus))),
-        gpus.map(|gpus| (quote!(gpus), Literal::f64_unsuffixed(gpus))),
-        memory.map(|memory| (quote!(memory), Literal::u64_unsuffixed(memory))),
-        retries.map(|retries| (quote!(retries), Literal::u32_unsuffixed(retries))),
-        priority.map(|priority| (quote!(priority), Literal::i32_unsuffixed(priority))),
+        cpus.map(float).map(|cpus| quote!(cpus: #cpus)),
+        gpus.map(float).map(|gpus| quote!(gpus: #gpus)),
+        memory.map(Literal::u64_unsuffixed).map(|memory| quote!(memory: #memory)),
+        (!resources.is_empty()).then(|| quote!(resources: &[#((#resource, #amount)),*])),
+        (!labels.is_empty()).then(|| quote!(labels: &[#((#key, #value)),*])),
+        spread.then(|| quote!(strategy: #m::Strategy::Spread)),
+        retries.map(Literal::u32_unsuffixed).map(|retries| quote!(retries: #retries)),
+        priority.map(Literal::i32_unsuffixed).map(|priority| quote!(priority: #priority)),
+        timeout
+            .map(|limit| Literal::u64_unsuffixed(limit.as_millis() as u64))
+            .map(|limit| quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#limit)))),
     ];
-    let fields: Vec<TokenStream> = fields.into_iter().flatten().map(|(name, value)| quote!(#name: #value,)).collect();
-    let rest = (fields.len() < 5).then(|| quote!(..#m::Defaults::NONE));
-    (!fields.is_empty()).then(|| quote!(const DEFAULTS: #m::Defaults = #m::Defaults { #(#fields)* #rest };))
+    let all = fields.len();
+    let fields: Vec<TokenStream> = fields.into_iter().flatten().collect();
+    let rest = (fields.len() < all).then(|| quote!(..#m::Defaults::NONE));
+    (!fields.is_empty()).then(|| quote!(const DEFAULTS: #m::Defaults = #m::Defaults { #(#fields,)* #rest };))
 }
 
 /// How it is run.

@@ -6,6 +6,7 @@ mod callee;
 mod function;
 mod main_function;
 mod methods;
+mod named;
 mod names;
 mod options;
 mod role;

@@ -14,6 +14,9 @@ const MOST: u64 = 1 << 50;
 /// The smallest step of a resource.
 const STEP: f64 = 0.0001;
 
+/// Options that may be given again, for another name.
+const NAMING: [&str; 2] = ["resource", "label"];
+
 type List = Punctuated<Meta, Token![,]>;
 
 /// The options of an attribute macro.
@@ -33,10 +36,14 @@ pub(super) fn of_attribute(meta: &Meta, errors: &mut Errors) -> Vec<Meta> {
     }
 }
 
-/// The options, each of which may be given once.
+/// The options, each of which may be given once, but for those that name what they are about.
 fn unique(parsed: syn::Result<List>, errors: &mut Errors) -> Vec<Meta> {
     let mut options: Vec<Meta> = Vec::new();
     for option in errors.take(parsed).into_iter().flatten() {
+        if NAMING.iter().any(|naming| option.path().is_ident(naming)) {
+            options.push(option);
+            continue;
+        }
         match options.iter().any(|earlier| spell(earlier.path()) == spell(option.path())) {
             true => errors.at(option.path(), "this option is given twice: keep one of them"),
             false => options.push(option),
@@ -100,18 +107,23 @@ pub(super) fn number(option: &Meta, errors: &mut Errors) -> Option<LitInt> {
 
 /// `key = 0.5`: how much of a resource.
 pub(super) fn amount(option: &Meta, errors: &mut Errors) -> Option<f64> {
-    let amount = match literal(option) {
-        Some(Lit::Int(number)) if number.suffix().is_empty() => number.base10_parse::<f64>().ok(),
-        Some(Lit::Float(number)) if number.suffix().is_empty() => number.base10_parse::<f64>().ok(),
-        _ => None,
-    };
-    match amount {
-        Some(amount) if amount == 0.0 || (STEP..=MOST as f64).contains(&amount) => Some(amount),
-        _ => {
+    match literal(option).as_ref().and_then(quantity) {
+        Some(amount) => Some(amount),
+        None => {
             errors.at(option, format!("this option takes 0, or a number from {STEP} to 2^50: `{} = 0.5`", key(option)));
             None
         }
     }
+}
+
+/// What a literal says of how much there is of a resource.
+pub(super) fn quantity(literal: &Lit) -> Option<f64> {
+    let amount = match literal {
+        Lit::Int(number) if number.suffix().is_empty() => number.base10_parse::<f64>().ok(),
+        Lit::Float(number) if number.suffix().is_empty() => number.base10_parse::<f64>().ok(),
+        _ => None,
+    };
+    amount.filter(|amount| *amount == 0.0 || (STEP..=MOST as f64).contains(amount))
 }
 
 /// `key = 1_000_000`: how many bytes.
@@ -175,7 +187,7 @@ fn key(option: &Meta) -> String {
 }
 
 /// The literal of `key = literal`.
-fn literal(option: &Meta) -> Option<Lit> {
+pub(super) fn literal(option: &Meta) -> Option<Lit> {
     match value(option)? {
         Expr::Lit(literal) => Some(literal.lit.clone()),
         _ => None,
@@ -185,9 +197,13 @@ fn literal(option: &Meta) -> Option<Lit> {
 /// What stands behind `key =`; a `macro_rules!` may have wrapped it in an invisible group.
 fn value(option: &Meta) -> Option<&Expr> {
     let Meta::NameValue(option) = option else { return None };
-    let mut value = &option.value;
+    Some(bare(&option.value))
+}
+
+/// An expression without the invisible groups of a `macro_rules!`.
+pub(super) fn bare(mut value: &Expr) -> &Expr {
     while let Expr::Group(group) = value {
         value = &group.expr;
     }
-    Some(value)
+    value
 }

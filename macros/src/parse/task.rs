@@ -1,6 +1,6 @@
 //! `#[task]` on a function.
 
-use super::{Errors, Refusal, function, options, streams, types::Returned};
+use super::{Errors, Refusal, function, named, options, streams, types::Returned};
 use crate::model::{Defaults, Fault, Function, Reply, Task, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -135,6 +135,10 @@ impl TaskOptions {
                 "cpus" => found.defaults.cpus = options::amount(&option, errors),
                 "gpus" => found.defaults.gpus = options::amount(&option, errors),
                 "memory" => found.defaults.memory = options::bytes(&option, errors),
+                "resource" => found.defaults.resources.extend(named::resource(&option, &found.defaults, errors)),
+                "label" => found.defaults.labels.extend(named::label(&option, &found.defaults, errors)),
+                "spread" => found.defaults.spread = options::flag(&option, errors),
+                "timeout" => found.defaults.timeout = named::time(&option, errors),
                 "retries" => found.defaults.retries = options::whole(&option, errors),
                 "priority" => found.defaults.priority = options::signed(&option, errors),
                 "retry_on" => found.retry_on = options::path(&option, errors),
@@ -145,8 +149,9 @@ impl TaskOptions {
                     found.plain = Some(option);
                 }
                 _ => {
-                    const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `retries = 3`, \
-                                         `retry_on = is_transient`, `returns = 2`, `priority = 5`, `name = \"..\"` and `plain`";
+                    const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `resource(\"tpu\", 1)`, \
+                                         `label(\"zone\", \"a\")`, `spread`, `retries = 3`, `retry_on = is_transient`, \
+                                         `timeout = \"5s\"`, `returns = 2`, `priority = 5`, `name = \"..\"` and `plain`";
                     options::unknown(&option, KNOWN, errors);
                 }
             }
