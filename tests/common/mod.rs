@@ -147,7 +147,20 @@ pub struct Player {
 
 impl Player {
     pub fn start(part: &str, environment: &[(&str, &Path)]) -> Player {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        Player::start_within(None, part, environment)
+    }
+
+    /// The same, in a network namespace if one is named.
+    pub fn start_within(namespace: Option<&str>, part: &str, environment: &[(&str, &Path)]) -> Player {
+        let executable = std::env::current_exe().unwrap();
+        let mut command = match namespace {
+            None => Command::new(executable),
+            Some(namespace) => {
+                let mut within = Command::new("ip");
+                within.args(["netns", "exec", namespace]).arg(executable);
+                within
+            }
+        };
         command.args(["--exact", "plays", "--nocapture"]).env(PART, part);
         command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
