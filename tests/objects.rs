@@ -153,6 +153,7 @@ async fn a_wait_gives_what_is_there_first_and_keeps_the_rest() {
     let there = cluster.put(2_u64).await.unwrap();
     let of: Vec<ObjectRef<u64>> = vec![late.clone().erase(), there.clone()];
     let (settled, pending) = bounded(cluster.wait(of, 1)).await;
+    let pending = pending.into_pending();
     assert_eq!((settled[0].id(), pending[0].id()), (there.id(), late.id()));
     let error = bounded(cluster.get(&late).timeout(Duration::from_millis(5))).await.unwrap_err();
     assert!(matches!(error, GetError::Timeout { .. }), "{error}");
@@ -160,8 +161,14 @@ async fn a_wait_gives_what_is_there_first_and_keeps_the_rest() {
     let (settled, pending) = bounded(cluster.wait(both, 2).timeout(Duration::ZERO)).await;
     assert_eq!((settled.len(), pending.len()), (1, 1), "what is there when the time is over, and what is not");
     bounded(slow.go()).await.unwrap();
-    let (settled, pending) = bounded(cluster.wait(pending, 1)).await;
+    let (settled, mut pending) = bounded(cluster.wait(pending, 1)).await;
     assert_eq!((settled.len(), pending.len()), (1, 0));
+    let (one, two) = (cluster.put(3).await.unwrap(), cluster.put(4).await.unwrap());
+    pending.extend([one.clone(), two.clone()]);
+    let (settled, left) = bounded(cluster.wait(pending, 1)).await;
+    assert_eq!((settled[0].id(), left.iter().map(ObjectRef::id).collect::<Vec<_>>()), (one.id(), vec![two.id()]));
+    let (settled, left) = bounded(cluster.wait(left, 5)).await;
+    assert_eq!((settled.len(), left.is_empty()), (1, true), "no more than there are");
 }
 
 /// Answers `wait` once `go` was called.

@@ -374,7 +374,7 @@ async fn no_more_threads_wait_than_may() {
     }
     assert!(others.iter().all(|other| !other.is_settled()));
     cluster.cancel(&endless);
-    for other in &others {
+    for other in others.iter() {
         let error = bounded(cluster.get(other)).await.unwrap_err();
         assert!(matches!(error, GetError::App(GetError::Cancelled { .. })), "{error:?}");
     }

@@ -2,7 +2,7 @@
 
 use crate::measure::{Effort, Group, a_second, rows};
 use crate::remote::{TIME, Way, cluster, on_one_thread};
-use futures::StreamExt;
+
 use futures::future::try_join_all;
 use mobula::PlacementGroup;
 use mobula::prelude::*;
@@ -94,9 +94,11 @@ async fn wait(effort: Effort) -> anyhow::Result<Vec<f64>> {
     let cluster = cluster(Way::Ipc, 1).await?;
     let rate = a_second(effort.time(TIME), || async {
         let submitted: Vec<_> = (0..BURST).map(|_| nothing::submit(&cluster)).collect();
-        let mut settled = cluster.as_settled(submitted);
-        while let Some(one) = settled.next().await {
-            anyhow::ensure!(one.is_settled(), "what is given is there");
+        let mut pending = cluster.as_settled(submitted);
+        while !pending.is_empty() {
+            let (settled, others) = cluster.wait(pending, 1).await;
+            anyhow::ensure!(settled.iter().all(ObjectRef::is_settled), "what is given is there");
+            pending = others;
         }
         Ok(1)
     })

@@ -8,9 +8,10 @@ use crate::object::buffer::{Buffer, Fill};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::GetError;
-use crate::object::get::{AsSettled, Get, GetAll, GetView, WaitSettled};
+use crate::object::get::{Get, GetAll, GetView};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
+use crate::object::settled::{AsSettled, Awaited, WaitSettled};
 use crate::store::{StoreError, Usage as StoreUsage};
 
 /// How many objects, and actors by their handles, are shared between a node and others: what [`Cluster::shared_objects`] gives.
@@ -209,10 +210,36 @@ impl Cluster {
     }
 
     /// Waits until `count` of the objects are there, or have failed, or for as long as a
-    /// [`timeout`](WaitSettled::timeout) says: gives those, and the others. To take many one by one, use
-    /// [`as_settled`](Cluster::as_settled), which looks at each but once.
-    pub fn wait<T: ?Sized, E>(&self, of: impl IntoIterator<Item = ObjectRef<T, E>>, count: usize) -> WaitSettled<T, E> {
-        WaitSettled::new(of, count)
+    /// [`timeout`](WaitSettled::timeout) says: gives those, and the others. The others can be waited for again, with more
+    /// [pushed](AsSettled::push) to them, at the cost of what became ready. Values of other nodes are brought here, unless
+    /// [`without_fetching`](WaitSettled::without_fetching) says that it is enough to know that they are there.
+    ///
+    /// ```standalone_crate
+    /// # use mobula::prelude::*;
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mobula::Result<()> {
+    /// # let cluster = Cluster::local().await?;
+    /// let (mut sum, mut next) = (0, 0..100);
+    /// // No more than eight at a time.
+    /// let mut pending = cluster.as_settled(next.by_ref().take(8).map(|x| square::submit(&cluster, x)));
+    /// while !pending.is_empty() {
+    ///     let (settled, mut others) = cluster.wait(pending, 1).await;
+    ///     for reference in settled {
+    ///         sum += cluster.get(&reference).await?;
+    ///         others.extend(next.next().map(|x| square::submit(&cluster, x)));
+    ///     }
+    ///     pending = others;
+    /// }
+    /// assert_eq!(sum, 328_350);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait<A: Awaited>(&self, of: A, count: usize) -> WaitSettled<A::Value, A::Error> {
+        WaitSettled::new(of.into_settled(), count)
     }
 
     /// Lets the task that makes this object run no more, from whichever node: what has not begun never runs, what runs

@@ -5,10 +5,12 @@
 //! request body = serial u64 . 0                            of an object of the asked life: its bytes
 //!              | serial u64 . 1 . reader u64               where it lies will do, for this connection (PROTOCOLS §4.1, `Pin`)
 //!              | serial u64 . 2                            who has it, again
+//!              | serial u64 . 3                            whether there is a value, once there is
 //! value        = form u8 (0 packed, 1 plain) . bytes       a small one; encloses the object's references
 //!              | 2 . length u64 . segment u64 . offset u64     plain, and pinned for who asks (§4.1, `Pinned`)
 //!              | form u8 (3 packed, 4 plain) . length u64 . lives u64 ..
 //!                a large one, and who has it beside its owner; encloses its references the first time
+//!              | 5                                         there is a value
 //! error        = why it cannot be had, encoded
 //! ```
 
@@ -44,6 +46,7 @@ const READ: Key = Key::of("mobula", "object");
 const PINNED: u8 = 2;
 const PACKED: u8 = 3;
 const PLAIN: u8 = 4;
+const THERE: u8 = 5;
 
 /// What who asks can use.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub(super) enum How {
     /// It reads the owner's store, which calls it this.
     InPlace(ReaderId),
     Holders,
+    /// It wants no bytes.
+    There,
 }
 
 impl How {
@@ -63,6 +68,7 @@ impl How {
                 out.extend_from_slice(&reader.number().to_le_bytes());
             }
             How::Holders => out.push(2),
+            How::There => out.push(3),
         }
     }
 
@@ -71,6 +77,7 @@ impl How {
             [0] => Some(How::Bytes),
             [1, reader @ ..] => Some(How::InPlace(ReaderId::from_number(u64::from_le_bytes(reader.try_into().ok()?)))),
             [2] => Some(How::Holders),
+            [3] => Some(How::There),
             _ => None,
         }
     }
@@ -93,6 +100,8 @@ pub(super) enum Read {
     Pinned(Location),
     /// The value is another object's.
     Elsewhere(Arc<Entry>),
+    /// There is a value.
+    There,
 }
 
 impl Read {
@@ -114,6 +123,7 @@ impl Read {
                 let large = length? > OBJECT_PIECE as u64 && lives.len() <= HOLDERS_NAMED;
                 return large.then_some(Read::Large(Large { form, length: length?, holders, enclosed }));
             }
+            THERE if rest.is_empty() => Read::There,
             _ => return None,
         })
     }
@@ -140,9 +150,25 @@ impl Node {
         }
     }
 
+    /// Learns when an object that another life owns has a value, and leaves that where it is.
+    pub(super) async fn look_for_object(self: Arc<Self>, entry: Arc<Entry>) {
+        let object = entry.id();
+        let answer = match self.link_to(object.life) {
+            Some(link) => ask(&link, object, How::There).await,
+            None => Err(owner_ended(object)),
+        };
+        match answer {
+            Ok(Read::There) => entry.is_elsewhere(),
+            Ok(Read::Elsewhere(next)) => entry.settle(Ok(Content::Elsewhere(next))),
+            Ok(Read::Whole(..) | Read::Large(_) | Read::Pinned(_)) => entry.settle(Err(Arc::new(nonsense()))),
+            // Its owner may have given it to another one before it ended.
+            Err(fault @ GetError::Lost { .. }) => self.orphaned(vec![(entry, Arc::new(fault))]),
+            Err(fault) => entry.settle(Err(Arc::new(fault))),
+        }
+    }
+
     pub(super) async fn read_object(self: &Arc<Self>, object: ObjectId) -> Result<Content, Fault> {
-        let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
-        let link = self.link_to(object.life).ok_or_else(|| lost("the node that owned it has ended"))?;
+        let link = self.link_to(object.life).ok_or_else(|| owner_ended(object))?;
         let lender = self.store_of(&link).await;
         let in_place = |lender: &Lender| How::InPlace(ReaderId::from_number(lender.reader));
         let mut read = ask(&link, object, lender.as_ref().map_or(How::Bytes, in_place)).await?;
@@ -165,7 +191,7 @@ impl Node {
             }
             Read::Large(large) => self.pull(&link, object, large).await,
             Read::Elsewhere(next) => Ok(Content::Elsewhere(next)),
-            Read::Pinned(_) => Err(nonsense()),
+            Read::Pinned(_) | Read::There => Err(nonsense()),
         }
     }
 
@@ -211,6 +237,7 @@ impl Node {
     async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, how: How) {
         let settled = match (entry.settling().await, how) {
             (Ok(Content::Elsewhere(next)), _) => Ok(Content::Elsewhere(next)),
+            (Ok(_), How::There) => return answer_there(&*peer, call),
             (Ok(content), How::InPlace(reader)) => match self.in_store(&entry, content).await {
                 Content::Kept(kept) => match self.pin(&kept, peer.life(), reader).await {
                     Ok(Some(location)) => {
@@ -320,6 +347,10 @@ pub(super) fn begin_ask(
     Ok(ask)
 }
 
+fn owner_ended(object: ObjectId) -> Fault {
+    GetError::Lost { object, why: "the node that owned it has ended".to_owned() }
+}
+
 pub(super) fn nonsense() -> Fault {
     GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
 }
@@ -333,6 +364,13 @@ fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) -> bool {
         Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
         peer.answer(call, packet, &Enclosed::default())
     })
+}
+
+fn answer_there(peer: &dyn Peer, call: u64) {
+    with_scratch(|_, packet| {
+        Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body: &[THERE] } }.encode(packet);
+        peer.answer(call, packet, &Enclosed::default());
+    });
 }
 
 /// The value is that of another object.
@@ -374,7 +412,8 @@ mod tests {
     fn what_an_owner_answers_is_taken_whole_or_not_at_all() {
         assert!(matches!(read(&[1, 7, 8]), Some(Read::Whole(Form::Plain, bytes, _)) if bytes == [7, 8][..]));
         assert!(matches!(read(&[0]), Some(Read::Whole(Form::Packed, bytes, _)) if bytes.is_empty()));
-        assert!(read(&[]).is_none() && read(&[5, 7, 8]).is_none(), "no such form");
+        assert!(read(&[]).is_none() && read(&[6, 7, 8]).is_none(), "no such form");
+        assert!(matches!(read(&[THERE]), Some(Read::There)) && read(&[THERE, 0]).is_none());
         let pinned = numbers(PINNED, &[5, 1, 64]);
         let location = Location { segment: 1, offset: 64, length: 5 };
         assert!(matches!(read(&pinned), Some(Read::Pinned(at)) if at == location));

@@ -316,6 +316,10 @@ impl Home for Node {
         self.runtime().spawn(self.shared().fetch_object(entry.clone()));
     }
 
+    fn look_for(&self, entry: &Arc<Entry>) {
+        self.runtime().spawn(self.shared().look_for_object(entry.clone()));
+    }
+
     fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome> {
         // Heard out even if nobody waits any more: where the object lies it was pinned for this node.
         let node = self.shared();
@@ -372,6 +376,7 @@ mod tests {
 
     impl Home for Nowhere {
         fn fetch(&self, _: &Arc<Entry>) {}
+        fn look_for(&self, _: &Arc<Entry>) {}
         fn read(&self, _: ObjectId) -> BoxFuture<'static, Outcome> {
             Box::pin(std::future::ready(Err(Arc::new(GetError::ShutDown))))
         }

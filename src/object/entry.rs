@@ -11,12 +11,14 @@ use std::task::{Context, Poll, Waker};
 use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
-use super::lent::Lent;
 use super::promised::Promised;
 use crate::id::{Life, ObjectId};
 use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS};
 use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
+use pending::{Pending, Watcher};
+
+pub(crate) use pending::Seat;
 
 /// What became of an object.
 pub(crate) type Outcome = Result<Content, Arc<Fault>>;
@@ -27,17 +29,17 @@ pub(crate) trait Watch: Send + Sync {
     fn settled(self: Arc<Self>, key: usize);
 }
 
-enum Watcher {
-    Task(Waker),
-    Watch(Arc<dyn Watch>, usize),
+/// What a watcher waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Its value is on this node, or where this node reads it: it is asked for.
+    Here,
+    /// There is a value, wherever it is.
+    Anywhere,
 }
 
 /// What makes an object, known to higher layers.
 pub(crate) type Making = Arc<dyn Any + Send + Sync>;
-
-/// Names a watcher of one entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seat(u32);
 
 /// One object.
 pub(crate) struct Entry {
@@ -77,19 +79,6 @@ struct Shared {
     holders: Vec<Life>,
 }
 
-#[derive(Default)]
-struct Pending {
-    promised: Option<Promised>,
-    /// What makes it, as those know it that may cancel it.
-    making: Option<Making>,
-    /// Whether its value was asked for, where another life owns it.
-    fetched: bool,
-    next: u32,
-    first: Option<(Seat, Watcher)>,
-    #[expect(clippy::box_collection, reason = "there are millions of objects, and few have more than one watcher")]
-    more: Option<Box<Vec<(Seat, Watcher)>>>,
-}
-
 impl Entry {
     fn new(id: ObjectId, home: Option<(Weak<dyn Home>, Life)>, state: State) -> Arc<Self> {
         Arc::new(Entry { id, maker: AtomicU64::new(0), home, state: Mutex::new(state) })
@@ -106,7 +95,7 @@ impl Entry {
 
     /// An object that will be. `promised` counts it until it is settled.
     pub(crate) fn pending(id: ObjectId, promised: Option<Promised>) -> Arc<Self> {
-        let pending = Pending { promised, ..Pending::default() };
+        let pending = Pending::promised(promised);
         Entry::new(id, None, State::Pending(pending))
     }
 
@@ -315,6 +304,14 @@ impl Entry {
         !matches!(*self.state.lock(), State::Pending(_))
     }
 
+    /// Whether there is a value, wherever it is, or none will be, as far as is known here.
+    pub(crate) fn is_there(&self) -> bool {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.is_there(),
+            State::Settled(..) | State::Given(_) => true,
+        }
+    }
+
     /// What became of it, or a seat whose waker is woken then. `seat` is the one taken before.
     fn poll(self: &Arc<Self>, seat: &mut Option<Seat>, waker: &Waker) -> Poll<Outcome> {
         // Wakers are other people's code: made and dropped outside of the lock.
@@ -335,11 +332,11 @@ impl Entry {
                 }
                 (Some(watcher), Some(fresh)) => Some(std::mem::replace(watcher, fresh)),
                 (None, Some(fresh)) => {
-                    *seat = Some(pending.sit(fresh));
+                    *seat = Some(pending.sit(Until::Here, fresh));
                     None
                 }
             };
-            self.fetch(state);
+            self.ask(Until::Here, state);
             drop(former);
             return Poll::Pending;
         }
@@ -352,27 +349,52 @@ impl Entry {
 
     /// Has `watch` told when it is settled; none if it is already.
     pub(crate) fn watch(self: &Arc<Self>, watch: &Arc<dyn Watch>, key: usize) -> Option<Seat> {
+        self.watch_until(Until::Here, watch, key)
+    }
+
+    /// Has `watch` told when there is a value, or none will be; none if that is so already.
+    pub(crate) fn watch_until(self: &Arc<Self>, until: Until, watch: &Arc<dyn Watch>, key: usize) -> Option<Seat> {
         let mut state = self.state.lock();
         match &mut *state {
             State::Settled(..) | State::Given(_) => None,
+            State::Pending(pending) if until == Until::Anywhere && pending.is_there() => None,
             State::Pending(pending) => {
-                let seat = pending.sit(Watcher::Watch(watch.clone(), key));
-                self.fetch(state);
+                let seat = pending.sit(until, Watcher::Watch(watch.clone(), key));
+                self.ask(until, state);
                 Some(seat)
             }
         }
     }
 
-    /// Somebody waits: a value that is elsewhere is asked for, once.
-    fn fetch(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    /// Somebody waits: of what is elsewhere the value is asked for, or whether there is one; each once.
+    fn ask(self: &Arc<Self>, until: Until, mut state: MutexGuard<'_, State>) {
         let State::Pending(pending) = &mut *state else { return };
-        let Some((home, _)) = self.home.as_ref().filter(|_| !std::mem::replace(&mut pending.fetched, true)) else {
-            return;
-        };
+        let Some((home, _)) = self.home.as_ref().filter(|_| pending.asks(until)) else { return };
         drop(state);
         match home.upgrade() {
-            Some(home) => home.fetch(self),
+            Some(home) => match until {
+                Until::Here => home.fetch(self),
+                Until::Anywhere => home.look_for(self),
+            },
             None => self.settle(Err(Arc::new(Fault::ShutDown))),
+        }
+    }
+
+    /// Its owner says that there is a value, which nobody has fetched yet.
+    pub(crate) fn is_elsewhere(&self) {
+        let told = match &mut *self.state.lock() {
+            State::Pending(pending) => pending.there(),
+            State::Settled(..) | State::Given(_) => return,
+        };
+        told.into_iter().for_each(Watcher::tell);
+    }
+
+    /// How often somebody took a seat, if it is pending.
+    #[cfg(test)]
+    pub(crate) fn seats(&self) -> Option<u32> {
+        match &*self.state.lock() {
+            State::Pending(pending) => Some(pending.seats()),
+            State::Settled(..) | State::Given(_) => None,
         }
     }
 
@@ -441,56 +463,9 @@ impl Drop for Settling {
     }
 }
 
-impl Pending {
-    fn sit(&mut self, watcher: Watcher) -> Seat {
-        let seat = Seat(self.next);
-        self.next = self.next.wrapping_add(1);
-        match self.first {
-            None => self.first = Some((seat, watcher)),
-            Some(_) => self.more.get_or_insert_default().push((seat, watcher)),
-        }
-        seat
-    }
-
-    /// Tells everybody that there is nothing to wait for: `lent` was pinned for those who read it now.
-    fn tell(self, lent: Option<Arc<Lent>>) {
-        let Pending { promised, first, more, .. } = self;
-        if let Some(promised) = promised {
-            promised.kept();
-        }
-        let told = || first.iter().chain(more.iter().flat_map(|more| more.iter()));
-        if let Some(lent) = lent
-            && !told().any(|(_, watcher)| matches!(watcher, Watcher::Task(_)))
-        {
-            // Those who only want to know that it is there may be long in reading it, if they ever do.
-            lent.unpin();
-        }
-        for (_, watcher) in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
-            match watcher {
-                Watcher::Task(waker) => waker.wake(),
-                Watcher::Watch(watch, key) => watch.settled(key),
-            }
-        }
-    }
-
-    fn find(&mut self, seat: Seat) -> Option<&mut Watcher> {
-        let mut all = self.first.iter_mut().chain(self.more.iter_mut().flat_map(|more| more.iter_mut()));
-        all.find(|(at, _)| *at == seat).map(|(_, watcher)| watcher)
-    }
-
-    fn leave(&mut self, seat: Seat) -> Option<(Seat, Watcher)> {
-        match &self.first {
-            Some((at, _)) if *at == seat => self.first.take(),
-            _ => {
-                let more = self.more.as_mut()?;
-                more.iter().position(|(at, _)| *at == seat).map(|index| more.swap_remove(index))
-            }
-        }
-    }
-}
-
 mod falling;
 mod given;
 mod moved;
+mod pending;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ use crate::id::{Life, ObjectId};
 pub(crate) trait Home: Send + Sync {
     /// The value of such an object is wanted here, for the first time.
     fn fetch(&self, entry: &Arc<Entry>);
+    /// Somebody here wants to know, for the first time, that such an object has a value.
+    fn look_for(&self, entry: &Arc<Entry>);
     /// Reads such an object from its owner, again.
     fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome>;
     /// What an object waits for that is pending here, whoever owns it.

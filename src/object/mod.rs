@@ -19,3 +19,4 @@ pub mod param;
 pub mod parcel;
 pub(crate) mod promised;
 pub mod reference;
+pub mod settled;

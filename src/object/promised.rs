@@ -82,6 +82,7 @@ mod tests {
 
     impl Home for Nowhere {
         fn fetch(&self, _: &Arc<Entry>) {}
+        fn look_for(&self, _: &Arc<Entry>) {}
         fn read(&self, _: ObjectId) -> futures_util::future::BoxFuture<'static, crate::object::entry::Outcome> {
             std::future::ready(Err(Arc::new(Fault::ShutDown))).boxed()
         }

@@ -45,10 +45,11 @@ impl<T: ?Sized, E> ObjectRef<T, E> {
         self.entry.id()
     }
 
-    /// Whether it is there, or has failed.
+    /// Whether it is there, or has failed, as far as is known here: of an object of another node that is known once somebody
+    /// here has waited for it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.entry.is_settled()
+        self.entry.is_there()
     }
 
     /// The same reference where nobody knows the maker's error type: the error arrives as its text.
