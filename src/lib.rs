@@ -99,7 +99,7 @@ pub mod wire;
 
 pub use actor::args::{Arg, IntoArg};
 pub use actor::call::{Call, StreamCall, Tell, TryTellError};
-pub use actor::context::{ActorContext, Timer};
+pub use actor::context::{ActorContext, FencingToken, Timer};
 pub use actor::dispatch::Actor;
 pub use actor::ending::Ending;
 pub use actor::error::{CallError, EndReason, Executed, Failure, Never, Part, Waiting, WireError};

@@ -43,6 +43,18 @@ pub const GROUP_MEMBERS: usize = MESSAGE_REFS;
 /// Members that are called at once.
 pub const GROUP_CALLS: usize = 256;
 
+// ---- restarts ----
+/// How long an actor must have run for its next restart to be at once again.
+pub const RESTART_CALM: Duration = Duration::from_secs(10);
+/// The pause before the second restart in a row; the first is at once, and each further pause is twice as long ..
+pub const RESTART_PAUSE_FIRST: Duration = Duration::from_millis(10);
+/// .. up to this: an actor that fails whenever it is made takes next to nothing of its node, and is back within seconds once
+/// it no longer fails.
+pub const RESTART_PAUSE_LAST: Duration = Duration::from_secs(5);
+/// The longest window that restarts are counted within: each of them is remembered for as long, and there are at most two in
+/// any ten seconds once pauses have grown.
+pub const RESTART_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
 // ---- messages ----
 /// A body up to this size travels inside its packet; a larger one is an object.
 pub const BODY_INLINE: usize = 64 << 10;

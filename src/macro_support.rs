@@ -9,6 +9,7 @@ pub use crate::actor::dispatch::{
 };
 pub use crate::actor::registry::Registration;
 pub use crate::actor::reply::{Streamed, assert_reply};
+pub use crate::actor::restart::Restarts;
 pub use crate::cluster::main::{Main, run_main};
 pub use crate::cluster::spawn::constructed;
 pub use crate::cluster::tasks::task;

@@ -14,8 +14,16 @@ pub(crate) struct Actor {
     /// Those of its attributes that what is generated beside it shares.
     pub(crate) attributes: Attributes,
     pub(crate) name: TypeName,
+    pub(crate) restarts: Restarts,
     /// The generated handle's type.
     pub(crate) handle: Ident,
+}
+
+/// How often it is started again, as far as the attribute says so.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Restarts {
+    pub(crate) limit: Option<u32>,
+    pub(crate) window: Option<Duration>,
 }
 
 /// Where the stable name of an actor type or a task comes from.

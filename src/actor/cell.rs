@@ -3,13 +3,13 @@
 //! `&self` methods of a group begin in order and end in any; a `&mut self` method waits for what runs and holds back
 //! what follows; the end of the actor passes ahead of everything (PROTOCOLS §1.12).
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
@@ -20,6 +20,7 @@ use super::error::{EndReason, panic_message};
 use super::inbox::Inbox;
 use super::job::{Access, Begun, BegunShared, BlockingJob, Job, Verdict};
 use super::mailbox::{Next, Taken};
+use super::restart::{self, Renewal};
 use crate::limits::{CELL_BUDGET, MAILBOX_CAPACITY};
 
 /// An actor that has been constructed, and what its calls come from.
@@ -86,8 +87,12 @@ pub fn drive_exclusive<A: Methods>(mut cell: Cell<A>) -> impl Future<Output = ()
                     None => return,
                 },
             };
-            if let Verdict::Panicked(reason) = verdict {
-                break *reason;
+            let Verdict::Panicked(reason) = verdict else { continue };
+            let Some(renewal) = inbox.renewal() else { break *reason };
+            match Box::pin(restart::again(&inbox, renewal, Some(cell.actor), cell.ctx, reason)).await {
+                Ok((actor, ctx)) => (cell.actor, cell.ctx) = (actor, ctx),
+                // Whoever buries it finds the reason there.
+                Err(reason) => return inbox.mailbox().close(reason),
             }
         };
         inbox.mailbox().close(cell.grave.reason.clone());
@@ -112,40 +117,45 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
     let mut groups = Groups::new(inbox.clone(), A::GROUPS);
     let mut budget = CELL_BUDGET;
     grave.reason = loop {
-        let step = poll_fn(|cx| groups.poll_step(&mut grave.taken, &mut budget, cx)).await;
-        let job = match step {
-            Step::Ended(Verdict::Continue) => continue,
-            Step::Ended(Verdict::Panicked(reason)) => break *reason,
+        let job = match poll_fn(|cx| groups.poll_step(&mut grave.taken, &mut budget, cx)).await {
+            Step::Ended(verdict) => Err(verdict),
             Step::Closed => break inbox.end_reason(),
             Step::Begin(group, job) => {
                 groups.begin(group, job.begin_shared(actor.clone(), ctx.fork()), &actor, &mut ctx);
                 continue;
             }
-            Step::Alone(job) => Some(job),
-            Step::Drained => None,
+            Step::Alone(job) => Ok(Some(job)),
+            Step::Drained => Ok(None),
         };
-        // Nothing runs, so nobody else holds the actor.
-        let Some(lone) = Arc::get_mut(&mut actor) else { break EndReason::Stopped };
-        let Some(job) = job else { break Box::pin(stop(&inbox, lone, &mut ctx)).await };
-        let begun = job.begin(lone, &mut ctx, &inbox);
-        let verdict = match alone(&inbox, begun).await {
-            Alone::Over(verdict) => verdict,
-            Alone::Closed => break inbox.end_reason(),
-            Alone::Blocking(job) => {
-                let job = |actor: &mut Arc<A>, ctx: &mut ActorContext<A>| {
-                    Arc::get_mut(actor).map_or(Verdict::Continue, |actor| job(actor, ctx))
-                };
-                match Box::pin(compute(&inbox, actor, ctx, job)).await {
-                    Some((actor_back, ctx_back, verdict)) => {
-                        (actor, ctx) = (actor_back, ctx_back);
-                        verdict
+        let verdict = match job {
+            Err(verdict) => verdict,
+            Ok(job) => {
+                // Nothing runs, so nobody else holds the actor.
+                let Some(lone) = Arc::get_mut(&mut actor) else { break EndReason::Stopped };
+                let Some(job) = job else { break Box::pin(stop(&inbox, lone, &mut ctx)).await };
+                match alone(&inbox, job.begin(lone, &mut ctx, &inbox)).await {
+                    Alone::Over(verdict) => verdict,
+                    Alone::Closed => break inbox.end_reason(),
+                    Alone::Blocking(job) => {
+                        let job = |actor: &mut Arc<A>, ctx: &mut ActorContext<A>| {
+                            Arc::get_mut(actor).map_or(Verdict::Continue, |actor| job(actor, ctx))
+                        };
+                        match Box::pin(compute(&inbox, actor, ctx, job)).await {
+                            Some((actor_back, ctx_back, verdict)) => {
+                                (actor, ctx) = (actor_back, ctx_back);
+                                verdict
+                            }
+                            None => return,
+                        }
                     }
-                    None => return,
                 }
             }
         };
-        if let Verdict::Panicked(reason) = verdict {
-            break *reason;
+        let Verdict::Panicked(reason) = verdict else { continue };
+        let Some(renewal) = inbox.renewal() else { break *reason };
+        match Box::pin(groups.again(renewal, actor, ctx, reason)).await {
+            Ok((made, ctx_back)) => (actor, ctx) = (Arc::new(made), ctx_back),
+            Err(reason) => return inbox.mailbox().close(reason),
         }
     };
     inbox.mailbox().close(grave.reason.clone());
@@ -249,12 +259,37 @@ enum Step<A: Methods> {
 struct Groups<A: Methods> {
     inbox: Arc<Inbox<A>>,
     groups: Vec<Group<A>>,
-    running: FuturesUnordered<BoxFuture<'static, (u8, Verdict)>>,
+    running: FuturesUnordered<Run>,
     /// An exclusive call: waits until nothing runs, and nothing passes it.
     exclusive: Option<Arc<dyn Job<A>>>,
     /// Calls taken from the mailbox that have not begun: at most a mailbox full.
     held: usize,
     drained: bool,
+}
+
+/// A call that runs beside others.
+struct Run {
+    group: u8,
+    stage: RunStage,
+}
+
+enum RunStage {
+    Method(BoxFuture<'static, Verdict>),
+    /// On the compute pool, which cannot be told to stop.
+    Compute(oneshot::Receiver<Verdict>),
+}
+
+impl Future for Run {
+    type Output = (u8, Verdict);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let group = self.group;
+        let verdict = match &mut self.stage {
+            RunStage::Method(method) => method.as_mut().poll(cx),
+            RunStage::Compute(done) => done.poll_unpin(cx).map(|verdict| verdict.unwrap_or(Verdict::Continue)),
+        };
+        verdict.map(|verdict| (group, verdict))
+    }
 }
 
 struct Group<A: Methods> {
@@ -343,9 +378,9 @@ impl<A: Methods> Groups<A> {
     where
         A: Sync,
     {
-        let running: BoxFuture<'static, (u8, Verdict)> = match begun {
-            BegunShared::Over(verdict) => Box::pin(std::future::ready((group, verdict))),
-            BegunShared::Running(method) => Box::pin(async move { (group, method.await) }),
+        let stage = match begun {
+            BegunShared::Over(verdict) => RunStage::Method(Box::pin(std::future::ready(verdict))),
+            BegunShared::Running(method) => RunStage::Method(method),
             BegunShared::Blocking(job) => {
                 let (done, wait) = oneshot::channel();
                 let (actor, mut ctx) = (actor.clone(), ctx.fork());
@@ -354,10 +389,37 @@ impl<A: Methods> Groups<A> {
                     drop(actor);
                     let _ = done.send(verdict);
                 }));
-                Box::pin(async move { (group, wait.await.unwrap_or(Verdict::Continue)) })
+                RunStage::Compute(wait)
             }
         };
-        self.running.push(running);
+        self.running.push(Run { group, stage });
+    }
+
+    /// A call panicked: starts the actor again, once nothing of its former run runs any more. What has not begun stays.
+    async fn again(
+        &mut self,
+        renewal: &Renewal<A>,
+        former: Arc<A>,
+        ctx: ActorContext<A>,
+        panicked: Box<EndReason>,
+    ) -> Result<(A, ActorContext<A>), EndReason> {
+        renewal.set_ends_run(true);
+        let mut computing = Vec::new();
+        for run in std::mem::take(&mut self.running) {
+            match run.stage {
+                RunStage::Compute(done) => computing.push(done),
+                // Ended as an actor that is killed ends them; a panic in a destructor is no reason not to go on.
+                RunStage::Method(method) => drop(catch_unwind(AssertUnwindSafe(|| drop(method)))),
+            }
+        }
+        renewal.set_ends_run(false);
+        for done in computing {
+            let _ = restart::unless_ended(&self.inbox, done).await?;
+        }
+        for (group, limit) in self.groups.iter_mut().zip(A::GROUPS) {
+            group.free = limit.concurrency.max(1);
+        }
+        restart::again(&self.inbox, renewal, Arc::into_inner(former), ctx, panicked).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a method may ask of its surroundings.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,32 @@ use super::handle::{ActorRef, Handle};
 use super::inbox::Inbox;
 use super::lifetime::{At, Keeps};
 use super::reply::Reply;
-use crate::id::{ActorId, Incarnation};
+use crate::id::{ActorId, Epoch, Incarnation};
 use crate::wire::packet::Frame;
+
+/// A number that only rises over the runs of one actor, wherever they are: for effects outside of the cluster. A store that
+/// remembers the highest token of an actor, and refuses writes with a lower one, is safe from a process that was stopped for
+/// so long that its actors went elsewhere, and wakes up in the middle of a write.
+///
+/// ```
+/// # use mobula::prelude::*;
+/// # #[actor] struct Writer;
+/// # #[methods] impl Writer {
+/// #   #[constructor] pub fn new() -> Self { Self }
+/// pub fn save(&mut self, ctx: &mut ActorContext<Self>) -> bool {
+///     let token = ctx.fence();
+///     // UPDATE state SET .., token = $token WHERE token <= $token
+///     token >= ctx.fence()
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct FencingToken {
+    /// Which head placed it, or served when it was placed.
+    pub epoch: Epoch,
+    /// Which run of the actor it is.
+    pub incarnation: Incarnation,
+}
 
 /// The surroundings of an actor's methods: `ctx: &mut ActorContext<Self>` as a parameter gives it.
 pub struct ActorContext<A: Actor> {
@@ -69,7 +94,13 @@ impl<A: Actor> ActorContext<A> {
     /// Which run of the actor this is.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        Incarnation { placement: self.inbox.placement(), restart: 0 }
+        self.inbox.incarnation()
+    }
+
+    /// What stands for this run of the actor outside of the cluster: see [`FencingToken`].
+    #[must_use]
+    pub fn fence(&self) -> FencingToken {
+        FencingToken { epoch: self.inbox.host().epoch(), incarnation: self.incarnation() }
     }
 
     /// Calls that wait in the actor's mailbox.
@@ -88,7 +119,7 @@ impl<A: Actor> ActorContext<A> {
         self.inbox.mailbox().close(EndReason::Killed);
     }
 
-    /// Sends the actor a call after `delay`, unless it ends before. The reply is discarded.
+    /// Sends the actor a call after `delay`, unless it ends or is started again before. The reply is discarded.
     ///
     /// ```
     /// # use mobula::prelude::*;
@@ -114,7 +145,8 @@ impl<A: Actor> ActorContext<A> {
         })
     }
 
-    /// Sends the actor a call every `period`, the first after one period, until it ends. A call that finds the mailbox
+    /// Sends the actor a call every `period`, the first after one period, until it ends or is started again. A call that
+    /// finds the mailbox
     /// full is left out: a slow actor is not buried under its own timer.
     ///
     /// # Panics
@@ -137,11 +169,13 @@ impl<A: Actor> ActorContext<A> {
         })
     }
 
-    /// Runs `work` until it is done, cancelled, or the actor ends.
+    /// Runs `work` until it is done, cancelled, or this run of the actor is over.
     fn timer(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
-        let inbox = self.inbox.clone();
+        let (inbox, run) = (self.inbox.clone(), self.incarnation().restart);
         let (work, abort) = futures_util::future::abortable(async move {
             tokio::select! {
+                biased;
+                () = run_over(&inbox, run) => {}
                 () = work => {}
                 _ = super::ending::ended(&inbox) => {}
             }
@@ -150,6 +184,14 @@ impl<A: Actor> ActorContext<A> {
             let _ = work.await;
         }));
         Timer { abort }
+    }
+}
+
+/// Waits until this run of the actor is over, because another begins.
+async fn run_over<A: Actor>(inbox: &Inbox<A>, run: u32) {
+    match inbox.renewal() {
+        Some(renewal) => renewal.run_over(run).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,6 +16,7 @@ use super::inbox::{self, Inbox};
 use super::job::Access;
 use super::remote::host::{Incoming, Served};
 use super::reply::Reply;
+use super::restart::Restarts;
 use super::spawn::{self, Planting};
 use crate::id::Key;
 use crate::wire::codec::DecodeError;
@@ -51,6 +52,8 @@ impl fmt::Display for TypeName {
 pub trait Actor: Sized + Send + 'static {
     /// Its stable name.
     const NAME: TypeName;
+    /// How often it is started again after a panic, unless its spawner says otherwise.
+    const RESTARTS: Restarts = Restarts::NEVER;
     /// Its typed address.
     type Handle: Handle<Actor = Self>;
 }

@@ -26,6 +26,14 @@ pub enum EndReason {
         /// The method and the panic's message.
         message: String,
     },
+    /// It panicked once more than it may be started again.
+    #[error("it was started again {restarts} times, which is as often as it may be, and then failed in {message}")]
+    RestartsSpent {
+        /// How often it may be.
+        restarts: u32,
+        /// What failed last, the method or its constructor, and what that said.
+        message: String,
+    },
     /// Its constructor failed, panicked or was dropped: it never was.
     #[error("its constructor did not succeed")]
     NotConstructed,
@@ -50,6 +58,7 @@ impl EndReason {
             EndReason::Stopped => End::Stopped,
             EndReason::Killed => End::Killed,
             EndReason::Panicked { message } => End::Panicked { message },
+            EndReason::RestartsSpent { restarts, message } => End::RestartsSpent { restarts: *restarts, message },
             EndReason::NotConstructed => End::NeverStarted { message: "" },
             EndReason::NodeDied => End::NodeEnded,
             EndReason::OwnerDied => End::OwnerEnded,
@@ -64,6 +73,7 @@ impl EndReason {
             End::Stopped => EndReason::Stopped,
             End::Killed => EndReason::Killed,
             End::Panicked { message } => EndReason::Panicked { message: message.into() },
+            End::RestartsSpent { restarts, message } => EndReason::RestartsSpent { restarts, message: message.into() },
             End::NeverStarted { .. } => EndReason::NotConstructed,
             End::OwnerEnded => EndReason::OwnerDied,
             End::NodeEnded => EndReason::NodeDied,
@@ -79,7 +89,7 @@ pub enum CallError<E = Never> {
     /// The method returned this error.
     #[error("{0}")]
     App(E),
-    /// The method panicked, and its actor ended.
+    /// The method panicked, and its actor ended, or was started again.
     #[error("method `{method}` panicked: {message} (the call ran)")]
     Panicked {
         /// The method.
@@ -94,6 +104,14 @@ pub enum CallError<E = Never> {
         actor: ActorId,
         /// Why it ended.
         reason: EndReason,
+        /// Whether the call may have run.
+        executed: Executed,
+    },
+    /// Another call made the actor panic while this one ran, and the actor was started again.
+    #[error("actor {actor} was started again while the call ran ({executed})")]
+    ActorRestarted {
+        /// The actor.
+        actor: ActorId,
         /// Whether the call may have run.
         executed: Executed,
     },
@@ -259,6 +277,7 @@ impl<E> CallError<E> {
         match self {
             CallError::App(_) | CallError::Panicked { .. } => Executed::Yes,
             CallError::ActorDied { executed, .. }
+            | CallError::ActorRestarted { executed, .. }
             | CallError::NodeDied { executed, .. }
             | CallError::Unreachable { executed, .. }
             | CallError::Timeout { executed, .. }
@@ -283,6 +302,7 @@ impl<E> CallError<E> {
             CallError::App(error) => return Ok(error),
             CallError::Panicked { method, message } => CallError::Panicked { method, message },
             CallError::ActorDied { actor, reason, executed } => CallError::ActorDied { actor, reason, executed },
+            CallError::ActorRestarted { actor, executed } => CallError::ActorRestarted { actor, executed },
             CallError::NodeDied { node, executed } => CallError::NodeDied { node, executed },
             CallError::Unreachable { node, silent, executed } => CallError::Unreachable { node, silent, executed },
             CallError::Timeout { after, waiting, executed } => CallError::Timeout { after, waiting, executed },

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::dispatch::{Actor, Method, Methods};
 use super::ending::End;
-use super::error::EndReason;
+use super::error::{CallError, EndReason, Executed};
 use super::frame::{Blockers, Chain, Held, Serves};
 use super::job::{Access, Job};
 use super::lifetime::{At, Keeps, LetGo};
@@ -17,7 +17,8 @@ use super::occupied::Occupied;
 use super::remote::arrivals::{Arrivals, Arrived};
 use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::{RemoteActor, ask};
-use crate::id::{ActorId, Key, Life, ObjectId, Placement};
+use super::restart::Renewal;
+use crate::id::{ActorId, Epoch, Incarnation, Key, Life, ObjectId, Placement};
 use crate::limits::MAILBOX_CAPACITY;
 use crate::object::promised::Promised;
 use crate::wire::bytes::List;
@@ -28,6 +29,8 @@ use crate::wire::packet::{CallFault, Frame};
 pub(crate) trait Host: Any + Send + Sync {
     /// The life of the node.
     fn life(&self) -> Life;
+    /// The epoch of its head.
+    fn epoch(&self) -> Epoch;
     /// The identity of the next object that it owns.
     fn next_object(&self) -> ObjectId;
     /// What counts the objects that it has promised.
@@ -73,9 +76,23 @@ pub(crate) struct Inbox<A: Actor> {
     occupied: Occupied,
     /// Calls of this node that wait for arguments; made by the first.
     line: OnceLock<Arc<Line>>,
-    /// Calls of other nodes that do; made by the first.
-    arrivals: OnceLock<Box<Arrivals>>,
+    /// What few actors have; made by the first that needs it.
+    rare: OnceLock<Box<Rare<A>>>,
     host: Arc<dyn Host>,
+}
+
+/// What few actors have beside their inbox.
+struct Rare<A: Actor> {
+    /// Calls of other nodes that wait for arguments.
+    arrivals: Arrivals,
+    /// What it is started again from, if it may be.
+    renewal: Option<Renewal<A>>,
+}
+
+impl<A: Actor> Default for Rare<A> {
+    fn default() -> Self {
+        Rare { arrivals: Arrivals::default(), renewal: None }
+    }
 }
 
 impl<A: Actor> Inbox<A> {
@@ -90,7 +107,7 @@ impl<A: Actor> Inbox<A> {
             held_back,
             occupied,
             line: OnceLock::new(),
-            arrivals: OnceLock::new(),
+            rare: OnceLock::new(),
             host,
         })
     }
@@ -113,6 +130,33 @@ impl<A: Actor> Inbox<A> {
 
     pub(crate) fn line(&self) -> &OnceLock<Arc<Line>> {
         &self.line
+    }
+
+    /// It may be started again. Said before its constructor runs, and before anyone calls it.
+    pub(crate) fn renews(&self, renewal: Renewal<A>) {
+        self.rare.get_or_init(|| Box::new(Rare { renewal: Some(renewal), ..Rare::default() }));
+    }
+
+    /// What it is started again from, if it may be.
+    pub(crate) fn renewal(&self) -> Option<&Renewal<A>> {
+        self.rare.get()?.renewal.as_ref()
+    }
+
+    /// Which run of it this is.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation { placement: self.placement, restart: self.renewal().map_or(0, Renewal::restart) }
+    }
+
+    /// What becomes of a call whose method was dropped before it returned.
+    pub(crate) fn abandoned(&self) -> CallError {
+        let (actor, executed) = (self.id, Executed::Yes);
+        if self.renewal().is_some_and(Renewal::ends_run) {
+            return CallError::ActorRestarted { actor, executed: Executed::Maybe };
+        }
+        match self.mailbox.reason() {
+            Some(reason) => CallError::ActorDied { actor, reason, executed },
+            None => CallError::Cancelled { executed },
+        }
     }
 
     /// The credit that each stream of other nodes should have (PROTOCOLS §1.7).
@@ -333,9 +377,9 @@ pub(crate) fn deliver<M: Method>(
     }
     let job = RemoteJob::<M>::decode(inbox.clone(), incoming)?;
     let waits = incoming.request.refs.iter().any(|of| of.position().is_some());
-    let arrivals = if waits { Some(inbox.arrivals.get_or_init(Box::default)) } else { inbox.arrivals.get() };
+    let rare = if waits { Some(inbox.rare.get_or_init(Box::default)) } else { inbox.rare.get() };
     let stream = (incoming.peer.life(), incoming.arrival.stream);
-    let taken = match arrivals.and_then(|arrivals| arrivals.line(stream, waits)) {
+    let taken = match rare.and_then(|rare| rare.arrivals.line(stream, waits)) {
         Some(line) => Arrived::enter(job.clone(), &line),
         None => inbox.mailbox.push(job.clone()).map(drop),
     };

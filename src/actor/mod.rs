@@ -19,5 +19,6 @@ pub(crate) mod occupied;
 pub mod registry;
 pub(crate) mod remote;
 pub mod reply;
+pub mod restart;
 pub(crate) mod slot;
 pub(crate) mod spawn;

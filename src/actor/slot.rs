@@ -450,11 +450,7 @@ impl<M: Method> Outcome<M> for Arc<Slot<M>> {
     }
 
     fn abandoned(&self) -> CallError {
-        let executed = Executed::Yes;
-        match self.local().and_then(|inbox| inbox.mailbox().reason()) {
-            Some(reason) => CallError::ActorDied { actor: self.id(), reason, executed },
-            None => CallError::Cancelled { executed },
-        }
+        self.local().map_or(CallError::Cancelled { executed: Executed::Yes }, |inbox| inbox.abandoned())
     }
 
     fn serves(&self) -> Serves {

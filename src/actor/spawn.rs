@@ -14,31 +14,54 @@ use super::error::{CallError, EndReason, Executed, Part, WireError, panic_messag
 use super::inbox::{Host, Hosted, Inbox};
 use super::mailbox::Taken;
 use super::remote::{NodeRef, encode_part};
+use super::restart::{Renewal, Restarts};
 use crate::id::{ActorId, Placement};
 use crate::object::failure::text_of;
 use crate::wire::codec::{self, DecodeError, Enclosed};
 
-/// Runs a constructor, then starts the actor's cell on its host. Dropped before it is ready, no actor comes to be.
+/// Runs a constructor, then starts the actor's cell on its host. Its arguments are kept if the actor may be started again. Dropped before it is ready, no actor comes to be.
 pub(crate) async fn construct<C: Constructor>(
     inbox: Arc<Inbox<C::Actor>>,
+    restarts: Restarts,
     mut message: C,
 ) -> Result<(), CallError<C::Error>> {
     let mut unborn = Unborn { inbox: inbox.clone(), born: false };
-    if message.has_references() {
-        let argument = |(object, why)| CallError::Argument { object, why };
-        let gathered = bring::gather(&mut message).bring().await.map_err(argument)?;
-        args::resolve(&mut message).map_err(argument)?;
-        drop(gathered);
+    if restarts.allow_any() {
+        // What is read where it lies is kept as a reference.
+        bring_arguments(&mut message, |message| args::leave(message, |_| false)).await?;
+        inbox.renews(Renewal::of(restarts, &message, &inbox).map_err(CallError::widen)?);
     }
     let mut ctx = ActorContext::new(inbox.clone());
-    let constructor = CaughtConstructor { run: Box::pin(async { message.run(&mut ctx).await }) };
-    let actor = match constructor.await {
-        Ok(Ok(actor)) => actor,
-        Ok(Err(error)) => return Err(CallError::App(error)),
-        Err(message) => return Err(CallError::Panicked { method: C::NAME.into(), message }),
-    };
+    let actor = run_constructor(&mut ctx, message).await?;
     unborn.born = true;
     inbox.host().spawn(<C::Actor as Methods>::drive(Cell::new(actor, ctx)));
+    Ok(())
+}
+
+/// Brings a constructor's arguments, and runs it.
+pub(super) async fn run_constructor<C: Constructor>(
+    ctx: &mut ActorContext<C::Actor>,
+    mut message: C,
+) -> Result<C::Actor, CallError<C::Error>> {
+    bring_arguments(&mut message, args::resolve).await?;
+    let constructor = CaughtConstructor { run: Box::pin(async { message.run(ctx).await }) };
+    match constructor.await {
+        Ok(made) => made.map_err(CallError::App),
+        Err(message) => Err(CallError::Panicked { method: C::NAME.into(), message }),
+    }
+}
+
+/// Brings the values of a constructor's references, and puts them in their places as `put` says.
+async fn bring_arguments<C: Constructor>(
+    message: &mut C,
+    put: impl FnOnce(&mut C) -> Result<(), bring::Absent>,
+) -> Result<(), CallError<C::Error>> {
+    if message.has_references() {
+        let argument = |(object, why)| CallError::Argument { object, why };
+        let gathered = bring::gather(message).bring().await.map_err(argument)?;
+        put(message).map_err(argument)?;
+        drop(gathered);
+    }
     Ok(())
 }
 
@@ -81,6 +104,7 @@ pub(crate) struct Planting<'a> {
     pub(crate) here: &'a NodeRef,
     pub(crate) enclosed: Enclosed,
     pub(crate) arguments: &'a [u8],
+    pub(crate) restarts: Restarts,
     /// Takes the actor into the node's table, before its constructor runs.
     pub(crate) register: &'a dyn Fn(Arc<dyn Hosted>) -> Result<(), CallError>,
     /// Told how the constructor ended.
@@ -101,13 +125,13 @@ pub(crate) enum Planted {
 pub(crate) fn plant<C: Constructor>(planting: Planting<'_>) -> Result<(), DecodeError> {
     let message: C = codec::decode_message(planting.arguments, planting.enclosed, planting.here)?;
     let inbox = Inbox::<C::Actor>::new(planting.id, planting.placement, planting.host.clone());
-    let done = planting.done;
+    let (done, restarts) = (planting.done, planting.restarts);
     if let Err(error) = (planting.register)(inbox.clone()) {
         done(Planted::Failed(error));
         return Ok(());
     }
     planting.host.spawn(Box::pin(async move {
-        let error = match construct(inbox, message).await {
+        let error = match construct(inbox, restarts, message).await {
             Ok(()) => return done(Planted::Alive),
             Err(error) => error,
         };

@@ -1,9 +1,10 @@
 //! What an actor or a task is to have of its node, as its options say it one by one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::directory::request::Needs;
-use crate::limits::NAME_BYTES;
+use crate::limits::{NAME_BYTES, RESTART_WINDOW};
 use crate::schedule::labels::LabelError;
 use crate::schedule::resources::{AmountError, ResourcesError, is_name};
 use crate::schedule::{Amount, Condition, Strategy};
@@ -32,6 +33,9 @@ pub enum InvalidOption {
     /// A label.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// The time within which restarts are counted.
+    #[error("restarts cannot be counted within {0:?}: give 1 ms to {RESTART_WINDOW:?}")]
+    RestartWindow(Duration),
 }
 
 /// What was said so far.
@@ -80,6 +84,12 @@ impl Needed {
 
     pub(super) fn choose(&mut self, strategy: Strategy) {
         self.needs.strategy = strategy;
+    }
+
+    pub(super) fn restart_window(&mut self, window: Duration) {
+        if window < Duration::from_millis(1) || window > RESTART_WINDOW {
+            self.invalid.get_or_insert(InvalidOption::RestartWindow(window));
+        }
     }
 
     fn change<X: Into<InvalidOption>>(&mut self, change: impl FnOnce(&mut Needs) -> Result<(), X>) {

@@ -16,10 +16,9 @@ use crate::actor::inbox::{Host, Inbox, Resolved};
 use crate::actor::lifetime::{At, Keeps, Placed};
 use crate::actor::remote::ask::{self, NodeAsk, Plain};
 use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, encode_part, encode_spawn};
+use crate::actor::restart::Restarts;
 use crate::actor::spawn::{Planted, construct, failed};
-use crate::directory::request::{
-    self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Patience, Spawned,
-};
+use crate::directory::request::{self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Spawned};
 use crate::directory::{AskError, Question};
 use crate::id::{ActorId, Placement};
 use crate::node::core::link::Party;
@@ -27,7 +26,7 @@ use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
 use crate::schedule::{Resources, Strategy};
 use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{Executed, Lifetime, Ref};
+use crate::wire::packet::{Executed, Ref};
 
 type HandleOf<C> = <<C as Constructor>::Actor as Actor>::Handle;
 type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>>;
@@ -44,7 +43,7 @@ pub(super) fn spawn<C: Constructor>(
     let (stage, limit) = (Stage::default(), options.limit);
     if options.is_plain() && node.is_alone() {
         stage.asks_node(node.id());
-        return stage.bound(limit, Box::pin(async move { here(&node, message).await }));
+        return stage.bound(limit, Box::pin(async move { here(&node, options.restarts, message).await }));
     }
     let now = stage.clone();
     stage.bound(
@@ -57,29 +56,25 @@ pub(super) fn spawn<C: Constructor>(
             }
             match options.name.is_some() || options.detached {
                 true => by_the_head(&cluster, options, needs, &now, message).await,
-                false => chosen(&node, needs, options.patience, &now, message).await,
+                false => chosen(&node, needs, options, &now, message).await,
             }
         }),
     )
 }
 
 /// In this process.
-async fn here<C: Constructor>(node: &Arc<Node>, message: C) -> Result<HandleOf<C>, C> {
-    make(node, node.next_actor(), FIRST, message).await
+async fn here<C: Constructor>(node: &Arc<Node>, restarts: Restarts, message: C) -> Result<HandleOf<C>, C> {
+    make(node, node.next_actor(), restarts, message).await
 }
 
-async fn make<C: Constructor>(
-    node: &Arc<Node>,
-    id: ActorId,
-    placement: Placement,
-    message: C,
-) -> Result<HandleOf<C>, C> {
+async fn make<C: Constructor>(node: &Arc<Node>, id: ActorId, restarts: Restarts, message: C) -> Result<HandleOf<C>, C> {
+    let placement = FIRST;
     let inbox = Inbox::<C::Actor>::new(id, placement, node.clone());
     let host = Host::life(&**node);
     // Before the constructor runs: it may ask for a handle of its own.
     let lifetime = node.own_actor(id, C::Actor::NAME.key(), Placed::BySpawner);
     node.host(inbox.clone(), Some(host)).map_err(SpawnError::Node)?;
-    construct(inbox.clone(), message).await.map_err(SpawnError::from_constructor)?;
+    construct(inbox.clone(), restarts, message).await.map_err(SpawnError::from_constructor)?;
     lifetime.is_at(At { host, placement });
     Ok(HandleOf::<C>::from_ref(ActorRef::local(inbox, Keeps::Counted(lifetime))))
 }
@@ -93,11 +88,11 @@ fn kind_of<C: Constructor>() -> ActorType {
 async fn chosen<C: Constructor>(
     node: &Arc<Node>,
     needs: Needs,
-    patience: Patience,
+    options: Options,
     stage: &Stage,
     message: C,
 ) -> Result<HandleOf<C>, C> {
-    let actor = node.next_actor();
+    let (actor, restarts, patience) = (node.next_actor(), options.restarts, options.patience);
     let choose = Choose { actor, kind: kind_of::<C>(), constructor: C::KEY, needs, patience };
     let resources = choose.needs.resources.clone();
     let asked = |reason| stage.asks_head(reason);
@@ -106,9 +101,9 @@ async fn chosen<C: Constructor>(
     stage.asks_node(candidate.node);
     let reserved = Reserved { node, actor, kept: resources.is_empty() };
     if candidate.life == Host::life(&**node) {
-        return reserved.keep_if(make(node, actor, FIRST, message).await);
+        return reserved.keep_if(make(node, actor, restarts, message).await);
     }
-    reserved.keep_if(make_there(node, candidate, actor, &resources, message).await)
+    reserved.keep_if(make_there(node, candidate, (actor, restarts), &resources, message).await)
 }
 
 /// Resources that the head reserved for an actor: given back if it does not come to be.
@@ -137,7 +132,7 @@ impl Drop for Reserved<'_> {
 async fn make_there<C: Constructor>(
     node: &Arc<Node>,
     at: Candidate,
-    actor: ActorId,
+    (actor, restarts): (ActorId, Restarts),
     resources: &Resources,
     mut message: C,
 ) -> Result<HandleOf<C>, C> {
@@ -148,7 +143,7 @@ async fn make_there<C: Constructor>(
     let ask = NodeAsk::new(actor, at.node, (C::NAME, C::SIGNATURE));
     let caller: Arc<dyn Caller> = ask.clone();
     let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
-    let spawn = (actor, FIRST, C::KEY, C::Actor::NAME.key(), Lifetime::Owned, &*resources);
+    let spawn = ((actor, FIRST), (C::KEY, C::Actor::NAME.key()), restarts, &*resources);
     // Held until the actor is made: what is passed as a reference is read by then.
     let _gathered = arguments(&mut message, |message| args::leave(message, |_| false)).await?;
     encode_spawn(spawn, node.here(), &mut message, |packet, enclosed| {
@@ -220,7 +215,7 @@ async fn by_the_head<C: Constructor>(
     let mut holds = Vec::new();
     // Alone, the constructor stays here as it is; else any node may be the one to run it.
     let (arguments, kept) = if node.is_alone() {
-        (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, message))))
+        (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, options.restarts, message))))
     } else {
         // The head keeps values: nobody would count what it refers to.
         drop(arguments::<C>(&mut message, args::resolve).await?);
@@ -247,7 +242,8 @@ async fn by_the_head<C: Constructor>(
         constructor: C::KEY,
         name,
         needs,
-        restarts: 0,
+        restarts: options.restarts.limit,
+        restart_window: options.restarts.window,
         detached: options.detached,
         arguments,
         patience: options.patience,
@@ -291,7 +287,7 @@ fn refused<E: WireError>(error: request::SpawnError) -> SpawnError<E> {
 }
 
 /// A constructor that waits here for the head's order.
-fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, message: C) -> Seed {
+fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, restarts: Restarts, message: C) -> Seed {
     Box::new(move |sowing| {
         let node = sowing.node.clone();
         let inbox = Inbox::<C::Actor>::new(actor, sowing.placement, node.clone());
@@ -302,7 +298,7 @@ fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, message:
         Host::spawn(
             &*node,
             Box::pin(async move {
-                done(match construct(inbox, message).await {
+                done(match construct(inbox, restarts, message).await {
                     Ok(()) => Planted::Alive,
                     Err(error) => failed(error),
                 });

@@ -13,6 +13,7 @@ use super::placing;
 use crate::actor::dispatch::{Actor, Constructor};
 use crate::actor::error::{CallError, Never, WireError};
 use crate::actor::handle::Handle;
+use crate::actor::restart::Restarts;
 use crate::directory::client::AskError;
 use crate::directory::request::{self, FullName, Patience};
 use crate::id::NodeId;
@@ -48,6 +49,7 @@ pub(super) struct Options {
     pub(super) detached: bool,
     pub(super) get: bool,
     pub(super) needed: Needed,
+    pub(super) restarts: Restarts,
     /// What it is to be near of.
     pub(super) near: Option<ObjectRef<()>>,
     pub(super) patience: Patience,
@@ -55,9 +57,10 @@ pub(super) struct Options {
 }
 
 impl Options {
-    fn new() -> Options {
+    fn new(restarts: Restarts) -> Options {
         let (name, namespace, detached, get, near, limit) = (None, None, false, false, None, None);
-        Options { name, namespace, detached, get, needed: Needed::default(), near, patience: Patience::Fail, limit }
+        let (needed, patience) = (Needed::default(), Patience::Fail);
+        Options { name, namespace, detached, get, needed, restarts, near, patience, limit }
     }
 
     /// Whether any node will do, and the head need not know.
@@ -93,6 +96,26 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
     /// Lets it outlive its handles and the node that spawns it: it ends when it is stopped or killed.
     pub fn detached(self) -> Self {
         self.with(|options| options.detached = true)
+    }
+
+    /// Starts it again up to so often: after a panic in one of its methods, or once its constructor has failed in doing so. The
+    /// constructor runs with the same arguments, which are kept for that, and so is what they refer to. Its mailbox and its
+    /// name stay, handles go on, its timers end. 0 by default, or what `#[actor(restarts = 3)]` says.
+    ///
+    /// The first restart is at once, the second in a row after 10 ms, and each further pause is twice as long, up to 5 s; an
+    /// actor that ran for 10 s is started at once again. One that may not be started again ends:
+    /// [`RestartsSpent`](crate::EndReason::RestartsSpent).
+    pub fn restarts(self, restarts: u32) -> Self {
+        self.with(|options| options.restarts.limit = restarts)
+    }
+
+    /// Counts [restarts](Spawn::restarts) within this time before each, rather than over the actor's whole life. To the
+    /// millisecond, from 1 ms to 24 hours.
+    pub fn restart_window(self, window: Duration) -> Self {
+        self.with(|options| {
+            options.needed.restart_window(window);
+            options.restarts.window = Some(window);
+        })
     }
 
     /// Takes so many CPUs of its node, in steps of 1/10,000, until it ends. By default an actor takes none.
@@ -220,7 +243,7 @@ impl<H, E> fmt::Debug for Spawn<H, E> {
 /// What the generated `spawn` calls.
 pub fn constructed<C: Constructor>(cluster: &Cluster, message: C) -> Spawn<<C::Actor as Actor>::Handle, C::Error> {
     let make: Make<_, _> = Box::new(|cluster, options| placing::spawn(cluster, options, message));
-    Spawn { state: State::New { cluster: cluster.clone(), options: Options::new(), make } }
+    Spawn { state: State::New { cluster: cluster.clone(), options: Options::new(C::Actor::RESTARTS), make } }
 }
 
 /// Why an actor was not spawned.

@@ -63,6 +63,7 @@ pub(crate) fn spawn(life: Life, serial: u64) -> Spawn {
         name: None,
         needs: Needs::default(),
         restarts: 0,
+        restart_window: None,
         detached: false,
         arguments: Arguments::Encoded(bytes::Bytes::from_static(b"args")),
         patience: Patience::Fail,

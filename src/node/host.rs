@@ -10,13 +10,17 @@ use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::directory::request::{Ended, Gone};
-use crate::id::{ActorId, Key, Life, ObjectId, Placement};
+use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use crate::object::promised::Promised;
 use crate::wire::packet::Frame;
 
 impl Host for Node {
     fn life(&self) -> Life {
         self.last_life()
+    }
+
+    fn epoch(&self) -> Epoch {
+        Node::epoch(self)
     }
 
     fn next_object(&self) -> ObjectId {
@@ -81,6 +85,9 @@ fn gone(reason: &EndReason) -> Gone {
     match reason {
         EndReason::Stopped => Gone::Stopped,
         EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
+        EndReason::RestartsSpent { restarts, message } => {
+            Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
+        }
         EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
         EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
             Gone::Killed

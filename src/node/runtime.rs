@@ -249,6 +249,11 @@ impl Node {
         Life(self.life.load(Ordering::Acquire))
     }
 
+    /// The epoch of the head that is obeyed; zero before the first.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.machine.lock().life.reign().unwrap_or_default().epoch
+    }
+
     pub(super) fn next_object_serial(&self) -> u64 {
         1 + self.object_serial.fetch_add(1, Ordering::Relaxed)
     }

@@ -13,6 +13,7 @@ use crate::actor::remote::NodeRef;
 use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
 use crate::actor::remote::{ask, with_scratch};
 use crate::actor::reply::Answering;
+use crate::actor::restart::Restarts;
 use crate::actor::spawn::{Planted, Planting};
 use crate::directory::message::How;
 use crate::directory::request::{self, Arguments, Gone, Hosted as HostedReport};
@@ -130,6 +131,7 @@ impl Node {
             arguments: spawn.arguments,
             owner,
             known,
+            restarts: Restarts { limit: spawn.restarts, window: spawn.window },
             done,
         });
         let text;
@@ -177,6 +179,7 @@ impl Node {
             arguments,
             owner,
             known: Known::Placed,
+            restarts: Restarts { limit: host.spawn.restarts, window: host.spawn.restart_window },
             done,
         });
         let made = planted.and_then(|plant| self.plant(plant));
@@ -228,6 +231,7 @@ impl Node {
             here,
             enclosed: plant.enclosed,
             arguments: plant.arguments,
+            restarts: plant.restarts,
             register: &|actor| self.admit(Entry { actor, owner, known }),
             done: plant.done,
         })
@@ -245,6 +249,7 @@ struct Plant<'a> {
     arguments: &'a [u8],
     owner: Option<Life>,
     known: Known,
+    restarts: Restarts,
     done: Box<dyn FnOnce(Planted) + Send>,
 }
 
@@ -295,6 +300,9 @@ pub(crate) fn end_reason(why: &Gone) -> EndReason {
         Gone::Stopped => EndReason::Stopped,
         Gone::Killed | Gone::GroupRemoved { .. } => EndReason::Killed,
         Gone::Panicked(message) => EndReason::Panicked { message: message.to_string() },
+        Gone::RestartsSpent { restarts, text } => {
+            EndReason::RestartsSpent { restarts: *restarts, message: text.to_string() }
+        }
         Gone::Unmade(_) => EndReason::NotConstructed,
         Gone::OwnerEnded { .. } => EndReason::OwnerDied,
         Gone::NodeEnded { .. } | Gone::Lost => EndReason::NodeDied,

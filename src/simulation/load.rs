@@ -136,6 +136,7 @@ impl Node {
             name: (name < 3).then(|| named(name)),
             needs: within.unwrap_or_else(|| needs(stage, actor)),
             restarts: [0, 1, 3, 50][stage.user.index(4)],
+            restart_window: None,
             detached: !stage.user.one_in(3),
             arguments: Arguments::Encoded(bytes::Bytes::from_static(b"arguments")),
             patience: Patience::Wait,

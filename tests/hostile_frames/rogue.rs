@@ -215,7 +215,8 @@ async fn a_call_that_cannot_be_served_is_answered_by_its_reason_and_the_link_goe
         let namespace = "default";
         let (lifetime, resources) = (Lifetime::Owned, List::Items(&[]));
         let mut body = Vec::new();
-        Spawn { type_key, lifetime, restarts: 0, namespace, name: None, resources, arguments }.encode(&mut body);
+        Spawn { type_key, lifetime, restarts: 0, window: None, namespace, name: None, resources, arguments }
+            .encode(&mut body);
         body
     };
     let witness = Key::of("hostile_frames", "Witness");

@@ -19,4 +19,16 @@ struct Twice;
 #[actor(name = "a" name)]
 struct Malformed;
 
+#[actor(restarts = "3")]
+struct Text;
+
+#[actor(restarts = 3, restart_window = 60)]
+struct Unitless;
+
+#[actor(restarts = 3, restart_window = "25h")]
+struct TooLong;
+
+#[actor(restart_window = "1m")]
+struct Uncounted;
+
 fn main() {}

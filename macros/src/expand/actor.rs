@@ -2,7 +2,7 @@
 
 use super::{support, type_name};
 use crate::{
-    model::{Actor, Attributes},
+    model::{Actor, Attributes, Restarts},
     signature::spell,
 };
 use proc_macro2::TokenStream;
@@ -82,10 +82,11 @@ fn identity(actor: &Actor) -> TokenStream {
     let (name, handle) = (&actor.item.ident, &actor.handle);
     let generics = generics(actor);
     let (parameters, arguments, where_clause) = generics.split_for_impl();
-    let type_name = type_name(&actor.name);
+    let (type_name, restarts) = (type_name(&actor.name), restarts(&actor.restarts));
     quote! {
         impl #parameters ::mobula::Actor for #name #arguments #where_clause {
             const NAME: #m::TypeName = #type_name;
+            #restarts
             type Handle = #handle #arguments;
         }
 
@@ -99,6 +100,17 @@ fn identity(actor: &Actor) -> TokenStream {
             }
         }
     }
+}
+
+/// How often it is started again, where the attribute says so.
+fn restarts(restarts: &Restarts) -> Option<TokenStream> {
+    let m = support();
+    let limit = restarts.limit?;
+    let window = match restarts.window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX)) {
+        None => quote!(::core::option::Option::None),
+        Some(window) => quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#window))),
+    };
+    Some(quote!(const RESTARTS: #m::Restarts = #m::Restarts { limit: #limit, window: #window };))
 }
 
 /// By hand, not derived: no bound may land on a generic actor's parameters.

@@ -1,14 +1,18 @@
 //! `#[actor]` on a struct.
 
 use super::{Errors, Refusal, attributes, options};
-use crate::model::{Actor, TypeName};
+use crate::model::{Actor, Restarts, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
+use std::time::Duration;
 use syn::{GenericParam, Item, ItemStruct, ext::IdentExt};
+
+/// The longest window of restarts: `RESTART_WINDOW` of `mobula`'s limits.
+const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refusal> {
     let mut errors = Errors::default();
-    let name = name(given, &mut errors);
+    let (name, restarts) = options_of(given, &mut errors);
     match syn::parse2(item.clone()) {
         Ok(Item::Struct(item)) => {
             check_generics(&item, &mut errors);
@@ -16,7 +20,7 @@ pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refu
             let attributes = attributes::shared_with(&item.attrs);
             let handle = format_ident!("{}Handle", item.ident);
             let whole = item.to_token_stream();
-            errors.finish(Actor { item, attributes, name, handle }, || whole)
+            errors.finish(Actor { item, attributes, name, restarts, handle }, || whole)
         }
         Ok(other) => {
             let (span, what) = match other {
@@ -39,16 +43,24 @@ pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refu
     }
 }
 
-fn name(given: TokenStream, errors: &mut Errors) -> Option<TypeName> {
-    let mut name = None;
+fn options_of(given: TokenStream, errors: &mut Errors) -> (Option<TypeName>, Restarts) {
+    let (mut name, mut restarts, mut window) = (None, Restarts::default(), None);
     for option in options::of_macro(given, errors) {
         if option.path().is_ident("name") {
             name = options::name(&option, errors).map(|name| TypeName::Given(name.value()));
+        } else if option.path().is_ident("restarts") {
+            restarts.limit = options::whole(&option, errors);
+        } else if option.path().is_ident("restart_window") {
+            restarts.window = options::duration(&option, WINDOW, errors);
+            window = Some(option);
         } else {
-            options::unknown(&option, "`#[actor(name = \"..\")]`", errors);
+            options::unknown(&option, "`name = \"..\"`, `restarts = 3` and `restart_window = \"1m\"`", errors);
         }
     }
-    name
+    if let (None, Some(window)) = (restarts.limit, window) {
+        errors.at(window, "this says within which time restarts are counted: say how many beside it, `restarts = 3`");
+    }
+    (name, restarts)
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) {

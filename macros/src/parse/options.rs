@@ -3,6 +3,7 @@
 use super::Errors;
 use crate::signature::spell;
 use proc_macro2::TokenStream;
+use std::time::Duration;
 use syn::{Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Meta, Token, UnOp, parse::Parser, punctuated::Punctuated};
 
 /// The longest name that may be given, in bytes: with the type's before it, it stays within the wire's bound for names.
@@ -160,6 +161,34 @@ pub(super) fn signed(option: &Meta, errors: &mut Errors) -> Option<i32> {
         errors.at(option, format!("this option takes a whole number from {least} to {most}: `{key} = 5`"));
     }
     number
+}
+
+/// `key = "1m"`: a time of at least a millisecond.
+pub(super) fn duration(option: &Meta, most: Duration, errors: &mut Errors) -> Option<Duration> {
+    let time = match literal(option) {
+        Some(Lit::Str(text)) => time(&text.value()),
+        _ => None,
+    };
+    let time = time.filter(|time| *time >= Duration::from_millis(1) && *time <= most);
+    if time.is_none() {
+        let (key, hours) = (key(option), most.as_secs() / 3_600);
+        errors.at(option, format!("this option takes a time from `\"1ms\"` to `\"{hours}h\"`: `{key} = \"30s\"`"));
+    }
+    time
+}
+
+/// `250ms`, `30s`, `5m`, `1h`.
+fn time(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number: u64 = number.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis)
 }
 
 /// `key = path`: of a function.

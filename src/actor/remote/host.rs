@@ -239,11 +239,7 @@ impl<M: Method> Outcome<M> for Arc<RemoteJob<M>> {
     }
 
     fn abandoned(&self) -> CallError {
-        let executed = Executed::Yes;
-        match self.inbox.mailbox().reason() {
-            Some(reason) => CallError::ActorDied { actor: self.inbox.id(), reason, executed },
-            None => CallError::Cancelled { executed },
-        }
+        self.inbox.abandoned()
     }
 
     fn serves(&self) -> Serves {
@@ -278,6 +274,7 @@ impl<M: Method> Served for RemoteJob<M> {
 pub(crate) fn send_fault<E>(to: &Answering, error: &CallError<E>) {
     let fault = match error {
         CallError::Panicked { message, .. } => CallFault::Panicked { message },
+        CallError::ActorRestarted { .. } => CallFault::ActorRestarted,
         CallError::ActorDied { reason, .. } => reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied),
         CallError::Deadlock { cycle, .. } => CallFault::Deadlock { cycle: List::Items(cycle) },
         CallError::Encode { message, .. } => CallFault::Encode { message },

@@ -22,6 +22,7 @@ use super::frame::Chain;
 use super::inbox::Host;
 use super::lifetime::At;
 use super::line::Line;
+use super::restart::Restarts;
 use crate::clock::Moment;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::wire::bytes::List;
@@ -278,12 +279,13 @@ pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
     })
 }
 
-/// What names an actor that another node is to make: id, placement, constructor, type, lifetime, resources.
-pub(crate) type SpawnOf<'a> = (ActorId, Placement, Key, Key, Lifetime, &'a [(&'a str, u64)]);
+/// What says of an actor what another node is to make: id and placement, constructor and type, restarts, resources. Its
+/// spawner owns it.
+pub(crate) type SpawnOf<'a> = ((ActorId, Placement), (Key, Key), Restarts, &'a [(&'a str, u64)]);
 
 /// Encodes a request that makes an actor, with `message` as its constructor's arguments.
 pub(crate) fn encode_spawn<M: Arguments + serde::Serialize, R>(
-    (actor, placement, constructor, type_key, lifetime, resources): SpawnOf<'_>,
+    ((actor, placement), (constructor, type_key), restarts, resources): SpawnOf<'_>,
     here: &NodeRef,
     message: &mut M,
     send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
@@ -292,9 +294,10 @@ pub(crate) fn encode_spawn<M: Arguments + serde::Serialize, R>(
     with_scratch(|arguments, packet| {
         let enclosed = encode_arguments(here, message, arguments)?;
         let mut body = Vec::with_capacity(arguments.len() + 64);
-        let (namespace, name) = ("", None);
+        let (lifetime, namespace, name) = (Lifetime::Owned, "", None);
         let resources = List::Items(&resources);
-        Spawn { type_key, lifetime, restarts: 0, namespace, name, resources, arguments }.encode(&mut body);
+        let Restarts { limit: restarts, window } = restarts;
+        Spawn { type_key, lifetime, restarts, window, namespace, name, resources, arguments }.encode(&mut body);
         let request = Request {
             flags: Flags::SPAWN,
             stream: 0,
@@ -374,6 +377,7 @@ pub(crate) fn fault_to_error(
     let died = |reason| CallError::ActorDied { actor, reason, executed };
     match fault {
         CallFault::NotHere => died(EndReason::Unknown),
+        CallFault::ActorRestarted => CallError::ActorRestarted { actor, executed },
         CallFault::ActorDied(end) => died(EndReason::from_wire(end)),
         CallFault::Panicked { message } => CallError::Panicked { method: method.into(), message: message.into() },
         CallFault::UnknownType | CallFault::UnknownMethod => {

@@ -88,14 +88,9 @@ impl<M: Method> Outcome<M> for Awaited<M> {
     }
 
     fn abandoned(&self) -> CallError {
-        let executed = Executed::Yes;
-        let reason = match self.to.as_ref().map(ActorRef::route) {
-            Some(Route::Local(inbox)) => inbox.mailbox().reason(),
-            _ => None,
-        };
-        match (reason, &self.to) {
-            (Some(reason), Some(to)) => CallError::ActorDied { actor: to.id(), reason, executed },
-            _ => CallError::Cancelled { executed },
+        match self.to.as_ref().map(ActorRef::route) {
+            Some(Route::Local(inbox)) => inbox.abandoned(),
+            _ => CallError::Cancelled { executed: Executed::Yes },
         }
     }
 
@@ -121,6 +116,9 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
         Err(CallError::NodeDied { node, executed }) => GetError::NodeDied { node, executed },
         Err(CallError::ActorDied { actor, reason, executed }) => {
             GetError::ActorDied { actor, why: reason.to_string(), executed }
+        }
+        Err(CallError::ActorRestarted { actor, executed }) => {
+            GetError::ActorDied { actor, why: "it was started again".to_owned(), executed }
         }
         Err(CallError::Timeout { after, waiting, executed }) => {
             GetError::Timeout { what: "the call".to_owned(), after, waiting: waiting.to_string(), executed }

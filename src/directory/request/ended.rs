@@ -32,6 +32,14 @@ pub enum Gone {
     /// A method panicked.
     #[error("it panicked: {0}")]
     Panicked(Arc<str>),
+    /// It panicked once more than it may be started again.
+    #[error("it was started again {restarts} times, which is as often as it may be, and then failed in {text}")]
+    RestartsSpent {
+        /// How often it may be.
+        restarts: u32,
+        /// What failed last, and what it said.
+        text: Arc<str>,
+    },
     /// It was never made.
     #[error("{0}")]
     Unmade(Failure),
@@ -102,6 +110,7 @@ impl Directory {
         }
         let why = match ended.why {
             Gone::Panicked(text) => Gone::Panicked(cut(text)),
+            Gone::RestartsSpent { restarts, text } => Gone::RestartsSpent { restarts, text: cut(text) },
             why => why,
         };
         self.gone(id, why, effects);

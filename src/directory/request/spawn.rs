@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An actor to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,10 @@ pub struct Spawn {
     pub name: Option<FullName>,
     /// What its node must have.
     pub needs: Needs,
-    /// How often it may be placed again after its node ended.
+    /// How often it may be placed again after its node ended; and how often each of its hosts may start it again ..
     pub restarts: u32,
+    /// .. within this time, or at all.
+    pub restart_window: Option<Duration>,
     /// Whether it outlives its spawner.
     pub detached: bool,
     /// What its constructor is called with.

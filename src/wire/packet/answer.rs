@@ -170,6 +170,13 @@ pub enum End<'a> {
         /// What it said.
         message: &'a str,
     },
+    /// It failed once more than it may be started again.
+    RestartsSpent {
+        /// How often it may be.
+        restarts: u32,
+        /// What failed last.
+        message: &'a str,
+    },
     /// Its constructor failed, so it never was.
     NeverStarted {
         /// Why.
@@ -322,6 +329,11 @@ impl<'a> End<'a> {
             End::OwnerEnded => out.push(5),
             End::NodeEnded => out.push(6),
             End::NodeStopped => out.push(7),
+            End::RestartsSpent { restarts, message } => {
+                out.push(8);
+                put_varint(out, u64::from(restarts));
+                put_text(out, message, FAULT_TEXT);
+            }
         }
     }
 
@@ -334,6 +346,10 @@ impl<'a> End<'a> {
             5 => End::OwnerEnded,
             6 => End::NodeEnded,
             7 => End::NodeStopped,
+            8 => End::RestartsSpent {
+                restarts: reader.varint32("a count of restarts")?,
+                message: reader.text(FAULT_TEXT, "an actor's end")?,
+            },
             tag => return Err(WireError::Tag { what: "an actor's end", tag }),
         })
     }

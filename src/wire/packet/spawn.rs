@@ -1,14 +1,15 @@
 //! The body of a request that makes an actor: what the host must know before the constructor runs, then its arguments.
 //!
 //! ```text
-//! spawn    = type u64 . lifetime u8 (0 owned, 1 detached) . restarts varint . namespace text . named u8 . [name text]
-//!          . resources . arguments (what is left)
+//! spawn    = type u64 . lifetime u8 (0 owned, 1 detached) . restarts varint . window varint (ms, 0 none)
+//!          . namespace text . named u8 . [name text] . resources . arguments (what is left)
 //! resource = name text . ten-thousandths varint
 //! ```
 
 use crate::id::Key;
-use crate::limits::{NAME_BYTES, RESOURCES};
+use crate::limits::{NAME_BYTES, RESOURCES, RESTART_WINDOW};
 use crate::wire::bytes::{Element, List, Reader, WireError, put_text, put_varint};
+use std::time::Duration;
 
 /// What an actor's life hangs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Spawn<'a> {
     pub lifetime: Lifetime,
     /// How often its host may start it again after a panic.
     pub restarts: u32,
+    /// The time within which it may do so as often; over the actor's whole life if there is none. To the millisecond.
+    pub window: Option<Duration>,
     /// The namespace it belongs to.
     pub namespace: &'a str,
     /// Its name there; only the head gives names, the host shows it.
@@ -66,6 +69,7 @@ impl<'a> Spawn<'a> {
         out.extend_from_slice(&self.type_key.0.to_le_bytes());
         out.push(self.lifetime as u8);
         put_varint(out, u64::from(self.restarts));
+        put_varint(out, self.window.map_or(0, |window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX)));
         put_text(out, self.namespace, NAME_BYTES);
         out.push(u8::from(self.name.is_some()));
         if let Some(name) = self.name {
@@ -86,6 +90,10 @@ impl<'a> Spawn<'a> {
                 tag => return Err(WireError::Tag { what: "a lifetime", tag }),
             },
             restarts: reader.varint32("a count of restarts")?,
+            window: match reader.varint("a window of restarts")? {
+                0 => None,
+                window => Some(Duration::from_millis(window).min(RESTART_WINDOW)),
+            },
             namespace: reader.text(NAME_BYTES, "a namespace")?,
             name: match reader.u8("whether an actor has a name")? {
                 0 => None,

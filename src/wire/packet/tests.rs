@@ -174,6 +174,7 @@ fn a_spawn_has_its_golden_bytes() {
         type_key: Key(1),
         lifetime: Lifetime::Detached,
         restarts: 2,
+        window: Some(std::time::Duration::from_millis(5)),
         namespace: "ns",
         name: Some("hits"),
         resources: List::Items(&[Amount { name: "cpu", units: 5_000 }]),
@@ -181,7 +182,7 @@ fn a_spawn_has_its_golden_bytes() {
     };
     let mut out = Vec::new();
     spawn.encode(&mut out);
-    let golden = "0100000000000000 01 02 026e73 01 0468697473 01 03637075 8827 90";
+    let golden = "0100000000000000 01 02 05 026e73 01 0468697473 01 03637075 8827 90";
     assert_eq!(hex(&out), golden.replace(' ', ""));
     assert_eq!(Spawn::decode(&out), Ok(spawn));
 }

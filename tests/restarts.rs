@@ -1,0 +1,335 @@
+//! Actors that are started again after a panic: with the arguments that they were made with, behind the same handles.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{bounded, ends_without_a_trace, hold, until};
+use mobula::id::Incarnation;
+use mobula::prelude::*;
+use mobula::{EndReason, Executed, FencingToken, InvalidOption, SpawnError};
+use std::time::Duration;
+
+mobula::test_worker!();
+
+/// What others did, in order: it outlives their runs.
+#[actor]
+pub struct Ledger {
+    lines: Vec<String>,
+    fails: u32,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+#[methods(concurrency = 16)]
+impl Ledger {
+    #[constructor]
+    pub fn empty() -> Self {
+        Self { lines: Vec::new(), fails: 0, open: tokio::sync::watch::Sender::new(false) }
+    }
+
+    pub fn write(&mut self, line: &str) {
+        self.lines.push(line.to_owned());
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.clone()
+    }
+
+    /// So many constructors are to fail.
+    pub fn let_fail(&mut self, constructors: u32) {
+        self.fails = constructors;
+    }
+
+    pub fn fails(&mut self) -> bool {
+        let fails = self.fails > 0;
+        self.fails = self.fails.saturating_sub(1);
+        fails
+    }
+
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    pub async fn opened(&self) {
+        self.open.subscribe().wait_for(|open| *open).await.expect("the sender is this actor's own");
+    }
+}
+
+#[actor(restarts = 2)]
+pub struct Counter {
+    total: u64,
+    ledger: LedgerHandle,
+}
+
+#[methods]
+impl Counter {
+    #[constructor]
+    pub async fn starting_at(total: u64, ledger: LedgerHandle) -> Self {
+        ledger.write("made").await.expect("the ledger lives");
+        assert!(!ledger.fails().await.expect("the ledger lives"), "as it was told to");
+        Self { total, ledger }
+    }
+
+    pub fn add(&mut self, by: u64) -> u64 {
+        self.total += by;
+        self.total
+    }
+
+    pub async fn falls(&mut self) {
+        self.ledger.opened().await.expect("the ledger lives");
+        panic!("on purpose");
+    }
+
+    pub fn run(&self, ctx: &mut ActorContext<Self>) -> (Incarnation, FencingToken) {
+        (ctx.incarnation(), ctx.fence())
+    }
+
+    pub fn reminds(&self, ctx: &mut ActorContext<Self>, after: Duration) {
+        ctx.after(after, |me| me.reminded("once"));
+        ctx.every(Duration::from_millis(5), |me| me.reminded("often"));
+    }
+
+    pub async fn reminded(&mut self, how: &str) {
+        self.ledger.write(how).await.expect("the ledger lives");
+    }
+}
+
+hold! {
+    an_actor_is_started_again_with_its_arguments_behind_its_handle
+    calls_that_wait_run_in_the_next_run_in_their_order
+    an_actor_ends_with_one_panic_more_than_it_may_be_started_again
+    a_constructor_that_fails_again_counts_as_well
+    no_timer_of_a_former_run_rings
+    what_ran_beside_the_panic_is_told_so
+    a_blocking_method_of_the_former_run_ends_before_the_next_begins
+    an_actor_that_waits_to_be_started_again_can_be_killed
+    what_an_argument_refers_to_is_kept
+    a_name_stays_with_its_actor
+    a_window_of_restarts_has_its_bounds
+}
+
+async fn counter(cluster: &Cluster) -> (CounterHandle, LedgerHandle) {
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    bounded(ledger.open()).await.unwrap();
+    let counter = bounded(Counter::spawn(cluster, 10, ledger.clone())).await.unwrap();
+    (counter, ledger)
+}
+
+async fn panics(counter: &CounterHandle) {
+    match bounded(counter.falls()).await {
+        Err(CallError::Panicked { message, .. }) => assert_eq!(message, "on purpose"),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn an_actor_is_started_again_with_its_arguments_behind_its_handle(cluster: &Cluster) {
+    let (counter, ledger) = counter(cluster).await;
+    assert_eq!(bounded(counter.add(5)).await, Ok(15));
+    let (first, token) = bounded(counter.run()).await.unwrap();
+    panics(&counter).await;
+    assert_eq!(bounded(counter.add(1)).await, Ok(11), "its state is new");
+    let (second, later) = bounded(counter.run()).await.unwrap();
+    assert_eq!((first.restart, second.restart, second.placement), (0, 1, first.placement));
+    assert!(later > token && later.incarnation == second);
+    assert_eq!(bounded(ledger.lines()).await.unwrap(), ["made", "made"]);
+}
+
+async fn calls_that_wait_run_in_the_next_run_in_their_order(cluster: &Cluster) {
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    let counter = bounded(Counter::spawn(cluster, 0, ledger.clone())).await.unwrap();
+    let falls = counter.falls().submit();
+    let waits: Vec<_> = (1..=100).map(|by| counter.add(by).submit()).collect();
+    bounded(ledger.open()).await.unwrap();
+    let totals = bounded(cluster.get_all(&waits)).await.unwrap();
+    let expected: Vec<u64> = (1..=100)
+        .scan(0, |total, by| {
+            *total += by;
+            Some(*total)
+        })
+        .collect();
+    assert_eq!(totals, expected);
+    assert!(bounded(falls).await.is_err());
+}
+
+async fn an_actor_ends_with_one_panic_more_than_it_may_be_started_again(cluster: &Cluster) {
+    let (counter, _ledger) = counter(cluster).await;
+    let mut ended = counter.ended();
+    assert!(futures::poll!(&mut ended).is_pending());
+    for _ in 0..3 {
+        panics(&counter).await;
+    }
+    let spent = EndReason::RestartsSpent { restarts: 2, message: "`falls`: on purpose".to_owned() };
+    assert_eq!(bounded(ended).await, Ok(spent.clone()));
+    match bounded(counter.add(1)).await {
+        Err(CallError::ActorDied { reason, executed: Executed::No, .. }) => {
+            assert!(reason == spent || reason == EndReason::Unknown, "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_constructor_that_fails_again_counts_as_well(cluster: &Cluster) {
+    let (counter, ledger) = counter(cluster).await;
+    bounded(ledger.let_fail(1)).await.unwrap();
+    panics(&counter).await;
+    assert_eq!(bounded(counter.run()).await.unwrap().0.restart, 2, "the first failed");
+    assert_eq!(bounded(ledger.lines()).await.unwrap(), ["made"; 3]);
+    let other = bounded(Counter::spawn(cluster, 10, ledger.clone()).restarts(1)).await.unwrap();
+    bounded(ledger.let_fail(1)).await.unwrap();
+    let mut ended = other.ended();
+    assert!(futures::poll!(&mut ended).is_pending());
+    panics(&other).await;
+    match bounded(ended).await {
+        Ok(EndReason::RestartsSpent { restarts: 1, message }) => {
+            assert!(message.contains("as it was told to"), "{message}")
+        }
+        end => panic!("{end:?}"),
+    }
+}
+
+async fn no_timer_of_a_former_run_rings(cluster: &Cluster) {
+    let (counter, ledger) = counter(cluster).await;
+    bounded(counter.reminds(Duration::from_millis(1))).await.unwrap();
+    let rung = async { while !bounded(ledger.lines()).await.unwrap().iter().any(|line| line == "often") {} };
+    bounded(rung).await;
+    panics(&counter).await;
+    // What had rung before stands in the mailbox; this comes after it.
+    bounded(counter.add(0)).await.unwrap();
+    let before = bounded(ledger.lines()).await.unwrap();
+    bounded(counter.reminds(Duration::from_secs(3_600))).await.unwrap();
+    let again = async { while bounded(ledger.lines()).await.unwrap().len() < before.len() + 10 {} };
+    bounded(again).await;
+    let lines = bounded(ledger.lines()).await.unwrap();
+    assert_eq!(lines.iter().filter(|line| *line == "once").count(), 1);
+    // One timer of five milliseconds rings, not two: the other would have left its lines among these.
+    panics(&counter).await;
+    bounded(counter.add(0)).await.unwrap();
+    let silent = bounded(ledger.lines()).await.unwrap().len();
+    for _ in 0..20 {
+        bounded(counter.add(0)).await.unwrap();
+    }
+    assert_eq!(bounded(ledger.lines()).await.unwrap().len(), silent, "nothing rings any more");
+}
+
+#[actor(restarts = 4, restart_window = "1h")]
+pub struct Crowd {
+    ledger: LedgerHandle,
+}
+
+#[methods(concurrency = 8)]
+impl Crowd {
+    #[constructor]
+    pub fn with(ledger: LedgerHandle) -> Self {
+        Self { ledger }
+    }
+
+    pub async fn stays(&self) {
+        self.ledger.write("stays").await.expect("the ledger lives");
+        std::future::pending().await
+    }
+
+    #[method(blocking)]
+    pub fn computes(&self, begun: &str, end: &str) -> bool {
+        let made = std::fs::File::create(begun).is_ok();
+        while !std::path::Path::new(end).exists() {
+            std::thread::yield_now();
+        }
+        made
+    }
+
+    pub async fn falls(&self) {
+        panic!("on purpose");
+    }
+
+    pub fn run(&self, ctx: &mut ActorContext<Self>) -> u32 {
+        ctx.incarnation().restart
+    }
+}
+
+async fn what_ran_beside_the_panic_is_told_so(cluster: &Cluster) {
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    let crowd = bounded(Crowd::spawn(cluster, ledger.clone())).await.unwrap();
+    let stays: Vec<_> = (0..3).map(|_| tokio::spawn(crowd.stays().into_future())).collect();
+    let begun = async { while bounded(ledger.lines()).await.unwrap().len() < 3 {} };
+    bounded(begun).await;
+    assert!(matches!(bounded(crowd.falls()).await, Err(CallError::Panicked { .. })));
+    for each in stays {
+        let told = bounded(each).await.unwrap();
+        assert_eq!(told, Err(CallError::ActorRestarted { actor: crowd.id(), executed: Executed::Maybe }));
+    }
+    assert_eq!(bounded(crowd.run()).await, Ok(1));
+}
+
+async fn a_blocking_method_of_the_former_run_ends_before_the_next_begins(cluster: &Cluster) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (begun, end) = (path("begun"), path("end"));
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    let crowd = bounded(Crowd::spawn(cluster, ledger)).await.unwrap();
+    let computes = tokio::spawn(crowd.computes(&begun, &end).into_future());
+    until("the blocking method", || std::path::Path::new(&begun).exists()).await;
+    assert!(matches!(bounded(crowd.falls()).await, Err(CallError::Panicked { .. })));
+    let next = crowd.run().timeout(Duration::from_millis(50));
+    assert!(matches!(bounded(next).await, Err(CallError::Timeout { .. })), "the former run has not ended");
+    std::fs::File::create(&end).unwrap();
+    assert_eq!(bounded(computes).await.unwrap(), Ok(true), "it returned");
+    assert_eq!(bounded(crowd.run()).await, Ok(1));
+}
+
+async fn an_actor_that_waits_to_be_started_again_can_be_killed(cluster: &Cluster) {
+    let (_, ledger) = counter(cluster).await;
+    let counter = bounded(Counter::spawn(cluster, 10, ledger.clone()).restarts(u32::MAX)).await.unwrap();
+    bounded(ledger.let_fail(u32::MAX)).await.unwrap();
+    panics(&counter).await;
+    let waits = counter.add(1).submit();
+    assert_eq!(bounded(counter.kill()).await, Ok(EndReason::Killed));
+    assert!(bounded(waits).await.is_err());
+}
+
+#[actor(restarts = 1)]
+pub struct Keeper {
+    kept: Vec<u8>,
+}
+
+#[methods]
+impl Keeper {
+    #[constructor]
+    pub fn of(kept: &[u8]) -> Self {
+        Self { kept: kept.to_vec() }
+    }
+
+    pub fn falls(&mut self) {
+        panic!("on purpose");
+    }
+
+    pub fn kept(&self) -> Vec<u8> {
+        self.kept.clone()
+    }
+}
+
+async fn what_an_argument_refers_to_is_kept(cluster: &Cluster) {
+    let object = bounded(cluster.put_slice(&[7_u8; 200_000])).await.unwrap();
+    let keeper = bounded(Keeper::spawn(cluster, &object)).await.unwrap();
+    drop(object);
+    assert!(bounded(keeper.falls()).await.is_err());
+    assert!(bounded(keeper.kept()).await.unwrap() == [7; 200_000]);
+}
+
+async fn a_name_stays_with_its_actor(cluster: &Cluster) {
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    bounded(ledger.open()).await.unwrap();
+    let counter = bounded(Counter::spawn(cluster, 3, ledger.clone()).name("restarts")).await.unwrap();
+    panics(&counter).await;
+    let found = bounded(cluster.lookup::<Counter>("restarts")).await.unwrap();
+    assert_eq!(bounded(found.add(1)).await, Ok(4));
+    assert_eq!(bounded(found.run()).await.unwrap().0.restart, 1);
+}
+
+async fn a_window_of_restarts_has_its_bounds(cluster: &Cluster) {
+    let (_, ledger) = counter(cluster).await;
+    for window in [Duration::ZERO, Duration::from_secs(25 * 3_600)] {
+        let refused = bounded(Counter::spawn(cluster, 1, ledger.clone()).restart_window(window)).await;
+        assert_eq!(refused.err(), Some(SpawnError::Invalid(InvalidOption::RestartWindow(window))));
+    }
+    let allowed = Counter::spawn(cluster, 1, ledger).restart_window(Duration::from_secs(1)).restarts(1);
+    panics(&bounded(allowed).await.unwrap()).await;
+}
