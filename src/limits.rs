@@ -394,7 +394,7 @@ const _: () =
 pub const DIRECTORY_ACTORS: usize = 1 << 18;
 /// Bytes of constructors' arguments one head keeps: they are needed for as long as an actor may be placed again.
 pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
-/// Ended actors whose end the head can still explain.
+/// Ended actors whose end the head can still explain, and removed placement groups that it does not make again: of each.
 pub const TOMBSTONES: usize = 65_536;
 /// Requests to the head a node may have unanswered; its callers wait beyond. The head remembers as many answers a node.
 pub const REQUESTS: usize = 4_096;

@@ -1,12 +1,12 @@
 //! Actors that the head knows, the names they hold, reservations for those it does not know, and the lines of what waits
 //! for room.
 
+use crate::directory::buried::Buried;
 use crate::directory::message::{How, RequestId};
 use crate::directory::request::{FullName, Gone, Spawn};
 use crate::id::{ActorId, Life, Placement};
-use crate::limits::TOMBSTONES;
 use crate::schedule::Requirement;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A request that waits for something to happen to an actor.
@@ -137,27 +137,10 @@ pub(super) struct Actors {
     pub(super) lines: Lines,
     /// Bytes of constructors' arguments held.
     pub(super) arguments: usize,
-    ended: BTreeMap<ActorId, Gone>,
-    ended_in_order: VecDeque<ActorId>,
+    pub(super) ended: Buried<ActorId, Gone>,
 }
 
 impl Actors {
-    pub(super) fn bury(&mut self, actor: ActorId, why: Gone) {
-        if self.ended.insert(actor, why).is_none() {
-            self.ended_in_order.push_back(actor);
-        }
-        if self.ended_in_order.len() > TOMBSTONES
-            && let Some(oldest) = self.ended_in_order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-    }
-
-    /// Why an actor ended, while that is remembered.
-    pub(super) fn ended(&self, actor: ActorId) -> Option<&Gone> {
-        self.ended.get(&actor)
-    }
-
     /// The ids of what `life` spawned, among `map`'s keys.
     pub(super) fn of_spawner<V>(map: &BTreeMap<ActorId, V>, life: Life) -> Vec<ActorId> {
         let (first, last) = (ActorId { life, serial: 0 }, ActorId { life, serial: u64::MAX });

@@ -1,6 +1,7 @@
 //! Placement groups that the head knows.
 
 use crate::directory::actors::Asker;
+use crate::directory::buried::Buried;
 use crate::directory::request::{CreateGroup, FullName};
 use crate::id::{GroupId, Life};
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ impl Group {
 pub(super) struct Groups {
     pub(super) all: BTreeMap<GroupId, Group>,
     pub(super) names: BTreeMap<FullName, GroupId>,
+    pub(super) gone: Buried<GroupId, ()>,
 }
 
 impl Groups {

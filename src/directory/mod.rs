@@ -22,6 +22,7 @@ pub mod state;
 
 mod actors;
 mod answers;
+mod buried;
 mod candidates;
 mod grants;
 mod groups;

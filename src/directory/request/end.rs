@@ -34,7 +34,7 @@ impl Directory {
         effects: &mut Effects,
     ) -> Option<Reply> {
         if !self.actors.all.contains_key(&end.actor) {
-            return Some(Reply::Ended(self.actors.ended(end.actor).cloned().ok_or(EndError::NotKnown(end.actor))));
+            return Some(Reply::Ended(self.actors.ended.why(end.actor).cloned().ok_or(EndError::NotKnown(end.actor))));
         }
         self.await_actor(end.actor, Asker { life, request, want: Want::Ended });
         let why = match end.how {

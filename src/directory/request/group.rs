@@ -112,6 +112,10 @@ impl Directory {
             group.asker = Some(asker);
             return self.grouped(id);
         }
+        // Its maker asks again since no answer came: it has been made and removed meanwhile.
+        if self.groups.gone.why(id).is_some() {
+            return Some(Reply::Grouped(Err(GroupError::NotKnown(id))));
+        }
         if let Err(error) = self.may_create(life, &create) {
             return Some(Reply::Grouped(Err(error)));
         }
@@ -224,6 +228,7 @@ impl Directory {
         if let Some(name) = &group.create.name {
             self.groups.names.remove(name);
         }
+        self.groups.gone.bury(id, ());
         Some(group)
     }
 

@@ -45,7 +45,7 @@ impl Directory {
             let want = Want::Located { after: locate.after };
             return self.await_actor(locate.actor, Asker { life, request, want });
         }
-        Some(Reply::Located(Err(match self.actors.ended(locate.actor) {
+        Some(Reply::Located(Err(match self.actors.ended.why(locate.actor) {
             Some(why) => LocateError::Ended(why.clone()),
             None => LocateError::NotKnown(locate.actor),
         })))

@@ -138,7 +138,7 @@ impl Directory {
             Phase::Unplaced(ticket) => self.actors.lines.leave(&actor.need, ticket),
             Phase::Placing(host) | Phase::Running(host) => self.vacate(host, id, &actor.need),
         }
-        self.actors.bury(id, why.clone());
+        self.actors.ended.bury(id, why.clone());
         Some(actor)
     }
 }

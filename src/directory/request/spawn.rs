@@ -263,7 +263,7 @@ impl Directory {
         if self.actors.all.contains_key(&id) {
             return self.await_actor(id, asker);
         }
-        if let Some(gone) = self.actors.ended(id) {
+        if let Some(gone) = self.actors.ended.why(id) {
             return refused(gone.clone().into_spawn_error());
         }
         if let Some(holder) = spawn.name.as_ref().and_then(|name| self.actors.names.get(name)) {

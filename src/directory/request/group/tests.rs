@@ -131,3 +131,18 @@ fn a_new_head_knows_the_groups_and_what_they_hold() {
     let waits = head.asks(driver, Spawn { needs: within(group, Some(0), 1.0), ..spawn(driver, 2) });
     assert_eq!(head.reply(waits), None, "half a CPU is left in it");
 }
+
+#[test]
+fn a_group_that_was_removed_is_not_made_again_by_its_maker_who_heard_of_nothing() {
+    let mut head = Head::new();
+    let (worker, maker, other) = (head.worker(1), head.driver(11), head.driver(12));
+    let group = GroupId { life: maker, serial: 1 };
+    let made = CreateGroup { detached: true, ..create(maker, 1, &[1.5], Packing::Pack) };
+    head.asked(maker, made.clone()).unwrap();
+    head.asked(other, RemoveGroup { group }).unwrap();
+    let mut head = head.restarted();
+    head.rejoins(worker, 1);
+    head.rejoins(maker, 11);
+    assert_eq!(head.asked(maker, made), Err(GroupError::NotKnown(group)));
+    assert_eq!((groups(&head), head.free(worker)), (Vec::new(), cpus(2.0)));
+}
