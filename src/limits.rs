@@ -349,6 +349,11 @@ pub const OVERTAKES: u32 = 64;
 pub const WEIGHTLESS_SLOTS: u32 = 4;
 /// Grants that one owner may hold, and a node takes.
 pub const GRANTS: usize = 65_536;
+/// Actors and bundles that came later and were placed where an elder waits for room: then that keeps rooms for itself. Fewer
+/// would let room idle that comes back soon anyway.
+pub const PLACED_BEFORE: u64 = 64;
+/// Of classes of tasks that hold no slot so many of the eldest are counted for that.
+pub const HUNGRY_COUNTED: usize = 256;
 /// Orders about grants that one owner may have unacknowledged: beyond it, it gets no more until its next beat, and beyond
 /// twice as many nothing is asked back of it.
 pub const GRANT_ORDERS: usize = 4_096;
@@ -394,7 +399,7 @@ const _: () =
 pub const DIRECTORY_ACTORS: usize = 1 << 18;
 /// Bytes of constructors' arguments one head keeps: they are needed for as long as an actor may be placed again.
 pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
-/// Ended actors whose end the head can still explain, and removed placement groups that it does not make again: of each.
+/// Ended actors whose end the head can still explain, and removed placement groups that it does not make again, of each.
 pub const TOMBSTONES: usize = 65_536;
 /// Requests to the head a node may have unanswered; its callers wait beyond. The head remembers as many answers a node.
 pub const REQUESTS: usize = 4_096;

@@ -109,8 +109,8 @@ impl Lines {
     }
 
     /// The ticket and need of who came first of those for whom a node will do.
-    pub(super) fn first(&self, will_do: impl Fn(&Requirement) -> bool) -> Option<(u64, Arc<Requirement>)> {
-        self.heads().filter(|(_, need)| will_do(need)).min().map(|(ticket, need)| (ticket, need.clone()))
+    pub(super) fn first(&self, will_do: impl Fn(u64, &Requirement) -> bool) -> Option<(u64, Arc<Requirement>)> {
+        self.heads().filter(|(ticket, need)| will_do(*ticket, need)).min().map(|(ticket, need)| (ticket, need.clone()))
     }
 
     /// Takes out whoever has this ticket.

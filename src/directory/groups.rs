@@ -25,6 +25,14 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Its place among all that wait, if it does.
+    pub(super) fn ticket(&self) -> Option<u64> {
+        match self.standing {
+            Standing::Waiting(ticket) => Some(ticket),
+            Standing::Placed(_) | Standing::Lost { .. } => None,
+        }
+    }
+
     pub(super) fn hosts(&self) -> &[Life] {
         match &self.standing {
             Standing::Waiting(_) => &[],
@@ -38,15 +46,30 @@ pub(super) struct Groups {
     pub(super) all: BTreeMap<GroupId, Group>,
     pub(super) names: BTreeMap<FullName, GroupId>,
     pub(super) gone: Buried<GroupId, ()>,
+    /// Those that wait, by their tickets.
+    pub(super) waiting: BTreeMap<u64, GroupId>,
 }
 
 impl Groups {
-    /// Those that wait, by their tickets.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (u64, GroupId)> {
-        self.all.iter().filter_map(|(id, group)| match group.standing {
-            Standing::Waiting(ticket) => Some((ticket, *id)),
-            Standing::Placed(_) | Standing::Lost { .. } => None,
-        })
+    pub(super) fn insert(&mut self, create: Arc<CreateGroup>, ticket: u64) {
+        let id = create.group;
+        if let Some(name) = &create.name {
+            self.names.insert(name.clone(), id);
+        }
+        self.waiting.insert(ticket, id);
+        self.all.insert(id, Group { create, standing: Standing::Waiting(ticket), asker: None });
+    }
+
+    pub(super) fn remove(&mut self, id: GroupId) -> Option<Group> {
+        let group = self.all.remove(&id)?;
+        if let Some(name) = &group.create.name {
+            self.names.remove(name);
+        }
+        if let Standing::Waiting(ticket) = group.standing {
+            self.waiting.remove(&ticket);
+        }
+        self.gone.bury(id, ());
+        Some(group)
     }
 
     /// The groups of one owner that end with it.

@@ -1,6 +1,7 @@
 //! The lives of nodes as the head keeps them: door, standing, room, orders not yet acknowledged.
 
 use crate::directory::answers::Answers;
+use crate::directory::elders::{ELDEST, RoomId};
 use crate::directory::message::{Command, Order};
 use crate::directory::request::{Advertised, Join, Member};
 use crate::directory::room::{BundleId, Room};
@@ -90,10 +91,19 @@ impl Living {
         self.known && !self.suspect() && self.door.is_some()
     }
 
-    /// Whether an actor of this need can be put there now.
-    pub(super) fn will_do(&self, life: Life, need: &Requirement) -> bool {
+    /// Whether an actor of this need that came at this ticket can be put there now.
+    pub(super) fn will_do(&self, life: Life, need: &Requirement, ticket: u64) -> bool {
         let fits = |offer: &Offer<'_>| matches!(need.fit(offer), Fit::Now(_));
-        self.join.advertised.makes(need) && self.offers(life, need).any(|(offer, _)| fits(&offer))
+        self.join.advertised.makes(need) && self.offers(life, need, ticket).any(|(offer, _)| fits(&offer))
+    }
+
+    /// Whether the room would do for what takes something, were it empty.
+    pub(super) fn suits(&self, (life, bundle): RoomId, need: &Requirement) -> bool {
+        let fits = |offer: &Offer<'_>| !matches!(need.fit(offer), Fit::Never(_));
+        let mut offers = self.offers(life, need, ELDEST);
+        !need.resources.is_empty()
+            && self.join.advertised.makes(need)
+            && offers.any(|(offer, of)| of == bundle && fits(&offer))
     }
 
     pub(super) fn cpus(&self) -> u64 {
@@ -106,16 +116,17 @@ impl Living {
         self.load.max(placed) + u64::from(self.room.weightless_taken())
     }
 
-    /// What it offers to `need`: the whole node, or those bundles that are asked for.
+    /// What it offers to `need`, which came at this ticket: the whole node, or those bundles that are asked for.
     pub(super) fn offers<'a>(
         &'a self,
         life: Life,
         need: &Requirement,
+        ticket: u64,
     ) -> impl Iterator<Item = (Offer<'a>, Option<BundleId>)> {
         let Join { node, labels, .. } = &*self.join;
         let offer =
             move |total, free| Offer { life, node: *node, total, free, labels, cpus: self.cpus, actors: self.load() };
-        let rooms = self.room.offered(&self.join.resources, need.strategy);
+        let rooms = self.room.offered(&self.join.resources, need.strategy, ticket);
         rooms.into_iter().map(move |(total, free, bundle)| (offer(total, free), bundle))
     }
 }
@@ -245,8 +256,13 @@ impl Lives {
         self.all.len()
     }
 
-    /// The nodes on which `need` may be placed now.
+    /// The nodes on which `need` may be placed now, whoever waits for them.
     pub(super) fn offers<'a>(&'a self, need: &'a Requirement) -> impl Iterator<Item = Offer<'a>> {
+        self.offers_at(need, ELDEST)
+    }
+
+    /// The same for what came at this ticket.
+    pub(super) fn offers_at<'a>(&'a self, need: &'a Requirement, ticket: u64) -> impl Iterator<Item = Offer<'a>> {
         // Most nodes share what they advertise: it is looked through once.
         let mut last: Option<(&'a Arc<Advertised>, bool)> = None;
         let mut makes = move |advertised: &'a Arc<Advertised>| match last {
@@ -254,7 +270,7 @@ impl Lives {
             _ => last.insert((advertised, advertised.makes(need))).1,
         };
         let open = self.iter().filter(move |(_, living)| living.open() && makes(&living.join.advertised));
-        open.flat_map(|(life, living)| living.offers(life, need).map(|(offer, _)| offer))
+        open.flat_map(move |(life, living)| living.offers(life, need, ticket).map(|(offer, _)| offer))
     }
 
     /// Whether any member could make it, were it reachable and empty.
@@ -266,6 +282,6 @@ impl Lives {
     pub(super) fn anyone_holds(&self, need: &Requirement) -> bool {
         let will_do = |offer: &Offer<'_>| !matches!(need.fit(offer), Fit::Never(_));
         let mut makers = self.iter().filter(|(_, living)| living.join.hosts && living.join.advertised.makes(need));
-        makers.any(|(life, living)| living.offers(life, need).any(|(offer, _)| will_do(&offer)))
+        makers.any(|(life, living)| living.offers(life, need, ELDEST).any(|(offer, _)| will_do(&offer)))
     }
 }

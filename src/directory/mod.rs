@@ -24,6 +24,7 @@ mod actors;
 mod answers;
 mod buried;
 mod candidates;
+mod elders;
 mod grants;
 mod groups;
 mod lease;

@@ -25,6 +25,8 @@ struct Bundle {
     actors: usize,
     /// Its group was removed: it goes with its last actor.
     closing: bool,
+    /// The eldest who keeps it.
+    kept: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +40,9 @@ pub(super) struct Room {
     bundles: BTreeMap<BundleId, Bundle>,
     /// Of which bundle an actor took.
     within: BTreeMap<ActorId, BundleId>,
+    /// The eldest who keeps the node. Those who came later find nothing free.
+    kept: Option<u64>,
+    nothing: Resources,
 }
 
 impl Room {
@@ -45,7 +50,8 @@ impl Room {
         let cpus = u32::try_from(total.get("cpu").as_ten_thousandths() / 10_000).unwrap_or(u32::MAX);
         let slots = cpus.saturating_mul(WEIGHTLESS_SLOTS).max(1);
         let (free, owed) = (total.clone(), Resources::none());
-        Room { free, owed, weightless: (0, slots), bundles: BTreeMap::new(), within: BTreeMap::new() }
+        let (bundles, within, nothing) = (BTreeMap::new(), BTreeMap::new(), Resources::none());
+        Room { free, owed, weightless: (0, slots), bundles, within, kept: None, nothing }
     }
 
     fn take(&mut self, need: &Resources) {
@@ -77,15 +83,16 @@ impl Room {
         self.weightless.1
     }
 
-    /// The rooms that a strategy may use.
-    pub(super) fn offered<'a>(&'a self, total: &'a Resources, strategy: Strategy) -> Vec<Offered<'a>> {
+    /// The rooms that a strategy may use, and what of them is free for who came at this ticket.
+    pub(super) fn offered<'a>(&'a self, total: &'a Resources, strategy: Strategy, ticket: u64) -> Vec<Offered<'a>> {
+        let of = |kept: Option<u64>, free| if kept.is_some_and(|elder| elder < ticket) { &self.nothing } else { free };
         match strategy {
             Strategy::Bundle { group, index } => {
                 let (first, last) = ((group, index.unwrap_or(0)), (group, index.unwrap_or(u32::MAX)));
                 let open = self.bundles.range(first..=last).filter(|(_, bundle)| !bundle.closing);
-                open.map(|(id, bundle)| (&bundle.total, &bundle.free, Some(*id))).collect()
+                open.map(|(id, bundle)| (&bundle.total, of(bundle.kept, &bundle.free), Some(*id))).collect()
             }
-            _ => vec![(total, &self.free, None)],
+            _ => vec![(total, of(self.kept, &self.free), None)],
         }
     }
 
@@ -95,12 +102,31 @@ impl Room {
         open.map(|(id, bundle)| (*id, &bundle.total, &bundle.free))
     }
 
-    /// An actor takes what it needs; of the first bundle that has it, if it needs one.
+    /// What is free for bundles of a group that came at this ticket.
+    pub(super) fn free_at(&self, ticket: u64) -> &Resources {
+        if self.kept.is_some_and(|elder| elder < ticket) { &self.nothing } else { &self.free }
+    }
+
+    /// Who keeps the node, or this bundle of it, from now on.
+    pub(super) fn keep(&mut self, bundle: Option<BundleId>, elder: Option<u64>) {
+        match bundle {
+            None => self.kept = elder,
+            Some(id) => drop(self.bundles.get_mut(&id).map(|bundle| bundle.kept = elder)),
+        }
+    }
+
+    /// Of which bundle an actor took.
+    pub(super) fn bundle_of(&self, actor: ActorId) -> Option<BundleId> {
+        self.within.get(&actor).copied()
+    }
+
+    /// An actor takes what it needs; of the first bundle that has it, if it needs one: rather of one that nobody keeps.
     pub(super) fn take_for(&mut self, actor: ActorId, need: &Requirement) {
         let Strategy::Bundle { group, index } = need.strategy else { return self.take(&need.resources) };
         let (first, last) = ((group, index.unwrap_or(0)), (group, index.unwrap_or(u32::MAX)));
         let room = |(_, bundle): &(&BundleId, &mut Bundle)| bundle.free.lacks(&need.resources).is_none();
-        if let Some((id, bundle)) = self.bundles.range_mut(first..=last).find(room) {
+        let bundles = self.bundles.range_mut(first..=last).filter(room);
+        if let Some((id, bundle)) = bundles.min_by_key(|(_, bundle)| bundle.kept.is_some()) {
             bundle.free.take(&need.resources);
             bundle.actors += 1;
             self.within.insert(actor, *id);
@@ -150,7 +176,7 @@ impl Room {
     /// A group's bundle is placed here.
     pub(super) fn add_bundle(&mut self, id: BundleId, total: &Resources) {
         self.take(total);
-        let bundle = Bundle { total: total.clone(), free: total.clone(), actors: 0, closing: false };
+        let bundle = Bundle { total: total.clone(), free: total.clone(), actors: 0, closing: false, kept: None };
         self.bundles.insert(id, bundle);
     }
 

@@ -5,6 +5,7 @@
 use crate::clock::Moment;
 use crate::directory::actors::Actors;
 use crate::directory::answers::Admitted;
+use crate::directory::elders::Elders;
 use crate::directory::fence::Reign;
 use crate::directory::grants::Grants;
 use crate::directory::groups::Groups;
@@ -120,6 +121,7 @@ pub struct Directory {
     pub(super) leases: Leases,
     pub(super) members: MemberLog,
     pub(super) actors: Actors,
+    pub(super) elders: Elders,
     pub(super) grants: Grants,
     pub(super) groups: Groups,
     pub(super) trusts: Trusts,
@@ -140,6 +142,7 @@ impl Directory {
             leases: Leases::new(config.lease, config.suspect_after),
             members: MemberLog::default(),
             actors: Actors::default(),
+            elders: Elders::default(),
             grants: Grants::default(),
             groups: Groups::default(),
             trusts: Trusts::default(),

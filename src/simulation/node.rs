@@ -291,6 +291,7 @@ impl Node {
 
     fn begun(&mut self, stage: &mut Stage, life: Life, reign: Reign) {
         stage.note(21, self.index as u64, life.0, || format!("node {} lives as {life} under head {reign}", self.index));
+        self.host.serves(reign.epoch);
         self.references = Some(References::new(life));
         self.unmet.clear();
         self.want_anew(stage);

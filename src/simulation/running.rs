@@ -101,9 +101,14 @@ impl Host {
         self.running.values().map(|running| (running.ready.sent.task(), running.attempt))
     }
 
-    /// What is lent, for the head of this epoch: from now on no grant of an earlier one is taken.
-    pub(super) fn lendings(&mut self, epoch: Epoch) -> Vec<Lending> {
+    /// From now on no grant of an earlier head is taken that is not here.
+    pub(super) fn serves(&mut self, epoch: Epoch) {
         self.epoch = epoch;
+    }
+
+    /// What is lent, for the head of this epoch.
+    pub(super) fn lendings(&mut self, epoch: Epoch) -> Vec<Lending> {
+        self.serves(epoch);
         let lent = self.grants.iter().filter(|(_, lent)| lent.slots > 0);
         let lending = lent.map(|(grant, lent)| Lending {
             grant: *grant,

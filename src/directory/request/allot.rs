@@ -10,13 +10,17 @@
 //! is undone by the next. A class that holds no slot may also ask for slots that were held for [`GRANT_TURN`]: where there
 //! are more classes than slots, or one slot is more than a share, they take turns.
 //!
+//! Who is overtaken too often by actors and groups that came later keeps rooms from them ([`keep`](super::keep)).
+//!
 //! Actors come first and hold what they have: room that falls free goes to them before it goes to tasks, and they have
 //! slots asked back. But a class that holds nothing gets its first slot in its turn among them, so a stream of actors does
 //! not keep a class from running. Nothing is killed: a slot comes back when its task has finished.
 
 use crate::clock::Moment;
+use crate::directory::elders::{ELDEST, RoomId};
 use crate::directory::grants::{ClaimId, Total, Used};
 use crate::directory::message::Command;
+use crate::directory::request::keep::Kept;
 use crate::directory::request::recall::Richest;
 use crate::directory::request::{Join, WantError};
 use crate::directory::room::BundleId;
@@ -43,6 +47,8 @@ pub(super) struct Room {
     slots_soon: u32,
     load: u64,
     cpus: u64,
+    /// The eldest who keeps it: for actors and groups that came later it is full.
+    pub(super) kept: Option<u64>,
 }
 
 /// One look.
@@ -64,6 +70,8 @@ pub(super) struct Look<'a> {
     blocked: Vec<ClaimId>,
     /// Of these, one that holds nothing, and so may have its turn later.
     hungry: bool,
+    /// The tickets of all elders.
+    waiting: BTreeSet<u64>,
     pub(super) looked: u32,
 }
 
@@ -77,6 +85,8 @@ struct Decisions {
     more: bool,
     /// A class that holds nothing found no room.
     hungry: bool,
+    waiting: BTreeSet<u64>,
+    kept: BTreeMap<RoomId, u64>,
     looked: u32,
 }
 
@@ -97,8 +107,9 @@ impl Directory {
         self.grants.due = false;
         let idle = self.grants.claims.values().all(|claim| claim.unmet() == 0);
         if idle
-            && self.groups.waiting().next().is_none()
+            && self.groups.waiting.is_empty()
             && (self.actors.lines.is_empty() || self.grants.all.is_empty())
+            && self.elders.is_empty()
         {
             return;
         }
@@ -118,6 +129,8 @@ impl Directory {
         for id in decisions.blocked {
             self.explain(id);
         }
+        self.elders.wait(&decisions.waiting);
+        self.keep_rooms(decisions.kept, effects);
         self.grants.due |= decisions.more;
         self.grants.turn = decisions.hungry.then(|| now + GRANT_TURN);
     }
@@ -158,6 +171,7 @@ impl<'a> Look<'a> {
             grouped: Vec::new(),
             blocked: Vec::new(),
             hungry: false,
+            waiting: BTreeSet::new(),
             looked: 0,
         };
         look.enter_rooms();
@@ -181,7 +195,8 @@ impl<'a> Look<'a> {
                 let (join, cpus) = (living.join.clone(), living.cpus());
                 let (total, free, load) = (total.clone(), free.clone(), living.load());
                 let soon = free.clone();
-                self.rooms.push(Room { life, join, bundle, total, free, soon, slots, slots_soon: slots, load, cpus });
+                let (slots_soon, kept) = (slots, None);
+                self.rooms.push(Room { life, join, bundle, total, free, soon, slots, slots_soon, load, cpus, kept });
             }
         }
     }
@@ -207,6 +222,7 @@ impl<'a> Look<'a> {
     fn decide(mut self) -> Decisions {
         self.elders();
         self.by_share();
+        let kept = self.rooms.iter().filter_map(|room| Some(((room.life, room.bundle), room.kept?))).collect();
         let given = self.given.into_iter().filter(|(_, slots)| *slots > 0).map(|((claim, at), slots)| {
             let room = &self.rooms[at];
             ((claim, room.life, room.bundle), slots)
@@ -218,6 +234,8 @@ impl<'a> Look<'a> {
             blocked: self.blocked,
             more: self.budget == 0,
             hungry: self.hungry,
+            waiting: self.waiting,
+            kept,
             looked: self.looked,
         }
     }
@@ -225,16 +243,17 @@ impl<'a> Look<'a> {
     fn elders(&mut self) {
         let head = self.head;
         let actors = head.actors.lines.heads().map(|(ticket, need)| (ticket, Elder::Actor(need)));
-        let groups = head.groups.waiting().map(|(ticket, group)| (ticket, Elder::Group(group)));
+        let groups = head.groups.waiting.iter().map(|(ticket, group)| (*ticket, Elder::Group(*group)));
         let hungry = head.grants.hungry.iter().map(|(ticket, claim)| (*ticket, Elder::Claim(*claim)));
         let mut elders: Vec<(u64, Elder<'_>)> = actors.chain(groups).chain(hungry).collect();
         elders.sort_by_key(|(ticket, _)| *ticket);
-        for (_, elder) in elders {
+        self.waiting = elders.iter().map(|(ticket, _)| *ticket).collect();
+        for (ticket, elder) in elders {
             match elder {
-                Elder::Claim(id) if head.obeys(id.0) => drop(self.serve(id)),
+                Elder::Claim(id) if head.obeys(id.0) => self.room_for_claim(id, ticket),
                 Elder::Claim(_) => {}
-                Elder::Actor(need) => self.room_for_actor(need),
-                Elder::Group(group) => self.room_for_group(group),
+                Elder::Actor(need) => self.room_for_actor(need, ticket),
+                Elder::Group(group) => self.room_for_group(group, ticket),
             }
         }
     }
@@ -273,7 +292,7 @@ impl<'a> Look<'a> {
         if let Some(at) = self.best(id, &need) {
             self.rooms[at].take(&need.resources);
             *self.given.entry((id, at)).or_default() += 1;
-        } else if let Some(at) = self.soonest(&need).or_else(|| self.ask_for(Some(id), &need)) {
+        } else if let Some(at) = self.soonest(&need, ELDEST).or_else(|| self.ask_for(Some(id), &need, ELDEST)) {
             self.rooms[at].set_aside(&need.resources);
         } else {
             self.hungry |= self.is_hungry(id) && (0..self.rooms.len()).any(|at| self.suits(&need, at));
@@ -290,8 +309,20 @@ impl<'a> Look<'a> {
         !holds && self.classes.get(&id).is_none_or(Used::is_nothing)
     }
 
-    fn room_for_actor(&mut self, need: &Requirement) {
-        if let Some(at) = self.soonest(need).or_else(|| self.ask_for(None, need)) {
+    /// One slot for a class that holds none.
+    fn room_for_claim(&mut self, id: ClaimId, ticket: u64) {
+        self.serve(id);
+        let given = self.given.range((id, 0)..=(id, usize::MAX)).any(|(_, slots)| *slots > 0);
+        if !given && let Some(claim) = self.head.grants.claims.get(&id) {
+            self.keep(ticket, &Kept::Slot(&claim.need));
+        }
+    }
+
+    fn room_for_actor(&mut self, need: &Requirement, ticket: u64) {
+        let kept = self.keep(ticket, &Kept::Slot(need));
+        let asked = kept.into_iter().find(|at| self.ask_in(*at, &need.resources));
+        let found = asked.or_else(|| self.soonest(need, ticket)).or_else(|| self.ask_for(None, need, ticket));
+        if let Some(at) = found {
             self.rooms[at].set_aside(&need.resources);
         }
     }
@@ -328,9 +359,10 @@ impl<'a> Look<'a> {
     }
 
     /// A room that will do once what was asked back has come.
-    fn soonest(&mut self, need: &Requirement) -> Option<usize> {
+    fn soonest(&mut self, need: &Requirement, ticket: u64) -> Option<usize> {
         self.looked += self.rooms.len() as u32;
-        (0..self.rooms.len()).find(|at| self.rooms[*at].will_have(&need.resources) && self.suits(need, *at))
+        let will_do = |room: &Room| room.is_for(ticket) && room.will_have(&need.resources);
+        (0..self.rooms.len()).find(|at| will_do(&self.rooms[*at]) && self.suits(need, *at))
     }
 
     fn fit(&self, need: &Requirement, at: usize) -> Fit {
@@ -350,18 +382,22 @@ impl<'a> Look<'a> {
         room.has(need) && !matches!(need.fit(&room.offer()), Fit::Never(_))
     }
 
-    fn room_for_group(&mut self, id: GroupId) {
+    fn room_for_group(&mut self, id: GroupId, ticket: u64) {
         let Some(create) = self.head.groups.all.get(&id).map(|group| group.create.clone()) else { return };
         self.looked += self.rooms.len() as u32;
-        let nodes: Vec<usize> = (0..self.rooms.len()).filter(|at| self.rooms[*at].bundle.is_none()).collect();
-        let place = |free: &dyn Fn(usize) -> Resources| {
-            let free: Vec<(Life, Resources)> = nodes.iter().map(|at| (self.rooms[*at].life, free(*at))).collect();
+        let is_for = |at: &usize| self.rooms[*at].bundle.is_none() && self.rooms[*at].is_for(ticket);
+        let nodes: Vec<usize> = (0..self.rooms.len()).filter(is_for).collect();
+        let place = |look: &Self, nodes: &[usize], free: &dyn Fn(&Self, usize) -> Resources| {
+            let free: Vec<(Life, Resources)> = nodes.iter().map(|at| (look.rooms[*at].life, free(look, *at))).collect();
             create.packing.place(&create.bundles, &free)
         };
-        let now = place(&|at| self.rooms[at].free.least(&self.rooms[at].soon));
-        let soon = || place(&|at| self.rooms[at].soon.clone());
-        let recalled = || place(&|at| self.rooms[at].soon.and(&self.recallable(at)));
-        let hosts = now.clone().or_else(soon).or_else(recalled);
+        let now = place(self, &nodes, &|look, at| look.rooms[at].free.least(&look.rooms[at].soon));
+        let mut kept = if now.is_some() { Vec::new() } else { self.keep(ticket, &Kept::Bundles(&create)) };
+        kept.sort_unstable();
+        let soon = |look: &Self, at: usize| look.rooms[at].soon.clone();
+        let recalled = |look: &Self, at: usize| look.rooms[at].soon.and(&look.recallable(at));
+        let later = || place(self, &kept, &recalled).or_else(|| place(self, &nodes, &soon));
+        let hosts = now.clone().or_else(later).or_else(|| place(self, &nodes, &recalled));
         let taken: Vec<(usize, Resources)> = hosts
             .iter()
             .flatten()
@@ -398,6 +434,11 @@ impl Room {
     fn set_aside(&mut self, size: &Resources) {
         self.soon.take(size);
         self.slots_soon = self.slots_soon.saturating_sub(u32::from(size.is_empty()));
+    }
+
+    /// Whether nobody keeps it who came before this ticket.
+    pub(super) fn is_for(&self, ticket: u64) -> bool {
+        self.kept.is_none_or(|elder| elder >= ticket)
     }
 
     pub(super) fn will_have(&self, size: &Resources) -> bool {

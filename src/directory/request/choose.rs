@@ -3,6 +3,7 @@
 //! which they are reserved until the actor's end is reported.
 
 use crate::directory::actors::{Asker, Reservation, Waiting, Want};
+use crate::directory::elders::NEWEST;
 use crate::directory::message::{News, Reply, RequestId};
 use crate::directory::request::{ActorType, Invalid, Needs, Patience, SpawnError};
 use crate::directory::state::{Directory, Effects};
@@ -102,10 +103,11 @@ impl Directory {
             return Some(Reply::Chosen(Err(SpawnError::Full)));
         }
         let (need, name) = (Arc::new(need), choose.kind.name.clone());
-        let best: Result<Life, Why> = need.best(self.lives.offers(&need));
+        let best: Result<Life, Why> = need.best(self.lives.offers_at(&need, NEWEST));
         match best {
             Ok(host) => {
                 self.hold(id, host, &need);
+                self.stays(id, host, &need, NEWEST);
                 self.actors.reservations.insert(id, Reservation { need, name, place: Ok(host), asker: None });
                 self.chosen(host)
             }
@@ -125,8 +127,8 @@ impl Directory {
         }
     }
 
-    /// Room came up for one that waited. One without resources waited for any node, and holds nothing.
-    pub(in crate::directory) fn reserve_on(&mut self, id: ActorId, host: Life, effects: &mut Effects) {
+    /// Room came up for one that waited since this ticket. One without resources waited for any node, and holds nothing.
+    pub(super) fn reserve_on(&mut self, id: ActorId, host: Life, ticket: u64, effects: &mut Effects) {
         let Some(reservation) = self.actors.reservations.get_mut(&id) else { return };
         reservation.place = Ok(host);
         let (asker, need) = (reservation.asker.take(), reservation.need.clone());
@@ -134,6 +136,7 @@ impl Directory {
             self.actors.reservations.remove(&id);
         } else {
             self.hold(id, host, &need);
+            self.stays(id, host, &need, ticket);
         }
         if let (Some(asker), Some(reply)) = (asker, self.chosen(host)) {
             self.answer(asker.life, asker.request, reply, effects);

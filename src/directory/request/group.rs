@@ -8,6 +8,7 @@
 //! The end of a node that holds a bundle loses that bundle: the group says so, and what wants it waits.
 
 use crate::directory::actors::{Asker, Want};
+use crate::directory::elders::NEWEST;
 use crate::directory::groups::{Group, Standing};
 use crate::directory::message::{How, News, Reply, RequestId};
 use crate::directory::record::Record;
@@ -155,23 +156,23 @@ impl Directory {
 
     fn hosts_for(&self, id: GroupId) -> Option<Vec<Life>> {
         let create = &self.groups.all.get(&id)?.create;
+        let ticket = self.groups.all.get(&id).and_then(Group::ticket).unwrap_or(NEWEST);
         let open = self.lives.iter().filter(|(_, living)| living.open());
-        let free: Vec<_> = open.map(|(life, living)| (life, living.room.free().clone())).collect();
+        let free: Vec<_> = open.map(|(life, living)| (life, living.room.free_at(ticket).clone())).collect();
         create.packing.place(&create.bundles, &free)
     }
 
     pub(super) fn insert_group(&mut self, create: Arc<CreateGroup>) {
-        let (id, standing) = (create.group, Standing::Waiting(self.actors.lines.ticket()));
-        if let Some(name) = &create.name {
-            self.groups.names.insert(name.clone(), id);
-        }
-        self.groups.all.insert(id, Group { create, standing, asker: None });
+        let ticket = self.actors.lines.ticket();
+        self.groups.insert(create, ticket);
     }
 
     /// All bundles at once.
     pub(super) fn place_group(&mut self, id: GroupId, hosts: Vec<Life>, effects: &mut Effects) {
+        let ticket = self.groups.all.get(&id).and_then(Group::ticket).unwrap_or(NEWEST);
         effects.journal(Record::GroupPlaced { group: id, hosts: hosts.clone() });
         self.settle_group(id, hosts.clone());
+        hosts.iter().for_each(|host| self.overtake((*host, None), ticket));
         let asker = self.groups.all.get_mut(&id).and_then(|group| group.asker.take());
         if let (Some(asker), Some(reply)) = (asker, self.grouped(id)) {
             self.answer(asker.life, asker.request, reply, effects);
@@ -188,6 +189,9 @@ impl Directory {
                 living.room.add_bundle((id, index), bundle);
             }
         }
+        if let Some(ticket) = group.ticket() {
+            self.groups.waiting.remove(&ticket);
+        }
         group.standing = Standing::Placed(hosts);
     }
 
@@ -202,7 +206,7 @@ impl Directory {
 
     /// Removing again changes nothing.
     pub(in crate::directory) fn remove_group(&mut self, id: GroupId, effects: &mut Effects) {
-        let Some(group) = self.forget_group(id) else { return };
+        let Some(group) = self.groups.remove(id) else { return };
         effects.journal(Record::GroupGone { group: id });
         if let Some(asker) = group.asker {
             let reply = Reply::Grouped(Err(GroupError::NotKnown(id)));
@@ -221,15 +225,6 @@ impl Directory {
         for host in group.hosts().to_vec() {
             self.fill(host, effects);
         }
-    }
-
-    pub(super) fn forget_group(&mut self, id: GroupId) -> Option<Group> {
-        let group = self.groups.all.remove(&id)?;
-        if let Some(name) = &group.create.name {
-            self.groups.names.remove(name);
-        }
-        self.groups.gone.bury(id, ());
-        Some(group)
     }
 
     pub(super) fn remove_bundles(&mut self, id: GroupId, group: &Group) {

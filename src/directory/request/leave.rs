@@ -3,6 +3,7 @@
 
 use crate::clock::Moment;
 use crate::directory::actors::{Actor, Actors, Phase, Waiting};
+use crate::directory::elders::ELDEST;
 use crate::directory::grants::ClaimId;
 use crate::directory::message::{How, News};
 use crate::directory::record::Record;
@@ -140,13 +141,16 @@ impl Directory {
         self.grants.due = true;
         while !self.actors.lines.is_empty() {
             let Some(living) = self.lives.get(life).filter(|living| living.open()) else { return };
-            let Some((ticket, need)) = self.actors.lines.first(|need| living.will_do(life, need)) else { return };
+            let Some((ticket, need)) = self.actors.lines.first(|ticket, need| living.will_do(life, need, ticket))
+            else {
+                return;
+            };
             if self.feed_older(life, ticket, effects) {
                 continue;
             }
             match self.actors.lines.take(&need, ticket) {
-                Some(Waiting::Actor(actor)) => self.place_on(actor, life, effects),
-                Some(Waiting::Reservation(actor)) => self.reserve_on(actor, life, effects),
+                Some(Waiting::Actor(actor)) => self.place_on(actor, life, ticket, effects),
+                Some(Waiting::Reservation(actor)) => self.reserve_on(actor, life, ticket, effects),
                 None => return,
             }
         }
@@ -162,7 +166,7 @@ impl Directory {
                 Fit::Now(_) if living.join.advertised.makes(&need) => Some(bundle),
                 _ => None,
             };
-            let fits = living.offers(life, &need).find_map(fitting);
+            let fits = living.offers(life, &need, ELDEST).find_map(fitting);
             fits.is_some_and(|bundle| self.lend(id, life, bundle, 1, effects))
         })
     }

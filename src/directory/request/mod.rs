@@ -15,6 +15,7 @@ mod group;
 mod hold;
 mod hosted;
 mod join;
+mod keep;
 mod leave;
 mod locate;
 mod lookup;

@@ -2,6 +2,7 @@
 //! all that.
 
 use crate::directory::actors::{Actor, Asker, Phase, Waiting, Want};
+use crate::directory::elders::NEWEST;
 use crate::directory::message::{Command, How, News, Reply};
 use crate::directory::record::Record;
 use crate::directory::request::{FullName, Gone, Host, LocateError, Located, LookupError, Spawned};
@@ -15,8 +16,8 @@ impl Directory {
     pub(in crate::directory) fn put(&mut self, id: ActorId, effects: &mut Effects) {
         let Some(actor) = self.actors.all.get(&id) else { return };
         let need = actor.need.clone();
-        match need.best(self.lives.offers(&need)) {
-            Ok(life) => self.place_on(id, life, effects),
+        match need.best(self.lives.offers_at(&need, NEWEST)) {
+            Ok(life) => self.place_on(id, life, NEWEST, effects),
             Err(why) => {
                 let ticket = self.actors.lines.enter(&need, Waiting::Actor(id));
                 self.grants.due = true;
@@ -30,7 +31,8 @@ impl Directory {
         }
     }
 
-    pub(in crate::directory) fn place_on(&mut self, id: ActorId, life: Life, effects: &mut Effects) {
+    /// Places one that came at this ticket.
+    pub(super) fn place_on(&mut self, id: ActorId, life: Life, ticket: u64, effects: &mut Effects) {
         let Some(actor) = self.actors.all.get_mut(&id) else { return };
         actor.placement = actor.placement.next();
         actor.phase = Phase::Placing(life);
@@ -38,6 +40,7 @@ impl Directory {
         let host = Host { placement, restarts: actor.restarts_left, spawn: actor.spawn.clone() };
         effects.journal(Record::Placed { actor: id, placement, host: life });
         self.occupy(life, id, &need);
+        self.stays(id, life, &need, ticket);
         self.order(life, Command::Host(host), effects);
     }
 

@@ -24,8 +24,9 @@ pub(super) struct Richest {
 }
 
 impl<'a> Look<'a> {
-    /// A room in which enough comes back for `need`, of those that have more than `claim`, or of anyone for an elder.
-    pub(super) fn ask_for(&mut self, claim: Option<ClaimId>, need: &Requirement) -> Option<usize> {
+    /// A room in which enough comes back for `need`, which came at this ticket, of those that have more than `claim`, or of
+    /// anyone for an elder.
+    pub(super) fn ask_for(&mut self, claim: Option<ClaimId>, need: &Requirement, ticket: u64) -> Option<usize> {
         if self.budget == 0 {
             return None;
         }
@@ -41,7 +42,8 @@ impl<'a> Look<'a> {
             let rooms = grants.into_iter().flatten().filter_map(|grant| self.room_of(*grant));
             for at in rooms.filter(|at| planned.insert(*at)).collect::<Vec<_>>() {
                 self.looked += 1;
-                if self.suits(need, at)
+                if self.rooms[at].is_for(ticket)
+                    && self.suits(need, at)
                     && let Some(plan) = self.plan(claim, need, at, &richest)
                 {
                     self.carry_out(plan, at);
@@ -160,15 +162,15 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// Asks back in this room until a bundle will fit.
-    pub(super) fn ask_in(&mut self, at: usize, bundle: &Resources) {
-        let richest = self.richest();
-        let need = Requirement::of_resources(bundle);
-        if !self.rooms[at].will_have(bundle)
+    /// Asks back in this room until so much will be free, and says whether it will.
+    pub(super) fn ask_in(&mut self, at: usize, size: &Resources) -> bool {
+        let (richest, need) = (self.richest(), Requirement::of_resources(size));
+        if !self.rooms[at].will_have(size)
             && let Some(plan) = self.plan(None, &need, at, &richest)
         {
             self.carry_out(plan, at);
         }
+        self.rooms[at].will_have(size)
     }
 }
 

@@ -42,7 +42,7 @@ impl Directory {
             Record::Entrusted { object, to } => self.trusts.insert(object, to),
             Record::Withdrawn { object } => _ = self.trusts.remove(object),
             Record::GroupGone { group: id } => {
-                if let Some(group) = self.forget_group(id) {
+                if let Some(group) = self.groups.remove(id) {
                     self.remove_bundles(id, &group);
                     self.replay_group_end(id);
                 }
@@ -52,10 +52,16 @@ impl Directory {
 
     fn replay_group_end(&mut self, id: GroupId) {
         let within = |strategy| matches!(strategy, Strategy::Bundle { group, .. } if group == id);
-        for actor in self.actors.all.values_mut().filter(|actor| within(actor.need.strategy) && actor.ending.is_none())
-        {
-            actor.ending = Some((How::Kill, Gone::GroupRemoved { group: id }));
+        let why = Gone::GroupRemoved { group: id };
+        let mut unplaced = Vec::new();
+        for (actor_id, actor) in self.actors.all.iter_mut().filter(|(_, actor)| within(actor.need.strategy)) {
+            if actor.host().is_none() {
+                unplaced.push(*actor_id);
+            } else if actor.ending.is_none() {
+                actor.ending = Some((How::Kill, why.clone()));
+            }
         }
+        unplaced.into_iter().for_each(|actor| drop(self.forget_actor(actor, &why)));
     }
 
     /// What follows from a life's end is journaled after it, but perhaps no longer was: so it is done here too, and the
@@ -65,7 +71,7 @@ impl Directory {
         self.trusts.end_life(life);
         self.groups.lose(life);
         for id in self.groups.owned_by(life) {
-            if let Some(group) = self.forget_group(id) {
+            if let Some(group) = self.groups.remove(id) {
                 self.remove_bundles(id, &group);
                 self.replay_group_end(id);
             }

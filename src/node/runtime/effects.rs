@@ -5,7 +5,7 @@ use crate::actor::error::EndReason;
 use crate::clock;
 use crate::directory::message::{Caller, Command, ToHead};
 use crate::directory::request::{Beat, Hosting, Rejoin, Standing};
-use crate::id::Life;
+use crate::id::{Epoch, Life};
 use crate::node::core::life::{Effect, Fenced};
 
 impl Node {
@@ -13,7 +13,7 @@ impl Node {
         match effect {
             Effect::Send(message) => self.say(message),
             Effect::Rejoin(beat) => self.rejoin(beat),
-            Effect::Begun(life, _) => self.begun(life),
+            Effect::Begun(life, reign) => self.begun(life, reign.epoch),
             Effect::Fence(life, why) => self.fence(life, &why),
             Effect::Exit => {
                 tracing::error!("this node's lease ran out and a handler still runs: the process exits");
@@ -64,7 +64,8 @@ impl Node {
         }
     }
 
-    fn begun(&self, life: Life) {
+    fn begun(&self, life: Life, epoch: Epoch) {
+        self.begins_under(epoch);
         self.attach_client(life);
         self.standing.send_replace(StandingNow::Member(life));
         self.shared().want_anew();

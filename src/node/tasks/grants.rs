@@ -140,6 +140,12 @@ impl Node {
         }
     }
 
+    /// A life begins under the head of this epoch, which knows of no grant on it that earlier ones gave: this node may have
+    /// heard nothing of them.
+    pub(in crate::node) fn begins_under(&self, epoch: Epoch) {
+        self.tasks().host.serves(epoch);
+    }
+
     /// What this node holds, and what is granted here, for the head of this epoch, which is new.
     pub(in crate::node) fn holdings(&self, epoch: Epoch) -> Holdings {
         let lent = self.tasks().host.lendings(epoch);

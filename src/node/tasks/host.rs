@@ -184,10 +184,15 @@ impl Host {
         })
     }
 
-    /// What is lent here to owners that the head has given it to; from now on no grant of an earlier head is taken.
+    /// The head of this epoch begins with what it is told: from now on no other grant of an earlier head is taken.
+    pub(super) fn serves(&self, epoch: Epoch) {
+        self.state.lock().epoch = epoch;
+    }
+
+    /// What is lent here to owners that the head has given it to, for the head of this epoch.
     pub(super) fn lendings(&self, epoch: Epoch) -> Vec<Lending> {
-        let mut state = self.state.lock();
-        state.epoch = epoch;
+        self.serves(epoch);
+        let state = self.state.lock();
         let real = state.grants.iter().filter(|(id, lent)| !is_local(**id) && lent.slots > 0);
         let mut lendings: Vec<Lending> = real
             .map(|(grant, Lent { owner, slots, size, bundle, .. })| Lending {

@@ -392,3 +392,5 @@ fn a_look_at_many_classes_takes_no_more_for_each_than_one_at_few() {
     // As an elder and by its share; the room itself a few times.
     assert!(each.iter().all(|looked| *looked <= 2 * 100 + 10), "looked at slots, for each class: {each:?}");
 }
+
+mod stream;

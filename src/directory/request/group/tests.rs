@@ -146,3 +146,21 @@ fn a_group_that_was_removed_is_not_made_again_by_its_maker_who_heard_of_nothing(
     assert_eq!(head.asked(maker, made), Err(GroupError::NotKnown(group)));
     assert_eq!((groups(&head), head.free(worker)), (Vec::new(), cpus(2.0)));
 }
+
+#[test]
+fn what_waits_within_a_group_ends_with_it_also_where_only_the_groups_end_was_journaled() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(11));
+    let group = GroupId { life: driver, serial: 1 };
+    head.asked(driver, create(driver, 1, &[1.0], Packing::Pack)).unwrap();
+    head.spawned(Spawn { needs: within(group, None, 1.0), ..spawn(driver, 1) });
+    let waits = Spawn { needs: within(group, None, 1.0), ..spawn(driver, 2) };
+    head.asks(driver, waits.clone());
+    head.asked(driver, RemoveGroup { group }).unwrap();
+    let removed = head.journal.iter().position(|record| *record == Record::GroupGone { group }).unwrap();
+    head.journal.truncate(removed + 1);
+    let mut head = head.restarted();
+    head.rejoins(worker, 1);
+    head.rejoins(driver, 11);
+    assert_eq!(head.asked(driver, waits), Err(SpawnError::Ended(Gone::GroupRemoved { group })));
+}

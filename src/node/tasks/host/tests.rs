@@ -137,6 +137,16 @@ fn a_grant_of_an_earlier_head_goes_on_only_if_it_was_reported_to_this_one() {
 }
 
 #[test]
+fn a_life_that_begins_under_a_later_head_takes_no_grant_that_an_earlier_one_gave_on_it() {
+    let host = Host::new(1, 1, Resources::none());
+    host.serves(Epoch(2));
+    host.take_terms(OWNER, terms(7, 1, 2));
+    assert_eq!(may_run(&host, OWNER, 7, Vec::new()), Err(CallFault::NoGrant), "the head has given its slots to others");
+    host.take_terms(OWNER, terms(8, 2, 2));
+    assert_eq!(may_run(&host, OWNER, 8, Vec::new()), Ok(()));
+}
+
+#[test]
 fn an_owner_has_no_more_slots_than_the_node_has() {
     let host = Host::new(1, 1, cpus(3));
     let of = |grant, size| Terms { size, ..terms(grant, 1, 1_000) };
