@@ -58,6 +58,11 @@ number! {
     GrantId
 }
 
+impl Placement {
+    /// Of an actor that its spawner placed: the only one that it has. The head's rise from one.
+    pub const BY_SPAWNER: Placement = Placement(0);
+}
+
 macro_rules! bytes_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*

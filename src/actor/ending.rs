@@ -15,6 +15,7 @@ use super::frame::{self, Chain, Held, Place, Wait};
 use super::handle::{ActorRef, Route};
 use super::inbox::Inbox;
 use super::remote::ask;
+use super::remote::placed::{Binding, Lost, Placed};
 use crate::id::ActorId;
 use crate::wire::packet::ProbeTo;
 
@@ -27,6 +28,15 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// Asks it of an actor of this node.
+    pub(crate) fn of<A: Actor>(self, inbox: &Inbox<A>) {
+        match self {
+            End::Stop => inbox.mailbox().drain(),
+            End::Kill => inbox.mailbox().close(EndReason::Killed),
+            End::Watch => {}
+        }
+    }
+
     /// What a caller did that waits no more.
     pub(crate) const fn executed(self) -> Executed {
         match self {
@@ -72,12 +82,9 @@ impl<A: Actor> Ending<A> {
                 ticket = asked.ticket;
                 asked.answer
             }
+            Route::Placed(actor) => Box::pin(end_placed::<A>(actor.to.clone(), self.end)),
             Route::Local(inbox) => {
-                match self.end {
-                    End::Stop => inbox.mailbox().drain(),
-                    End::Kill => inbox.mailbox().close(EndReason::Killed),
-                    End::Watch => {}
-                }
+                self.end.of(inbox);
                 let inbox = inbox.to.clone();
                 Box::pin(async move { Ok(ended(&inbox).await) })
             }
@@ -184,7 +191,7 @@ impl<A: Actor> Wait for EndWait<A> {
     fn held(&self) -> Held {
         match self.actor.route() {
             Route::Local(inbox) => inbox.held_end(self.end),
-            Route::Remote(_) | Route::Gone(_) => Held::Not,
+            Route::Remote(_) | Route::Placed(_) | Route::Gone(_) => Held::Not,
         }
     }
 
@@ -195,6 +202,27 @@ impl<A: Actor> Wait for EndWait<A> {
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+}
+
+/// The end of an actor that the head may place again: asked for wherever it is, until it has ended for good.
+async fn end_placed<A: Actor>(actor: Arc<Placed>, end: End) -> Result<EndReason, CallError> {
+    loop {
+        let there = match actor.whereabouts().await {
+            Ok(Binding::There(there)) => there,
+            Ok(Binding::Here(inbox)) => {
+                let Ok(inbox) = inbox.downcast::<Inbox<A>>() else { return Ok(EndReason::Unknown) };
+                end.of(&inbox);
+                return Ok(ended(&inbox).await);
+            }
+            Err(Some(reason)) => return Ok(reason),
+            Err(None) => return Ok(EndReason::NodeDied),
+        };
+        match ask::end(&there, end, None)?.answer.await? {
+            EndReason::NodeDied => actor.lost(&there, Lost::LinkEnded),
+            EndReason::Unknown => actor.lost(&there, Lost::NotHere),
+            reason => return Ok(reason),
         }
     }
 }

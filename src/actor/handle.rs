@@ -14,6 +14,7 @@ use super::inbox::{Inbox, Resolved};
 use super::job::Access;
 use super::lifetime::{Address, At, Keeps};
 use super::line::Line;
+use super::remote::placed::Placed;
 use super::remote::{Here, RemoteActor};
 use crate::id::ActorId;
 use crate::wire::codec::scope;
@@ -63,6 +64,8 @@ pub(crate) enum Route<A: Actor> {
     Local(Arc<Address<Inbox<A>>>),
     /// It lives on another node.
     Remote(Arc<Address<RemoteActor>>),
+    /// It lives wherever the head has placed it, which was elsewhere, and may place it again.
+    Placed(Arc<Address<Placed>>),
     /// It lives no more.
     Gone(Arc<(ActorId, EndReason)>),
 }
@@ -73,6 +76,7 @@ impl<A: Actor> Route<A> {
         match self {
             Route::Local(inbox) => Some(inbox.line()),
             Route::Remote(actor) => Some(actor.line()),
+            Route::Placed(actor) => Some(actor.line()),
             Route::Gone(_) => None,
         }
     }
@@ -83,6 +87,7 @@ impl<A: Actor> Clone for Route<A> {
         match self {
             Route::Local(inbox) => Route::Local(inbox.clone()),
             Route::Remote(actor) => Route::Remote(actor.clone()),
+            Route::Placed(actor) => Route::Placed(actor.clone()),
             Route::Gone(gone) => Route::Gone(gone.clone()),
         }
     }
@@ -102,12 +107,18 @@ impl<A: Actor> ActorRef<A> {
         ActorRef { route: Route::Remote(Address::new(actor, keeps)) }
     }
 
+    fn placed(actor: Arc<Placed>, keeps: Keeps) -> Self {
+        ActorRef { route: Route::Placed(Address::new(actor, keeps)) }
+    }
+
     /// The address of an actor that a message or the head named.
     pub(crate) fn resolved(id: ActorId, resolved: Resolved, keeps: Keeps) -> Result<Self, WrongType> {
         match resolved {
             Resolved::Here(inbox) => Ok(Self::local(inbox.downcast().map_err(|_| WrongType)?, keeps)),
             Resolved::There(actor) if actor.type_key != A::NAME.key() => Err(WrongType),
             Resolved::There(actor) => Ok(Self::remote(actor, keeps)),
+            Resolved::Placed(actor) if actor.type_key != A::NAME.key() => Err(WrongType),
+            Resolved::Placed(actor) => Ok(Self::placed(actor, keeps)),
             Resolved::Gone(reason) => Ok(ActorRef { route: Route::Gone(Arc::new((id, reason))) }),
         }
     }
@@ -117,6 +128,7 @@ impl<A: Actor> ActorRef<A> {
         match &self.route {
             Route::Local(inbox) => Self::local(inbox.to.clone(), Keeps::Weak),
             Route::Remote(actor) => Self::remote(actor.to.clone(), Keeps::Weak),
+            Route::Placed(actor) => Self::placed(actor.to.clone(), Keeps::Weak),
             Route::Gone(gone) => ActorRef { route: Route::Gone(gone.clone()) },
         }
     }
@@ -131,6 +143,7 @@ impl<A: Actor> ActorRef<A> {
         match &self.route {
             Route::Local(inbox) => inbox.id(),
             Route::Remote(actor) => actor.id,
+            Route::Placed(actor) => actor.id,
             Route::Gone(gone) => gone.0,
         }
     }
@@ -140,6 +153,7 @@ impl<A: Actor> ActorRef<A> {
         match &self.route {
             Route::Local(inbox) => inbox.mailbox().reason().is_some(),
             Route::Remote(actor) => actor.has_ended(),
+            Route::Placed(actor) => actor.has_ended(),
             Route::Gone(_) => true,
         }
     }
@@ -187,6 +201,7 @@ impl<A: Actor> Serialize for ActorRef<A> {
         let (at, keeps) = match &self.route {
             Route::Local(inbox) => (At { host: inbox.host().life(), placement: inbox.placement() }, &inbox.keeps),
             Route::Remote(actor) => (actor.at(), &actor.keeps),
+            Route::Placed(actor) => (actor.at(), &actor.keeps),
             Route::Gone(gone) => {
                 return Err(S::Error::custom(format_args!("the handle of {} {}: {}", A::NAME, gone.0, gone.1)));
             }

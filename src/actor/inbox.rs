@@ -16,6 +16,7 @@ use super::mailbox::{Mailbox, Taken};
 use super::occupied::Occupied;
 use super::remote::arrivals::{Arrivals, Arrived};
 use super::remote::host::{Incoming, RemoteJob, Served};
+use super::remote::placed::{Lost, Placed};
 use super::remote::{RemoteActor, ask};
 use super::restart::Renewal;
 use crate::id::{ActorId, Epoch, Incarnation, Key, Life, ObjectId, Placement};
@@ -41,6 +42,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn keep(&self, actor: ActorId, type_key: Key, at: At) -> Keeps;
     /// The last handle here that kept an actor is gone.
     fn let_go(&self, actor: LetGo);
+    /// Finds an actor that is not there any more, and tells it.
+    fn seek(&self, actor: Arc<Placed>, at: At, why: Lost);
     /// Runs a cell, as a task of its own.
     fn spawn(&self, cell: BoxFuture<'static, ()>);
     /// Runs blocking work on the compute pool.
@@ -60,6 +63,8 @@ pub(crate) enum Resolved {
     Here(Arc<dyn Any + Send + Sync>),
     /// Over a link.
     There(Arc<RemoteActor>),
+    /// Wherever the head has placed it, and may place it again.
+    Placed(Arc<Placed>),
     /// Nowhere.
     Gone(EndReason),
 }

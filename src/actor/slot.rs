@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::handle::{ActorRef, Route};
 use super::inbox::Inbox;
 use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict};
 use super::mailbox::{Entry, Place};
+use super::remote::placed::How;
 use super::remote::{Caller, Outgoing, Sent};
 use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
@@ -24,6 +26,7 @@ use crate::sync::alone::alone;
 use crate::wire::packet::Flags;
 
 mod away;
+mod placed;
 mod stalled;
 mod submit;
 mod take;
@@ -162,10 +165,11 @@ impl<M: Method> Slot<M> {
             None => Err(self.refused(EndReason::Unknown)),
             Some(Route::Local(inbox)) => inbox.mailbox().push(self.clone()).map_err(|reason| self.refused(reason)),
             Some(Route::Gone(gone)) => Err(self.refused(gone.1.clone())),
+            Some(Route::Placed(actor)) => self.send_placed(&actor.to, How { flags, deadline }),
             Some(Route::Remote(actor)) => {
                 let stream = actor.stream(group_of::<M>());
                 let caller: Arc<dyn Caller> = self.clone();
-                let sent = self.encode(actor, flags, |packet, enclosed| {
+                let sent = self.encode(actor, flags, &mut None, |packet, enclosed| {
                     actor.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
                 })?;
                 Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
@@ -178,7 +182,7 @@ impl<M: Method> Slot<M> {
     fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
         // No mailbox knows it yet.
         let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
-        if slot.local().is_none() || slot.line().is_some() {
+        if !matches!(slot.route(), Some(Route::Local(_))) || slot.line().is_some() {
             return Ok(Some(self));
         }
         let Some(to) = slot.to.take() else { return Ok(Some(self)) };
@@ -196,9 +200,10 @@ impl<M: Method> Slot<M> {
     }
 
     #[inline]
-    fn local(&self) -> Option<&Arc<Inbox<M::Actor>>> {
+    fn local(&self) -> Option<Cow<'_, Arc<Inbox<M::Actor>>>> {
         match self.route() {
-            Some(Route::Local(inbox)) => Some(&inbox.to),
+            Some(Route::Local(inbox)) => Some(Cow::Borrowed(&inbox.to)),
+            Some(Route::Placed(actor)) => placed::inbox_of::<M>(actor).map(Cow::Owned),
             Some(Route::Remote(_) | Route::Gone(_)) | None => None,
         }
     }
@@ -262,7 +267,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
             return Ok(Some(slot));
         }
         // With its values in their places it is as any other.
-        if slot.local().is_some()
+        if matches!(slot.route(), Some(Route::Local(_)))
             && let Some(resolved) = Arc::get_mut(&mut slot)
             && mem::take(&mut resolved.state.get_mut().by_reference)
         {
@@ -271,10 +276,11 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         match slot.route() {
             None | Some(Route::Local(_)) => Ok(Some(slot)),
             Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
+            Some(Route::Placed(actor)) => Ok(slot.try_send_placed(&actor.to)?.is_none().then_some(slot)),
             Some(Route::Remote(actor)) => {
                 let stream = actor.stream(group_of::<M>());
                 let caller: Arc<dyn Caller> = slot.clone();
-                let sent = slot.encode(actor, Flags::TELL, |packet, enclosed| {
+                let sent = slot.encode(actor, Flags::TELL, &mut None, |packet, enclosed| {
                     actor.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
                 })?;
                 Ok(if sent.is_some() { None } else { Some(slot) })

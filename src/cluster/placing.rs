@@ -25,14 +25,11 @@ use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
 use crate::schedule::{Resources, Strategy};
-use crate::wire::codec::{self, Enclosed};
+use crate::wire::codec::{self, Enclosed, Hold};
 use crate::wire::packet::{Executed, Ref};
 
 type HandleOf<C> = <<C as Constructor>::Actor as Actor>::Handle;
 type Result<T, C> = std::result::Result<T, SpawnError<<C as Constructor>::Error>>;
-
-/// An ephemeral actor has one placement: where its spawner put it.
-const FIRST: Placement = Placement(1);
 
 pub(super) fn spawn<C: Constructor>(
     cluster: Cluster,
@@ -54,7 +51,8 @@ pub(super) fn spawn<C: Constructor>(
             if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
                 needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
             }
-            match options.name.is_some() || options.detached {
+            // The head knows actors that outlive something: a lookup, their spawner, their node.
+            match options.name.is_some() || options.detached || options.restarts.allow_any() {
                 true => by_the_head(&cluster, options, needs, &now, message).await,
                 false => chosen(&node, needs, options, &now, message).await,
             }
@@ -68,7 +66,7 @@ async fn here<C: Constructor>(node: &Arc<Node>, restarts: Restarts, message: C) 
 }
 
 async fn make<C: Constructor>(node: &Arc<Node>, id: ActorId, restarts: Restarts, message: C) -> Result<HandleOf<C>, C> {
-    let placement = FIRST;
+    let placement = Placement::BY_SPAWNER;
     let inbox = Inbox::<C::Actor>::new(id, placement, node.clone());
     let host = Host::life(&**node);
     // Before the constructor runs: it may ask for a handle of its own.
@@ -138,12 +136,12 @@ async fn make_there<C: Constructor>(
 ) -> Result<HandleOf<C>, C> {
     let gone = || SpawnError::Node(CallError::NodeDied { node: at.node, executed: Executed::No });
     let link = node.link(Party { node: at.node, life: at.life }).ok_or_else(gone)?;
-    let remote = node.reach(actor, C::Actor::NAME.key(), FIRST, link.clone());
+    let remote = node.reach(actor, C::Actor::NAME.key(), Placement::BY_SPAWNER, link.clone());
     let lifetime = node.own_actor(actor, C::Actor::NAME.key(), Placed::BySpawner);
     let ask = NodeAsk::new(actor, at.node, (C::NAME, C::SIGNATURE));
     let caller: Arc<dyn Caller> = ask.clone();
     let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
-    let spawn = ((actor, FIRST), (C::KEY, C::Actor::NAME.key()), restarts, &*resources);
+    let spawn = ((actor, Placement::BY_SPAWNER), (C::KEY, C::Actor::NAME.key()), restarts, &*resources);
     // Held until the actor is made: what is passed as a reference is read by then.
     let _gathered = arguments(&mut message, |message| args::leave(message, |_| false)).await?;
     encode_spawn(spawn, node.here(), &mut message, |packet, enclosed| {
@@ -209,28 +207,27 @@ async fn by_the_head<C: Constructor>(
     let node = cluster.node();
     let actor = node.next_actor();
     let name = options.full_name(cluster);
-    let owner = (!options.detached).then(|| Host::life(&**node));
-    let lifetime = (!options.detached).then(|| node.own_actor(actor, C::Actor::NAME.key(), Placed::ByHead));
+    let owned = !options.detached;
+    let owner = owned.then(|| Host::life(&**node));
+    let lifetime = owned.then(|| node.own_actor(actor, C::Actor::NAME.key(), Placed::ByHead));
     // What the arguments hold is held here at least until the actor is made: its node asks the owners to count it.
     let mut holds = Vec::new();
     // Alone, the constructor stays here as it is; else any node may be the one to run it.
     let (arguments, kept) = if node.is_alone() {
         (Arguments::Held, Some(Seeds::keep(node, actor, seed(actor, owner, options.restarts, message))))
     } else {
-        // The head keeps values: nobody would count what it refers to.
-        drop(arguments::<C>(&mut message, args::resolve).await?);
-        let mut body = Vec::new();
-        let enclosed = encode_part(Part::Arguments, Executed::No, &message, &mut body).map_err(SpawnError::Node)?;
-        if enclosed.refs.iter().any(|reference| matches!(reference, Ref::Object { .. })) {
-            let what = Part::Arguments;
-            let message =
-                "the head keeps the arguments of a named or detached actor, and would have to count the objects \
-                           inside them: send those in a call"
-                    .to_owned();
-            return Err(SpawnError::Node(CallError::Encode { what, message, executed: Executed::No }));
+        match for_the_head::<C>(&mut message).await {
+            Ok((arguments, held)) => {
+                holds.extend(held);
+                (arguments, None)
+            }
+            // It ends with its node: there it is started again all the same.
+            Err(SpawnError::Node(CallError::TooLarge { .. } | CallError::Encode { .. })) if name.is_none() && owned => {
+                drop(lifetime);
+                return chosen(node, needs, options, stage, message).await;
+            }
+            Err(error) => return Err(error),
         }
-        holds.extend(enclosed.holds.iter().flatten().cloned());
-        (Arguments::Encoded(join_arguments(&enclosed.refs, &body)), None)
     };
     if let Some(lifetime) = &lifetime {
         // The head may have the actor made again.
@@ -263,6 +260,22 @@ async fn by_the_head<C: Constructor>(
         }
         Err(error) => Err(refused(error)),
     }
+}
+
+/// Arguments for the head to keep, and what they hold. It keeps values: nobody would count what it refers to.
+async fn for_the_head<C: Constructor>(message: &mut C) -> Result<(Arguments, Vec<Hold>), C> {
+    drop(arguments::<C>(message, args::resolve).await?);
+    let mut body = Vec::new();
+    let enclosed = encode_part(Part::Arguments, Executed::No, message, &mut body).map_err(SpawnError::Node)?;
+    if enclosed.refs.iter().any(|reference| matches!(reference, Ref::Object { .. })) {
+        let what = Part::Arguments;
+        let message = "the head keeps the arguments of a named or detached actor, and would have to count the objects \
+                       inside them: send those in a call"
+            .to_owned();
+        return Err(SpawnError::Node(CallError::Encode { what, message, executed: Executed::No }));
+    }
+    let holds = enclosed.holds.iter().flatten().cloned().collect();
+    Ok((Arguments::Encoded(join_arguments(&enclosed.refs, &body)), holds))
 }
 
 /// Asks the head, and says so.
@@ -316,7 +329,7 @@ pub(super) fn handle<H: Handle>(
     let Spawned { actor, placement, life, detached, .. } = *spawned;
     let resolved = match life == Host::life(&**node) {
         true => node.hosted(actor),
-        false => node.remote_actor(actor, H::Actor::NAME.key(), life, placement),
+        false => node.elsewhere(actor, H::Actor::NAME.key(), At { host: life, placement }),
     };
     if let Resolved::Gone(reason) = resolved {
         return Err(CallError::ActorDied { actor, reason, executed: Executed::No });

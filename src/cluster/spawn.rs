@@ -98,13 +98,17 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         self.with(|options| options.detached = true)
     }
 
-    /// Starts it again up to so often: after a panic in one of its methods, or once its constructor has failed in doing so. The
+    /// Starts it again up to so often after a panic in one of its methods, or once its constructor has failed in doing so; and
+    /// as often on another node after the death of its own, if the head knows it and not only this process hosts actors. The
     /// constructor runs with the same arguments, which are kept for that, and so is what they refer to. Its mailbox and its
     /// name stay, handles go on, its timers end. 0 by default, or what `#[actor(restarts = 3)]` says.
     ///
     /// The first restart is at once, the second in a row after 10 ms, and each further pause is twice as long, up to 5 s; an
     /// actor that ran for 10 s is started at once again. One that may not be started again ends:
     /// [`RestartsSpent`](crate::EndReason::RestartsSpent).
+    ///
+    /// The head keeps the arguments for the other node. It keeps values of up to 64 KiB: where they refer to objects or take more,
+    /// an actor without a name that is not detached is started again on its own node only.
     pub fn restarts(self, restarts: u32) -> Self {
         self.with(|options| options.restarts.limit = restarts)
     }

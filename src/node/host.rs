@@ -9,6 +9,7 @@ use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::actor::lifetime::{At, Keeps, LetGo};
+use crate::actor::remote::placed::{Lost, Placed};
 use crate::directory::request::{Ended, Gone};
 use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use crate::object::promised::Promised;
@@ -33,7 +34,7 @@ impl Host for Node {
 
     fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {
         if host != Host::life(self) {
-            return self.shared().remote_actor(actor, type_key, host, placement);
+            return self.elsewhere(actor, type_key, At { host, placement });
         }
         self.hosted(actor)
     }
@@ -44,6 +45,10 @@ impl Host for Node {
 
     fn let_go(&self, actor: LetGo) {
         self.let_actor_go(actor);
+    }
+
+    fn seek(&self, actor: Arc<Placed>, at: At, why: Lost) {
+        self.seek_placed(actor, at, why);
     }
 
     fn spawn(&self, cell: BoxFuture<'static, ()>) {

@@ -11,7 +11,9 @@ use super::link::{PeerLink, Surroundings};
 use super::runtime::Node;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::Resolved;
+use crate::actor::lifetime::At;
 use crate::actor::remote::host::{Incoming, Served};
+use crate::actor::remote::placed::Placed;
 use crate::actor::remote::{NodeRef, Peer, RemoteActor};
 use crate::directory::request::DialMe;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
@@ -27,12 +29,19 @@ use crate::wire::packet::{Probe, Ref, Settle};
 pub(crate) struct Links {
     by_life: Mutex<FxHashMap<Life, Arc<PeerLink>>>,
     actors: Mutex<FxHashMap<ActorId, Weak<RemoteActor>>>,
+    /// Those that the head placed.
+    placed: Mutex<FxHashMap<ActorId, Weak<Placed>>>,
 }
 
 impl Links {
     /// The link to this life.
     pub(super) fn get(&self, life: Life) -> Option<Arc<PeerLink>> {
         self.by_life.lock().get(&life).cloned()
+    }
+
+    /// The actors that the head placed elsewhere.
+    pub(super) fn placed(&self) -> &Mutex<FxHashMap<ActorId, Weak<Placed>>> {
+        &self.placed
     }
 
     /// Lives have ended: so do their links.
@@ -87,10 +96,13 @@ impl Node {
         linked.or_else(|| self.known(|known| known.get(life).map(|member| member.node)))
     }
 
-    /// Where calls to an actor on another node go.
-    pub(crate) fn remote_actor(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {
-        match self.link_to(host) {
-            Some(link) => Resolved::There(self.reach(actor, type_key, placement, link)),
+    /// Where calls to an actor on another node go. The head places actors, and places them again; their spawners do not.
+    pub(crate) fn elsewhere(&self, actor: ActorId, type_key: Key, at: At) -> Resolved {
+        if at.placement != Placement::BY_SPAWNER {
+            return Resolved::Placed(self.placed(actor, type_key, at));
+        }
+        match self.link_to(at.host) {
+            Some(link) => Resolved::There(self.reach(actor, type_key, at.placement, link)),
             None => Resolved::Gone(EndReason::NodeDied),
         }
     }

@@ -18,6 +18,7 @@ mod objects;
 mod prober;
 mod pull;
 pub(crate) mod runtime;
+mod seek;
 mod shutdown;
 pub(crate) mod spawn;
 pub(crate) mod store;

@@ -8,6 +8,7 @@ mod clusters;
 mod common;
 mod drivers;
 mod heads;
+mod restarts;
 mod starts;
 #[path = "../common/stranger.rs"]
 #[allow(dead_code, reason = "the other binaries that share it use the rest")]

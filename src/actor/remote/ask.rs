@@ -113,7 +113,7 @@ impl Caller for NodeAsk {
         });
     }
 
-    fn failed(&self, error: CallError) {
+    fn failed(self: Arc<Self>, error: CallError) {
         self.tell(Err(error));
     }
 }
@@ -175,11 +175,7 @@ pub(crate) fn nonsense() -> CallError {
 /// Takes a request that ends or watches an actor of this node; `false` if it is none of these.
 pub(crate) fn serve_end<A: Actor>(inbox: &Arc<Inbox<A>>, incoming: &Incoming<'_>) -> bool {
     let Some(end) = end_of(incoming.request.method) else { return false };
-    match end {
-        End::Stop => inbox.mailbox().drain(),
-        End::Kill => inbox.mailbox().close(EndReason::Killed),
-        End::Watch => {}
-    }
+    end.of(inbox);
     let (inbox, peer, arrival) = (inbox.clone(), incoming.peer.clone(), incoming.arrival);
     let begun = peer.begin(arrival, inbox.share());
     inbox.stream_left(begun.closes);

@@ -10,6 +10,7 @@ pub(crate) mod arrivals;
 pub(crate) mod ask;
 pub(crate) mod host;
 pub(crate) mod items;
+pub(crate) mod placed;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -154,7 +155,7 @@ pub(crate) trait Caller: Send + Sync {
     /// Its one answer.
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed);
     /// No answer will come.
-    fn failed(&self, error: CallError);
+    fn failed(self: Arc<Self>, error: CallError);
 }
 
 /// An actor on another node: one for all its handles here, so that their calls are one stream.

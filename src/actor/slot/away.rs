@@ -3,18 +3,20 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::placed::{Again, Going};
 use super::{Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
 use crate::actor::handle::Route;
 use crate::actor::job::Access;
 use crate::actor::mailbox::Entry as _;
+use crate::actor::remote::placed::Lost;
 use crate::actor::remote::{self, Caller, Envelope, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::wire::codec::{self, Enclosed};
-use crate::wire::packet::{self, Flags};
+use crate::wire::packet::{self, CallFault, Flags};
 
 /// What a call over a link keeps beside its stage. Most keep no more than their ticket: nothing is allocated for those.
 pub(super) enum Away<M: Method> {
@@ -30,6 +32,8 @@ pub(super) struct Keeps<M: Method> {
     ticket: Option<u64>,
     /// The references among its arguments: held until the answer (PROTOCOLS §3.5).
     enclosed: Enclosed,
+    /// What it takes to send it again, if its actor may be placed again.
+    again: Option<Again<M>>,
 }
 
 impl<M: Method> Away<M> {
@@ -42,7 +46,24 @@ impl<M: Method> Away<M> {
     }
 
     fn keeps(ticket: Option<u64>, enclosed: Enclosed) -> Self {
-        Away::Keeps(Box::new(Keeps { arriving: Default::default(), ticket, enclosed }))
+        Away::Keeps(Box::new(Keeps { arriving: Default::default(), ticket, enclosed, again: None }))
+    }
+
+    /// Keeps what it takes to send it again.
+    fn keep(&mut self, again: Again<M>) {
+        if let Away::Asking | Away::Asked(_) = self {
+            *self = Away::keeps(self.ticket(), Enclosed::default());
+        }
+        if let Away::Keeps(keeps) = self {
+            keeps.again = Some(again);
+        }
+    }
+
+    fn again(&mut self) -> Option<Again<M>> {
+        match self {
+            Away::Keeps(keeps) => keeps.again.take(),
+            Away::Asking | Away::Asked(_) => None,
+        }
     }
 
     fn asked(&mut self, ticket: u64, enclosed: &Enclosed) {
@@ -79,11 +100,13 @@ pub(super) const fn group_of<M: Method>() -> u8 {
 }
 
 impl<M: Method> Slot<M> {
-    /// Encodes the message for another node and gives it to `send`; what was not sent is as it was.
+    /// Encodes the message for another node and gives it to `send`; what was not sent is as it was. `going` is taken and kept
+    /// with the message while the call is out, if it may have to go again.
     pub(super) fn encode(
         &self,
         actor: &RemoteActor,
         flags: Flags,
+        going: &mut Option<Going>,
         send: impl FnOnce(&mut [u8], &Enclosed) -> Result<Option<Sent>, CallError>,
     ) -> Result<Option<Sent>, CallError> {
         let mut state = self.state.lock();
@@ -104,6 +127,7 @@ impl<M: Method> Slot<M> {
             // Nobody waits for what a tell runs.
             up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
         };
+        let (keeps, mut held) = (going.is_some(), None);
         let sent = remote::encode_request(&envelope, &*actor.peer, &mut message, |packet, enclosed| {
             // Held while it is sent: an answer that comes at once finds the ticket.
             let mut state = self.state.lock();
@@ -111,11 +135,31 @@ impl<M: Method> Slot<M> {
             if let (Some(Sent::Asked(ticket) | Sent::Waiting(ticket)), Some(away)) = (sent, &mut state.away) {
                 away.asked(ticket, enclosed);
             }
+            // Until the message is kept: a failure that comes at once finds it.
+            held = keeps.then_some(state);
             Ok(sent)
         });
         match sent {
+            Ok(Some(Sent::Asked(_) | Sent::Waiting(_))) if let Some(mut state) = held => {
+                if let (Some(Going { how, at, out }), Some(away)) = (going.take(), &mut state.away) {
+                    away.keep(Again { message, how, at, out });
+                }
+            }
             Ok(Some(_)) => {}
-            Ok(None) => self.state.lock().stage = Stage::Made(message),
+            Ok(None) => {
+                drop(held);
+                self.state.lock().stage = Stage::Made(message);
+            }
+            Err(_) if going.is_some() => {
+                let mut state = self.state.lock();
+                let away = state.away.take();
+                let left = match state.stage {
+                    Stage::Away => mem::replace(&mut state.stage, Stage::Made(message)),
+                    _ => Stage::Made(message),
+                };
+                drop(state);
+                drop((away, left));
+            }
             // Whoever sends it says so to the caller, who may be waiting by now.
             Err(_) => drop(self.take_away()),
         }
@@ -123,8 +167,9 @@ impl<M: Method> Slot<M> {
     }
 
     pub(super) fn cancel_remote(&self, away: Option<Away<M>>) -> (Waiting, Executed) {
-        match (self.route(), away.as_ref().and_then(Away::ticket)) {
-            (Some(Route::Remote(actor)), Some(ticket)) => match actor.peer.cancel(ticket) {
+        let actor = away.as_ref().and_then(|away| self.remote(away));
+        match (actor, away.as_ref().and_then(Away::ticket)) {
+            (Some(actor), Some(ticket)) => match actor.peer.cancel(ticket) {
                 Executed::No => {
                     if let Some(Away::Keeps(keeps)) = &away {
                         actor.peer.not_sent(&keeps.enclosed);
@@ -139,9 +184,15 @@ impl<M: Method> Slot<M> {
 
     /// What an answer needs to be decoded.
     fn asked(&self, away: &Away<M>) -> Option<Asked> {
-        match self.route() {
-            Some(Route::Remote(actor)) => Some(Asked { peer: actor.peer.clone(), ticket: away.ticket()? }),
-            Some(Route::Local(_) | Route::Gone(_)) | None => None,
+        Some(Asked { peer: self.remote(away)?.peer.clone(), ticket: away.ticket()? })
+    }
+
+    /// Where it was sent.
+    pub(super) fn remote<'a>(&'a self, away: &'a Away<M>) -> Option<&'a Arc<RemoteActor>> {
+        match (self.route(), away) {
+            (Some(Route::Remote(actor)), _) => Some(&actor.to),
+            (Some(Route::Placed(_)), Away::Keeps(keeps)) => keeps.again.as_ref().map(|again| &again.at),
+            _ => None,
         }
     }
 
@@ -241,6 +292,11 @@ impl<M: Method> Caller for Slot<M> {
 
     fn answered(self: Arc<Self>, outcome: packet::Outcome<'_>, enclosed: Enclosed) {
         let Some(mut away) = self.take_away() else { return };
+        if let packet::Outcome::Error { executed: Executed::No, fault: CallFault::NotHere } = outcome
+            && let Some(again) = away.again()
+        {
+            return self.go_again(again, Lost::NotHere, Executed::No);
+        }
         if let packet::Outcome::Elsewhere { .. } = outcome {
             return self.led_elsewhere(away, enclosed);
         }
@@ -249,12 +305,18 @@ impl<M: Method> Caller for Slot<M> {
         }
     }
 
-    fn failed(&self, error: CallError) {
+    fn failed(self: Arc<Self>, error: CallError) {
         let Some(mut away) = self.take_away() else { return };
         // It waited in line: what it encloses never left.
-        if let (Some(Route::Remote(actor)), Away::Keeps(keeps), Executed::No) = (self.route(), &away, error.executed())
-        {
+        if let (Some(actor), Away::Keeps(keeps), Executed::No) = (self.remote(&away), &away, error.executed()) {
             actor.peer.not_sent(&keeps.enclosed);
+        }
+        let again = away.again();
+        if let Some(again) = &again {
+            again.lost(&error);
+        }
+        if let (CallError::NodeDied { executed: Executed::No, .. }, Some(again)) = (&error, again) {
+            return self.go_again(again, Lost::LinkEnded, Executed::No);
         }
         if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
             self.finish(Err(error.widen()));

@@ -79,7 +79,11 @@ impl<M: Method> Slot<M> {
 
     /// Whether it goes to another node, which has references brought that are read where the objects lie.
     fn goes_away(&self) -> bool {
-        matches!(self.route(), Some(Route::Remote(_)))
+        match self.route() {
+            Some(Route::Remote(_)) => true,
+            Some(Route::Placed(actor)) => actor.inbox().is_none(),
+            Some(Route::Local(_) | Route::Gone(_)) | None => false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::placed::inbox_of;
 use super::{Slot, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Never, WireError};
@@ -90,6 +91,7 @@ impl<M: Method> Outcome<M> for Awaited<M> {
     fn abandoned(&self) -> CallError {
         match self.to.as_ref().map(ActorRef::route) {
             Some(Route::Local(inbox)) => inbox.abandoned(),
+            Some(Route::Placed(actor)) if let Some(inbox) = inbox_of::<M>(actor) => inbox.abandoned(),
             _ => CallError::Cancelled { executed: Executed::Yes },
         }
     }
@@ -135,6 +137,7 @@ impl<M: Method> Slot<M> {
         let host = match self.route() {
             Some(Route::Local(inbox)) => Some(inbox.host().clone()),
             Some(Route::Remote(actor)) => actor.here(),
+            Some(Route::Placed(actor)) => actor.here(),
             Some(Route::Gone(_)) | None => None,
         };
         // Without a node the call fails at once, and nobody will ask elsewhere.
@@ -146,6 +149,11 @@ impl<M: Method> Slot<M> {
         match self.route() {
             Some(Route::Local(inbox)) => inbox.host().spawn(task),
             Some(Route::Remote(actor)) => actor.peer.spawn(task),
+            Some(Route::Placed(actor)) => {
+                if let Some(host) = actor.here() {
+                    host.spawn(task);
+                }
+            }
             Some(Route::Gone(_)) | None => {}
         }
     }

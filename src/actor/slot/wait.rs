@@ -9,7 +9,6 @@ use super::{Slot, Stage, State, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Waiting};
 use crate::actor::frame::{Above, Chain, Held, Place, Serves, Wait};
-use crate::actor::handle::Route;
 use crate::actor::job::Access;
 use crate::id::ActorId;
 use crate::wire::packet::{Flags, ProbeTo};
@@ -111,10 +110,10 @@ impl<M: Method> Wait for Slot<M> {
 
     fn place(&self) -> Place {
         let state = self.state.lock();
-        match (&state.stage, self.route(), &state.away) {
+        match (&state.stage, state.away.as_ref().and_then(|away| self.remote(away)), &state.away) {
             _ if state.wants == Wants::Told => Place::Over,
             (Stage::Done(_) | Stage::Over, ..) => Place::Over,
-            (Stage::Away, Some(Route::Remote(to)), Some(away)) => {
+            (Stage::Away, Some(to), Some(away)) => {
                 let standing = away.ticket().and_then(|ticket| to.peer.standing(ticket));
                 let to_wire = |call| ProbeTo { actor: to.id, method: M::KEY, call };
                 standing.map_or(Place::Over, |call| Place::There(to.peer.life(), to_wire(call)))

@@ -335,8 +335,8 @@ impl Caller for Sent {
         self.over(Ok(ran));
     }
 
-    fn failed(&self, error: CallError) {
-        self.node.attempt_failed(self, to_get_error::<Never>(error).into_fault(), Gone::Nothing);
+    fn failed(self: Arc<Self>, error: CallError) {
+        self.node.attempt_failed(&self, to_get_error::<Never>(error).into_fault(), Gone::Nothing);
     }
 }
 
@@ -397,7 +397,7 @@ impl Caller for Recall {
     }
 
     /// The node's life has ended, and the grant with it; or it cannot say what comes back.
-    fn failed(&self, _: CallError) {
+    fn failed(self: Arc<Self>, _: CallError) {
         drop(self.node.lose_grant(self.grant));
     }
 }
@@ -412,5 +412,5 @@ impl Caller for Nobody {
 
     fn answered(self: Arc<Self>, _: Outcome<'_>, _: Enclosed) {}
 
-    fn failed(&self, _: CallError) {}
+    fn failed(self: Arc<Self>, _: CallError) {}
 }

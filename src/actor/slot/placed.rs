@@ -1,0 +1,196 @@
+//! A call's slot on its way to an actor that the head may place again: what it takes to send it once more.
+
+use futures_util::future::BoxFuture;
+use std::mem;
+use std::sync::Arc;
+
+use super::away::group_of;
+use super::{Slot, Stage};
+use crate::actor::args;
+use crate::actor::bring;
+use crate::actor::dispatch::Method;
+use crate::actor::error::{CallError, EndReason, Executed};
+use crate::actor::inbox::Inbox;
+use crate::actor::mailbox::{Entry as _, Place};
+use crate::actor::remote::placed::{Binding, Entered, How, Lost, Out, Placed, Queued, Resend};
+use crate::actor::remote::{Caller, Outgoing, RemoteActor, Sent};
+use crate::wire::packet::Flags;
+
+/// A call that is out, and may have to be sent again.
+pub(super) struct Again<M: Method> {
+    pub(super) message: M,
+    pub(super) how: How,
+    /// Where it was sent.
+    pub(super) at: Arc<RemoteActor>,
+    pub(super) out: Out,
+}
+
+/// What of it is known before it is sent.
+pub(super) struct Going {
+    pub(super) how: How,
+    pub(super) at: Arc<RemoteActor>,
+    pub(super) out: Out,
+}
+
+impl<M: Method> Again<M> {
+    /// Notes what a failure says of its actor.
+    pub(super) fn lost(&self, error: &CallError) {
+        if let CallError::NodeDied { .. } = error {
+            self.out.actor().lost(&self.at, Lost::LinkEnded);
+        }
+    }
+}
+
+/// The inbox of an actor that is on this node.
+pub(super) fn inbox_of<M: Method>(placed: &Placed) -> Option<Arc<Inbox<M::Actor>>> {
+    placed.inbox()?.downcast().ok()
+}
+
+impl<M: Method> Slot<M> {
+    /// Sends it where the actor is, or has it stand in line until that is found.
+    pub(super) fn send_placed(self: &Arc<Self>, placed: &Arc<Placed>, how: How) -> Result<Place, CallError> {
+        let queued = || Queued { call: self.clone(), how, executed: Executed::No };
+        match placed.enter(queued) {
+            Ok(Entered::Goes(binding, out)) => self.go_to(&binding, out, how),
+            Ok(Entered::Waits) => Ok(Place::InLine),
+            Err(reason) => Err(placed.refused(&reason, Executed::No)),
+        }
+    }
+
+    fn go_to(self: &Arc<Self>, binding: &Binding, out: Out, how: How) -> Result<Place, CallError> {
+        let at = match binding {
+            Binding::There(at) => at,
+            Binding::Here(inbox) => {
+                let inbox =
+                    inbox.clone().downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
+                return inbox.mailbox().push(self.clone()).map_err(|reason| self.refused(reason));
+            }
+        };
+        let mut going = Some(Going { how, at: at.clone(), out });
+        let (stream, caller) = (at.stream(group_of::<M>()), self.clone() as Arc<dyn Caller>);
+        let deadline = how.deadline;
+        let sent = self.encode(at, how.flags, &mut going, |packet, enclosed| {
+            at.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
+        });
+        match sent {
+            Ok(Some(Sent::Waiting(_))) => Ok(Place::InLine),
+            Ok(_) => Ok(Place::Admitted),
+            Err(error) => self.sent_nowhere(error, going).map(|()| Place::InLine),
+        }
+    }
+
+    /// It was not sent: if its actor's node has ended, it stands in line.
+    fn sent_nowhere(self: &Arc<Self>, error: CallError, going: Option<Going>) -> Result<(), CallError> {
+        let (CallError::NodeDied { executed: Executed::No, .. }, Some(Going { how, at, out })) = (&error, going) else {
+            return Err(error);
+        };
+        out.actor().lost(&at, Lost::LinkEnded);
+        out.again(Queued { call: self.clone(), how, executed: Executed::No });
+        Ok(())
+    }
+
+    /// Sends it one way if it can go at once; `None` if it cannot.
+    pub(super) fn try_send_placed(self: &Arc<Self>, placed: &Arc<Placed>) -> Result<Option<()>, CallError> {
+        let refused = |reason| placed.refused(&reason, Executed::No);
+        let Some((binding, out)) = placed.try_enter().map_err(refused)? else { return Ok(None) };
+        let at = match binding {
+            Binding::There(at) => at,
+            Binding::Here(inbox) => {
+                let inbox = inbox.downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
+                let pushed = inbox.mailbox().try_push(|| self.clone()).map_err(|reason| self.refused(reason))?;
+                return Ok(pushed.then_some(()));
+            }
+        };
+        let (stream, caller) = (at.stream(group_of::<M>()), self.clone() as Arc<dyn Caller>);
+        let how = How { flags: Flags::TELL, deadline: None };
+        let mut going = Some(Going { how, at: at.clone(), out });
+        let sent = self.encode(&at, Flags::TELL, &mut going, |packet, enclosed| {
+            at.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
+        });
+        match (sent, going) {
+            (Ok(sent), _) => Ok(sent.map(drop)),
+            (Err(CallError::NodeDied { executed: Executed::No, .. }), Some(Going { at, out, .. })) => {
+                out.actor().lost(&at, Lost::LinkEnded);
+                Ok(None)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The actor is not where this was sent: it goes again, unless its caller has dropped it.
+    pub(super) fn go_again(self: Arc<Self>, again: Again<M>, why: Lost, executed: Executed) {
+        let Again { message, how, at, out } = again;
+        let mut state = self.state.lock();
+        let left = match state.stage {
+            Stage::Away => mem::replace(&mut state.stage, Stage::Made(message)),
+            _ => Stage::Made(message),
+        };
+        drop(state);
+        drop(left);
+        out.actor().lost(&at, why);
+        out.again(Queued { call: self, how, executed });
+    }
+
+    /// Puts values in the places of references that would have travelled, for an actor of this node.
+    async fn settle_arguments(self: &Arc<Self>) -> Result<(), CallError> {
+        let absent = |(object, why)| CallError::Argument { object, why };
+        let gathered = match &mut self.state.lock().stage {
+            Stage::Made(message) => bring::gather(message),
+            _ => return Ok(()),
+        };
+        let gathered = gathered.bring().await.map_err(absent)?;
+        let mut message = {
+            let mut state = self.state.lock();
+            match mem::replace(&mut state.stage, Stage::Resolving) {
+                Stage::Made(message) => message,
+                other => {
+                    state.stage = other;
+                    return Ok(());
+                }
+            }
+        };
+        let resolved = args::resolve(&mut message).map_err(absent);
+        let mut state = self.state.lock();
+        let left = match state.stage {
+            Stage::Resolving => mem::replace(&mut state.stage, Stage::Made(message)),
+            _ => Stage::Made(message),
+        };
+        drop(state);
+        drop((left, gathered));
+        resolved
+    }
+
+    fn told_of(self: &Arc<Self>, sent: Result<Place, CallError>) {
+        match sent {
+            Ok(Place::Admitted) => self.admitted(),
+            Ok(Place::InLine) => {}
+            Err(error) => self.finish(Err(error.widen())),
+        }
+    }
+}
+
+impl<M: Method> Resend for Slot<M> {
+    fn resend(self: Arc<Self>, to: &Binding, out: Out, how: How) -> Option<BoxFuture<'static, ()>> {
+        let unsettled = match (&self.state.lock().stage, to) {
+            (Stage::Made(message), Binding::Here(_)) => message.has_references(),
+            _ => false,
+        };
+        if !unsettled {
+            let sent = self.go_to(to, out, how);
+            self.told_of(sent);
+            return None;
+        }
+        let to = to.clone();
+        Some(Box::pin(async move {
+            let sent = match self.settle_arguments().await {
+                Ok(()) => self.go_to(&to, out, how),
+                Err(error) => Err(error),
+            };
+            self.told_of(sent);
+        }))
+    }
+
+    fn give_up(&self, error: CallError) {
+        self.finish(Err(error.widen()));
+    }
+}

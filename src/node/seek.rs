@@ -1,0 +1,71 @@
+//! Finding an actor that its host has lost: the head says where it is now (PROTOCOLS §1.15).
+
+use std::sync::{Arc, Weak};
+
+use super::core::link::Party;
+use super::runtime::Node;
+use super::spawn::end_reason;
+use crate::actor::error::EndReason;
+use crate::actor::inbox::{Host, Resolved};
+use crate::actor::lifetime::At;
+use crate::actor::remote::RemoteActor;
+use crate::actor::remote::placed::{Binding, Lost, Placed};
+use crate::directory::request::{Locate, LocateError, Located};
+use crate::id::{ActorId, Key, Placement};
+
+impl Node {
+    /// The one address of an actor that the head placed elsewhere.
+    pub(crate) fn placed(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed> {
+        let host: Arc<dyn Host> = self.shared();
+        let link = self.link_to(at.host);
+        let mut all = self.links().placed().lock();
+        if let Some(known) = all.get(&actor).and_then(Weak::upgrade) {
+            return known;
+        }
+        let there = link.map(|link| RemoteActor::new(actor, type_key, at.placement, link));
+        let placed = Placed::new((actor, type_key), at, there, &host);
+        all.insert(actor, Arc::downgrade(&placed));
+        // Addresses that nobody holds are forgotten when they are half of what is kept.
+        if all.len() > 64 && all.len() == all.capacity() {
+            all.retain(|_, placed| placed.strong_count() > 0);
+        }
+        placed
+    }
+
+    pub(super) fn seek_placed(&self, actor: Arc<Placed>, at: At, why: Lost) {
+        let node = self.shared();
+        let lives = !self.known(|known| known.has_ended(at.host));
+        self.runtime().spawn(async move { node.find(&actor, Placed::after(at, lives, why), why).await });
+    }
+
+    async fn find(self: Arc<Self>, actor: &Arc<Placed>, mut after: Placement, why: Lost) {
+        loop {
+            let located = match self.client().ask(Locate { actor: actor.id, after }).await {
+                Ok(Ok(located)) => located,
+                Ok(Err(LocateError::Ended(gone))) => return actor.gone(end_reason(&gone)),
+                Ok(Err(LocateError::NotKnown(_))) => return actor.gone(EndReason::Unknown),
+                Err(error) => {
+                    tracing::debug!(actor = %actor.id, %error, "the head cannot be asked where an actor is");
+                    return actor.not_found(why);
+                }
+            };
+            let at = At { host: located.life, placement: located.placement };
+            match self.bind(actor, located) {
+                Some(binding) => return actor.found(binding, at).await,
+                // It is there no more: the head knows of another place, or soon will.
+                None => after = located.placement,
+            }
+        }
+    }
+
+    fn bind(&self, actor: &Placed, Located { placement, life, node }: Located) -> Option<Binding> {
+        if life == Host::life(self) {
+            return match self.hosted(actor.id) {
+                Resolved::Here(inbox) => Some(Binding::Here(inbox)),
+                Resolved::There(_) | Resolved::Placed(_) | Resolved::Gone(_) => None,
+            };
+        }
+        let link = self.link(Party { node, life })?;
+        Some(Binding::There(RemoteActor::new(actor.id, actor.type_key, placement, link)))
+    }
+}
