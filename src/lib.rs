@@ -130,6 +130,7 @@ pub use object::get::{Get, GetView};
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
 pub use object::settled::{AsSettled, Awaited, WaitSettled};
+pub use object::weigh::Weigh;
 pub use schedule::Packing;
 pub use store::{StoreError, Usage as StoreUsage};
 pub use task::context::TaskContext;

@@ -109,6 +109,10 @@ impl Answering {
         let host = host.ok_or(CallError::Cancelled { executed: Executed::Yes })?;
         let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(here.clone()));
         let content = Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node });
+        let content = match host.promised().home() {
+            Some(home) => home.counted(content),
+            None => content,
+        };
         Ok(Entry::settled(host.next_object(), Ok(content)).enclosed())
     }
 }

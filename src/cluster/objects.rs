@@ -12,6 +12,7 @@ use crate::object::get::{Get, GetAll, GetView};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 use crate::object::settled::{AsSettled, Awaited, WaitSettled};
+use crate::object::weigh::Weigh;
 use crate::store::{StoreError, Usage as StoreUsage};
 
 /// How many objects, and actors by their handles, are shared between a node and others: what [`Cluster::shared_objects`] gives.
@@ -42,15 +43,54 @@ impl Cluster {
     /// # }
     /// ```
     ///
+    /// A value of [`STORED`] bytes and more counts as the store's. What a type owns beside its [`size_of`] counts if that is text,
+    /// bytes or a vector of numbers; of other types [`put_weighed`](Cluster::put_weighed) counts it.
+    ///
     /// # Errors
-    /// The store has no room for bytes, as for [`put_slice`](Cluster::put_slice). Other values always fit.
+    /// The store has no room for it, as for [`put_slice`](Cluster::put_slice). Smaller values always fit.
     ///
     /// # Cancel safety
     /// Dropping it drops the value.
     pub async fn put<T: Param<Owned = T>>(&self, value: T) -> Result<ObjectRef<T>, StoreError> {
-        match large(&value) {
-            Some(bytes) => self.copy_in(bytes).await,
-            None => Ok(self.hold::<T>(T::share(value))),
+        if let Some(bytes) = large(&value) {
+            return self.copy_in(bytes).await;
+        }
+        match value.takes() {
+            takes if takes >= STORED => self.put_counted(value, takes).await,
+            _ => Ok(self.hold::<T>(T::share(value))),
+        }
+    }
+
+    /// The same of a value that says what it takes of memory, all that it owns included.
+    ///
+    /// # Errors
+    /// As [`put`](Cluster::put)'s.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the value.
+    pub async fn put_weighed<T: Param<Owned = T> + Weigh>(&self, value: T) -> Result<ObjectRef<T>, StoreError> {
+        match value.weigh() {
+            takes if takes >= STORED && value.plain().is_none() => self.put_counted(value, takes).await,
+            _ => self.put(value).await,
+        }
+    }
+
+    async fn put_counted<T: Param<Owned = T>>(&self, value: T, takes: usize) -> Result<ObjectRef<T>, StoreError> {
+        let weight = self.node().weigh(takes).await?;
+        Ok(self.object(Content::of::<T>(T::share(value)).counted(weight)))
+    }
+
+    /// [`put_weighed`](Cluster::put_weighed) without waiting for room.
+    ///
+    /// # Errors
+    /// As [`put`](Cluster::put)'s, at once.
+    pub fn try_put_weighed<T: Param<Owned = T> + Weigh>(&self, value: T) -> Result<ObjectRef<T>, StoreError> {
+        match value.weigh() {
+            takes if takes >= STORED && value.plain().is_none() => {
+                let weight = self.node().store()?.try_weigh(takes)?;
+                Ok(self.object(Content::of::<T>(T::share(value)).counted(weight)))
+            }
+            _ => self.try_put(value),
         }
     }
 
@@ -59,10 +99,17 @@ impl Cluster {
     /// # Errors
     /// As [`put`](Cluster::put)'s, at once.
     pub fn try_put<T: Param<Owned = T>>(&self, value: T) -> Result<ObjectRef<T>, StoreError> {
-        match large(&value) {
-            Some(bytes) => self.copy_in_now(bytes),
-            None => Ok(self.hold::<T>(T::share(value))),
+        if let Some(bytes) = large(&value) {
+            return self.copy_in_now(bytes);
         }
+        let content = match value.takes() {
+            takes if takes >= STORED => {
+                let weight = self.node().store()?.try_weigh(takes)?;
+                Content::of::<T>(T::share(value)).counted(weight)
+            }
+            _ => Content::of::<T>(T::share(value)),
+        };
+        Ok(self.object(content))
     }
 
     /// Makes a slice of plain data an object, which readers view in place: it is copied once, into shared memory unless it is

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::directory::request::Withdraw;
 use crate::id::{ActorId, Life, ObjectId};
 use crate::limits::REFS_GRACE;
+use crate::object::content::Content;
 use crate::object::entry::{Entry, Outcome};
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
@@ -337,6 +338,13 @@ impl Home for Node {
         }
     }
 
+    fn counted(&self, content: Content) -> Content {
+        match content.uncounted().zip(self.store().ok()) {
+            Some((bytes, store)) => content.counted(store.weigh_anyway(bytes)),
+            None => content,
+        }
+    }
+
     fn let_go(&self, object: ObjectId, counted_in: Life) {
         self.lost_copy(object);
         let given = self.count(|state, effects| state.let_go(object, counted_in, effects));
@@ -382,6 +390,9 @@ mod tests {
         }
         fn waiting(&self, _: &Arc<Entry>) -> String {
             String::new()
+        }
+        fn counted(&self, content: Content) -> Content {
+            content
         }
         fn let_go(&self, _: ObjectId, _: Life) {}
     }

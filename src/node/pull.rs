@@ -21,6 +21,7 @@ use crate::limits::{PULL_ROOM, PULL_STALL, REDIAL_FIRST, REDIAL_LAST};
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
+use crate::object::home::Home;
 use crate::store::StoreError;
 
 impl Node {
@@ -53,7 +54,7 @@ impl Node {
             },
             Some(Memory::Own(body)) => {
                 let node = Some(self.here().clone());
-                Ok(Content::Encoded(Encoded { form, body: body.into(), enclosed, node }))
+                Ok(self.counted(Content::Encoded(Encoded { form, body: body.into(), enclosed, node })))
             }
             None => Err(lost(NO_MEMORY)),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lend::Lending;
 use super::runtime::Node;
-use crate::store::{Draft, Store, StoreConfig, StoreError, Usage};
+use crate::store::{Draft, Store, StoreConfig, StoreError, Usage, Weight};
 
 /// What a node's store is made with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,6 +106,11 @@ impl Node {
     /// Memory for an object, when there is room.
     pub(crate) async fn draft(&self, length: usize) -> Result<Draft, StoreError> {
         self.store()?.create(length, self.node_store().settings.wait).await
+    }
+
+    /// Counts a value in the process's own memory, when there is room.
+    pub(crate) async fn weigh(&self, bytes: usize) -> Result<Weight, StoreError> {
+        self.store()?.weigh(bytes, self.node_store().settings.wait).await
     }
 
     pub(super) fn lending(&self) -> &Lending {

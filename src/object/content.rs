@@ -12,8 +12,10 @@ use super::entry::Outcome;
 use super::error::{Fault, GetError};
 use super::lent::Lent;
 use super::param::{Erased, Param};
+use super::weigh;
 use crate::id::ObjectId;
-use crate::store::{Kept, SpillError, StoreError};
+use crate::limits::STORED;
+use crate::store::{Kept, SpillError, StoreError, Weight};
 use crate::wire::codec::{self, Enclosed, EncodeError};
 
 /// How the bytes of an object's body are to be read.
@@ -45,6 +47,11 @@ pub(crate) enum Content {
 pub(crate) struct Live {
     value: Erased,
     encode: Encode,
+    /// What it takes, and what counts that, if it was counted.
+    takes: usize,
+    /// No object, which would end with it.
+    refers_to_nothing: bool,
+    counted: Option<Arc<Weight>>,
 }
 
 type Encode = fn(&Erased) -> Result<Encoded, EncodeError>;
@@ -61,7 +68,37 @@ pub(crate) struct Encoded {
 
 impl Content {
     pub(crate) fn of<T: ?Sized + Param>(shared: T::Shared) -> Self {
-        Content::Live(Live { value: T::erase(shared), encode: encode::<T> })
+        let (takes, refers_to_nothing) = (shared.takes(), weigh::refers_to_nothing::<T::Owned>());
+        Content::Live(Live { value: T::erase(shared), encode: encode::<T>, takes, refers_to_nothing, counted: None })
+    }
+
+    /// Whether it may refer to objects, which end with it.
+    pub(super) fn refers(&self) -> bool {
+        match self {
+            Content::Live(live) => !live.refers_to_nothing,
+            Content::Encoded(encoded) => !encoded.enclosed.is_empty(),
+            Content::Elsewhere(_) => true,
+            Content::Kept(_) | Content::Lent(_) => false,
+        }
+    }
+
+    /// What it takes of this process's own memory and does not count, if that is much.
+    pub(crate) fn uncounted(&self) -> Option<usize> {
+        let takes = match self {
+            Content::Live(Live { takes, counted: None, .. }) => *takes,
+            Content::Encoded(encoded) => encoded.body.len(),
+            Content::Live(_) | Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => 0,
+        };
+        (takes >= STORED).then_some(takes)
+    }
+
+    /// The same value, which counts from now on.
+    pub(crate) fn counted(self, weight: Weight) -> Content {
+        match self {
+            Content::Live(live) => Content::Live(Live { counted: Some(Arc::new(weight)), ..live }),
+            Content::Encoded(encoded) => Content::Encoded(Encoded { body: weight.of(encoded.body), ..encoded }),
+            uncounted => uncounted,
+        }
     }
 
     /// As it can be read now; none if it must be brought first.

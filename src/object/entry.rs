@@ -151,6 +151,8 @@ impl Entry {
 
     /// Settles it; what comes later is dropped. A value that another node says is this object's own is none.
     pub(crate) fn settle(&self, outcome: Outcome) {
+        let is_large = outcome.as_ref().is_ok_and(|content| content.uncounted().is_some());
+        let outcome = if is_large { outcome.map(|content| self.count(content)) } else { outcome };
         let (next, lent) = match &outcome {
             Ok(Content::Elsewhere(next)) => (Some(next.clone()), None),
             Ok(Content::Lent(lent)) => (None, Some(lent.clone())),
@@ -173,6 +175,18 @@ impl Entry {
         }
         if let State::Pending(pending) = former {
             pending.tell(lent);
+        }
+    }
+
+    /// A large value of an object that was promised counts as its node's.
+    fn count(&self, content: Content) -> Content {
+        let home = match &*self.state.lock() {
+            State::Pending(pending) => pending.promised.as_ref().and_then(Promised::home),
+            State::Settled(..) | State::Given(_) => None,
+        };
+        match home {
+            Some(home) => home.counted(content),
+            None => content,
         }
     }
 

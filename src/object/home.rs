@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
+use super::content::Content;
 use super::entry::{Entry, Outcome};
 use crate::id::{Life, ObjectId};
 
@@ -16,6 +17,8 @@ pub(crate) trait Home: Send + Sync {
     fn read(&self, object: ObjectId) -> BoxFuture<'static, Outcome>;
     /// What an object waits for that is pending here, whoever owns it.
     fn waiting(&self, entry: &Arc<Entry>) -> String;
+    /// Counts a value that an object of this node keeps in the process's own memory, if it is large and there already.
+    fn counted(&self, content: Content) -> Content;
     /// An entry of such an object is gone, for which one hold was taken in this life of the node.
     fn let_go(&self, object: ObjectId, counted_in: Life);
 }

@@ -20,3 +20,4 @@ pub mod parcel;
 pub(crate) mod promised;
 pub mod reference;
 pub mod settled;
+pub mod weigh;

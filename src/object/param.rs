@@ -18,6 +18,8 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::weigh;
+
 /// A shared value whose type is not known: what [`Param::erase`] gives.
 pub type Erased = Arc<dyn Any + Send + Sync>;
 
@@ -55,6 +57,9 @@ pub trait Param: Send + Sync + 'static {
     fn plain(&self) -> Option<&[u8]> {
         None
     }
+    /// What it takes of memory, as far as its type says.
+    #[doc(hidden)]
+    fn takes(&self) -> usize;
     /// A value of such bytes, without a copy where they allow it.
     #[doc(hidden)]
     fn from_plain(bytes: Bytes) -> Result<Self::Shared, String>;
@@ -83,6 +88,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Param for T {
     fn plain(&self) -> Option<&[u8]> {
         // The one type of these that is plain bytes: which it is, the compiler knows.
         (self as &dyn Any).downcast_ref::<Bytes>().map(AsRef::as_ref)
+    }
+    fn takes(&self) -> usize {
+        weigh::of_any(self)
     }
     fn from_plain(bytes: Bytes) -> Result<Arc<T>, String> {
         let shared: Erased = Arc::new(bytes);
@@ -113,6 +121,9 @@ impl Param for str {
     fn plain(&self) -> Option<&[u8]> {
         Some(self.as_bytes())
     }
+    fn takes(&self) -> usize {
+        self.len()
+    }
     fn from_plain(bytes: Bytes) -> Result<ByteString, String> {
         ByteString::try_from(bytes).map_err(|error| error.to_string())
     }
@@ -139,6 +150,9 @@ impl<P: bytemuck::Pod + Send + Sync> Param for [P] {
     }
     fn plain(&self) -> Option<&[u8]> {
         Some(bytemuck::cast_slice(self))
+    }
+    fn takes(&self) -> usize {
+        size_of_val(self)
     }
     fn from_plain(bytes: Bytes) -> Result<SharedSlice<P>, String> {
         match bytemuck::try_cast_slice::<u8, P>(&bytes) {

@@ -68,7 +68,7 @@ impl Promised {
     }
 
     /// The node.
-    pub(super) fn home(&self) -> Option<Arc<dyn Home>> {
+    pub(crate) fn home(&self) -> Option<Arc<dyn Home>> {
         self.0.home.upgrade()
     }
 }
@@ -88,6 +88,9 @@ mod tests {
         }
         fn waiting(&self, _: &Arc<Entry>) -> String {
             String::new()
+        }
+        fn counted(&self, content: crate::object::content::Content) -> crate::object::content::Content {
+            content
         }
         fn let_go(&self, _: ObjectId, _: crate::id::Life) {}
     }

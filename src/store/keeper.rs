@@ -116,7 +116,8 @@ impl Shared {
     }
 
     fn is_short(&self, state: &State, spiller: &Spiller) -> bool {
-        let used = state.table.totals().used.saturating_sub(spiller.writing_bytes.load(Ordering::Relaxed));
+        let totals = state.table.totals();
+        let used = (totals.used + totals.heap).saturating_sub(spiller.writing_bytes.load(Ordering::Relaxed));
         state.is_waited_for() || used as f64 > self.capacity as f64 * limits::SPILL_FROM
     }
 

@@ -4,6 +4,7 @@
 use super::segment::Segment;
 use super::table::{Full, Room, Slot, Table};
 use super::view::Draft;
+use super::weight::Weight;
 use super::{Shared, StoreError};
 use crate::clock;
 use crate::limits;
@@ -24,8 +25,13 @@ pub(super) struct State {
 
 struct Waiter {
     number: u64,
-    length: usize,
-    served: oneshot::Sender<Result<Draft, StoreError>>,
+    wants: Wants,
+}
+
+/// What somebody waits for, of so many bytes.
+enum Wants {
+    Draft(usize, oneshot::Sender<Result<Draft, StoreError>>),
+    Weight(usize, oneshot::Sender<Result<Weight, StoreError>>),
 }
 
 /// Why there is no memory now.
@@ -109,9 +115,67 @@ impl Shared {
     /// Memory when there is room and everybody ahead has been served.
     pub(super) async fn draft(self: &Arc<Self>, length: usize, wait: Duration) -> Result<Draft, StoreError> {
         match self.draft_now(length) {
-            Err(StoreError::NoRoom { .. }) => {}
-            ready => return ready,
+            Err(StoreError::NoRoom { .. }) => self.in_line(length, wait, |served| Wants::Draft(length, served)).await,
+            ready => ready,
         }
+    }
+
+    /// Counts a value in the process's own memory now, or not.
+    pub(super) fn weigh_now(self: &Arc<Self>, bytes: usize) -> Result<Weight, StoreError> {
+        if bytes > self.capacity {
+            return Err(StoreError::TooLarge { length: bytes, capacity: self.capacity });
+        }
+        let mut state = self.state.lock();
+        let counted = !state.is_waited_for() && state.table.weigh(bytes).is_ok();
+        let (effects, spill) = (state.table.has_effects(), self.wants_to_spill(&state));
+        drop(state);
+        if effects {
+            self.carry_out();
+        }
+        if spill {
+            self.wake();
+        }
+        if counted { Ok(Weight::new(bytes, self)) } else { Err(self.no_room(bytes)) }
+    }
+
+    /// Counts it when there is room and everybody ahead has been served.
+    pub(super) async fn weigh(self: &Arc<Self>, bytes: usize, wait: Duration) -> Result<Weight, StoreError> {
+        match self.weigh_now(bytes) {
+            Err(StoreError::NoRoom { .. }) => self.in_line(bytes, wait, |served| Wants::Weight(bytes, served)).await,
+            ready => ready,
+        }
+    }
+
+    /// Counts what is there already.
+    pub(super) fn weigh_anyway(self: &Arc<Self>, bytes: usize) -> Weight {
+        let mut state = self.state.lock();
+        state.table.weigh_anyway(bytes);
+        let spill = self.wants_to_spill(&state);
+        drop(state);
+        if spill {
+            self.wake();
+        }
+        Weight::new(bytes, self)
+    }
+
+    /// What was counted is gone.
+    pub(super) fn lighten(self: &Arc<Self>, bytes: usize) {
+        let mut state = self.state.lock();
+        state.table.lighten(bytes);
+        let settle = state.is_waited_for();
+        drop(state);
+        if settle {
+            self.settle();
+        }
+    }
+
+    /// Waits behind everybody ahead.
+    async fn in_line<T>(
+        self: &Arc<Self>,
+        length: usize,
+        wait: Duration,
+        wants: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Wants,
+    ) -> Result<T, StoreError> {
         let (served, mut serving) = oneshot::channel();
         let place = {
             let mut state = self.state.lock();
@@ -120,7 +184,7 @@ impl Shared {
             }
             let number = state.next;
             state.next += 1;
-            state.line.push_back(Waiter { number, length, served });
+            state.line.push_back(Waiter { number, wants: wants(served) });
             Place { shared: self, number }
         };
         // Room may have come between the look and the place in the line.
@@ -129,7 +193,7 @@ impl Shared {
         let answer = tokio::time::timeout(wait, &mut serving).await;
         drop(place);
         match answer {
-            Ok(Ok(draft)) => draft,
+            Ok(Ok(served)) => served,
             // The line is only left by its `Place` or with an answer.
             Ok(Err(_)) => Err(self.no_room(length)),
             // It may have been served in the very moment.
@@ -161,20 +225,42 @@ impl Shared {
 
     /// Serves those who wait, in order, as far as there is room.
     pub(super) fn settle(self: &Arc<Self>) {
-        loop {
-            let mut state = self.state.lock();
-            let Some(length) = state.line.front().map(|first| first.length) else { break };
-            let answer = match state.take(length) {
-                Ok(slot) => Ok(Draft::new(slot, length, self)),
-                Err(Refused::System(error)) => Err(StoreError::System(error)),
-                Err(Refused::Full) => break,
-            };
-            let first = state.line.pop_front();
-            drop(state);
-            // Who has gone meanwhile leaves the draft here, and dropping it makes room for the next.
-            drop(first.map(|first| first.served.send(answer)));
-        }
+        while self.serve_first() {}
         self.carry_out();
+    }
+
+    /// Serves the first in the line, if there is one and room for it. Who has gone meanwhile leaves it here, and dropping it makes
+    /// room for the next.
+    fn serve_first(self: &Arc<Self>) -> bool {
+        let mut state = self.state.lock();
+        match state.line.front().map(|first| &first.wants) {
+            None => false,
+            Some(&Wants::Draft(length, _)) => {
+                let answer = match state.take(length) {
+                    Ok(slot) => Ok(Draft::new(slot, length, self)),
+                    Err(Refused::System(error)) => Err(StoreError::System(error)),
+                    Err(Refused::Full) => return false,
+                };
+                let first = state.line.pop_front();
+                drop(state);
+                if let Some(Waiter { wants: Wants::Draft(_, served), .. }) = first {
+                    drop(served.send(answer));
+                }
+                true
+            }
+            Some(&Wants::Weight(bytes, _)) => {
+                if state.table.weigh(bytes).is_err() {
+                    return false;
+                }
+                let weight = Weight::new(bytes, self);
+                let first = state.line.pop_front();
+                drop(state);
+                if let Some(Waiter { wants: Wants::Weight(_, served), .. }) = first {
+                    drop(served.send(Ok(weight)));
+                }
+                true
+            }
+        }
     }
 
     /// Unmaps what was released, and tells readers what to unmap.

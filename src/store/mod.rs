@@ -21,6 +21,7 @@ mod spill;
 mod table;
 mod transfer;
 mod view;
+mod weight;
 
 pub use kept::Kept;
 pub(crate) use log::{Record, SpillLog};
@@ -29,6 +30,7 @@ pub use segment::MappingError;
 pub use spill::SpillError;
 pub use transfer::{Attached, Ending, Foreign, ServeError, Server, TransferError};
 pub use view::{Draft, Stored};
+pub use weight::Weight;
 
 use crate::sync::flag::Flag;
 use keeper::Spiller;
@@ -107,7 +109,7 @@ fn because(spill: Option<&SpillError>) -> String {
     spill.map_or_else(String::new, |error| format!("; nothing could be spilled: {error}"))
 }
 
-/// What holds a store's memory, in bytes, rounding included.
+/// What holds a store's memory, in bytes, rounding included. All but the capacity and `heap` is shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// What there may be.
@@ -124,15 +126,18 @@ pub struct Usage {
     pub warm: usize,
     /// Free segments that other processes have not unmapped yet.
     pub retiring: usize,
+    /// Values of [`STORED`](crate::limits::STORED) bytes and more in the process's own memory: alive, or as they travel. They are not
+    /// moved to disk, and those that arrived may exceed the capacity.
+    pub heap: usize,
 }
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Usage { capacity, drafts, sealed, pinned, retiring, .. } = self;
+        let Usage { capacity, drafts, sealed, pinned, retiring, heap, .. } = self;
         write!(
             f,
             "of {capacity} bytes, drafts hold {drafts}, sealed objects {sealed}, those that other processes read {pinned}, \
-             and memory that readers still map {retiring}"
+             memory that readers still map {retiring}, and values in the process's own memory {heap}"
         )
     }
 }
@@ -297,6 +302,7 @@ impl Shared {
             pinned,
             warm: totals.warm,
             retiring: totals.retiring,
+            heap: totals.heap,
         }
     }
 

@@ -71,6 +71,8 @@ pub(super) struct Totals {
     pub(super) warm: usize,
     /// Of segments that readers are to unmap.
     pub(super) retiring: usize,
+    /// Of values outside of all segments.
+    pub(super) heap: usize,
 }
 
 /// The memory of one object.
@@ -151,6 +153,23 @@ impl Table {
             true => granules(length) * GRANULE,
             false => self.segment_for(length).unwrap_or(usize::MAX),
         }
+    }
+
+    /// Counts a value outside of all segments, if there is room.
+    pub(super) fn weigh(&mut self, bytes: usize) -> Result<(), Full> {
+        let fits = self.make_room(bytes);
+        self.totals.heap += if fits { bytes } else { 0 };
+        if fits { Ok(()) } else { Err(Full) }
+    }
+
+    /// Counts one that is there, whether there is room or not.
+    pub(super) fn weigh_anyway(&mut self, bytes: usize) {
+        self.totals.heap += bytes;
+    }
+
+    /// Such a value is gone.
+    pub(super) fn lighten(&mut self, bytes: usize) {
+        self.totals.heap = self.totals.heap.saturating_sub(bytes);
     }
 
     /// Memory for an object, warm if there is any.
@@ -309,7 +328,7 @@ impl Table {
     /// Whether `bytes` more fit, after warm segments made way if that helps: those that nobody maps, else all, and then
     /// there will be room when their readers have answered.
     fn make_room(&mut self, bytes: usize) -> bool {
-        let held = |table: &Table| table.totals.held.saturating_add(bytes);
+        let held = |table: &Table| table.totals.held.saturating_add(table.totals.heap).saturating_add(bytes);
         if held(self) <= self.capacity {
             return true;
         }

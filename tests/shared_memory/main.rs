@@ -16,6 +16,7 @@ mod quiet;
 mod results;
 mod spilling;
 mod support;
+mod weight;
 
 mobula::test_worker!();
 

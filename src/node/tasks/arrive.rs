@@ -19,6 +19,7 @@ use crate::node::runtime::Node;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled, Watch};
 use crate::object::error::{Fault, GetError};
+use crate::object::home::Home;
 use crate::object::lent::Lent;
 use crate::schedule::TaskNumber;
 use crate::task::registry::NotMade;
@@ -348,6 +349,7 @@ impl Watch for Answers {
                 self.arrived.answer(Outcome::Value { refs, body }, &encoded.enclosed, ended);
             }),
             Ok(_) => {
+                self.keep_as_it_travels();
                 let enclosed = self.result.enclosed();
                 self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed, 0);
             }
@@ -368,6 +370,15 @@ fn packed(encoded: Encoded) -> Result<Encoded, EncodeError> {
 }
 
 impl Answers {
+    /// Others will read it: it is not kept alive as well, and counts.
+    fn keep_as_it_travels(&self) {
+        let encoded = self.result.outcome().and_then(Result::ok).map(|content| self.result.encoded(&content));
+        if let Some(Ok(mut encoded)) = encoded {
+            encoded.node.get_or_insert_with(|| self.node.here().clone());
+            self.result.moved(self.node.counted(Content::Encoded(encoded)));
+        }
+    }
+
     fn failed(&self, fault: &Fault, ran: u64) {
         let none = Enclosed::default();
         with_scratch(|body, _| {

@@ -16,6 +16,7 @@ use crate::node::runtime::Node;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
+use crate::object::home::Home;
 use crate::wire::bytes::{Reader, put_sized, put_varint};
 use crate::wire::codec::Enclosed;
 
@@ -33,7 +34,8 @@ impl Node {
         if body.len() >= most || enclosed.refs.len() > PART_REFS {
             let node = node.or_else(|| Some(self.here().clone()));
             let content = Content::Encoded(Encoded { form, body, enclosed, node });
-            return Ok((vec![ELSEWHERE], Entry::settled(self.next_object(), Ok(content)).enclosed()));
+            let entry = Entry::settled(self.next_object(), Ok(self.counted(content)));
+            return Ok((vec![ELSEWHERE], entry.enclosed()));
         }
         let form = match form {
             Form::Packed => PACKED,

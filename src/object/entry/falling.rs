@@ -5,7 +5,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::{Content, State};
+use super::State;
 
 thread_local! {
     /// Values that ended while another one is dropped on this thread.
@@ -17,8 +17,7 @@ impl State {
     pub(super) fn is_hollow(&self) -> bool {
         match self {
             State::Pending(_) | State::Settled(Err(_), None) => true,
-            State::Settled(Ok(Content::Kept(_) | Content::Lent(_)), None) => true,
-            State::Settled(Ok(Content::Encoded(encoded)), None) => encoded.enclosed.is_empty(),
+            State::Settled(Ok(content), None) => !content.refers(),
             State::Settled(..) | State::Given(_) => false,
         }
     }
