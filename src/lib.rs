@@ -158,7 +158,7 @@ pub mod error {
     pub use crate::directory::AskError;
     pub use crate::directory::request::{
         Asked, Failure as Unmade, FullName, Gone, GroupError as NotGrouped, Invalid as InvalidSpawn, JoinError,
-        LifeEnd, LookupError as NotFound, SpawnError as NotPlaced,
+        LifeEnd, LookupError as NotFound, SpawnError as NotPlaced, WantError as NotGranted,
     };
     pub use crate::net::guard::Violation;
     pub use crate::net::{Address, AddressError, DialError, KeyError, KeyTextError, Lane, NetError, Refused};

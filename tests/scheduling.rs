@@ -5,10 +5,10 @@ mod common;
 
 use common::{bounded, ends_without_a_trace, until, workers};
 use futures::future::join_all;
-use mobula::error::{NotGrouped, NotPlaced, SpawnError};
+use mobula::error::{NotGranted, NotGrouped, NotPlaced, SpawnError, Why};
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
-use mobula::{Demand, DemandKind, Executed, GroupState, Packing, PlacementError, task};
+use mobula::{Demand, DemandKind, Executed, GetError, GroupState, Packing, PlacementError, task};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +18,12 @@ mobula::test_worker!();
 #[task]
 fn process() -> u32 {
     std::process::id()
+}
+
+/// Why an object of another node cannot be had.
+#[task]
+async fn why_not(ctx: &TaskContext, of: Vec<ObjectRef<u32>>) -> GetError {
+    ctx.cluster().get(&of[0]).await.unwrap_err()
 }
 
 /// Keeps its CPU for a while.
@@ -313,12 +319,16 @@ async fn tasks_and_actors_run_within_bundles_and_end_with_the_group() {
     let actor = bounded(Where::spawn(&cluster).cpus(1.0).within_bundle(&group, 1)).await.unwrap();
     assert_eq!(bounded(actor.process()).await, Ok(process_of(hosts[1])));
     let missing = bounded(process::call(&cluster).within_bundle(&group, 2)).await.unwrap_err();
-    assert!(missing.to_string().contains("no placement group"), "{missing}");
+    let no_group = GetError::NotPlaced { why: NotGranted::NoGroup(group.id()), executed: Executed::No };
+    assert_eq!(missing, no_group);
+    let missing = process::call(&cluster).within_bundle(&group, 2).submit();
+    assert_eq!(bounded(why_not::submit(&cluster, vec![missing])).await, Ok(no_group.clone()), "it travels as it is");
     let too_much = bounded(process::call(&cluster).cpus(2.0).within(&group)).await.unwrap_err();
-    assert!(too_much.to_string().contains("no node has cpu ≥ 2"), "{too_much}");
+    let never = |why: &NotGranted| matches!(why, NotGranted::Unplaced(Why::NeverFits(..)));
+    assert!(matches!(&too_much, GetError::NotPlaced { why, executed: Executed::No } if never(why)), "{too_much:?}");
     bounded(group.remove()).await.unwrap();
     let gone = bounded(process::call(&cluster).within(&group)).await.unwrap_err();
-    assert!(gone.to_string().contains("no placement group"), "{gone}");
+    assert_eq!(gone, no_group);
     ends_without_a_trace(cluster).await;
 }
 
@@ -353,7 +363,7 @@ async fn a_task_that_stands_in_line_for_a_group_that_is_removed_is_told_that_it_
     bounded(begun).await;
     bounded(group.remove()).await.unwrap();
     let gone = bounded(waits).await.unwrap_err();
-    assert!(gone.to_string().contains("no placement group") && gone.executed() == Executed::No, "{gone}");
+    assert!(matches!(&gone, GetError::NotPlaced { why: NotGranted::NoGroup(_), executed: Executed::No }), "{gone:?}");
     LET_GO.store(true, Ordering::SeqCst);
     // Whether it was removed before it was done is not known.
     let done = bounded(runs).await;

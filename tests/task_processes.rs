@@ -1,5 +1,6 @@
 //! Tasks that worker processes run.
 
+use mobula::error::{NotGranted, Why};
 use mobula::prelude::*;
 use mobula::{Executed, GetError, task};
 use std::collections::BTreeSet;
@@ -268,7 +269,9 @@ async fn what_no_node_has_fails_at_once_or_waits_if_it_is_asked_to() {
     let waits = process::call(&cluster).resource("moon", 1.0).wait_for_node().submit();
     for _ in 0..3 {
         let error = bounded(process::call(&cluster).resource("moon", 1.0)).await.unwrap_err();
-        assert!(error.to_string().contains("no node has moon"), "{error}");
+        let GetError::NotPlaced { why: NotGranted::Unplaced(why), .. } = &error else { panic!("{error:?}") };
+        assert!(matches!(why, Why::NeverFits(name, _) if **name == *"moon"), "{why:?}");
+        assert_eq!(error.executed(), Executed::No);
     }
     assert!(!waits.is_settled());
     assert_eq!(bounded(add::submit(&cluster, 1, 1)).await, Ok(2), "it holds back nothing else");

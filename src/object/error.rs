@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::failure::{Never, WireError, text_of};
+use crate::directory::request::WantError;
 use crate::id::{ActorId, NodeId, ObjectId};
 use crate::wire::codec;
 use crate::wire::packet::Executed;
@@ -32,6 +33,22 @@ pub enum GetError<E = Never> {
         message: String,
         /// Whether it may have run.
         executed: Executed,
+    },
+    /// No slot comes for the task that makes it: no node has it or what it takes, or its placement group is gone.
+    #[error("{why} ({executed})")]
+    NotPlaced {
+        /// What is missing.
+        why: WantError,
+        /// Whether it may have run: it may where its placement group was removed under it.
+        executed: Executed,
+    },
+    /// The head, which alone gives slots for the task that makes it, has been away for too long.
+    #[error(
+        "the head has been away for {waited:?}, and gives no slot: look whether it runs and can be reached (it did not run)"
+    )]
+    HeadAway {
+        /// For how long it was waited for.
+        waited: Duration,
     },
     /// What makes it was cancelled.
     #[error("it was cancelled ({executed})")]
@@ -186,11 +203,15 @@ impl<E> GetError<E> {
             | GetError::WrongType { .. }
             | GetError::Codec { .. } => Executed::Yes,
             GetError::Call { executed, .. }
+            | GetError::NotPlaced { executed, .. }
             | GetError::Cancelled { executed }
             | GetError::NodeDied { executed, .. }
             | GetError::ActorDied { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
-            GetError::QueueFull { .. } | GetError::Argument { .. } | GetError::ArgumentsLost { .. } => Executed::No,
+            GetError::HeadAway { .. }
+            | GetError::QueueFull { .. }
+            | GetError::Argument { .. }
+            | GetError::ArgumentsLost { .. } => Executed::No,
             GetError::NestingTooDeep { .. } => Executed::Maybe,
             GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
         }
@@ -202,6 +223,8 @@ impl<E> GetError<E> {
             GetError::App(error) => app(error),
             GetError::Panicked { what, message } => GetError::Panicked { what, message },
             GetError::Call { message, executed } => GetError::Call { message, executed },
+            GetError::NotPlaced { why, executed } => GetError::NotPlaced { why, executed },
+            GetError::HeadAway { waited } => GetError::HeadAway { waited },
             GetError::Cancelled { executed } => GetError::Cancelled { executed },
             GetError::NodeDied { node, executed } => GetError::NodeDied { node, executed },
             GetError::ActorDied { actor, why, executed } => GetError::ActorDied { actor, why, executed },

@@ -81,7 +81,7 @@ pub enum WantError {
     #[error("the node {0} is no member of the cluster")]
     NotThere(NodeId),
     /// There is no such placement group, or no such bundle in it.
-    #[error("there is no placement group {0} with that bundle")]
+    #[error("placement group {0} was removed, or has no such bundle")]
     NoGroup(GroupId),
     /// Nodes have it, and there is no room, or never will be.
     #[error(transparent)]

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::Submitted;
-use super::owner::{State, no_room};
-use crate::directory::request::{ActorType, Needs, Patience};
+use super::owner::{State, not_placed};
+use crate::directory::request::{ActorType, Needs, Patience, WantError};
 use crate::id::{Key, NodeId};
 use crate::object::error::GetError;
 use crate::schedule::{Class, Resources, Strategy};
@@ -71,7 +71,7 @@ impl State {
     }
 
     fn class_of(&mut self, key: ClassKey, kind: impl FnOnce() -> ActorType) -> Result<Arc<Kind>, GetError> {
-        let class = self.queue.class(key.clone()).map_err(|error| no_room(error.to_string()))?;
+        let class = self.queue.class(key.clone()).map_err(|_| not_placed(WantError::Invalid))?;
         if let Some(kind) = self.kind(class) {
             return Ok(kind.clone());
         }

@@ -8,7 +8,7 @@ use super::line::refuse;
 use super::owner::{Held, Queued, State};
 use super::send::{own_numbers, terms};
 use crate::actor::inbox::Host as _;
-use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked};
+use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked, WantError};
 use crate::id::{Epoch, GrantId, Life};
 use crate::node::runtime::Node;
 use crate::object::error::GetError;
@@ -67,9 +67,9 @@ impl Node {
             }
             lost
         };
-        if let Revoked::GroupRemoved(_) = why {
+        if let Revoked::GroupRemoved(group) = why {
             for queued in lost {
-                let removed = |executed| GetError::Call { message: why.to_string(), executed };
+                let removed = |executed| GetError::NotPlaced { why: WantError::NoGroup(group), executed };
                 let children = self.cancel_task(queued.task.standing(), removed);
                 self.cancel_all(children);
             }

@@ -18,7 +18,7 @@ use super::{Submitted, unsettled};
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
-use crate::directory::request::GiveBack;
+use crate::directory::request::{GiveBack, WantError};
 use crate::id::{Epoch, GrantId, GroupId, Life, NodeId};
 use crate::limits::LEFT_OUT;
 use crate::node::runtime::Node;
@@ -183,8 +183,9 @@ impl State {
     }
 }
 
-pub(super) fn no_room(message: String) -> GetError {
-    GetError::Call { message, executed: Executed::No }
+/// No slot comes for a task that has not run.
+pub(super) fn not_placed(why: WantError) -> GetError {
+    GetError::NotPlaced { why, executed: Executed::No }
 }
 
 /// Why a task is not in the queue.

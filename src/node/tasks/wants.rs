@@ -3,17 +3,27 @@
 use std::sync::Arc;
 
 use super::classes::Kind;
-use super::owner::{Queued, State, no_room};
+use super::owner::{Queued, State, not_placed};
 use crate::clock;
 use crate::directory::AskError;
 use crate::directory::request::{Prospect, Want};
 use crate::node::runtime::Node;
+use crate::object::error::GetError;
 use crate::schedule::{Class, TaskNumber};
+use crate::wire::packet::Executed;
 
 /// Tasks cannot run, since no slots come for them.
-fn fail(drained: Vec<(TaskNumber, Queued)>, why: &str) {
+fn fail(drained: Vec<(TaskNumber, Queued)>, why: &GetError) {
     for (_, queued) in drained {
-        queued.task.fail(no_room(why.to_owned()).into_fault());
+        queued.task.fail(why.clone().into_fault());
+    }
+}
+
+/// The head cannot be asked for slots.
+fn not_asked(error: AskError) -> GetError {
+    match error {
+        AskError::HeadAway { waited, .. } => GetError::HeadAway { waited },
+        other => GetError::Call { message: other.to_string(), executed: Executed::No },
     }
 }
 
@@ -43,7 +53,7 @@ impl Node {
                 }
                 Ok(Err(refused)) => {
                     let drained = node.own(|state, _| state.queue.refused(class));
-                    fail(drained, &refused.to_string());
+                    fail(drained, &not_placed(refused));
                 }
                 Err(AskError::LifeOver { .. }) => {}
                 // Under grants that are held, tasks go on without the head.
@@ -53,7 +63,7 @@ impl Node {
                         0 => state.queue.drain(class),
                         _ => Vec::new(),
                     });
-                    fail(drained, &error.to_string());
+                    fail(drained, &not_asked(error));
                 }
             }
         });
