@@ -115,7 +115,7 @@ pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
 pub use cluster::needed::InvalidOption;
 pub use cluster::objects::SharedObjects;
-pub use cluster::placement::{NewPlacementGroup, PlacementError, PlacementGroup};
+pub use cluster::placement::{GroupReady, NewPlacementGroup, PlacementError, PlacementGroup};
 pub use cluster::pool::{Pool, PoolCall, PoolMap, Router};
 pub use cluster::queue::{NewQueue, Queue, QueueError};
 pub use cluster::spawn::{Spawn, SpawnError};

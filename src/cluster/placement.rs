@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 use super::client::Cluster;
 use super::needed::{InvalidOption, Needed};
 use crate::actor::inbox::Host;
 use crate::directory::AskError;
+use crate::directory::client::Reason;
 use crate::directory::request::{CreateGroup, FullName, GroupError, GroupState, Grouped, RemoveGroup};
 use crate::id::{GroupId, Life};
 use crate::limits::{LISTED_FIRST, LISTED_LAST};
@@ -26,6 +28,16 @@ pub enum PlacementError {
     /// The head refuses it, or it was lost.
     #[error(transparent)]
     Refused(#[from] GroupError),
+    /// `.timeout(..)` ran out.
+    #[error("the bundles of placement group {group} were not all placed within {after:?}: it was {waiting}")]
+    Timeout {
+        /// The group.
+        group: GroupId,
+        /// The bound.
+        after: Duration,
+        /// What it was waiting for.
+        waiting: String,
+    },
     /// The head could not be asked.
     #[error(transparent)]
     Head(#[from] AskError),
@@ -45,6 +57,7 @@ pub struct NewPlacementGroup {
     packing: Packing,
     name: Option<String>,
     detached: bool,
+    limit: Option<Duration>,
     invalid: Option<InvalidOption>,
 }
 
@@ -61,8 +74,8 @@ pub struct PlacementGroup {
 /// How a handle knows where the bundles are.
 #[derive(Clone)]
 enum Standing {
-    /// The head answers whoever asked for the group.
-    Answered(watch::Receiver<Option<Placed>>),
+    /// The head answers whoever asked for the group, and says what the answer waits for.
+    Answered(watch::Receiver<Option<Placed>>, Reason),
     /// The group is another's: the head is asked how it stands.
     Listed,
 }
@@ -84,7 +97,8 @@ impl Cluster {
     /// ```
     pub fn placement_group(&self) -> NewPlacementGroup {
         let (bundles, packing) = (Vec::new(), Packing::default());
-        NewPlacementGroup { cluster: self.clone(), bundles, packing, name: None, detached: false, invalid: None }
+        let (cluster, name, limit, invalid) = (self.clone(), None, None, None);
+        NewPlacementGroup { cluster, bundles, packing, name, detached: false, limit, invalid }
     }
 
     /// The placement group that has this name in the cluster's namespace, whoever made it; it may still wait for its
@@ -138,6 +152,13 @@ impl NewPlacementGroup {
         self
     }
 
+    /// Gives up unless all its bundles are placed so long after this is first polled: [`PlacementError::Timeout`] says what it
+    /// was waiting for, and the group is removed again. [`create`](NewPlacementGroup::create) does not wait.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Asks for it, and does not wait: [`PlacementGroup::ready`] does. What is put into it meanwhile waits for it.
     ///
     /// # Errors
@@ -146,8 +167,8 @@ impl NewPlacementGroup {
         let node = self.cluster.node().clone();
         let create = self.request()?;
         let (said, placed) = watch::channel(None);
-        let group = PlacementGroup::new(&node, &create, placed);
-        let asking = node.client().ask(create);
+        let asking = node.client().ask(create.clone());
+        let group = PlacementGroup::new(&node, &create, Standing::Answered(placed, asking.reason()));
         node.runtime().spawn(async move {
             // Whoever waited may have stopped.
             let _ = said.send(Some(answer(asking.await)));
@@ -176,16 +197,40 @@ impl IntoFuture for NewPlacementGroup {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let node = self.cluster.node().clone();
+            let (node, limit) = (self.cluster.node().clone(), self.limit);
             let create = self.request()?;
             let mut wanted = Wanted { node: &node, group: Some(create.group) };
             let (said, placed) = watch::channel(None);
-            let group = PlacementGroup::new(&node, &create, placed);
-            let hosts = answer(node.client().ask(create).await)?;
+            let asking = node.client().ask(create.clone());
+            let reason = asking.reason();
+            let hosts = within(limit, create.group, async { answer(asking.await) }, || waits_for(&reason)).await?;
             wanted.group = None;
             said.send_replace(Some(Ok(hosts)));
-            Ok(group)
+            Ok(PlacementGroup::new(&node, &create, Standing::Answered(placed, reason)))
         })
+    }
+}
+
+/// Bounds the wait for a group, if it is to be bounded.
+async fn within(
+    limit: Option<Duration>,
+    group: GroupId,
+    placed: impl Future<Output = Placed>,
+    waiting: impl FnOnce() -> String,
+) -> Placed {
+    let Some(after) = limit else { return placed.await };
+    let mut placed = std::pin::pin!(placed);
+    match tokio::time::timeout(after, &mut placed).await {
+        Ok(placed) => placed,
+        // Said before what was asked is forgotten.
+        Err(_) => Err(PlacementError::Timeout { group, after, waiting: waiting() }),
+    }
+}
+
+fn waits_for(reason: &Reason) -> String {
+    match reason.why() {
+        Some(why) => format!("waiting for room for all its bundles: {why}"),
+        None => "waiting for the head".to_owned(),
     }
 }
 
@@ -204,8 +249,7 @@ impl Drop for Wanted<'_> {
 }
 
 impl PlacementGroup {
-    fn new(node: &Arc<Node>, create: &CreateGroup, placed: watch::Receiver<Option<Placed>>) -> Self {
-        let standing = Standing::Answered(placed);
+    fn new(node: &Arc<Node>, create: &CreateGroup, standing: Standing) -> Self {
         PlacementGroup { node: node.clone(), id: create.group, bundles: create.bundles.len(), standing }
     }
 
@@ -221,15 +265,27 @@ impl PlacementGroup {
         self.bundles
     }
 
-    /// Waits until all its bundles are placed: the life of each bundle's node, in their order. Dropping the future changes
-    /// nothing.
+    /// Waits until all its bundles are placed, when it is awaited: that gives the life of each bundle's node, in their order.
+    /// To drop it changes nothing.
     ///
-    /// # Errors
-    /// The head refuses the group: no nodes could hold it, or its name is taken. Or the head was away for too long.
-    pub async fn ready(&self) -> Result<Vec<Life>, PlacementError> {
-        let Standing::Answered(mut placed) = self.standing.clone() else { return self.listed().await };
+    /// Awaited, it fails if the head refuses the group, since no nodes could hold it or its name is taken; if the group was
+    /// removed; or if the head was away for too long.
+    pub fn ready(&self) -> GroupReady {
+        GroupReady { group: self.clone(), limit: None }
+    }
+
+    async fn placed(&self) -> Placed {
+        let Standing::Answered(mut placed, _) = self.standing.clone() else { return self.listed().await };
         let said = placed.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
         said.unwrap_or_else(|| Err(GroupError::NotKnown(self.id).into()))
+    }
+
+    /// What it waits for, as far as that is known here.
+    fn waiting(&self) -> String {
+        match &self.standing {
+            Standing::Answered(placed, reason) if placed.borrow().is_none() => waits_for(reason),
+            _ => "waiting for room for all its bundles".to_owned(),
+        }
     }
 
     /// Asks how it stands, again and again while it waits.
@@ -260,6 +316,35 @@ impl PlacementGroup {
         // The head answers every removal alike.
         let _known = self.node.client().ask(RemoveGroup { group: self.id }).await?;
         Ok(())
+    }
+}
+
+/// A wait for the bundles of a placement group: `.await`, or a bound first.
+#[derive(Debug)]
+#[must_use = "nobody waits until this is awaited"]
+pub struct GroupReady {
+    group: PlacementGroup,
+    limit: Option<Duration>,
+}
+
+impl GroupReady {
+    /// Gives up so long after this is first polled: [`PlacementError::Timeout`] says what the group was waiting for. The group
+    /// is not changed.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+impl IntoFuture for GroupReady {
+    type Output = Result<Vec<Life>, PlacementError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let GroupReady { group, limit } = self;
+            within(limit, group.id, group.placed(), || group.waiting()).await
+        })
     }
 }
 
