@@ -113,13 +113,16 @@ fn run_all(from: u64, seeds: u64) -> Result<()> {
         bail!("seed {} failed", failure.seed);
     }
     let (total, took) = (total.into_inner()?, started.elapsed().as_secs_f64());
-    let Report { events, calls, begun, lives, objects, losses, tasks, attempts, groups, time, .. } = total.report;
+    let Report { events, calls, begun, lives, objects, losses, tasks, attempts, groups, moved, time, .. } =
+        total.report;
     println!("{} seeds hold, {} of them run twice with equal traces", total.seeds, total.twice);
     println!(
         "{events} events, {calls} calls, {begun} begins, {lives} lives, {:.0} virtual hours",
         time.as_secs_f64() / 3600.0
     );
-    println!("{objects} objects, {losses} losses told, {tasks} tasks, {attempts} attempts, {groups} groups placed");
+    println!(
+        "{objects} objects, {losses} losses told, {tasks} tasks, {attempts} attempts, {groups} groups placed, {moved} placed again"
+    );
     println!("{:.0} seeds a second, in {took:.1} s on {threads} threads", total.seeds as f64 / took);
     ensure!(total.seeds == seeds, "{} of {seeds} seeds ran", total.seeds);
     Ok(())
@@ -144,6 +147,7 @@ fn one(seed: u64, total: &Mutex<Total>) -> Result<(), Box<Failure>> {
     total.report.tasks += report.tasks;
     total.report.attempts += report.attempts;
     total.report.groups += report.groups;
+    total.report.moved += report.moved;
     total.report.time += report.time;
     Ok(())
 }

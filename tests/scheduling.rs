@@ -550,3 +550,15 @@ async fn who_waits_for_room_submits_all_in_the_end() {
     let submitted: Vec<ObjectRef<u32>> = bounded(join_all((0..500).map(|_| process::call(&alone).submit_wait()))).await;
     assert_eq!(processes(&alone, submitted).await.len(), 500);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_actor_takes_of_its_spawners_own_node_is_free_when_it_has_ended() {
+    let cluster = bounded(Cluster::local().cpus(1.0)).await.unwrap();
+    for _ in 0..3 {
+        let takes_all = bounded(Where::spawn(&cluster).cpus(1.0)).await.unwrap();
+        let waits = Where::spawn(&cluster).cpus(1.0).timeout(Duration::from_millis(50));
+        assert!(matches!(bounded(waits).await, Err(SpawnError::Timeout { .. })));
+        bounded(takes_all.stop()).await.unwrap();
+    }
+    bounded(cluster.shutdown()).await;
+}

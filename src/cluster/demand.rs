@@ -81,7 +81,7 @@ impl Cluster {
                 _ => return Err(AskError::Nonsense),
             }
         }
-        let groups = self.group_lines().await?.into_iter().filter(|line| line.state == GroupState::Waiting);
+        let groups = self.group_lines().await?.into_iter().filter(|line| !matches!(line.state, GroupState::Placed(_)));
         let others = waiting.into_iter().map(waiting_actor).chain(groups.map(waiting_group));
         Ok(lines.into_iter().map(demand).chain(others).collect())
     }

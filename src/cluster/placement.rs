@@ -25,7 +25,7 @@ pub enum PlacementError {
     /// A bundle is not allowed.
     #[error(transparent)]
     Invalid(#[from] InvalidOption),
-    /// The head refuses it, or it was lost.
+    /// The head refuses it, or it is no more.
     #[error(transparent)]
     Refused(#[from] GroupError),
     /// `.timeout(..)` ran out.
@@ -63,6 +63,9 @@ pub struct NewPlacementGroup {
 
 /// A placement group. It holds its resources until it is removed, or the node that made it ends, whether or not a handle is
 /// left. Clones are the same group.
+///
+/// Bundles whose node ends are placed again on others, all of them or none, as its strategy asks for. What wants them waits
+/// for that: tasks, and actors that are started again.
 #[derive(Clone)]
 pub struct PlacementGroup {
     node: Arc<Node>,
@@ -265,8 +268,8 @@ impl PlacementGroup {
         self.bundles
     }
 
-    /// Waits until all its bundles are placed, when it is awaited: that gives the life of each bundle's node, in their order.
-    /// To drop it changes nothing.
+    /// Waits until all its bundles are placed, when it is awaited: that gives the life of each bundle's node, in their order,
+    /// as the head has it now. Bundles whose node has ended are placed again. To drop it changes nothing.
     ///
     /// Awaited, it fails if the head refuses the group, since no nodes could hold it or its name is taken; if the group was
     /// removed; or if the head was away for too long.
@@ -277,7 +280,9 @@ impl PlacementGroup {
     async fn placed(&self) -> Placed {
         let Standing::Answered(mut placed, _) = self.standing.clone() else { return self.listed().await };
         let said = placed.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
-        said.unwrap_or_else(|| Err(GroupError::NotKnown(self.id).into()))
+        said.unwrap_or_else(|| Err(GroupError::NotKnown(self.id).into()))?;
+        // They may be elsewhere by now.
+        self.listed().await
     }
 
     /// What it waits for, as far as that is known here.
@@ -299,8 +304,7 @@ impl PlacementGroup {
             match line.map(|line| line.state) {
                 None => return Err(GroupError::NotKnown(self.id).into()),
                 Some(GroupState::Placed(hosts)) => return Ok(hosts),
-                Some(GroupState::Lost(life)) => return Err(GroupError::Lost { group: self.id, life }.into()),
-                Some(GroupState::Waiting) => {}
+                Some(GroupState::Waiting | GroupState::Partly(_)) => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LISTED_LAST);

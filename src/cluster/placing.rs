@@ -15,16 +15,17 @@ use crate::actor::handle::{ActorRef, Handle};
 use crate::actor::inbox::{Host, Inbox, Resolved};
 use crate::actor::lifetime::{At, Keeps, Placed};
 use crate::actor::remote::ask::{self, NodeAsk, Plain};
-use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, encode_part, encode_spawn};
+use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, ReservedOf, encode_part, encode_spawn};
 use crate::actor::restart::Restarts;
 use crate::actor::spawn::{Planted, construct, failed};
 use crate::directory::request::{self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Spawned};
 use crate::directory::{AskError, Question};
 use crate::id::{ActorId, Placement};
+use crate::node::actors;
 use crate::node::core::link::Party;
 use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
-use crate::schedule::{Resources, Strategy};
+use crate::schedule::Strategy;
 use crate::wire::codec::{self, Enclosed, Hold};
 use crate::wire::packet::{Executed, Ref};
 
@@ -62,16 +63,22 @@ pub(super) fn spawn<C: Constructor>(
 
 /// In this process.
 async fn here<C: Constructor>(node: &Arc<Node>, restarts: Restarts, message: C) -> Result<HandleOf<C>, C> {
-    make(node, node.next_actor(), restarts, message).await
+    make(node, node.next_actor(), restarts, None, message).await
 }
 
-async fn make<C: Constructor>(node: &Arc<Node>, id: ActorId, restarts: Restarts, message: C) -> Result<HandleOf<C>, C> {
+async fn make<C: Constructor>(
+    node: &Arc<Node>,
+    id: ActorId,
+    restarts: Restarts,
+    reserved: Option<Arc<actors::Reserved>>,
+    message: C,
+) -> Result<HandleOf<C>, C> {
     let placement = Placement::BY_SPAWNER;
     let inbox = Inbox::<C::Actor>::new(id, placement, node.clone());
     let host = Host::life(&**node);
     // Before the constructor runs: it may ask for a handle of its own.
     let lifetime = node.own_actor(id, C::Actor::NAME.key(), Placed::BySpawner);
-    node.host(inbox.clone(), Some(host)).map_err(SpawnError::Node)?;
+    node.host(inbox.clone(), Some(host), reserved).map_err(SpawnError::Node)?;
     construct(inbox.clone(), restarts, message).await.map_err(SpawnError::from_constructor)?;
     lifetime.is_at(At { host, placement });
     Ok(HandleOf::<C>::from_ref(ActorRef::local(inbox, Keeps::Counted(lifetime))))
@@ -92,16 +99,22 @@ async fn chosen<C: Constructor>(
 ) -> Result<HandleOf<C>, C> {
     let (actor, restarts, patience) = (node.next_actor(), options.restarts, options.patience);
     let choose = Choose { actor, kind: kind_of::<C>(), constructor: C::KEY, needs, patience };
-    let resources = choose.needs.resources.clone();
+    let (resources, strategy) = (choose.needs.resources.clone(), choose.needs.strategy);
     let asked = |reason| stage.asks_head(reason);
     let chosen = node.client().choose(choose, asked).await.map_err(SpawnError::Head)?;
     let candidate = chosen.map_err(SpawnError::NotPlaced)?;
     stage.asks_node(candidate.node);
     let reserved = Reserved { node, actor, kept: resources.is_empty() };
     if candidate.life == Host::life(&**node) {
-        return reserved.keep_if(make(node, actor, restarts, message).await);
+        let there = actors::Reserved::of(resources, strategy, candidate.epoch);
+        return reserved.keep_if(make(node, actor, restarts, there, message).await);
     }
-    reserved.keep_if(make_there(node, candidate, (actor, restarts), &resources, message).await)
+    let bundle = match strategy {
+        Strategy::Bundle { group, index } => Some((group, index)),
+        _ => None,
+    };
+    let there = (&resources, candidate.epoch, bundle);
+    reserved.keep_if(make_there(node, candidate, (actor, restarts), there, message).await)
 }
 
 /// Resources that the head reserved for an actor: given back if it does not come to be.
@@ -131,7 +144,7 @@ async fn make_there<C: Constructor>(
     node: &Arc<Node>,
     at: Candidate,
     (actor, restarts): (ActorId, Restarts),
-    resources: &Resources,
+    reserved: ReservedOf<'_>,
     mut message: C,
 ) -> Result<HandleOf<C>, C> {
     let gone = || SpawnError::Node(CallError::NodeDied { node: at.node, executed: Executed::No });
@@ -140,8 +153,7 @@ async fn make_there<C: Constructor>(
     let lifetime = node.own_actor(actor, C::Actor::NAME.key(), Placed::BySpawner);
     let ask = NodeAsk::new(actor, at.node, (C::NAME, C::SIGNATURE));
     let caller: Arc<dyn Caller> = ask.clone();
-    let resources: Vec<_> = resources.iter().map(|(name, amount)| (&**name, amount.as_ten_thousandths())).collect();
-    let spawn = ((actor, Placement::BY_SPAWNER), (C::KEY, C::Actor::NAME.key()), restarts, &*resources);
+    let spawn = ((actor, Placement::BY_SPAWNER), (C::KEY, C::Actor::NAME.key()), restarts, reserved);
     // Held until the actor is made: what is passed as a reference is read by then.
     let _gathered = arguments(&mut message, |message| args::leave(message, |_| false)).await?;
     encode_spawn(spawn, node.here(), &mut message, |packet, enclosed| {

@@ -73,10 +73,13 @@ impl Candidates {
 mod tests {
     use super::*;
     use crate::directory::testing::{choose, node};
+    use crate::id::Epoch;
 
     fn chosen(members: u64, weights: &[u32]) -> Chosen {
-        let candidate =
-            |(n, weight): (usize, &u32)| Candidate { life: Life(n as u64 + 1), node: node(n as u8), weight: *weight };
+        let candidate = |(n, weight): (usize, &u32)| {
+            let (life, node, epoch) = (Life(n as u64 + 1), node(n as u8), Epoch(1));
+            Candidate { life, node, weight: *weight, epoch }
+        };
         Chosen { members, candidates: weights.iter().enumerate().map(candidate).collect() }
     }
 

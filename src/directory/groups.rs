@@ -4,40 +4,66 @@ use crate::directory::actors::Asker;
 use crate::directory::buried::Buried;
 use crate::directory::request::{CreateGroup, FullName};
 use crate::id::{GroupId, Life};
+use crate::schedule::Resources;
+use crate::schedule::bundles::{Free, Packing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It waits for room, with this ticket.
-    Waiting(u64),
-    /// Its bundles are there, in their order.
-    Placed(Vec<Life>),
-    /// A node that held one has ended; the others are still held.
-    Lost { life: Life, hosts: Vec<Life> },
-}
 
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) create: Arc<CreateGroup>,
-    pub(super) standing: Standing,
+    /// Where each bundle is; none while it waits for room: at first all of them, later those whose node has ended.
+    hosts: Vec<Option<Life>>,
+    /// Its place among all that wait, if it does.
+    ticket: Option<u64>,
     pub(super) asker: Option<Asker>,
 }
 
-impl Group {
-    /// Its place among all that wait, if it does.
-    pub(super) fn ticket(&self) -> Option<u64> {
-        match self.standing {
-            Standing::Waiting(ticket) => Some(ticket),
-            Standing::Placed(_) | Standing::Lost { .. } => None,
-        }
+/// The bundles of a group that wait for room, and where the others are.
+#[derive(Debug)]
+pub(super) struct Missing {
+    packing: Packing,
+    pub(super) bundles: Vec<Resources>,
+    held: Vec<Life>,
+}
+
+impl Missing {
+    /// The node of each, if all can be placed on these nodes, which come in the order of their lives.
+    pub(super) fn place(&self, nodes: &[Free]) -> Option<Vec<Life>> {
+        self.packing.place_beside(&self.held, &self.bundles, nodes)
     }
 
-    pub(super) fn hosts(&self) -> &[Life] {
-        match &self.standing {
-            Standing::Waiting(_) => &[],
-            Standing::Placed(hosts) | Standing::Lost { hosts, .. } => hosts,
-        }
+    /// Whether any of them would fit.
+    pub(super) fn fits_in(&self, total: &Resources) -> bool {
+        self.bundles.iter().any(|bundle| total.lacks(bundle).is_none())
+    }
+}
+
+impl Group {
+    pub(super) fn ticket(&self) -> Option<u64> {
+        self.ticket
+    }
+
+    /// Where each bundle is, if it is anywhere.
+    pub(super) fn hosts(&self) -> &[Option<Life>] {
+        &self.hosts
+    }
+
+    /// Where all bundles are; none while any waits.
+    pub(super) fn whole(&self) -> Option<Vec<Life>> {
+        self.hosts.iter().copied().collect()
+    }
+
+    pub(super) fn missing(&self) -> Missing {
+        let all = self.hosts.iter().zip(&self.create.bundles);
+        let bundles = all.filter(|(host, _)| host.is_none()).map(|(_, bundle)| bundle.clone()).collect();
+        Missing { packing: self.create.packing, bundles, held: self.hosts.iter().flatten().copied().collect() }
+    }
+
+    /// The same with its missing bundles on these lives, in their order.
+    pub(super) fn with(&self, missing: Vec<Life>) -> Vec<Life> {
+        let mut missing = missing.into_iter();
+        self.hosts.iter().filter_map(|host| host.or_else(|| missing.next())).collect()
     }
 }
 
@@ -52,12 +78,12 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn insert(&mut self, create: Arc<CreateGroup>, ticket: u64) {
-        let id = create.group;
+        let (id, hosts) = (create.group, vec![None; create.bundles.len()]);
         if let Some(name) = &create.name {
             self.names.insert(name.clone(), id);
         }
         self.waiting.insert(ticket, id);
-        self.all.insert(id, Group { create, standing: Standing::Waiting(ticket), asker: None });
+        self.all.insert(id, Group { create, hosts, ticket: Some(ticket), asker: None });
     }
 
     pub(super) fn remove(&mut self, id: GroupId) -> Option<Group> {
@@ -65,11 +91,28 @@ impl Groups {
         if let Some(name) = &group.create.name {
             self.names.remove(name);
         }
-        if let Standing::Waiting(ticket) = group.standing {
+        if let Some(ticket) = group.ticket {
             self.waiting.remove(&ticket);
         }
         self.gone.bury(id, ());
         Some(group)
+    }
+
+    /// All its bundles are placed. Gives those that were not before: the number of each, its node and what it holds.
+    pub(super) fn settle(&mut self, id: GroupId, hosts: &[Life]) -> Vec<(u32, Life, Resources)> {
+        let Some(group) = self.all.get_mut(&id) else { return Vec::new() };
+        if let Some(ticket) = group.ticket.take() {
+            self.waiting.remove(&ticket);
+        }
+        let mut new = Vec::new();
+        for ((place, host), (bundle, index)) in
+            group.hosts.iter_mut().zip(hosts).zip(group.create.bundles.iter().zip(0..))
+        {
+            if place.replace(*host).is_none() {
+                new.push((index, *host, bundle.clone()));
+            }
+        }
+        new
     }
 
     /// The groups of one owner that end with it.
@@ -78,10 +121,18 @@ impl Groups {
         self.all.range(first..=last).filter(|(_, group)| !group.create.detached).map(|(id, _)| *id).collect()
     }
 
-    /// A life ended: groups that had a bundle there have lost it.
-    pub(super) fn lose(&mut self, life: Life) {
-        for group in self.all.values_mut().filter(|group| group.hosts().contains(&life)) {
-            group.standing = Standing::Lost { life, hosts: group.hosts().to_vec() };
+    /// A life ended: bundles that were there wait for another place. Gives whether there are any.
+    pub(super) fn lose(&mut self, life: Life, mut ticket: impl FnMut() -> u64) -> bool {
+        let mut any = false;
+        for (id, group) in self.all.iter_mut().filter(|(_, group)| group.hosts.contains(&Some(life))) {
+            any = true;
+            group.hosts.iter_mut().filter(|host| **host == Some(life)).for_each(|host| *host = None);
+            if group.ticket.is_none() {
+                let ticket = ticket();
+                group.ticket = Some(ticket);
+                self.waiting.insert(ticket, *id);
+            }
         }
+        any
     }
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::actor::error::EndReason;
 use crate::actor::inbox::Hosted;
-use crate::id::{ActorId, Life, Placement};
+use crate::id::{ActorId, Epoch, Life, Placement};
 use crate::limits::HOSTED_ACTORS;
+use crate::schedule::{Resources, Strategy};
 
 /// How many locks the table has: spawns and ends of different actors seldom meet.
 const SHARDS: usize = 16;
@@ -24,13 +25,32 @@ pub(super) struct Entry {
     pub(super) known: Known,
 }
 
+/// What a head reserved here for an actor that only its spawner knows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) resources: Resources,
+    /// Of a bundle, if that is so.
+    pub(crate) strategy: Strategy,
+    /// The head that did. A later one has been told of what was here when it came, and may have given the rest to others.
+    pub(crate) epoch: Epoch,
+}
+
+impl Reserved {
+    /// None if nothing is taken.
+    pub(crate) fn of(resources: Resources, strategy: Strategy, epoch: Epoch) -> Option<Arc<Reserved>> {
+        let bundled = matches!(strategy, Strategy::Bundle { .. });
+        let strategy = if bundled { strategy } else { Strategy::Default };
+        (!resources.is_empty()).then(|| Arc::new(Reserved { resources, strategy, epoch }))
+    }
+}
+
 /// Who is told of an actor's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Known {
     /// Nobody.
     ToItsSpawner,
-    /// The head, which reserved resources for it.
-    Reserved,
+    /// The head, which reserved this for it.
+    Reserved(Arc<Reserved>),
     /// The head, which placed it.
     Placed,
 }
@@ -106,6 +126,17 @@ impl Actors {
         let of_shard = |shard: &Mutex<FxHashMap<ActorId, Entry>>| -> Vec<_> {
             shard.lock().values().filter(known).map(each).collect()
         };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
+    /// The actors for which a head reserved something here.
+    pub(super) fn reserved(&self) -> Vec<(ActorId, Arc<Reserved>)> {
+        let each = |entry: &Entry| match &entry.known {
+            Known::Reserved(reserved) => Some((entry.actor.id(), reserved.clone())),
+            Known::ToItsSpawner | Known::Placed => None,
+        };
+        let of_shard =
+            |shard: &Mutex<FxHashMap<ActorId, Entry>>| -> Vec<_> { shard.lock().values().filter_map(each).collect() };
         self.shards.iter().flat_map(of_shard).collect()
     }
 

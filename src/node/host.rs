@@ -64,7 +64,7 @@ impl Host for Node {
         let Entry { known, .. } = self.actors().remove(actor, placement)?;
         let placement = match known {
             Known::ToItsSpawner => return None,
-            Known::Reserved => Placement(0),
+            Known::Reserved(_) => Placement(0),
             Known::Placed => placement,
         };
         let mut known = self.client().report_until_known(Ended { actor, placement, why: gone(reason) });

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-use super::actors::{Entry, Known, NotHosted};
+use super::actors::{Entry, Known, NotHosted, Reserved};
 use super::runtime::Node;
 use crate::actor::error::{CallError, EndReason};
 use crate::actor::inbox::Hosted;
@@ -19,6 +19,8 @@ use crate::directory::message::How;
 use crate::directory::request::{self, Arguments, Gone, Hosted as HostedReport};
 use crate::id::{ActorId, Key, Life, Placement};
 use crate::limits::MESSAGE_REFS;
+use crate::schedule::resources::ResourcesError;
+use crate::schedule::{Amount, Resources, Strategy};
 use crate::wire::bytes::{List, Reader};
 use crate::wire::codec::{DecodeError, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Ref, Spawn};
@@ -60,19 +62,36 @@ impl Drop for Kept {
 
 impl Node {
     /// Takes an actor into the table.
-    pub(crate) fn host(&self, actor: Arc<dyn Hosted>, owner: Option<Life>) -> Result<(), CallError> {
-        self.admit(Entry { actor, owner, known: Known::ToItsSpawner })
+    pub(crate) fn host(
+        &self,
+        actor: Arc<dyn Hosted>,
+        owner: Option<Life>,
+        reserved: Option<Arc<Reserved>>,
+    ) -> Result<(), CallError> {
+        self.admit(Entry { actor, owner, known: reserved.map_or(Known::ToItsSpawner, Known::Reserved) })
     }
 
     fn admit(&self, entry: Entry) -> Result<(), CallError> {
-        let actor = entry.actor.id();
+        let (actor, placement) = (entry.actor.id(), entry.actor.placement());
+        let epoch = match &entry.known {
+            Known::Reserved(reserved) => Some(reserved.epoch),
+            Known::ToItsSpawner | Known::Placed => None,
+        };
         self.actors().insert(entry).map_err(|why| match why {
             NotHosted::Twice => CallError::Cancelled { executed: Executed::No },
             NotHosted::Full => {
                 tracing::error!("this node hosts as many actors as it may");
                 CallError::ActorDied { actor, reason: EndReason::NotConstructed, executed: Executed::No }
             }
-        })
+        })?;
+        // Looked at once it is in the table: it was in what a later head was told, or that head is seen here.
+        if epoch.is_some_and(|epoch| epoch < self.served()) {
+            drop(self.actors().remove(actor, placement));
+            let why = Gone::Unmade(request::Failure::Unknown);
+            self.client().report(request::Ended { actor, placement: Placement(0), why });
+            return Err(CallError::ActorDied { actor, reason: EndReason::NotConstructed, executed: Executed::No });
+        }
+        Ok(())
     }
 
     /// Takes a request that arrived over a link.
@@ -112,7 +131,13 @@ impl Node {
             Lifetime::Owned => Some(incoming.peer.life()),
             Lifetime::Detached => None,
         };
-        let known = if spawn.resources.is_empty() { Known::ToItsSpawner } else { Known::Reserved };
+        let known = match reserved(&spawn) {
+            Ok(reserved) => reserved.map_or(Known::ToItsSpawner, Known::Reserved),
+            Err(error) => {
+                incoming.refuse(CallFault::Decode { message: &error.to_string() });
+                return;
+            }
+        };
         if !incoming.begin() {
             return;
         }
@@ -232,11 +257,21 @@ impl Node {
             enclosed: plant.enclosed,
             arguments: plant.arguments,
             restarts: plant.restarts,
-            register: &|actor| self.admit(Entry { actor, owner, known }),
+            register: &|actor| self.admit(Entry { actor, owner, known: known.clone() }),
             done: plant.done,
         })
         .map_err(NotPlanted::Arguments)
     }
+}
+
+/// What was reserved for an actor that a peer makes here.
+fn reserved(spawn: &Spawn<'_>) -> Result<Option<Arc<Reserved>>, ResourcesError> {
+    let mut resources = Resources::none();
+    for amount in spawn.resources.iter() {
+        resources = resources.with(amount.name, Amount::ten_thousandths(amount.units))?;
+    }
+    let strategy = spawn.bundle.map(|(group, index)| Strategy::Bundle { group, index });
+    Ok(Reserved::of(resources, strategy.unwrap_or_default(), spawn.epoch))
 }
 
 /// An actor to make from encoded arguments.

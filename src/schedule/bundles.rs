@@ -51,6 +51,22 @@ impl Packing {
         }
     }
 
+    /// The same for what is missing of a group whose other bundles are on these nodes: it is placed as if all were placed
+    /// at once, as far as its form is strict, and beside them or away from them where that can be.
+    #[must_use]
+    pub fn place_beside(self, held: &[Life], bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
+        if held.is_empty() {
+            return self.place(bundles, nodes);
+        }
+        let (beside, away): (Vec<Free>, Vec<Free>) = nodes.iter().cloned().partition(|(life, _)| held.contains(life));
+        match self {
+            Packing::StrictPack => self.place(bundles, &beside),
+            Packing::StrictSpread => self.place(bundles, &away),
+            Packing::Pack => self.place(bundles, &beside).or_else(|| self.place(bundles, nodes)),
+            Packing::Spread => self.place(bundles, &away).or_else(|| self.place(bundles, nodes)),
+        }
+    }
+
     /// Whether there is surely no such choice.
     #[must_use]
     pub fn never_fits(self, bundles: &[Resources], nodes: &[Free]) -> bool {
@@ -255,6 +271,22 @@ mod tests {
         assert_eq!(place(Packing::StrictPack, &[2, 2], &[3, 3]), None);
         assert_eq!(place(Packing::StrictSpread, &[1, 1, 1], &[8, 8]), None);
         assert_eq!(place(Packing::StrictSpread, &[1, 4], &[4, 1]), Some(vec![2, 1]), "the choice that exists is found");
+    }
+
+    #[test]
+    fn what_is_missing_of_a_group_is_placed_as_its_others_ask_for() {
+        let place = |packing: Packing, held: &[u64], bundles: &[u64], nodes: &[u64]| {
+            let held: Vec<Life> = held.iter().copied().map(Life).collect();
+            packing.place_beside(&held, &all_cpus(bundles), &free_cpus(nodes))
+        };
+        let on = |lives: &[u64]| Some(lives.iter().copied().map(Life).collect::<Vec<_>>());
+        assert_eq!(place(Packing::Pack, &[2], &[1], &[4, 1]), on(&[2]));
+        assert_eq!(place(Packing::Pack, &[2], &[2], &[4, 1]), on(&[1]), "where it must be");
+        assert_eq!(place(Packing::Spread, &[1], &[1], &[4, 1]), on(&[2]));
+        assert_eq!(place(Packing::Spread, &[1], &[2], &[4, 1]), on(&[1]));
+        assert_eq!(place(Packing::StrictSpread, &[1], &[1], &[4, 1]), on(&[2]));
+        assert_eq!(place(Packing::StrictSpread, &[1], &[2], &[4, 1]), None, "that node has one of it already");
+        assert_eq!(place(Packing::StrictSpread, &[1], &[1, 1], &[4, 1]), None, "all that is missing, or nothing");
     }
 
     proptest! {

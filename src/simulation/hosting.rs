@@ -160,6 +160,9 @@ impl Node {
         let expires = deadline.map(|deadline| stage.clocks[self.machine].at(deadline));
         let entry = Entry { call, from: From::Here, expires, again: false };
         if stage.calls[call as usize].kind == Kind::Make {
+            if self.host.refuses(stage, key.actor) {
+                return self.end(stage, call, End::Failed(Executed::No));
+            }
             stage.calls[call as usize].at = At::Here;
             let begins = stage.ledger.begins(call, Incarnation { placement, restart: 0 });
             stage.check(begins);
@@ -233,6 +236,9 @@ impl Node {
     }
 
     fn make_for(&mut self, stage: &mut Stage, entry: Entry, request: &Request<'_>) {
+        if self.host.refuses(stage, request.actor) {
+            return self.refuse(stage, entry, request.placement, CallFault::NoResources);
+        }
         let (now, From::Link(life, arrival)) = (self.now(stage), entry.from) else { return };
         let Some(peer) = self.links.get_mut(&life) else { return };
         let begun = peer.link.begin(now, arrival, MAILBOX_CAPACITY as u32);

@@ -169,6 +169,8 @@ pub struct Report {
     pub attempts: u64,
     /// How often a placement group was placed.
     pub groups: u64,
+    /// How often bundles of one were placed again, since their node had ended.
+    pub moved: u64,
     /// By the world's clock.
     pub time: Duration,
 }

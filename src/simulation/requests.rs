@@ -108,6 +108,7 @@ impl Node {
             }
             (Purpose::Choose(actor), Reply::Chosen(Ok(chosen))) => {
                 if let Some(candidate) = chosen.candidates.first() {
+                    stage.chosen.insert(actor, candidate.epoch);
                     self.make(stage, actor, candidate.life);
                 }
             }

@@ -9,7 +9,7 @@ use super::owning::Sent;
 use super::stage::{Stage, Within};
 use crate::clock::Moment;
 use crate::directory::request::Lending;
-use crate::id::{Epoch, GrantId, Life};
+use crate::id::{ActorId, Epoch, GrantId, Life};
 use crate::schedule::TaskNumber;
 use crate::wire::packet::CallFault;
 use std::collections::{BTreeMap, VecDeque};
@@ -99,6 +99,11 @@ impl Host {
     /// What runs here.
     pub(super) fn attempts(&self) -> impl Iterator<Item = (u64, Attempt)> {
         self.running.values().map(|running| (running.ready.sent.task(), running.attempt))
+    }
+
+    /// Whether this node has told a later head what is here than the one that chose it for this actor, which takes something.
+    pub(super) fn refuses(&self, stage: &Stage, actor: ActorId) -> bool {
+        stage.takers.contains(&actor) && stage.chosen.get(&actor).is_some_and(|epoch| *epoch < self.epoch)
     }
 
     /// From now on no grant of an earlier head is taken that is not here.

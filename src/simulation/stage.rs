@@ -16,9 +16,9 @@ use super::script::Call;
 use super::{Bug, Options};
 use crate::clock::Moment;
 use crate::directory::request::Died;
-use crate::id::{ActorId, Life, NodeId, Placement};
+use crate::id::{ActorId, Epoch, Life, NodeId, Placement};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 /// A process of a node: which, and which run of it.
@@ -132,6 +132,8 @@ pub(super) struct Stage {
     pub(super) calm: bool,
     /// Actors that take resources of their nodes.
     pub(super) takers: BTreeSet<ActorId>,
+    /// The heads that chose nodes for ephemeral ones.
+    pub(super) chosen: BTreeMap<ActorId, Epoch>,
     /// What was seen of deaths.
     pub(super) died: Vec<Died>,
     pub(super) violation: Option<Violation>,
@@ -164,6 +166,7 @@ impl Stage {
             bug: options.bug,
             calm: false,
             takers: BTreeSet::new(),
+            chosen: BTreeMap::new(),
             died: Vec::new(),
             violation: None,
             hash: seed,

@@ -134,7 +134,8 @@ impl World {
             losses: self.stage.references.losses(),
             tasks: self.stage.tasks.count() as u64,
             attempts: self.stage.tasks.begun(),
-            groups: self.stage.groups.count(),
+            groups: self.stage.groups.count().0,
+            moved: self.stage.groups.count().1,
             time: self.stage.queue.now.since(Moment(0)),
         };
         (report, self.stage.violation.take(), std::mem::take(&mut self.stage.lines))

@@ -4,7 +4,7 @@ use crate::actors::{Gate, Sloth};
 use crate::common::*;
 use futures::StreamExt;
 use mobula::prelude::*;
-use mobula::{EndReason, Executed, SpawnError, TryTellError};
+use mobula::{EndReason, Executed, GroupState, Packing, PlacementError, SpawnError, TryTellError};
 use std::time::{Duration, Instant};
 
 #[track_caller]
@@ -104,6 +104,41 @@ async fn a_worker_that_was_stopped_beyond_its_lease_joins_anew_without_actors_an
     let gate = bounded(Gate::spawn(&cluster)).await.unwrap();
     let sloth = bounded(Sloth::spawn(&cluster, &gate)).await.unwrap();
     assert_eq!(bounded(sloth.noted()).await, Ok(vec![]));
+    bounded(cluster.shutdown()).await;
+    traces.are_gone();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_whose_worker_was_killed_is_placed_on_another_where_tasks_within_it_go_on() {
+    let cluster = bounded(Cluster::local().workers(3).cpus(1.0)).await.unwrap();
+    let traces = Traces::of(&cluster);
+    let one = [("cpu", 1.0)];
+    let group = cluster.placement_group().bundle(one).bundle(one).strategy(Packing::StrictSpread);
+    let group = bounded(group).await.unwrap();
+    let process_of = |life| cluster.nodes().into_iter().find(|node| node.life == life).map(|node| node.process);
+    let before = bounded(group.ready()).await.unwrap();
+    let lost = process_of(before[0]).unwrap();
+    assert_eq!(bounded(process::call(&cluster).within_bundle(&group, 0)).await, Ok(lost));
+    kill(lost);
+    until("the end of the worker's life", || process_of(before[0]).is_none()).await;
+
+    let there = bounded(process::call(&cluster).within_bundle(&group, 0)).await.unwrap();
+    let after = bounded(group.ready()).await.unwrap();
+    assert_eq!((after[1], process_of(after[0])), (before[1], Some(there)), "the other bundle stays where it is");
+    assert!(!before.contains(&after[0]));
+
+    kill(there);
+    until("the end of the third worker's life", || process_of(after[0]).is_none()).await;
+    let waits = process::call(&cluster).within_bundle(&group, 0).submit();
+    let late = bounded(group.ready().timeout(Duration::from_millis(50))).await.unwrap_err();
+    assert!(matches!(late, PlacementError::Timeout { .. }), "{late:?}");
+    let listed = bounded(cluster.placement_groups()).await.unwrap();
+    assert_eq!(listed[0].state, GroupState::Partly(vec![None, Some(before[1])]));
+    assert!(!waits.is_settled(), "no node is left for it");
+    let stays = bounded(process::call(&cluster).within_bundle(&group, 1)).await;
+    assert_eq!(stays, Ok(process_of(before[1]).unwrap()));
+    bounded(group.remove()).await.unwrap();
+    assert!(bounded(waits).await.is_err());
     bounded(cluster.shutdown()).await;
     traces.are_gone();
 }

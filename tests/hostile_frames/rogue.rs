@@ -5,7 +5,7 @@ use crate::common::bounded;
 use crate::node::{Event, Node};
 use crate::place::{At, Place};
 use mobula::Handle;
-use mobula::id::{ActorId, Key, Life, ObjectId, Placement};
+use mobula::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use mobula::limits::{SETTLE_BACKLOG, SETTLE_WINDOW};
 use mobula::net::{Lane, NetConfig, Session};
 use mobula::wire::bytes::{List, put_varint};
@@ -215,7 +215,8 @@ async fn a_call_that_cannot_be_served_is_answered_by_its_reason_and_the_link_goe
         let namespace = "default";
         let (lifetime, resources) = (Lifetime::Owned, List::Items(&[]));
         let mut body = Vec::new();
-        Spawn { type_key, lifetime, restarts: 0, window: None, namespace, name: None, resources, arguments }
+        let (restarts, window, name, epoch, bundle) = (0, None, None, Epoch(0), None);
+        Spawn { type_key, lifetime, restarts, window, namespace, name, resources, epoch, bundle, arguments }
             .encode(&mut body);
         body
     };

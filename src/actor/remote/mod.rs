@@ -25,7 +25,8 @@ use super::lifetime::At;
 use super::line::Line;
 use super::restart::Restarts;
 use crate::clock::Moment;
-use crate::id::{ActorId, Key, Life, NodeId, Placement};
+use crate::id::{ActorId, Epoch, GroupId, Key, Life, NodeId, Placement};
+use crate::schedule::Resources;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed, EncodeError};
 use crate::wire::packet::{Amount, CallFault, Flags, Frame, Lifetime, Outcome, Request, Spawn};
@@ -280,25 +281,31 @@ pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
     })
 }
 
-/// What says of an actor what another node is to make: id and placement, constructor and type, restarts, resources. Its
-/// spawner owns it.
-pub(crate) type SpawnOf<'a> = ((ActorId, Placement), (Key, Key), Restarts, &'a [(&'a str, u64)]);
+/// What says of an actor what another node is to make: id and placement, constructor and type, restarts, what is reserved for
+/// it. Its spawner owns it.
+pub(crate) type SpawnOf<'a> = ((ActorId, Placement), (Key, Key), Restarts, ReservedOf<'a>);
+
+/// Resources of another node, the head that reserved them, and of which bundle, if not of the node.
+pub(crate) type ReservedOf<'a> = (&'a Resources, Epoch, Option<(GroupId, Option<u32>)>);
 
 /// Encodes a request that makes an actor, with `message` as its constructor's arguments.
 pub(crate) fn encode_spawn<M: Arguments + serde::Serialize, R>(
-    ((actor, placement), (constructor, type_key), restarts, resources): SpawnOf<'_>,
+    ((actor, placement), (constructor, type_key), restarts, (resources, epoch, bundle)): SpawnOf<'_>,
     here: &NodeRef,
     message: &mut M,
     send: impl FnOnce(&mut [u8], &Enclosed) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
-    let resources: Vec<_> = resources.iter().map(|&(name, units)| Amount { name, units }).collect();
+    let amounts = resources.iter().map(|(name, amount)| Amount { name, units: amount.as_ten_thousandths() });
+    let resources: Vec<_> = amounts.collect();
     with_scratch(|arguments, packet| {
         let enclosed = encode_arguments(here, message, arguments)?;
         let mut body = Vec::with_capacity(arguments.len() + 64);
         let (lifetime, namespace, name) = (Lifetime::Owned, "", None);
         let resources = List::Items(&resources);
         let Restarts { limit: restarts, window } = restarts;
-        Spawn { type_key, lifetime, restarts, window, namespace, name, resources, arguments }.encode(&mut body);
+        let spawn =
+            Spawn { type_key, lifetime, restarts, window, namespace, name, resources, epoch, bundle, arguments };
+        spawn.encode(&mut body);
         let request = Request {
             flags: Flags::SPAWN,
             stream: 0,

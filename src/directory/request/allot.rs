@@ -19,6 +19,7 @@
 use crate::clock::Moment;
 use crate::directory::elders::{ELDEST, RoomId};
 use crate::directory::grants::{ClaimId, Total, Used};
+use crate::directory::groups::Group;
 use crate::directory::message::Command;
 use crate::directory::request::keep::Kept;
 use crate::directory::request::recall::Richest;
@@ -383,16 +384,16 @@ impl<'a> Look<'a> {
     }
 
     fn room_for_group(&mut self, id: GroupId, ticket: u64) {
-        let Some(create) = self.head.groups.all.get(&id).map(|group| group.create.clone()) else { return };
+        let Some(missing) = self.head.groups.all.get(&id).map(Group::missing) else { return };
         self.looked += self.rooms.len() as u32;
         let is_for = |at: &usize| self.rooms[*at].bundle.is_none() && self.rooms[*at].is_for(ticket);
         let nodes: Vec<usize> = (0..self.rooms.len()).filter(is_for).collect();
         let place = |look: &Self, nodes: &[usize], free: &dyn Fn(&Self, usize) -> Resources| {
             let free: Vec<(Life, Resources)> = nodes.iter().map(|at| (look.rooms[*at].life, free(look, *at))).collect();
-            create.packing.place(&create.bundles, &free)
+            missing.place(&free)
         };
         let now = place(self, &nodes, &|look, at| look.rooms[at].free.least(&look.rooms[at].soon));
-        let mut kept = if now.is_some() { Vec::new() } else { self.keep(ticket, &Kept::Bundles(&create)) };
+        let mut kept = if now.is_some() { Vec::new() } else { self.keep(ticket, &Kept::Bundles(&missing)) };
         kept.sort_unstable();
         let soon = |look: &Self, at: usize| look.rooms[at].soon.clone();
         let recalled = |look: &Self, at: usize| look.rooms[at].soon.and(&look.recallable(at));
@@ -401,7 +402,7 @@ impl<'a> Look<'a> {
         let taken: Vec<(usize, Resources)> = hosts
             .iter()
             .flatten()
-            .zip(&create.bundles)
+            .zip(&missing.bundles)
             .filter_map(|(life, bundle)| Some((*self.at.get(&(*life, None))?, bundle.clone())))
             .collect();
         for (at, bundle) in taken {

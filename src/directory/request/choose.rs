@@ -7,7 +7,7 @@ use crate::directory::elders::NEWEST;
 use crate::directory::message::{News, Reply, RequestId};
 use crate::directory::request::{ActorType, Invalid, Needs, Patience, SpawnError};
 use crate::directory::state::{Directory, Effects};
-use crate::id::{ActorId, Key, Life, NodeId};
+use crate::id::{ActorId, Epoch, Key, Life, NodeId};
 use crate::limits::{CANDIDATES, DIRECTORY_ACTORS};
 use crate::schedule::resources::is_name;
 use crate::schedule::{Requirement, Why};
@@ -47,6 +47,8 @@ pub struct Candidate {
     pub node: NodeId,
     /// How much of what has no resources it should get beside the others: its CPUs, at least one.
     pub weight: u32,
+    /// The head that chose it. A node that has told a later one what is there takes nothing more that is reserved by this.
+    pub epoch: Epoch,
 }
 
 /// Why there is no node.
@@ -89,7 +91,8 @@ impl Directory {
     fn candidate(&self, life: Life) -> Option<Candidate> {
         let join = &self.lives.get(life)?.join;
         let cpus = join.resources.get("cpu").as_ten_thousandths() / 10_000;
-        Some(Candidate { life, node: join.node, weight: u32::try_from(cpus).unwrap_or(u32::MAX).max(1) })
+        let (weight, epoch) = (u32::try_from(cpus).unwrap_or(u32::MAX).max(1), self.config.reign.epoch);
+        Some(Candidate { life, node: join.node, weight, epoch })
     }
 
     fn reserve(&mut self, asker: Asker, choose: &Choose, need: Requirement, effects: &mut Effects) -> Option<Reply> {

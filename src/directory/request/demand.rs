@@ -1,7 +1,6 @@
 //! What owners want and do not have, and the placement groups: pages of `status`, for people and for who adds nodes.
 
 use crate::directory::actors::Phase;
-use crate::directory::groups::Standing;
 use crate::directory::request::{FullName, WantError};
 use crate::directory::state::Directory;
 use crate::id::{ActorId, GroupId, Life};
@@ -70,8 +69,8 @@ pub enum GroupState {
     Waiting,
     /// Its bundles are on these lives.
     Placed(Vec<Life>),
-    /// This life, which held a bundle, has ended.
-    Lost(Life),
+    /// Nodes that held some of its bundles have ended: these wait for room. The others are on these lives.
+    Partly(Vec<Option<Life>>),
 }
 
 impl Directory {
@@ -120,10 +119,10 @@ impl Directory {
             name: group.create.name.clone(),
             bundles: group.create.bundles.clone(),
             packing: group.create.packing,
-            state: match &group.standing {
-                Standing::Waiting(_) => GroupState::Waiting,
-                Standing::Placed(hosts) => GroupState::Placed(hosts.clone()),
-                Standing::Lost { life, .. } => GroupState::Lost(*life),
+            state: match group.whole() {
+                Some(hosts) => GroupState::Placed(hosts),
+                None if group.hosts().iter().all(Option::is_none) => GroupState::Waiting,
+                None => GroupState::Partly(group.hosts().to_vec()),
             },
             detached: group.create.detached,
         };

@@ -5,11 +5,12 @@
 //! A group ends by `RemoveGroup`, or with the life that asked for it unless it is detached. As in Ray, that ends what is
 //! in it: actors that the head knows are killed, grants revoked. Ephemeral actors are their spawner's, who ends them.
 //!
-//! The end of a node that holds a bundle loses that bundle: the group says so, and what wants it waits.
+//! The end of a node that holds bundles loses these: they wait for room once more, in line, and are placed again all of them
+//! or none, beside the others as the group's packing asks for. What wants a bundle that is on no node waits for it.
 
 use crate::directory::actors::{Asker, Want};
 use crate::directory::elders::NEWEST;
-use crate::directory::groups::{Group, Standing};
+use crate::directory::groups::Group;
 use crate::directory::message::{How, News, Reply, RequestId};
 use crate::directory::record::Record;
 use crate::directory::request::{FullName, Gone, Revoked};
@@ -73,14 +74,6 @@ pub enum GroupError {
     /// No nodes could hold it.
     #[error(transparent)]
     Unplaced(#[from] Why),
-    /// A node that held one of its bundles has ended.
-    #[error("placement group {group} has lost node life {life}, which held a bundle of it: remove it and make it anew")]
-    Lost {
-        /// The group.
-        group: GroupId,
-        /// The life that ended.
-        life: Life,
-    },
     /// It was removed, or never was.
     #[error("there is no placement group {0}")]
     NotKnown(GroupId),
@@ -126,8 +119,7 @@ impl Directory {
         if let Some(group) = self.groups.all.get_mut(&id) {
             group.asker = Some(asker);
         }
-        let hosts = self.hosts_for(id);
-        match hosts {
+        match self.hosts_for(id) {
             Some(hosts) => self.place_group(id, hosts, effects),
             None => self.tell(life, News::Waits { request, why: Why::Full }, effects),
         }
@@ -155,11 +147,11 @@ impl Directory {
     }
 
     fn hosts_for(&self, id: GroupId) -> Option<Vec<Life>> {
-        let create = &self.groups.all.get(&id)?.create;
-        let ticket = self.groups.all.get(&id).and_then(Group::ticket).unwrap_or(NEWEST);
+        let group = self.groups.all.get(&id)?;
+        let ticket = group.ticket().unwrap_or(NEWEST);
         let open = self.lives.iter().filter(|(_, living)| living.open());
         let free: Vec<_> = open.map(|(life, living)| (life, living.room.free_at(ticket).clone())).collect();
-        create.packing.place(&create.bundles, &free)
+        group.missing().place(&free)
     }
 
     pub(super) fn insert_group(&mut self, create: Arc<CreateGroup>) {
@@ -167,41 +159,33 @@ impl Directory {
         self.groups.insert(create, ticket);
     }
 
-    /// All bundles at once.
-    pub(super) fn place_group(&mut self, id: GroupId, hosts: Vec<Life>, effects: &mut Effects) {
-        let ticket = self.groups.all.get(&id).and_then(Group::ticket).unwrap_or(NEWEST);
+    /// All bundles that are missing at once.
+    pub(super) fn place_group(&mut self, id: GroupId, missing: Vec<Life>, effects: &mut Effects) {
+        let Some(group) = self.groups.all.get(&id) else { return };
+        let (ticket, hosts) = (group.ticket().unwrap_or(NEWEST), group.with(missing.clone()));
         effects.journal(Record::GroupPlaced { group: id, hosts: hosts.clone() });
-        self.settle_group(id, hosts.clone());
-        hosts.iter().for_each(|host| self.overtake((*host, None), ticket));
+        self.settle_group(id, &hosts);
+        missing.iter().for_each(|host| self.overtake((*host, None), ticket));
         let asker = self.groups.all.get_mut(&id).and_then(|group| group.asker.take());
         if let (Some(asker), Some(reply)) = (asker, self.grouped(id)) {
             self.answer(asker.life, asker.request, reply, effects);
         }
-        for host in hosts {
+        for host in missing {
             self.fill(host, effects);
         }
     }
 
-    pub(super) fn settle_group(&mut self, id: GroupId, hosts: Vec<Life>) {
-        let Some(group) = self.groups.all.get_mut(&id) else { return };
-        for ((host, bundle), index) in hosts.iter().zip(&group.create.bundles).zip(0..) {
-            if let Some(living) = self.lives.get_mut(*host) {
-                living.room.add_bundle((id, index), bundle);
+    pub(super) fn settle_group(&mut self, id: GroupId, hosts: &[Life]) {
+        for (index, host, bundle) in self.groups.settle(id, hosts) {
+            if let Some(living) = self.lives.get_mut(host) {
+                living.room.add_bundle((id, index), &bundle);
             }
         }
-        if let Some(ticket) = group.ticket() {
-            self.groups.waiting.remove(&ticket);
-        }
-        group.standing = Standing::Placed(hosts);
     }
 
     fn grouped(&self, id: GroupId) -> Option<Reply> {
-        match self.groups.all.get(&id).map(|group| &group.standing) {
-            None => Some(Reply::Grouped(Err(GroupError::NotKnown(id)))),
-            Some(Standing::Waiting(_)) => None,
-            Some(Standing::Placed(hosts)) => Some(Reply::Grouped(Ok(Grouped { hosts: hosts.clone() }))),
-            Some(Standing::Lost { life, .. }) => Some(Reply::Grouped(Err(GroupError::Lost { group: id, life: *life }))),
-        }
+        let Some(group) = self.groups.all.get(&id) else { return Some(Reply::Grouped(Err(GroupError::NotKnown(id)))) };
+        Some(Reply::Grouped(Ok(Grouped { hosts: group.whole()? })))
     }
 
     /// Removing again changes nothing.
@@ -222,25 +206,30 @@ impl Directory {
             self.revoke(grant, Revoked::GroupRemoved(id), effects);
         }
         self.remove_bundles(id, &group);
-        for host in group.hosts().to_vec() {
-            self.fill(host, effects);
+        for host in group.hosts().iter().flatten() {
+            self.fill(*host, effects);
         }
     }
 
     pub(super) fn remove_bundles(&mut self, id: GroupId, group: &Group) {
         for (host, index) in group.hosts().iter().zip(0..) {
-            if let Some(living) = self.lives.get_mut(*host) {
+            if let Some(living) = host.and_then(|host| self.lives.get_mut(host)) {
                 living.room.remove_bundle((id, index));
             }
         }
     }
 
-    /// A life ended: its groups end with it, and those that had a bundle there have lost it.
+    /// A life ended: its groups end with it, and bundles that were there wait for another place.
     pub(in crate::directory) fn end_groups_of(&mut self, life: Life, effects: &mut Effects) {
-        self.groups.lose(life);
         for group in self.groups.owned_by(life) {
             self.remove_group(group, effects);
         }
+        self.grants.due |= self.lose_bundles(life);
+    }
+
+    pub(super) fn lose_bundles(&mut self, life: Life) -> bool {
+        let lines = &mut self.actors.lines;
+        self.groups.lose(life, || lines.ticket())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is overtaken, and which rooms are kept for whom ([`elders`](crate::directory::elders)).
 
 use crate::directory::elders::RoomId;
-use crate::directory::request::CreateGroup;
+use crate::directory::groups::{Group, Missing};
 use crate::directory::request::allot::Look;
 use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, Life};
@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) enum Kept<'a> {
     /// One actor, or one slot of a class.
     Slot(&'a Requirement),
-    /// A placement group.
-    Bundles(&'a CreateGroup),
+    /// The bundles of a group that wait.
+    Bundles(&'a Missing),
 }
 
 impl Directory {
@@ -39,8 +39,8 @@ impl Directory {
             .take(HUNGRY_COUNTED)
             .filter(|(_, id)| self.grants.claims.get(id).is_some_and(|claim| living.suits(room, &claim.need)));
         let groups = groups.waiting.range(..ticket).filter(|(_, id)| {
-            let create = groups.all.get(id).map(|group| &group.create);
-            room.1.is_none() && create.is_some_and(|create| create.fits_in(&living.join.resources))
+            let fits = |group: &Group| group.missing().fits_in(&living.join.resources);
+            room.1.is_none() && groups.all.get(id).is_some_and(fits)
         });
         let elders = claims.map(|(elder, _)| *elder).chain(groups.map(|(elder, _)| *elder));
         for elder in actors.map(|(elder, _)| elder).chain(elders).collect::<Vec<u64>>() {
@@ -63,13 +63,6 @@ impl Directory {
     }
 }
 
-impl CreateGroup {
-    /// Whether any of its bundles would fit.
-    fn fits_in(&self, total: &Resources) -> bool {
-        self.bundles.iter().any(|bundle| total.lacks(bundle).is_none())
-    }
-}
-
 impl Look<'_> {
     /// Finds rooms for an elder that has none yet: those that it keeps first, if it may keep some.
     pub(super) fn keep(&mut self, ticket: u64, what: &Kept<'_>) -> Vec<usize> {
@@ -77,14 +70,14 @@ impl Look<'_> {
         self.looked = self.looked.saturating_add(self.rooms.len() as u32);
         let all = match what {
             Kept::Slot(need) => need.resources.clone(),
-            Kept::Bundles(create) => create.bundles.iter().fold(Resources::none(), |sum, bundle| sum.and(bundle)),
+            Kept::Bundles(missing) => missing.bundles.iter().fold(Resources::none(), |sum, bundle| sum.and(bundle)),
         };
         let suits = |at: &usize| {
             self.rooms[*at].kept.is_none()
                 && match what {
                     Kept::Slot(need) => self.suits(need, *at),
-                    Kept::Bundles(create) => {
-                        self.rooms[*at].bundle.is_none() && create.fits_in(&self.rooms[*at].join.resources)
+                    Kept::Bundles(missing) => {
+                        self.rooms[*at].bundle.is_none() && missing.fits_in(&self.rooms[*at].join.resources)
                     }
                 }
         };
@@ -100,12 +93,12 @@ impl Look<'_> {
 
     /// How many of these rooms would hold it, were they empty.
     fn enough(&self, what: &Kept<'_>, rooms: &[usize]) -> Option<usize> {
-        let Kept::Bundles(create) = what else { return rooms.first().map(|_| 1) };
+        let Kept::Bundles(missing) = what else { return rooms.first().map(|_| 1) };
         let holds = |few: usize| {
             let mut empty: Vec<_> =
                 rooms[..few].iter().map(|at| (self.rooms[*at].life, self.rooms[*at].join.resources.clone())).collect();
             empty.sort_by_key(|(life, _)| *life);
-            create.packing.place(&create.bundles, &empty).is_some()
+            missing.place(&empty).is_some()
         };
         let doubled = std::iter::successors(Some(1), |few| Some(few * 2)).take_while(|few| *few < rooms.len());
         doubled.chain([rooms.len()]).find(|few| holds(*few))

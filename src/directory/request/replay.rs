@@ -38,7 +38,7 @@ impl Directory {
             }
             Record::Gone { actor, why } => drop(self.forget_actor(actor, &why)),
             Record::Grouped { create } => self.insert_group(create),
-            Record::GroupPlaced { group, hosts } => self.settle_group(group, hosts),
+            Record::GroupPlaced { group, hosts } => self.settle_group(group, &hosts),
             Record::Entrusted { object, to } => self.trusts.insert(object, to),
             Record::Withdrawn { object } => _ = self.trusts.remove(object),
             Record::GroupGone { group: id } => {
@@ -69,13 +69,13 @@ impl Directory {
     fn replay_end(&mut self, life: Life) {
         let Some(ended) = self.lives.remove(life) else { return };
         self.trusts.end_life(life);
-        self.groups.lose(life);
         for id in self.groups.owned_by(life) {
             if let Some(group) = self.groups.remove(id) {
                 self.remove_bundles(id, &group);
                 self.replay_group_end(id);
             }
         }
+        self.lose_bundles(life);
         let why = Gone::OwnerEnded { life };
         for id in Actors::of_spawner(&self.actors.all, life) {
             let Some(actor) = self.actors.all.get_mut(&id).filter(|actor| !actor.spawn.detached) else { continue };

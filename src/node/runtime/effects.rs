@@ -7,6 +7,7 @@ use crate::directory::message::{Caller, Command, ToHead};
 use crate::directory::request::{Beat, Hosting, Rejoin, Standing};
 use crate::id::{Epoch, Life};
 use crate::node::core::life::{Effect, Fenced};
+use crate::schedule::Strategy;
 
 impl Node {
     pub(super) fn carry_out(&self, effect: Effect) {
@@ -100,8 +101,13 @@ impl Node {
     fn rejoin(&self, beat: Beat) {
         let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
         let hosted = self.actors.known().into_iter().map(hosting).collect();
-        let holdings = self.holdings(beat.epoch);
-        self.say(ToHead::Rejoin(Rejoin { beat, hosted, reserved: Vec::new(), holdings }));
+        // First: what is made from now on under a reservation of an earlier head is refused.
+        let mut holdings = self.holdings(beat.epoch);
+        let there = self.actors.reserved();
+        let bundled = there.iter().filter(|(_, reserved)| reserved.strategy != Strategy::Default);
+        holdings.bundled = bundled.map(|(actor, reserved)| (*actor, reserved.strategy)).collect();
+        let reserved = there.iter().map(|(actor, reserved)| (*actor, reserved.resources.clone())).collect();
+        self.say(ToHead::Rejoin(Rejoin { beat, hosted, reserved, holdings }));
         if let Some(life) = self.is_member() {
             self.attach_client(life);
         }

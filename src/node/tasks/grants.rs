@@ -146,6 +146,11 @@ impl Node {
         self.tasks().host.serves(epoch);
     }
 
+    /// The head that was told last what is here.
+    pub(in crate::node) fn served(&self) -> Epoch {
+        self.tasks().host.served()
+    }
+
     /// What this node holds, and what is granted here, for the head of this epoch, which is new.
     pub(in crate::node) fn holdings(&self, epoch: Epoch) -> Holdings {
         let lent = self.tasks().host.lendings(epoch);

@@ -189,6 +189,10 @@ impl Host {
         self.state.lock().epoch = epoch;
     }
 
+    pub(super) fn served(&self) -> Epoch {
+        self.state.lock().epoch
+    }
+
     /// What is lent here to owners that the head has given it to, for the head of this epoch.
     pub(super) fn lendings(&self, epoch: Epoch) -> Vec<Lending> {
         self.serves(epoch);

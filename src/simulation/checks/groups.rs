@@ -1,4 +1,5 @@
-//! Placement groups, from the head's record to their removal: all of one or nothing, and no bundle twice.
+//! Placement groups, from the head's record to their removal: all of one or nothing, no bundle twice, and none elsewhere
+//! before its node has ended.
 
 use super::{Checked, Rule, hold};
 use crate::directory::Record;
@@ -14,7 +15,8 @@ struct Group {
     /// CPUs of each bundle.
     bundles: Vec<u64>,
     packing: Packing,
-    hosts: Vec<Life>,
+    /// Where they were and, last, are.
+    placed: Vec<Vec<Life>>,
     gone: bool,
 }
 
@@ -25,7 +27,9 @@ pub(crate) struct Groups {
     /// Of which bundle an actor takes its CPU.
     within: BTreeMap<ActorId, Bundle>,
     told: Vec<GroupId>,
+    ended: BTreeSet<Life>,
     placed: u64,
+    moved: u64,
 }
 
 fn cpus(of: &Resources) -> u64 {
@@ -42,6 +46,18 @@ impl Group {
         };
         packed && hosts.len() == self.bundles.len()
     }
+
+    /// Whether bundles may be elsewhere: those whose node has ended.
+    fn may_move(&self, to: &[Life], ended: &BTreeSet<Life>) -> bool {
+        let last = self.placed.last().into_iter().flatten().zip(to);
+        let stays = last.clone().all(|(before, after)| before == after || ended.contains(before));
+        stays && (self.placed.is_empty() || last.clone().any(|(before, after)| before != after))
+    }
+
+    /// Whether a bundle is on a life, or was until that ended.
+    fn holds(&self, index: usize, life: Life) -> bool {
+        self.placed.iter().any(|hosts| hosts.get(index) == Some(&life))
+    }
 }
 
 impl Groups {
@@ -50,16 +66,18 @@ impl Groups {
         match record {
             Record::Grouped { create } => {
                 let bundles = create.bundles.iter().map(cpus).collect();
-                let fresh = Group { bundles, packing: create.packing, hosts: Vec::new(), gone: false };
+                let fresh = Group { bundles, packing: create.packing, placed: Vec::new(), gone: false };
                 self.all.entry(create.group).or_insert(fresh);
             }
             Record::GroupPlaced { group: id, hosts } => {
                 let Some(group) = self.all.get_mut(id) else {
                     return hold(false, Rule::AllOrNothing, || format!("{id} is placed, and was never made"));
                 };
-                let sound = group.is_whole(hosts) && group.hosts.is_empty() && !group.gone;
+                let lives = !hosts.iter().any(|host| self.ended.contains(host));
+                let sound = lives && group.is_whole(hosts) && group.may_move(hosts, &self.ended) && !group.gone;
                 hold(sound, Rule::AllOrNothing, || format!("{id} is placed on {hosts:?}, and is {group:?}"))?;
-                group.hosts.clone_from(hosts);
+                self.moved += u64::from(!group.placed.is_empty());
+                group.placed.push(hosts.clone());
                 self.placed += 1;
             }
             Record::GroupGone { group } => {
@@ -68,6 +86,7 @@ impl Groups {
                     group.gone = true;
                 }
             }
+            Record::NodeEnded { life, .. } => drop(self.ended.insert(*life)),
             _ => {}
         }
         Ok(())
@@ -76,7 +95,8 @@ impl Groups {
     /// User code is told where a group is.
     pub(crate) fn told(&mut self, id: GroupId, hosts: &[Life]) -> Checked {
         let group = self.all.get(&id);
-        hold(group.is_some_and(|group| group.hosts == hosts), Rule::AllOrNothing, || {
+        let was = |group: &Group| group.placed.iter().any(|placed| placed == hosts);
+        hold(group.is_some_and(was), Rule::AllOrNothing, || {
             format!("{id} is said to be on {hosts:?}, and is {group:?}")
         })?;
         if group.is_some_and(|group| !group.gone) {
@@ -123,10 +143,10 @@ impl Groups {
         }
         let mut all = 0;
         for (id, group) in &self.all {
-            for ((host, size), index) in group.hosts.iter().zip(&group.bundles).zip(0..) {
-                let used = if *host == life { inside.remove(&(*id, index)).unwrap_or(0) } else { 0 };
+            for (size, index) in group.bundles.iter().zip(0..).filter(|(_, index)| group.holds(*index, life)) {
+                let used = inside.remove(&(*id, index as u32)).unwrap_or(0);
                 hold(used <= *size, Rule::Q1, || format!("{used} actors are in bundle {index} of {id}: {group:?}"))?;
-                all += if *host == life && (used > 0 || !group.gone) { *size } else { 0 };
+                all += if used > 0 || !group.gone { *size } else { 0 };
             }
         }
         hold(inside.is_empty(), Rule::AllOrNothing, || {
@@ -135,8 +155,8 @@ impl Groups {
         Ok(all)
     }
 
-    /// How often one was placed.
-    pub(crate) fn count(&self) -> u64 {
-        self.placed
+    /// How often one was placed, and how often bundles of one were placed again.
+    pub(crate) fn count(&self) -> (u64, u64) {
+        (self.placed, self.moved)
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! spawn    = type u64 . lifetime u8 (0 owned, 1 detached) . restarts varint . window varint (ms, 0 none)
-//!          . namespace text . named u8 . [name text] . resources . arguments (what is left)
+//!          . namespace text . named u8 . [name text] . resources . [epoch varint . bundle] . arguments (what is left)
 //! resource = name text . ten-thousandths varint
+//! bundle   = 00 | 01 . group | 02 . group . index varint           epoch and bundle if there are resources
+//! group    = life varint . serial varint
 //! ```
 
-use crate::id::Key;
+use crate::id::{Epoch, GroupId, Key, Life};
 use crate::limits::{NAME_BYTES, RESOURCES, RESTART_WINDOW};
 use crate::wire::bytes::{Element, List, Reader, WireError, put_text, put_varint};
 use std::time::Duration;
@@ -42,6 +44,9 @@ impl<'a> Element<'a> for Amount<'a> {
     }
 }
 
+/// Which head reserved something, and of which bundle.
+type Reservation = (Epoch, Option<(GroupId, Option<u32>)>);
+
 /// How to make an actor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spawn<'a> {
@@ -57,8 +62,12 @@ pub struct Spawn<'a> {
     pub namespace: &'a str,
     /// Its name there; only the head gives names, the host shows it.
     pub name: Option<&'a str>,
-    /// What was reserved for it.
+    /// What was reserved for it ..
     pub resources: List<'a, Amount<'a>>,
+    /// .. by which head ..
+    pub epoch: Epoch,
+    /// .. and of which bundle, or of any of a group, if not of the node.
+    pub bundle: Option<(GroupId, Option<u32>)>,
     /// The constructor's arguments.
     pub arguments: &'a [u8],
 }
@@ -76,32 +85,70 @@ impl<'a> Spawn<'a> {
             put_text(out, name, NAME_BYTES);
         }
         self.resources.put(out);
+        if !self.resources.is_empty() {
+            self.put_reservation(out);
+        }
         out.extend_from_slice(self.arguments);
+    }
+
+    fn put_reservation(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.epoch.0);
+        let group = |out: &mut Vec<u8>, tag: u8, group: GroupId| {
+            out.push(tag);
+            put_varint(out, group.life.0);
+            put_varint(out, group.serial);
+        };
+        match self.bundle {
+            None => out.push(0),
+            Some((of, None)) => group(out, 1, of),
+            Some((of, Some(index))) => {
+                group(out, 2, of);
+                put_varint(out, u64::from(index));
+            }
+        }
+    }
+
+    fn read_reservation(reader: &mut Reader<'a>) -> Result<Reservation, WireError> {
+        let epoch = Epoch(reader.varint("a head's epoch")?);
+        let group = |reader: &mut Reader<'a>| -> Result<GroupId, WireError> {
+            let life = Life(reader.varint("a placement group")?);
+            Ok(GroupId { life, serial: reader.varint("a placement group")? })
+        };
+        let bundle = match reader.u8("a bundle")? {
+            0 => None,
+            1 => Some((group(reader)?, None)),
+            2 => Some((group(reader)?, Some(reader.varint32("a bundle")?))),
+            tag => return Err(WireError::Tag { what: "a bundle", tag }),
+        };
+        Ok((epoch, bundle))
     }
 
     /// Reads a body.
     pub fn decode(body: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        Ok(Spawn {
-            type_key: Key(reader.u64("an actor's type")?),
-            lifetime: match reader.u8("a lifetime")? {
-                0 => Lifetime::Owned,
-                1 => Lifetime::Detached,
-                tag => return Err(WireError::Tag { what: "a lifetime", tag }),
-            },
-            restarts: reader.varint32("a count of restarts")?,
-            window: match reader.varint("a window of restarts")? {
-                0 => None,
-                window => Some(Duration::from_millis(window).min(RESTART_WINDOW)),
-            },
-            namespace: reader.text(NAME_BYTES, "a namespace")?,
-            name: match reader.u8("whether an actor has a name")? {
-                0 => None,
-                1 => Some(reader.text(NAME_BYTES, "an actor's name")?),
-                tag => return Err(WireError::Tag { what: "whether an actor has a name", tag }),
-            },
-            resources: List::read(&mut reader, RESOURCES)?,
-            arguments: reader.rest(),
-        })
+        let type_key = Key(reader.u64("an actor's type")?);
+        let lifetime = match reader.u8("a lifetime")? {
+            0 => Lifetime::Owned,
+            1 => Lifetime::Detached,
+            tag => return Err(WireError::Tag { what: "a lifetime", tag }),
+        };
+        let restarts = reader.varint32("a count of restarts")?;
+        let window = match reader.varint("a window of restarts")? {
+            0 => None,
+            window => Some(Duration::from_millis(window).min(RESTART_WINDOW)),
+        };
+        let namespace = reader.text(NAME_BYTES, "a namespace")?;
+        let name = match reader.u8("whether an actor has a name")? {
+            0 => None,
+            1 => Some(reader.text(NAME_BYTES, "an actor's name")?),
+            tag => return Err(WireError::Tag { what: "whether an actor has a name", tag }),
+        };
+        let resources = List::read(&mut reader, RESOURCES)?;
+        let (epoch, bundle) = match resources.is_empty() {
+            true => (Epoch::default(), None),
+            false => Self::read_reservation(&mut reader)?,
+        };
+        let arguments = reader.rest();
+        Ok(Spawn { type_key, lifetime, restarts, window, namespace, name, resources, epoch, bundle, arguments })
     }
 }

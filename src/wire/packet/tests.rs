@@ -1,4 +1,5 @@
 use super::*;
+use crate::id::{Epoch, GroupId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -178,13 +179,23 @@ fn a_spawn_has_its_golden_bytes() {
         namespace: "ns",
         name: Some("hits"),
         resources: List::Items(&[Amount { name: "cpu", units: 5_000 }]),
+        epoch: Epoch(4),
+        bundle: Some((GroupId { life: Life(3), serial: 300 }, Some(1))),
         arguments: &[0x90],
     };
     let mut out = Vec::new();
     spawn.encode(&mut out);
-    let golden = "0100000000000000 01 02 05 026e73 01 0468697473 01 03637075 8827 90";
+    let golden = "0100000000000000 01 02 05 026e73 01 0468697473 01 03637075 8827 04 02 03 ac02 01 90";
     assert_eq!(hex(&out), golden.replace(' ', ""));
     assert_eq!(Spawn::decode(&out), Ok(spawn));
+    for bundle in [None, Some((GroupId { life: Life(3), serial: 1 }, None))] {
+        let (spawn, mut out) = (Spawn { bundle, ..spawn }, Vec::new());
+        spawn.encode(&mut out);
+        assert_eq!(Spawn::decode(&out), Ok(spawn));
+    }
+    let at = out.len() - 6;
+    out[at] = 9;
+    assert_eq!(Spawn::decode(&out), Err(WireError::Tag { what: "a bundle", tag: 9 }));
 }
 
 #[test]

@@ -84,16 +84,59 @@ fn actors_and_tasks_take_of_their_bundle_and_end_with_the_group() {
 }
 
 #[test]
-fn the_end_of_a_node_loses_the_bundle_and_the_groups_owner_ends_it() {
+fn bundles_whose_node_has_ended_are_placed_again_and_what_is_within_goes_on_there() {
+    let mut head = Head::new();
+    let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(11));
+    let group = GroupId { life: driver, serial: 1 };
+    head.asked(driver, create(driver, 1, &[2.0, 1.0], Packing::StrictSpread)).unwrap();
+    let (actor, ..) = head.spawned(Spawn { needs: within(group, Some(0), 1.0), restarts: 1, ..spawn(driver, 1) });
+    head.leaves(first);
+    assert_eq!(groups(&head)[0].state, GroupState::Partly(vec![None, Some(second)]));
+    assert_eq!(head.free(second), cpus(1.0), "the other bundle is held");
+    let asks = head.asks(driver, create(driver, 1, &[2.0, 1.0], Packing::StrictSpread));
+    let task = crate::directory::request::Want { needs: within(group, Some(0), 1.0), ..want(0, 0.0, 1) };
+    let waits = Ok(Prospect::Waits(WantError::Unplaced(Why::NoBundle(group))));
+    assert_eq!((head.asked(driver, task), head.reply(asks)), (waits, None));
+    let third = head.worker(3);
+    assert_eq!(head.answer::<CreateGroup>(asks), Some(Ok(Grouped { hosts: vec![third, second] })));
+    let order = head.ordered(actor).unwrap();
+    assert!(matches!((order.life, order.what), (life, Command::Host(_)) if life == third), "it begins again there");
+    head.pass(std::time::Duration::ZERO);
+    assert_eq!(head.granted(driver).iter().map(|grant| grant.life).collect::<Vec<_>>(), [third]);
+    let placed = Record::GroupPlaced { group, hosts: vec![third, second] };
+    assert!(head.journal.contains(&placed));
+    let head = head.restarted();
+    assert_eq!(groups(&head)[0].state, GroupState::Placed(vec![third, second]));
+    assert_eq!((head.free(second), head.free(third).get("cpu")), (cpus(1.0), Default::default()));
+}
+
+#[test]
+fn a_new_head_places_again_what_the_former_did_not_and_all_that_is_missing_or_none() {
+    let mut head = Head::new();
+    let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(11));
+    head.asked(driver, create(driver, 1, &[1.0, 1.0, 2.0], Packing::Spread)).unwrap();
+    let GroupState::Placed(before) = groups(&head)[0].state.clone() else { panic!("it is placed") };
+    assert_eq!(before, [second, second, first], "the largest has a node for itself");
+    head.leaves(second);
+    let mut head = head.restarted();
+    head.rejoins(first, 1);
+    head.rejoins(driver, 11);
+    assert_eq!(groups(&head)[0].state, GroupState::Partly(vec![None, None, Some(first)]));
+    let half = crate::directory::testing::join(3, 1);
+    let third = head.joins(crate::directory::request::Join { resources: cpus(1.0), ..half });
+    assert_eq!(head.free(third), cpus(1.0), "one of two is not placed");
+    let fourth = head.worker(4);
+    assert_eq!(groups(&head)[0].state, GroupState::Placed(vec![third, fourth, first]));
+}
+
+#[test]
+fn a_group_that_waits_or_has_lost_bundles_ends_with_its_owner_and_holds_nothing() {
     let mut head = Head::new();
     let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(11));
     head.asked(driver, create(driver, 1, &[2.0, 2.0], Packing::Spread)).unwrap();
     let kept = CreateGroup { detached: true, ..create(driver, 2, &[2.0], Packing::Pack) };
-    let waits = head.asks(driver, kept.clone());
+    let waits = head.asks(driver, kept);
     head.leaves(first);
-    assert_eq!(groups(&head)[0].state, GroupState::Lost(first));
-    let again = head.asked(driver, create(driver, 1, &[2.0, 2.0], Packing::Spread));
-    assert_eq!(again, Err(GroupError::Lost { group: GroupId { life: driver, serial: 1 }, life: first }));
     assert_eq!(head.reply(waits), None);
     head.leaves(driver);
     assert_eq!(

@@ -93,7 +93,7 @@ fn large_ones_do_not_starve(seed: u64, nodes: u64) {
         };
         stream.world.ask(owner, CreateGroup { group, bundles, packing, name: None, detached: false });
         stream.goes_on_until("a placement group", |stream| {
-            stream.world.head.directory.groups.all.get(&group).is_some_and(|group| !group.hosts().is_empty())
+            stream.world.head.directory.groups.all.get(&group).is_some_and(|group| group.whole().is_some())
         });
         stream.world.ask(owner, RemoveGroup { group });
     }
