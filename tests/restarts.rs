@@ -7,15 +7,16 @@ use common::{bounded, ends_without_a_trace, hold, until};
 use mobula::id::Incarnation;
 use mobula::prelude::*;
 use mobula::{EndReason, Executed, FencingToken, InvalidOption, SpawnError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 mobula::test_worker!();
 
-/// What others did, in order: it outlives their runs.
+/// What others did, in order: it outlives their runs. Nothing of it waits for who waits until it is open.
 #[actor]
 pub struct Ledger {
-    lines: Vec<String>,
-    fails: u32,
+    lines: Mutex<Vec<String>>,
+    fails: Mutex<u32>,
     open: tokio::sync::watch::Sender<bool>,
 }
 
@@ -23,26 +24,27 @@ pub struct Ledger {
 impl Ledger {
     #[constructor]
     pub fn empty() -> Self {
-        Self { lines: Vec::new(), fails: 0, open: tokio::sync::watch::Sender::new(false) }
+        Self { lines: Mutex::default(), fails: Mutex::default(), open: tokio::sync::watch::Sender::new(false) }
     }
 
-    pub fn write(&mut self, line: &str) {
-        self.lines.push(line.to_owned());
+    pub fn write(&self, line: &str) {
+        self.lines.lock().unwrap().push(line.to_owned());
     }
 
     pub fn lines(&self) -> Vec<String> {
-        self.lines.clone()
+        self.lines.lock().unwrap().clone()
     }
 
-    /// So many constructors are to fail.
-    pub fn let_fail(&mut self, constructors: u32) {
-        self.fails = constructors;
+    /// So many are to fail.
+    pub fn let_fail(&self, next: u32) {
+        *self.fails.lock().unwrap() = next;
     }
 
-    pub fn fails(&mut self) -> bool {
-        let fails = self.fails > 0;
-        self.fails = self.fails.saturating_sub(1);
-        fails
+    pub fn fails(&self) -> bool {
+        let mut fails = self.fails.lock().unwrap();
+        let now = *fails > 0;
+        *fails = fails.saturating_sub(1);
+        now
     }
 
     pub fn open(&self) {
@@ -105,6 +107,10 @@ hold! {
     what_an_argument_refers_to_is_kept
     a_name_stays_with_its_actor
     a_window_of_restarts_has_its_bounds
+    a_call_with_retries_runs_again_in_the_next_run_before_what_follows
+    calls_that_ran_beside_the_panic_run_again_before_what_waits
+    a_call_that_panics_in_each_run_fails_after_its_last_try
+    a_call_that_says_no_retries_has_none
 }
 
 async fn counter(cluster: &Cluster) -> (CounterHandle, LedgerHandle) {
@@ -332,4 +338,98 @@ async fn a_window_of_restarts_has_its_bounds(cluster: &Cluster) {
     }
     let allowed = Counter::spawn(cluster, 1, ledger).restart_window(Duration::from_secs(1)).restarts(1);
     panics(&bounded(allowed).await.unwrap()).await;
+}
+
+/// Panics as often as its ledger says.
+#[actor(restarts = 8)]
+pub struct Stumbler {
+    ledger: LedgerHandle,
+}
+
+#[methods(concurrency = 4, retries = 2)]
+impl Stumbler {
+    #[constructor]
+    pub fn with(ledger: LedgerHandle) -> Self {
+        Self { ledger }
+    }
+
+    /// Needs the actor for itself.
+    pub async fn alone(&mut self, word: &str) -> String {
+        self.writes(word).await;
+        assert!(!self.ledger.fails().await.expect("the ledger lives"), "as it was told to");
+        word.to_owned()
+    }
+
+    pub async fn beside(&self, word: &str) -> String {
+        self.writes(word).await;
+        self.ledger.opened().await.expect("the ledger lives");
+        assert!(!self.ledger.fails().await.expect("the ledger lives"), "as it was told to");
+        word.to_owned()
+    }
+
+    #[method(retries = 0)]
+    pub async fn once(&mut self, word: &str) -> String {
+        self.alone(word).await
+    }
+
+    async fn writes(&self, word: &str) {
+        self.ledger.write(word).await.expect("the ledger lives");
+    }
+}
+
+async fn stumbler(cluster: &Cluster, falls: u32) -> (StumblerHandle, LedgerHandle) {
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    bounded(ledger.let_fail(falls)).await.unwrap();
+    (bounded(Stumbler::spawn(cluster, ledger.clone())).await.unwrap(), ledger)
+}
+
+async fn a_call_with_retries_runs_again_in_the_next_run_before_what_follows(cluster: &Cluster) {
+    let (stumbler, ledger) = stumbler(cluster, 2).await;
+    let first = stumbler.alone("first").submit();
+    bounded(stumbler.alone("second").tell()).await.unwrap();
+    let third = stumbler.alone("third").submit();
+    assert_eq!(bounded(first).await.unwrap(), "first");
+    assert_eq!(bounded(third).await.unwrap(), "third");
+    let lines = bounded(ledger.lines()).await.unwrap();
+    assert_eq!(lines, ["first", "first", "first", "second", "third"]);
+    // A tell is tried again as well.
+    bounded(ledger.let_fail(1)).await.unwrap();
+    bounded(stumbler.alone("told").tell()).await.unwrap();
+    assert_eq!(bounded(stumbler.alone("last")).await.unwrap(), "last");
+    assert_eq!(bounded(ledger.lines()).await.unwrap()[5..], ["told", "told", "last"]);
+}
+
+async fn calls_that_ran_beside_the_panic_run_again_before_what_waits(cluster: &Cluster) {
+    let (stumbler, ledger) = stumbler(cluster, 1).await;
+    let words = ["1", "2", "3", "4", "5", "6"];
+    let calls: Vec<_> = words.iter().map(|word| stumbler.beside(*word).submit()).collect();
+    let begun = async { while bounded(ledger.lines()).await.unwrap().len() < 4 {} };
+    bounded(begun).await;
+    bounded(ledger.open()).await.unwrap();
+    for (word, call) in words.iter().zip(calls) {
+        assert_eq!(bounded(call).await.unwrap(), *word);
+    }
+    let lines = bounded(ledger.lines()).await.unwrap();
+    // Some had ended before the panic, and do not run again: those that do come before any that had not begun.
+    let again = lines.iter().skip(4).position(|line| line == "5" || line == "6").unwrap_or(0);
+    assert!(lines[4..4 + again].is_sorted() && again <= 4, "{lines:?}");
+    assert!(words.iter().all(|word| lines.iter().filter(|line| line == word).count() <= 2), "{lines:?}");
+}
+
+async fn a_call_that_panics_in_each_run_fails_after_its_last_try(cluster: &Cluster) {
+    let (stumbler, ledger) = stumbler(cluster, 100).await;
+    for (call, tries) in [(stumbler.alone("it"), 3), (stumbler.alone("it").retries(1), 2)] {
+        let before = bounded(ledger.lines()).await.unwrap().len();
+        match bounded(call).await {
+            Err(CallError::Panicked { message, .. }) => assert_eq!(message, "as it was told to"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(bounded(ledger.lines()).await.unwrap().len(), before + tries);
+    }
+}
+
+async fn a_call_that_says_no_retries_has_none(cluster: &Cluster) {
+    let (stumbler, ledger) = stumbler(cluster, 1).await;
+    assert!(matches!(bounded(stumbler.once("it")).await, Err(CallError::Panicked { .. })));
+    assert_eq!(bounded(ledger.lines()).await.unwrap(), ["it"]);
 }

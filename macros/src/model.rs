@@ -147,6 +147,8 @@ pub(crate) struct Method {
     pub(crate) function: Function,
     pub(crate) run: Run,
     pub(crate) cancel: Cancel,
+    /// How often it is tried again, where that is said.
+    pub(crate) retries: Option<u8>,
     pub(crate) reply: Reply,
     pub(crate) error: Fault,
 }

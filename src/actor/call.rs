@@ -54,6 +54,19 @@ impl<T: Reply, E: WireError> Call<T, E> {
         self
     }
 
+    /// Tries it again up to so often where its actor was started again while it ran, in the later run; at most 255 times. On one
+    /// node so often, and on as many nodes after the deaths of former ones. It comes before the calls that were sent after
+    /// it. 0 by default, or what `#[method(retries = 3)]` says.
+    ///
+    /// So it may run more than once, though never twice in one run of its actor. Streams are not tried again, and nor is what
+    /// failed by the method's own error.
+    pub fn retries(mut self, retries: u32) -> Self {
+        if let Some(slot) = self.slot.as_mut().and_then(Arc::get_mut) {
+            slot.retry(u8::try_from(retries).unwrap_or(u8::MAX));
+        }
+        self
+    }
+
     /// Sends it now, and gives a reference to its reply, which can be passed on before it is there: Ray's `.remote()`. Never
     /// waits: a full mailbox lets the call stand in line.
     ///

@@ -90,7 +90,10 @@ pub fn drive_exclusive<A: Methods>(mut cell: Cell<A>) -> impl Future<Output = ()
             let Verdict::Panicked(reason) = verdict else { continue };
             let Some(renewal) = inbox.renewal() else { break *reason };
             match Box::pin(restart::again(&inbox, renewal, Some(cell.actor), cell.ctx, reason)).await {
-                Ok((actor, ctx)) => (cell.actor, cell.ctx) = (actor, ctx),
+                Ok((actor, ctx)) => {
+                    (cell.actor, cell.ctx) = (actor, ctx);
+                    inbox.mailbox().return_taken(&mut cell.grave.taken, renewal.take_returned());
+                }
                 // Whoever buries it finds the reason there.
                 Err(reason) => return inbox.mailbox().close(reason),
             }
@@ -419,7 +422,18 @@ impl<A: Methods> Groups<A> {
         for (group, limit) in self.groups.iter_mut().zip(A::GROUPS) {
             group.free = limit.concurrency.max(1);
         }
-        restart::again(&self.inbox, renewal, Arc::into_inner(former), ctx, panicked).await
+        let again = restart::again(&self.inbox, renewal, Arc::into_inner(former), ctx, panicked).await?;
+        for job in renewal.take_returned().rev() {
+            match job.access() {
+                Access::Shared(group) if usize::from(group) < self.groups.len() => {
+                    self.groups[usize::from(group)].line.push_front(job);
+                    self.held += 1;
+                }
+                // It ran alone, so nothing was held back by another.
+                Access::Shared(_) | Access::Exclusive => self.hold(job),
+            }
+        }
+        Ok(again)
     }
 }
 

@@ -102,6 +102,8 @@ pub trait Method: Arguments + Serialize + DeserializeOwned {
     const CODE: Code<Self>;
     /// What becomes of it when its caller cancels.
     const CANCEL: OnCancel = OnCancel::Finish;
+    /// How often it is tried again in later runs of its actor, unless its caller says otherwise.
+    const RETRIES: u8 = 0;
     /// What a request calls it by.
     const KEY: Key = Key::of(Self::NAME, Self::SIGNATURE);
 }

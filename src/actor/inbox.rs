@@ -210,6 +210,9 @@ impl<A: Actor> Inbox<A> {
         for job in left {
             job.refuse(reason.clone());
         }
+        for job in self.renewal().into_iter().flat_map(Renewal::take_returned) {
+            job.refuse(reason.clone());
+        }
         match self.host.ended(self.id, self.placement, &reason) {
             None => self.mailbox.tell_end(),
             Some(known) => {

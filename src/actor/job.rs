@@ -12,6 +12,7 @@ use super::error::{CallError, EndReason, Executed, panic_message};
 use super::frame::{self, Above, Chain, Serves};
 use super::inbox::{Hosted, Inbox};
 use super::mailbox::Entry;
+use super::restart::Kept;
 use crate::wire::packet::Frame;
 
 /// What a call needs of its actor.
@@ -82,19 +83,33 @@ pub(crate) trait Outcome<M: Method>: Send + 'static {
     fn abandoned(&self) -> CallError;
     /// Which call it is.
     fn serves(&self) -> Serves;
+    /// Takes it back for the next run of its actor, as what its message was; whether it goes again there. `frame` tells when
+    /// it began.
+    fn again(&self, kept: &Kept, frame: u64) -> bool {
+        let _ = (kept, frame);
+        false
+    }
 }
 
 /// Sees to it that a call which began gets its outcome, also if its future is dropped.
 struct Owed<M: Method, O: Outcome<M>> {
     to: O,
     paid: bool,
+    /// The message, if it may go again, and when it began.
+    kept: Option<Box<(Kept, u64)>>,
     of: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<M: Method, O: Outcome<M>> Owed<M, O> {
     #[inline]
-    fn new(to: O) -> Self {
-        Owed { to, paid: false, of: std::marker::PhantomData }
+    fn new(to: O, kept: Option<Kept>, frame: Frame) -> Self {
+        let kept = kept.map(|kept| Box::new((kept, frame.frame)));
+        Owed { to, paid: false, kept, of: std::marker::PhantomData }
+    }
+
+    /// It goes again in the next run.
+    fn goes_again(&mut self) -> bool {
+        self.kept.take().is_some_and(|kept| self.to.again(&kept.0, kept.1))
     }
 
     /// The frame that it runs in.
@@ -117,7 +132,9 @@ impl<M: Method, O: Outcome<M>> Owed<M, O> {
             }
             Err(panic) => {
                 let (method, message) = (M::NAME.to_owned(), panic_message(&*panic));
-                self.to.finish(Err(CallError::Panicked { method: method.clone(), message: message.clone() }));
+                if !self.goes_again() {
+                    self.to.finish(Err(CallError::Panicked { method: method.clone(), message: message.clone() }));
+                }
                 Verdict::Panicked(Box::new(EndReason::Panicked { message: format!("`{method}`: {message}") }))
             }
         }
@@ -129,7 +146,10 @@ impl<M: Method, O: Outcome<M>> Drop for Owed<M, O> {
         if self.paid {
             return;
         }
-        self.to.finish(Err(self.to.abandoned().widen()));
+        let abandoned = self.to.abandoned();
+        if !(matches!(abandoned, CallError::ActorRestarted { .. }) && self.goes_again()) {
+            self.to.finish(Err(abandoned.widen()));
+        }
     }
 }
 
@@ -189,7 +209,7 @@ where
 #[inline]
 pub(crate) fn begin<'a, M, O>(
     message: M,
-    to: O,
+    (to, kept): (O, Option<Kept>),
     above: Above,
     actor: &'a mut M::Actor,
     ctx: &'a mut ActorContext<M::Actor>,
@@ -200,7 +220,7 @@ where
     O: Outcome<M>,
 {
     let id = ctx.next_frame();
-    let owed = Owed::new(to);
+    let owed = Owed::new(to, kept, id);
     let ran = match M::CODE {
         Code::Exclusive(run) => catch_unwind(AssertUnwindSafe(|| run(message, actor, ctx))),
         Code::Shared { run, .. } => catch_unwind(AssertUnwindSafe(|| run(message, actor, ctx))),
@@ -226,7 +246,7 @@ where
 /// Begins a call that shares the actor.
 pub(crate) fn begin_shared<M, O>(
     message: M,
-    to: O,
+    (to, kept): (O, Option<Kept>),
     above: Above,
     actor: Arc<M::Actor>,
     mut ctx: ActorContext<M::Actor>,
@@ -236,7 +256,7 @@ where
     O: Outcome<M>,
 {
     let id = ctx.next_frame();
-    let owed = Owed::new(to);
+    let owed = Owed::new(to, kept, id);
     let frame = owed.frame(id, Access::of::<M>(), above, ctx.inbox());
     match M::CODE {
         Code::Shared { run, .. } => {

@@ -181,6 +181,12 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         Some(job)
     }
 
+    /// Calls that the cell has begun before, and begins again before all others: in this order.
+    pub(crate) fn return_taken(&self, taken: &mut Taken<J>, returned: impl DoubleEndedIterator<Item = Arc<J>>) {
+        returned.rev().for_each(|job| taken.jobs.push_front(job));
+        self.left.store(taken.jobs.len() as u32, Ordering::Relaxed);
+    }
+
     /// The next entry, for the cell.
     pub(crate) fn poll_next(&self, taken: &mut Taken<J>, cx: &mut Context<'_>) -> Poll<Next<J>> {
         if let Some(job) = self.next_taken(taken) {

@@ -10,7 +10,9 @@
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -23,7 +25,8 @@ use tokio::sync::Notify;
 use super::context::ActorContext;
 use super::dispatch::{Actor, Constructor};
 use super::error::{CallError, EndReason, Executed, Part, panic_message};
-use super::inbox::Inbox;
+use super::inbox::{Host, Inbox};
+use super::job::Job;
 use super::remote::{Here, NodeRef, encode_unbounded};
 use super::spawn::run_constructor;
 use crate::clock::{self, Moment};
@@ -98,11 +101,34 @@ impl Tally {
     }
 }
 
-/// The constructor's arguments as they were, and what they refer to.
-struct Kept {
+/// A message's arguments as they were, and what they refer to.
+pub(crate) struct Kept {
     body: Box<[u8]>,
     enclosed: Enclosed,
     here: NodeRef,
+}
+
+impl Kept {
+    /// Keeps a message.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub(crate) fn of<M: Serialize>(message: &M, host: &Arc<dyn Host>) -> Result<Kept, CallError> {
+        let mut body = Vec::new();
+        let enclosed = encode_unbounded(Part::Arguments, Executed::No, message, &mut body)?;
+        let here: NodeRef = Arc::new(Here(Arc::downgrade(host)));
+        Ok(Kept { body: body.into(), enclosed, here })
+    }
+
+    /// The message once more.
+    ///
+    /// # Errors
+    /// What its type said, or that it panicked.
+    pub(crate) fn message<M: DeserializeOwned>(&self) -> Result<M, String> {
+        catch_unwind(AssertUnwindSafe(|| codec::decode_message(&self.body, self.enclosed.clone(), &self.here)))
+            .map_err(|panic| panic_message(&*panic))?
+            .map_err(|error| error.to_string())
+    }
 }
 
 type Remake<A> = for<'a> fn(&'a Kept, &'a mut ActorContext<A>) -> BoxFuture<'a, Result<A, String>>;
@@ -118,6 +144,8 @@ pub(crate) struct Renewal<A: Actor> {
     ends_run: AtomicBool,
     /// Told when a run is over.
     run_over: Notify,
+    /// Calls that began, and go again in the next run, by the order in which they did.
+    returned: Mutex<BTreeMap<u64, Arc<dyn Job<A>>>>,
 }
 
 impl<A: Actor> Renewal<A> {
@@ -130,16 +158,14 @@ impl<A: Actor> Renewal<A> {
         message: &C,
         inbox: &Inbox<A>,
     ) -> Result<Self, CallError> {
-        let mut body = Vec::new();
-        let enclosed = encode_unbounded(Part::Arguments, Executed::No, message, &mut body)?;
-        let here: NodeRef = Arc::new(Here(Arc::downgrade(inbox.host())));
         Ok(Renewal {
-            kept: Kept { body: body.into(), enclosed, here },
+            kept: Kept::of(message, inbox.host())?,
             remake: remake::<C>,
             tally: Mutex::new(Tally::new(policy, clock::now())),
             restart: AtomicU32::new(0),
             ends_run: AtomicBool::new(false),
             run_over: Notify::new(),
+            returned: Mutex::default(),
         })
     }
 
@@ -156,6 +182,16 @@ impl<A: Actor> Renewal<A> {
     /// What runs is being ended, or has been.
     pub(crate) fn set_ends_run(&self, ends: bool) {
         self.ends_run.store(ends, Ordering::Release);
+    }
+
+    /// A call that began goes again in the next run.
+    pub(crate) fn returns(&self, frame: u64, call: Arc<dyn Job<A>>) {
+        self.returned.lock().insert(frame, call);
+    }
+
+    /// Those, in the order in which they began.
+    pub(crate) fn take_returned(&self) -> impl DoubleEndedIterator<Item = Arc<dyn Job<A>>> + use<A> {
+        std::mem::take(&mut *self.returned.lock()).into_values()
     }
 
     /// Waits until this run is over.
@@ -182,14 +218,7 @@ fn remake<'a, C: Constructor>(
     ctx: &'a mut ActorContext<C::Actor>,
 ) -> BoxFuture<'a, Result<C::Actor, String>> {
     Box::pin(async move {
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            codec::decode_message::<C>(&kept.body, kept.enclosed.clone(), &kept.here)
-        }));
-        let message = match decoded {
-            Ok(message) => message.map_err(|error| error.to_string())?,
-            Err(panic) => return Err(panic_message(&*panic)),
-        };
-        let made = run_constructor(ctx, message).await;
+        let made = run_constructor::<C>(ctx, kept.message()?).await;
         made.map_err(|error| {
             error.into_app().map_or_else(|error: CallError| error.to_string(), |error| text_of(&error))
         })

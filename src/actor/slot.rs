@@ -19,6 +19,7 @@ use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict
 use super::mailbox::{Entry, Place};
 use super::remote::placed::How;
 use super::remote::{Caller, Outgoing, Sent};
+use super::restart::Kept;
 use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
 use crate::object::entry::Entry as Object;
@@ -27,6 +28,7 @@ use crate::wire::packet::Flags;
 
 mod away;
 mod placed;
+mod retry;
 mod stalled;
 mod submit;
 mod take;
@@ -39,6 +41,8 @@ use take::Taken;
 
 /// A call as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
+    /// How often it is tried again in later runs of its actor. Only ever said before it is sent.
+    fn retry(&mut self, retries: u8);
     /// Notes whom the reply is to wake. Only ever called while no mailbox knows the call.
     fn prepare(&mut self, caller: &Waker);
     /// An object for its reply, which may have failed already.
@@ -102,6 +106,10 @@ struct State<M: Method> {
     caller: Listener<M::Reply, M::Error>,
     /// Whether an argument was passed by reference.
     by_reference: bool,
+    /// How often it may be tried again.
+    retries: u8,
+    /// Whether it may have run in an earlier try.
+    ran: bool,
     /// Of a call to another node, until its answer; of a streaming reply also after its first item.
     away: Option<Away<M>>,
     /// Its number among the waits of its caller's frame.
@@ -128,7 +136,16 @@ impl<M: Method> Slot<M> {
         if by_reference && let Some(line) = to.route().line() {
             line.get_or_init(Arc::default);
         }
-        let state = State { stage: Stage::Made(message), wants, caller, by_reference, away: None, wait: None };
+        let state = State {
+            stage: Stage::Made(message),
+            wants,
+            caller,
+            by_reference,
+            retries: M::RETRIES,
+            ran: false,
+            away: None,
+            wait: None,
+        };
         Slot { to: Some(to), up: None, state: Mutex::new(state) }
     }
 
@@ -182,7 +199,8 @@ impl<M: Method> Slot<M> {
     fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
         // No mailbox knows it yet.
         let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
-        if !matches!(slot.route(), Some(Route::Local(_))) || slot.line().is_some() {
+        let retries = slot.state.get_mut().retries;
+        if !matches!(slot.route(), Some(Route::Local(_))) || slot.line().is_some() || retries > 0 {
             return Ok(Some(self));
         }
         let Some(to) = slot.to.take() else { return Ok(Some(self)) };
@@ -210,6 +228,10 @@ impl<M: Method> Slot<M> {
 }
 
 impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
+    fn retry(&mut self, retries: u8) {
+        self.state.get_mut().retries = retries;
+    }
+
     fn prepare(&mut self, caller: &Waker) {
         let state = self.state.get_mut();
         (state.wants, state.caller) = (Wants::Reply, Listener::Task(caller.clone()));
@@ -382,9 +404,12 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
         home: &Arc<Inbox<M::Actor>>,
     ) -> Begun<'a, M::Actor> {
         match self.take() {
-            Taken::Told(message) => job::begin(message, Nobody, Above::Nobody, actor, ctx, home),
-            Taken::Submitted(message, to) => job::begin(message, to, Above::Nobody, actor, ctx, home),
-            Taken::Asked(message, slot, above) => job::begin(message, slot, above, actor, ctx, home),
+            Taken::Told(message) => job::begin(message, (Nobody, None), Above::Nobody, actor, ctx, home),
+            Taken::Submitted(message, to) => job::begin(message, (to, None), Above::Nobody, actor, ctx, home),
+            Taken::Asked(message, slot, above) => {
+                let kept = slot.keep(&message);
+                job::begin(message, (slot, kept), above, actor, ctx, home)
+            }
             Taken::Abandoned => Begun::Over(Verdict::Continue),
         }
     }
@@ -394,15 +419,20 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
         M::Actor: Sync,
     {
         match self.take() {
-            Taken::Told(message) => job::begin_shared(message, Nobody, Above::Nobody, actor, ctx),
-            Taken::Submitted(message, to) => job::begin_shared(message, to, Above::Nobody, actor, ctx),
-            Taken::Asked(message, slot, above) => job::begin_shared(message, slot, above, actor, ctx),
+            Taken::Told(message) => job::begin_shared(message, (Nobody, None), Above::Nobody, actor, ctx),
+            Taken::Submitted(message, to) => job::begin_shared(message, (to, None), Above::Nobody, actor, ctx),
+            Taken::Asked(message, slot, above) => {
+                let kept = slot.keep(&message);
+                job::begin_shared(message, (slot, kept), above, actor, ctx)
+            }
             Taken::Abandoned => BegunShared::Over(Verdict::Continue),
         }
     }
 
     fn refuse(self: Arc<Self>, reason: EndReason) {
-        let error = self.refused(reason).widen();
+        let (actor, ran) = (self.id(), self.state.lock().ran);
+        let executed = if ran { Executed::Maybe } else { Executed::No };
+        let error = CallError::ActorDied { actor, reason, executed };
         self.finish(Err(error));
     }
 }
@@ -461,5 +491,9 @@ impl<M: Method> Outcome<M> for Arc<Slot<M>> {
 
     fn serves(&self) -> Serves {
         Slot::serves(self)
+    }
+
+    fn again(&self, kept: &Kept, frame: u64) -> bool {
+        Slot::again(self, kept, frame)
     }
 }

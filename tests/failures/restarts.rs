@@ -184,3 +184,22 @@ async fn a_placed_actor_that_has_ended_says_why_and_is_stopped_wherever_it_is() 
     .await;
     ends_without_a_trace(cluster).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_with_retries_run_once_more_in_their_order() {
+    let cluster = cluster().await;
+    let roll = bounded(Roll::spawn(&cluster, 0)).await.unwrap();
+    let process = bounded(roll.process()).await.unwrap();
+    let never = roll.never().submit();
+    let calls: Vec<_> = (1..=2_000).map(|number| roll.note(number).retries(1).submit()).collect();
+    kill(process);
+    assert!(bounded(never).await.is_err(), "it has none");
+    let all: Vec<u64> = bounded(cluster.get_all(&calls)).await.unwrap();
+    assert_eq!(all, (1..=2_000).collect::<Vec<_>>());
+    assert_eq!(
+        bounded(roll.noted()).await.unwrap(),
+        (0..=2_000).collect::<Vec<_>>(),
+        "each once in this run, in order"
+    );
+    bounded(cluster.shutdown()).await;
+}

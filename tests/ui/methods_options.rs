@@ -45,4 +45,23 @@ impl Unnamed {
     }
 }
 
+#[actor]
+struct Retried;
+
+#[methods(retries = 256)]
+impl Retried {
+    #[constructor]
+    pub fn new() -> Self {
+        Self
+    }
+
+    #[method(retries = "3")]
+    pub fn text(&self) {}
+
+    #[method(retries = 3)]
+    pub fn items(&self) -> impl Stream<Item = u8> {
+        futures::stream::empty()
+    }
+}
+
 fn main() {}

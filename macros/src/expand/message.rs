@@ -28,6 +28,7 @@ pub(super) fn of_method(method: &Method, target: &Target) -> TokenStream {
         Run::BlockingShared { group } => quote!(#m::Code::BlockingShared { group: #group, run: Self::run }),
     };
     let cancel = (method.cancel == Cancel::Drop).then(|| quote!(const CANCEL: #m::OnCancel = #m::OnCancel::Drop;));
+    let retries = method.retries.map(|retries| quote!(const RETRIES: u8 = #retries;));
     let carrier = carrier(&method.function, &target.generics, actor);
     let run = run(method, target);
     let probe = probe(&method.reply)
@@ -46,6 +47,7 @@ pub(super) fn of_method(method: &Method, target: &Target) -> TokenStream {
             const SIGNATURE: &'static str = #signature;
             const CODE: #m::Code<Self> = #code;
             #cancel
+            #retries
         }
         #run
     }

@@ -6,7 +6,7 @@ use super::{
     role::MethodOptions,
     types::{self, Parameter, Results, Returned},
 };
-use crate::model::{Argument, Call, Cancel, Constructor, Function, Input, Method, OnStop, Passing, Run};
+use crate::model::{Argument, Call, Cancel, Constructor, Function, Input, Method, OnStop, Passing, Reply, Run};
 use proc_macro2::Span;
 use quote::{ToTokens, format_ident};
 use std::collections::BTreeMap;
@@ -69,7 +69,11 @@ pub(super) fn method(
         function.name = name.value();
     }
     let cancel = if options.cancel.is_some() { Cancel::Drop } else { Cancel::Finish };
-    Some(Method { function, run: run?, cancel, reply, error })
+    if let (Some(1..), Reply::Stream(_)) = (options.retries, &reply) {
+        errors
+            .at(&item.sig.ident, "a stream is not tried again, for its items may have been used: leave `retries` away");
+    }
+    Some(Method { function, run: run?, cancel, retries: options.retries, reply, error })
 }
 
 /// `spawn` is named once all constructors are known.

@@ -8,7 +8,7 @@ use super::{
     role::{self, Role},
     streams, types,
 };
-use crate::model::{Concurrency, Constructor, Group, Method, Methods, OnStop, Target};
+use crate::model::{Concurrency, Constructor, Group, Method, Methods, OnStop, Reply, Target};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const GROUPS: usize = 255;
 
 pub(crate) fn methods(given: TokenStream, item: TokenStream) -> Result<Methods, Refusal> {
     let mut errors = Errors::default();
-    let concurrency = concurrency(given, &mut errors);
+    let options = options_of(given, &mut errors);
     let item = match syn::parse2(item.clone()) {
         Ok(Item::Impl(item)) => item,
         Ok(other) => {
@@ -39,7 +39,7 @@ pub(crate) fn methods(given: TokenStream, item: TokenStream) -> Result<Methods, 
         Err(error) => return Err(errors.refuse(error, item)),
     };
     match target(&item) {
-        Ok(actor) => understood(item, actor, concurrency, errors),
+        Ok(actor) => understood(item, actor, options, errors),
         Err(error) => Err(errors.refuse(error, stripped(item))),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn methods(given: TokenStream, item: TokenStream) -> Result<Methods, 
 fn understood(
     mut item: ItemImpl,
     actor: Target,
-    concurrency: Option<Concurrency>,
+    (concurrency, retries): (Option<Concurrency>, Option<u8>),
     mut errors: Errors,
 ) -> Result<Methods, Refusal> {
     let whole = item.clone();
@@ -58,7 +58,11 @@ fn understood(
     for function in item.items.iter_mut().filter_map(as_function) {
         found.add(function, &actor.ty, &mut scope, &mut errors);
     }
-    let Found { constructors, has_constructor, methods, on_stop } = found;
+    let Found { constructors, has_constructor, mut methods, on_stop } = found;
+    for method in &mut methods {
+        let whole = !matches!(method.reply, Reply::Stream(_));
+        method.retries = method.retries.or(retries.filter(|_| whole));
+    }
     if !has_constructor {
         errors.at(
             &item.self_ty,
@@ -170,8 +174,8 @@ fn target(item: &ItemImpl) -> syn::Result<Target> {
     })
 }
 
-fn concurrency(given: TokenStream, errors: &mut Errors) -> Option<Concurrency> {
-    let (mut limit, mut named, mut span) = (None, Vec::new(), None);
+fn options_of(given: TokenStream, errors: &mut Errors) -> (Option<Concurrency>, Option<u8>) {
+    let (mut limit, mut named, mut span, mut retries) = (None, Vec::new(), None, None);
     for option in options::of_macro(given, errors) {
         if option.path().is_ident("concurrency") {
             limit = options::count(&option, errors);
@@ -179,17 +183,19 @@ fn concurrency(given: TokenStream, errors: &mut Errors) -> Option<Concurrency> {
         } else if option.path().is_ident("groups") {
             named = groups(&option, errors);
             span = Some(option.path().span());
+        } else if option.path().is_ident("retries") {
+            retries = options::retries(&option, errors);
         } else {
-            options::unknown(&option, "`concurrency = 8` and `groups(io = 4, compute = 2)`", errors);
+            options::unknown(&option, "`concurrency = 8`, `groups(io = 4, compute = 2)` and `retries = 3`", errors);
         }
     }
     let limit = limit.unwrap_or(1);
     if limit == 1 && named.is_empty() {
-        return None;
+        return (None, retries);
     }
     let mut groups = vec![Group { name: DEFAULT.to_owned(), limit }];
     groups.extend(named);
-    Some(Concurrency { span: span?, groups })
+    (span.map(|span| Concurrency { span, groups }), retries)
 }
 
 /// The group of methods that name none.

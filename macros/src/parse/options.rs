@@ -145,6 +145,15 @@ pub(super) fn whole(option: &Meta, errors: &mut Errors) -> Option<u32> {
     number
 }
 
+/// `retries = 3`: of a call.
+pub(super) fn retries(option: &Meta, errors: &mut Errors) -> Option<u8> {
+    let number = unsuffixed(option).and_then(|number| number.base10_parse().ok());
+    if number.is_none() {
+        errors.at(option, "a call is tried again from 0 to 255 times: `retries = 3`");
+    }
+    number
+}
+
 /// `key = -5`: a number on either side of zero.
 pub(super) fn signed(option: &Meta, errors: &mut Errors) -> Option<i32> {
     let number = match value(option) {

@@ -22,6 +22,7 @@ pub(super) struct MethodOptions {
     pub(super) plain: Option<Meta>,
     pub(super) group: Option<LitStr>,
     pub(super) name: Option<LitStr>,
+    pub(super) retries: Option<u8>,
 }
 
 /// Takes our attributes off the function.
@@ -72,6 +73,8 @@ fn method(attribute: &Attribute, errors: &mut Errors) -> MethodOptions {
             given.group = options::name(&option, errors);
         } else if path.is_ident("name") {
             given.name = options::name(&option, errors);
+        } else if path.is_ident("retries") {
+            given.retries = options::retries(&option, errors);
         } else if ["blocking", "cancel", "plain"].iter().any(|flag| path.is_ident(flag)) {
             options::flag(&option, errors);
             let place = if path.is_ident("blocking") {
@@ -83,7 +86,7 @@ fn method(attribute: &Attribute, errors: &mut Errors) -> MethodOptions {
             };
             *place = Some(option);
         } else {
-            const KNOWN: &str = "`blocking`, `cancel`, `group = \"..\"`, `name = \"..\"` and `plain`";
+            const KNOWN: &str = "`blocking`, `cancel`, `group = \"..\"`, `name = \"..\"`, `retries = 3` and `plain`";
             options::unknown(&option, KNOWN, errors);
         }
     }

@@ -132,7 +132,7 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
         return Ok(EndAsked { ticket: None, answer: Box::pin(ready(Ok(reason.clone()))) });
     }
     let method = name(end);
-    let envelope = Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, up };
+    let envelope = Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, retries: 0, up };
     let ask = NodeAsk::new(actor.id, actor.peer.node(), ("end", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     let sent = encode_request(&envelope, &*actor.peer, &mut (), |packet, enclosed| {

@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 use super::{Arrival, NodeRef, Peer, with_scratch};
@@ -17,6 +18,7 @@ use crate::actor::inbox::Inbox;
 use crate::actor::job::{self, Access, Begun, BegunShared, Job, Outcome, Verdict};
 use crate::actor::mailbox::Entry;
 use crate::actor::reply::{Answering, Arriving, Reply};
+use crate::actor::restart::Kept;
 use crate::clock::{self, Moment};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, DecodeError, Enclosed};
@@ -72,11 +74,15 @@ pub(crate) struct RemoteJob<M: Method> {
     /// When its caller stops waiting.
     deadline: Option<Moment>,
     above: Above,
+    /// How often it may be tried again.
+    retries: AtomicU8,
     state: Mutex<State<M>>,
 }
 
 enum State<M> {
     Waiting(M),
+    /// It began in an earlier run of its actor, and goes again in the next.
+    Returned(M),
     Begun,
     /// It runs, can be cancelled, and this wakes it.
     Cancellable(Waker),
@@ -97,6 +103,7 @@ impl<M: Method> RemoteJob<M> {
             arrival: incoming.arrival,
             deadline: request.time_left.map(|left| incoming.now + left),
             above: Above::from_wire(request.chain.iter()),
+            retries: AtomicU8::new(if streams { 0 } else { u8::try_from(request.retries).unwrap_or(u8::MAX) }),
             state: Mutex::new(State::Waiting(message)),
         }))
     }
@@ -135,6 +142,12 @@ impl<M: Method> RemoteJob<M> {
         }
     }
 
+    /// What it takes to try it again, if it may be.
+    fn keep(&self, message: &M) -> Option<Kept> {
+        let tried = self.retries.load(Ordering::Relaxed) > 0 && self.inbox.renewal().is_some();
+        tried.then(|| Kept::of(message, self.inbox.host()).ok()).flatten()
+    }
+
     fn refuse_with(&self, fault: CallFault<'_>) {
         self.inbox.stream_left(refuse(&*self.to.peer, self.arrival, fault));
     }
@@ -160,6 +173,14 @@ impl<M: Method> RemoteJob<M> {
 
     /// The message, once, if its caller still waits for it.
     fn take(&self) -> Option<M> {
+        {
+            let mut state = self.state.lock();
+            if let State::Returned(_) = *state
+                && let State::Returned(message) = mem::replace(&mut *state, State::Begun)
+            {
+                return Some(message);
+            }
+        }
         let late = self.deadline.is_some_and(|deadline| deadline <= clock::now());
         let runs = !late && {
             let begun = self.to.peer.begin(self.arrival, self.inbox.share());
@@ -197,8 +218,8 @@ impl<M: Method> Job<M::Actor> for RemoteJob<M> {
         home: &Arc<Inbox<M::Actor>>,
     ) -> Begun<'a, M::Actor> {
         let Some(message) = self.take() else { return Begun::Over(Verdict::Continue) };
-        let above = self.above.clone();
-        job::begin(message, self, above, actor, ctx, home)
+        let (above, kept) = (self.above.clone(), self.keep(&message));
+        job::begin(message, (self, kept), above, actor, ctx, home)
     }
 
     fn begin_shared(self: Arc<Self>, actor: Arc<M::Actor>, ctx: ActorContext<M::Actor>) -> BegunShared<M::Actor>
@@ -206,13 +227,19 @@ impl<M: Method> Job<M::Actor> for RemoteJob<M> {
         M::Actor: Sync,
     {
         let Some(message) = self.take() else { return BegunShared::Over(Verdict::Continue) };
-        let above = self.above.clone();
-        job::begin_shared(message, self, above, actor, ctx)
+        let (above, kept) = (self.above.clone(), self.keep(&message));
+        job::begin_shared(message, (self, kept), above, actor, ctx)
     }
 
     fn refuse(self: Arc<Self>, reason: EndReason) {
         let fault = reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied);
-        refuse(&*self.to.peer, self.arrival, fault);
+        let former = mem::replace(&mut *self.state.lock(), State::Over);
+        match former {
+            // It left the mailbox when it began.
+            State::Returned(_) if self.arrival.tell => {}
+            State::Returned(_) => answer_fault(&*self.to.peer, self.arrival.call, Executed::Maybe, fault),
+            _ => drop(refuse(&*self.to.peer, self.arrival, fault)),
+        }
     }
 }
 
@@ -245,6 +272,19 @@ impl<M: Method> Outcome<M> for Arc<RemoteJob<M>> {
     fn serves(&self) -> Serves {
         Serves::Peer(self.to.peer.life(), self.arrival.call)
     }
+
+    fn again(&self, kept: &Kept, frame: u64) -> bool {
+        let Some(renewal) = self.inbox.renewal() else { return false };
+        let left = |retries: u8| retries.checked_sub(1);
+        let Ok(message) = kept.message() else { return false };
+        if self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err() {
+            return false;
+        }
+        let former = mem::replace(&mut *self.state.lock(), State::Returned(message));
+        drop(former);
+        renewal.returns(frame, self.clone());
+        true
+    }
 }
 
 impl<M: Method> Served for RemoteJob<M> {
@@ -258,7 +298,7 @@ impl<M: Method> Served for RemoteJob<M> {
                 drop(state);
                 waker.wake();
             }
-            former @ (State::Over | State::Waiting(_)) => *state = former,
+            former @ (State::Over | State::Waiting(_) | State::Returned(_)) => *state = former,
             State::Begun | State::Cancelled => {}
         }
     }

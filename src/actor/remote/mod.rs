@@ -230,6 +230,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) actor: ActorId,
     pub(crate) placement: Placement,
     pub(crate) method: Key,
+    /// How often the host may try it again.
+    pub(crate) retries: u8,
     pub(crate) up: Option<&'a Arc<Chain>>,
 }
 
@@ -270,7 +272,7 @@ pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
             placement: envelope.placement,
             actor: envelope.actor,
             method: envelope.method,
-            retries: 0,
+            retries: u32::from(envelope.retries),
             caller: None,
             chain: List::Items(&frames),
             refs: List::Items(&enclosed.refs),

@@ -118,12 +118,14 @@ impl<M: Method> Slot<M> {
             }
         };
         state.away = Some(Away::asking());
+        let retries = state.retries;
         drop(state);
         let envelope = Envelope {
             flags: flags.and(<M::Reply as Reply>::Arriving::FLAGS),
             actor: actor.id,
             placement: actor.placement,
             method: M::KEY,
+            retries,
             // Nobody waits for what a tell runs.
             up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
         };
@@ -295,7 +297,8 @@ impl<M: Method> Caller for Slot<M> {
         if let packet::Outcome::Error { executed: Executed::No, fault: CallFault::NotHere } = outcome
             && let Some(again) = away.again()
         {
-            return self.go_again(again, Lost::NotHere, Executed::No);
+            let executed = self.may_have_run();
+            return self.go_again(again, Lost::NotHere, executed);
         }
         if let packet::Outcome::Elsewhere { .. } = outcome {
             return self.led_elsewhere(away, enclosed);
@@ -315,8 +318,12 @@ impl<M: Method> Caller for Slot<M> {
         if let Some(again) = &again {
             again.lost(&error);
         }
-        if let (CallError::NodeDied { executed: Executed::No, .. }, Some(again)) = (&error, again) {
-            return self.go_again(again, Lost::LinkEnded, Executed::No);
+        if let Some(again) = again {
+            let tries = self.tries_again(&error);
+            if tries {
+                let executed = self.may_have_run();
+                return self.go_again(again, Lost::LinkEnded, executed);
+            }
         }
         if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
             self.finish(Err(error.widen()));

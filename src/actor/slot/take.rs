@@ -24,7 +24,12 @@ impl<M: Method> Slot<M> {
     /// The message, once.
     #[inline]
     pub(super) fn take(self: Arc<Self>) -> Taken<M> {
-        match alone(self) {
+        let alone = alone(self).and_then(|mut slot| match slot.state.get_mut().retries {
+            0 => Ok(slot),
+            // It may be needed again.
+            _ => Err(Arc::new(slot)),
+        });
+        match alone {
             Ok(mut slot) => {
                 // Looked at where it lies: it was moved once already.
                 let state = slot.state.get_mut();

@@ -49,6 +49,7 @@ impl<M: Method> Slot<M> {
     /// Its caller waits no more. Says how far it had come.
     pub(super) fn withdraw(&self, mut state: MutexGuard<'_, State<M>>) -> (Waiting, Executed) {
         state.wants = Wants::Nothing;
+        let ran = state.ran;
         // Its end is other people's code: it comes once the lock is free.
         let former = mem::take(&mut state.caller);
         let stood = match &mut state.stage {
@@ -59,6 +60,9 @@ impl<M: Method> Slot<M> {
                 drop(message);
                 if let Some(inbox) = self.local() {
                     inbox.mailbox().abandoned();
+                }
+                if ran {
+                    return (Waiting::Running, Executed::Maybe);
                 }
                 // What stood behind it for its arguments' sake goes on.
                 if let Some(line) = self.line() {

@@ -1,0 +1,61 @@
+//! A call's slot that is tried again in the next run of its actor (PROTOCOLS §1.14).
+
+use std::mem;
+use std::sync::Arc;
+
+use super::{Slot, Stage};
+use crate::actor::dispatch::Method;
+use crate::actor::error::{CallError, Executed};
+use crate::actor::reply::{Arriving, Reply};
+use crate::actor::restart::Kept;
+use crate::wire::packet::Flags;
+
+impl<M: Method> Slot<M> {
+    /// What it takes to try it again, if it may be.
+    pub(super) fn keep(&self, message: &M) -> Option<Kept> {
+        if self.state.lock().retries == 0 || <M::Reply as Reply>::Arriving::FLAGS.has(Flags::STREAM) {
+            return None;
+        }
+        let inbox = self.local()?;
+        inbox.renewal()?;
+        // One that cannot be encoded is not tried again.
+        Kept::of(message, inbox.host()).ok()
+    }
+
+    /// Takes it back for the next run; whether it goes again.
+    pub(super) fn again(self: &Arc<Self>, kept: &Kept, frame: u64) -> bool {
+        let Some(inbox) = self.local() else { return false };
+        let (Some(renewal), Ok(message)) = (inbox.renewal(), kept.message()) else { return false };
+        let mut state = self.state.lock();
+        let waits = matches!(state.stage, Stage::Begun(_));
+        if !waits || state.retries == 0 {
+            drop(state);
+            return false;
+        }
+        (state.retries, state.ran) = (state.retries - 1, true);
+        let former = mem::replace(&mut state.stage, Stage::Made(message));
+        drop(state);
+        drop(former);
+        renewal.returns(frame, self.clone());
+        true
+    }
+
+    /// Whether it goes again where its actor is after its node has ended: it never left, or is tried again.
+    pub(super) fn tries_again(&self, error: &CallError) -> bool {
+        let mut state = self.state.lock();
+        let tried = state.retries > 0 && !<M::Reply as Reply>::Arriving::FLAGS.has(Flags::STREAM);
+        match error {
+            CallError::NodeDied { executed: Executed::No, .. } => true,
+            CallError::NodeDied { .. } if tried => {
+                (state.retries, state.ran) = (state.retries - 1, true);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it may have run in an earlier try.
+    pub(super) fn may_have_run(&self) -> Executed {
+        if self.state.lock().ran { Executed::Maybe } else { Executed::No }
+    }
+}
