@@ -290,6 +290,15 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
+/// Actors in processes of their own that one node starts: each is a process, with some threads and a few megabytes.
+pub const ISOLATED_ACTORS: usize = 1_024;
+/// How long such a process may take to join, and then waits for its actor.
+pub const ISOLATED_JOIN: Duration = Duration::from_secs(30);
+/// Bytes of data that such a process takes by itself, the stacks of its threads above all, where its memory is limited.
+pub const ISOLATED_OWN: u64 = 64 << 20;
+/// Bytes of memory that the store of such a process has, at most: its objects are its actor's replies.
+pub const ISOLATED_STORE: usize = 64 << 20;
+
 // ---- references (PROTOCOLS §3) ----
 /// How long a life that ended stays counted: claims of those that it had sent references on to arrive first.
 pub const REFS_GRACE: Duration = Duration::from_secs(2);

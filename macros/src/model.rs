@@ -15,6 +15,8 @@ pub(crate) struct Actor {
     pub(crate) attributes: Attributes,
     pub(crate) name: TypeName,
     pub(crate) restarts: Restarts,
+    /// Whether it has a process of its own.
+    pub(crate) isolated: bool,
     /// The generated handle's type.
     pub(crate) handle: Ident,
 }

@@ -47,6 +47,16 @@ impl fmt::Display for TypeName {
     }
 }
 
+/// Whose process an actor lives in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Its node's, with others.
+    #[default]
+    Node,
+    /// One of its own, whose end is the end of this actor and of nothing else.
+    Process,
+}
+
 /// A type whose values are actors. Implemented by `#[actor]`.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not an actor", note = "put `#[actor]` on the struct")]
 pub trait Actor: Sized + Send + 'static {
@@ -54,6 +64,8 @@ pub trait Actor: Sized + Send + 'static {
     const NAME: TypeName;
     /// How often it is started again after a panic, unless its spawner says otherwise.
     const RESTARTS: Restarts = Restarts::NEVER;
+    /// Whose process it lives in, unless its spawner says otherwise.
+    const ISOLATION: Isolation = Isolation::Node;
     /// Its typed address.
     type Handle: Handle<Actor = Self>;
 }

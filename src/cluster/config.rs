@@ -12,6 +12,7 @@ use crate::actor::registry::{RegisterError, Registration};
 use crate::directory::request::JoinError;
 use crate::limits;
 use crate::net::{AddressError, ClusterKey, DialError, Identity, KeyError, NetError};
+use crate::node::isolated::Isolated;
 use crate::node::machine;
 use crate::node::store::{Sharing, Spilling, StoreSettings};
 use crate::node::worker::WorkerError;
@@ -49,6 +50,8 @@ pub struct ClusterBuilder {
     sharing: Sharing,
     pub(super) max_queued: usize,
     pub(super) registrations: Vec<Registration>,
+    /// The actor whose own process it is, if it is one's.
+    pub(super) isolated: Option<Isolated>,
 }
 
 /// What is started.
@@ -93,6 +96,7 @@ impl ClusterBuilder {
             sharing: Sharing::InPlace,
             max_queued: limits::QUEUED_TASKS,
             registrations: Vec::new(),
+            isolated: None,
         }
     }
 
@@ -247,6 +251,12 @@ impl ClusterBuilder {
     /// with [`GetError::QueueFull`](crate::GetError::QueueFull). Tasks that were sent to a node's CPUs are not counted.
     pub fn max_queued(mut self, tasks: usize) -> Self {
         self.max_queued = tasks;
+        self
+    }
+
+    /// The process of one actor, which nothing else is placed on.
+    pub(super) fn isolated(mut self, isolated: Option<Isolated>) -> Self {
+        self.isolated = isolated;
         self
     }
 

@@ -8,6 +8,7 @@ use super::client::Cluster;
 use super::config::{ClusterBuilder, StartError};
 use super::depart::Departed;
 use crate::limits::DRAIN;
+use crate::node::machine;
 use crate::node::worker::{self, Orders};
 
 /// The options of `#[mobula::main(..)]`.
@@ -39,6 +40,12 @@ pub fn enter() {
 }
 
 fn work(orders: Orders) -> ! {
+    if let Some(memory) = orders.isolated.and_then(|isolated| isolated.memory)
+        && let Err(error) = machine::limit_memory(memory)
+    {
+        eprintln!("mobula: the memory of this actor's process cannot be limited: {error}");
+        std::process::exit(FAILED);
+    }
     let served = runtime().map_err(StartError::from).and_then(|runtime| runtime.block_on(serve(orders)));
     if let Err(error) = served {
         eprintln!("mobula: this worker process ends: {error}");
@@ -52,7 +59,7 @@ async fn serve(orders: Orders) -> Result<(), StartError> {
     let (key, identity) = orders.keys().ok_or(StartError::NoKey)?;
     let mut builder = Cluster::builder().worker_of(orders.head).listen(orders.listen).cpus(orders.cpus);
     builder = builder.cluster_key(key).identity(identity).namespace(orders.namespace).head_wait(orders.head_wait);
-    builder = builder.store(orders.store);
+    builder = builder.store(orders.store).isolated(orders.isolated);
     for (name, amount) in orders.resources {
         builder = builder.resource(name, amount);
     }
@@ -64,6 +71,7 @@ async fn serve(orders: Orders) -> Result<(), StartError> {
     let cluster = builder.await?;
     tokio::select! {
         _ = gone => {}
+        () = cluster.node().done() => {}
         ended = until_terminated(&cluster, Interrupts::AreTheParents) => ended?,
     }
     cluster.shutdown().await;

@@ -33,6 +33,11 @@ pub enum InvalidOption {
     /// A label.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// A name, or being detached, of an actor in a process of its own.
+    #[error(
+        "an actor in a process of its own ends with its spawner, and has no name: leave `.name(..)` and `.detached()` out"
+    )]
+    IsolatedForAll,
     /// The time within which restarts are counted.
     #[error("restarts cannot be counted within {0:?}: give 1 ms to {RESTART_WINDOW:?}")]
     RestartWindow(Duration),
@@ -80,6 +85,11 @@ impl Needed {
             needs.labels = std::mem::take(&mut needs.labels).otherwise()?;
             Ok::<_, LabelError>(())
         });
+    }
+
+    /// It is to have a process of its own, and a name or to be detached.
+    pub(super) fn isolated_for_all(&mut self) {
+        self.invalid.get_or_insert(InvalidOption::IsolatedForAll);
     }
 
     pub(super) fn choose(&mut self, strategy: Strategy) {

@@ -8,7 +8,7 @@ use super::spawn::{Options, SpawnError, Spawning};
 use super::stage::Stage;
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
-use crate::actor::dispatch::{Actor, Constructor};
+use crate::actor::dispatch::{Actor, Constructor, Isolation};
 use crate::actor::ending::End;
 use crate::actor::error::{CallError, EndReason, Part, WireError};
 use crate::actor::handle::{ActorRef, Handle};
@@ -23,9 +23,10 @@ use crate::directory::{AskError, Question};
 use crate::id::{ActorId, Placement};
 use crate::node::actors;
 use crate::node::core::link::Party;
+use crate::node::isolated::Isolated;
 use crate::node::runtime::Node;
 use crate::node::spawn::{Seed, Seeds, join_arguments};
-use crate::schedule::Strategy;
+use crate::schedule::{Resources, Strategy};
 use crate::wire::codec::{self, Enclosed, Hold};
 use crate::wire::packet::{Executed, Ref};
 
@@ -47,6 +48,10 @@ pub(super) fn spawn<C: Constructor>(
     stage.bound(
         limit,
         Box::pin(async move {
+            let by_the_head_alone = options.name.is_some() || options.detached;
+            if by_the_head_alone && options.isolation == Isolation::Process {
+                options.needed.isolated_for_all();
+            }
             let mut needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
             node.living().await.map_err(SpawnError::Head)?;
             if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
@@ -105,6 +110,14 @@ async fn chosen<C: Constructor>(
     let candidate = chosen.map_err(SpawnError::NotPlaced)?;
     stage.asks_node(candidate.node);
     let reserved = Reserved { node, actor, kept: resources.is_empty() };
+    if options.isolation == Isolation::Process {
+        let there = actors::Reserved::of(resources, strategy, candidate.epoch);
+        let own = process_of::<C>(node, candidate, actor, there).await?;
+        stage.asks_node(own.node);
+        // What is reserved lies where the process was started.
+        let there = (&Resources::none(), own.epoch, None);
+        return reserved.keep_if(make_there(node, own, (actor, restarts), there, message).await);
+    }
     if candidate.life == Host::life(&**node) {
         let there = actors::Reserved::of(resources, strategy, candidate.epoch);
         return reserved.keep_if(make(node, actor, restarts, there, message).await);
@@ -115,6 +128,20 @@ async fn chosen<C: Constructor>(
     };
     let there = (&resources, candidate.epoch, bundle);
     reserved.keep_if(make_there(node, candidate, (actor, restarts), there, message).await)
+}
+
+/// A process for an actor, started by the node that was chosen for it.
+async fn process_of<C: Constructor>(
+    node: &Arc<Node>,
+    at: Candidate,
+    actor: ActorId,
+    reserved: Option<Arc<actors::Reserved>>,
+) -> Result<Candidate, C> {
+    let memory = reserved.as_ref().map(|reserved| reserved.resources.get("memory").as_ten_thousandths() / 10_000);
+    let isolated = Isolated { actor, memory: memory.filter(|bytes| *bytes > 0) };
+    let started = node.isolated_at(at.life, isolated, reserved).await;
+    let (node, life) = started.map_err(|why| why.map_or_else(SpawnError::Node, SpawnError::Isolation))?;
+    Ok(Candidate { life, node, ..at })
 }
 
 /// Resources that the head reserved for an actor: given back if it does not come to be.

@@ -10,13 +10,14 @@ use super::client::Cluster;
 use super::needed::{InvalidOption, Needed};
 use super::placement::PlacementGroup;
 use super::placing;
-use crate::actor::dispatch::{Actor, Constructor};
+use crate::actor::dispatch::{Actor, Constructor, Isolation};
 use crate::actor::error::{CallError, Never, WireError};
 use crate::actor::handle::Handle;
 use crate::actor::restart::Restarts;
 use crate::directory::client::AskError;
 use crate::directory::request::{self, FullName, Patience};
 use crate::id::NodeId;
+use crate::node::isolated::IsolationError;
 use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
 
@@ -50,6 +51,7 @@ pub(super) struct Options {
     pub(super) get: bool,
     pub(super) needed: Needed,
     pub(super) restarts: Restarts,
+    pub(super) isolation: Isolation,
     /// What it is to be near of.
     pub(super) near: Option<ObjectRef<()>>,
     pub(super) patience: Patience,
@@ -57,15 +59,16 @@ pub(super) struct Options {
 }
 
 impl Options {
-    fn new(restarts: Restarts) -> Options {
+    fn new(restarts: Restarts, isolation: Isolation) -> Options {
         let (name, namespace, detached, get, near, limit) = (None, None, false, false, None, None);
         let (needed, patience) = (Needed::default(), Patience::Fail);
-        Options { name, namespace, detached, get, needed, restarts, near, patience, limit }
+        Options { name, namespace, detached, get, needed, restarts, isolation, near, patience, limit }
     }
 
     /// Whether any node will do, and the head need not know.
     pub(super) fn is_plain(&self) -> bool {
-        self.name.is_none() && !self.detached && self.needed.is_nothing()
+        let is_own = self.isolation == Isolation::Process;
+        self.name.is_none() && !self.detached && !is_own && self.needed.is_nothing()
     }
 
     pub(super) fn full_name(&self, cluster: &Cluster) -> Option<FullName> {
@@ -122,6 +125,15 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         })
     }
 
+    /// Makes it in a process of its own, which its node starts for it (this executable again, as for workers): a crash there is
+    /// this actor's death, [`NodeDied`](CallError::NodeDied), and nobody else's. The process takes some milliseconds to start
+    /// and a few megabytes, and its calls go over a socket. More [`memory`](Spawn::memory) than was asked for it does not
+    /// get: who asks for that is aborted. It has no name and is not detached. `#[actor(isolation = "process")]` says so for
+    /// every actor of a type.
+    pub fn isolated(self) -> Self {
+        self.with(|options| options.isolation = Isolation::Process)
+    }
+
     /// Takes so many CPUs of its node, in steps of 1/10,000, until it ends. By default an actor takes none.
     pub fn cpus(self, cpus: f64) -> Self {
         self.resource("cpu", cpus)
@@ -132,7 +144,8 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
         self.resource("gpu", gpus)
     }
 
-    /// Takes so much memory of its node, in bytes. A reservation: nothing stops the actor from using more.
+    /// Takes so much memory of its node, in bytes. A reservation: nothing stops the actor from using more, unless it is
+    /// [`isolated`](Spawn::isolated).
     pub fn memory(self, bytes: u64) -> Self {
         self.resource("memory", bytes as f64)
     }
@@ -247,7 +260,13 @@ impl<H, E> fmt::Debug for Spawn<H, E> {
 /// What the generated `spawn` calls.
 pub fn constructed<C: Constructor>(cluster: &Cluster, message: C) -> Spawn<<C::Actor as Actor>::Handle, C::Error> {
     let make: Make<_, _> = Box::new(|cluster, options| placing::spawn(cluster, options, message));
-    Spawn { state: State::New { cluster: cluster.clone(), options: Options::new(C::Actor::RESTARTS), make } }
+    Spawn {
+        state: State::New {
+            cluster: cluster.clone(),
+            options: Options::new(C::Actor::RESTARTS, C::Actor::ISOLATION),
+            make,
+        },
+    }
 }
 
 /// Why an actor was not spawned.
@@ -277,6 +296,9 @@ pub enum SpawnError<E = Never> {
         /// What it was waiting for.
         waiting: String,
     },
+    /// It got no process of its own.
+    #[error("{0}")]
+    Isolation(IsolationError),
     /// The head could not be asked.
     #[error("{0}")]
     Head(AskError),
@@ -294,6 +316,7 @@ impl SpawnError<Never> {
             SpawnError::Invalid(invalid) => SpawnError::Invalid(invalid),
             SpawnError::NotPlaced(why) => SpawnError::NotPlaced(why),
             SpawnError::Timeout { after, waiting } => SpawnError::Timeout { after, waiting },
+            SpawnError::Isolation(why) => SpawnError::Isolation(why),
             SpawnError::Head(why) => SpawnError::Head(why),
             SpawnError::Node(why) => SpawnError::Node(why),
         }

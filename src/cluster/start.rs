@@ -1,5 +1,6 @@
 //! Starting the processes, sockets and tasks of a node, and of the head where it is in this process.
 
+use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::id::{Epoch, Life, NodeId};
 use crate::net::{Address, ClusterKey, Identity, Limits, Medium, Net, NetConfig, Role};
 use crate::node::control::{self, HeadAt, Sessions, Tasks};
 use crate::node::core::life::Stuck;
+use crate::node::isolated::Nursery;
 use crate::node::machine;
 use crate::node::runtime::{Node, Settings, StandingNow, random_number};
 use crate::schedule::{Amount, Labels, Resources};
@@ -101,6 +103,7 @@ async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
     let hosts = matches!(builder.kind, Kind::Local) && builder.workers == 0;
     let node = Node::new(settings(&builder, identity.node_id(), key.head(), addresses.clone(), hosts, Stuck::Stay)?);
     node.set_net(net.clone());
+    node.set_nursery(nursery(&builder, &key, addresses.first(), &net));
     sessions.set_node(node.clone());
     let tasks = Tasks::default();
     tasks.keep(net.control().spawn(keep_head(head.clone(), node.clone())));
@@ -147,6 +150,7 @@ async fn member(builder: ClusterBuilder, head: &str, stuck: Stuck, hosts: bool) 
     let addresses = advertised(&builder, &net, Some(&address)).await?;
     let node = Node::new(settings(&builder, identity.node_id(), key.head(), addresses, hosts, stuck)?);
     node.set_net(net.clone());
+    node.set_nursery(nursery(&builder, &key, Some(&address.to_string()), &net));
     sessions.set_node(node.clone());
     let tasks = Tasks::default();
     tasks.keep(net.control().spawn(node.clone().keep_time()));
@@ -164,6 +168,20 @@ async fn member(builder: ClusterBuilder, head: &str, stuck: Stuck, hosts: bool) 
     let redial = sessions.redial.clone();
     cluster.inner().keep(net.control().spawn(control::keep_dialled(net.clone(), at, redial)));
     Ok(cluster)
+}
+
+/// What the processes of actors are started with on this node.
+fn nursery(builder: &ClusterBuilder, key: &ClusterKey, head: Option<&String>, net: &Net) -> Nursery {
+    let mut store = builder.store_settings();
+    store.capacity = store.capacity.min(crate::limits::ISOLATED_STORE);
+    Nursery {
+        key: key.clone(),
+        head: head.cloned().unwrap_or_default(),
+        head_wait: builder.head_wait,
+        store,
+        control: net.control(),
+        children: Mutex::default(),
+    }
 }
 
 /// Waits until the head has let the node join.
@@ -251,7 +269,7 @@ fn settings(
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut resources = Resources::default();
     let mut labels = Labels::default();
-    if hosts {
+    if hosts && builder.isolated.is_none() {
         resources = resources.with("cpu", Amount::new(builder.cpus.unwrap_or(cpus as f64))?)?;
         if let Some(memory) = machine::memory() {
             resources = resources.with("memory", Amount::new(tasks_part(memory, 1))?)?;
@@ -269,7 +287,8 @@ fn settings(
         boot: Boot(machine::boot()),
         process: std::process::id(),
         host_name: machine::host_name().into(),
-        hosts,
+        // Nothing is placed on an actor's own process: its spawner makes it there.
+        hosts: hosts && builder.isolated.is_none(),
         addresses: addresses.into_iter().map(Into::into).collect(),
         resources,
         labels,
@@ -278,5 +297,6 @@ fn settings(
     };
     let namespace = builder.namespace.as_str().into();
     let (head_wait, max_queued, store) = (builder.head_wait, builder.max_queued, builder.store_settings());
-    Ok(Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store })
+    let isolated = builder.isolated;
+    Ok(Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store, isolated })
 }

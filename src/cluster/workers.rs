@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::config::{ClusterBuilder, StartError};
 use super::start::tasks_part;
-use crate::directory::request::Died;
 use crate::id::NodeId;
 use crate::net::{Address, ClusterKey, Identity, Net};
 use crate::node::machine;
 use crate::node::runtime::Node;
-use crate::node::worker::{self, Orders, Worker};
+use crate::node::worker::{self, Orders};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long worker processes may take to join.
@@ -125,32 +124,12 @@ async fn watch(
         };
         drop(orders);
         let _ = started.send(Ok(worker.process()));
-        watch_child(&mut worker, ended, &node, id, &died).await;
+        let died = |status| _ = died.send(status);
+        worker.watched(ended, &node, id, died).await;
     });
     match start.await {
         Ok(Ok(process)) => Ok((process, task)),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(StartError::NoRuntime),
     }
-}
-
-/// Until the child ends, or is told to. Its end is proof of its node's death (PROTOCOLS §2.4).
-async fn watch_child(
-    worker: &mut Worker,
-    ended: oneshot::Receiver<()>,
-    node: &Arc<Node>,
-    id: NodeId,
-    died: &mpsc::UnboundedSender<std::process::ExitStatus>,
-) {
-    let status = tokio::select! {
-        status = worker.ended() => status,
-        _ = ended => return worker.end().await,
-    };
-    if let Ok(status) = status {
-        tracing::warn!(node = %id, %status, "a worker process has ended");
-        let _ = died.send(status);
-    }
-    let _ = node.client().ask(Died { node: id, life: None }).await;
-    // One that was killed could not remove its sockets.
-    let _ = tokio::task::spawn_blocking(crate::net::sweep_dead).await;
 }

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ pub(super) struct Entry {
 }
 
 /// What a head reserved here for an actor that only its spawner knows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reserved {
     pub(crate) resources: Resources,
     /// Of a bundle, if that is so.

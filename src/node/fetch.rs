@@ -21,6 +21,7 @@ use std::task::{Context, Waker};
 
 use super::bulk::{DIAL, HOLDS};
 use super::give::{ADOPT, GIVE, GIVEN};
+use super::isolated::ISOLATE;
 use super::lend::{ATTACH, Lender};
 use super::link::PeerLink;
 use super::runtime::Node;
@@ -205,6 +206,7 @@ impl Node {
             GIVE => self.serve_give(incoming),
             ADOPT => self.serve_adopt(incoming),
             GIVEN => self.serve_given(incoming),
+            ISOLATE => self.serve_isolate(incoming),
             _ => return self.shared().run_for_peer(incoming),
         }
         None

@@ -62,6 +62,9 @@ impl Host for Node {
     fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>> {
         tracing::debug!(%actor, %reason, "actor ended");
         let Entry { known, .. } = self.actors().remove(actor, placement)?;
+        if let Some(only) = self.only() {
+            only.over();
+        }
         let placement = match known {
             Known::ToItsSpawner => return None,
             Known::Reserved(_) => Placement(0),

@@ -152,6 +152,11 @@ impl PeerLink {
         (load.work.0, load.settle.0) == (0, 0)
     }
 
+    /// Whether the peer has been answered all that it asked.
+    pub(super) fn is_answered(&self) -> bool {
+        self.core.lock().link.load().serving == 0
+    }
+
     /// Does something once the peer has acknowledged all that was asked of it so far, or the link has ended.
     pub(super) fn after_acknowledged(&self, then: After) {
         let mut core = self.core.lock();

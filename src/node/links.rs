@@ -67,6 +67,11 @@ impl Links {
         self.by_life.lock().values().all(|link| link.is_acknowledged())
     }
 
+    /// Whether every peer has been answered all that it asked, too.
+    pub(super) fn all_answered(&self) -> bool {
+        self.by_life.lock().values().all(|link| link.is_answered() && link.is_acknowledged())
+    }
+
     fn of_node(&self, node: NodeId) -> Option<Arc<PeerLink>> {
         let by_life = self.by_life.lock();
         by_life.values().filter(|link| link.party().node == node).max_by_key(|link| link.party().life).cloned()

@@ -1,5 +1,6 @@
 //! The machine that this process runs on, as other nodes of it recognise it.
 
+use rustix::process::{Resource, Rlimit};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,13 @@ pub(crate) fn memory() -> Option<usize> {
     let machine = (info.totalram as u64).checked_mul(u64::from(info.mem_unit.max(1)));
     let bytes = std::iter::once(machine).chain(control_groups()).flatten().min()?;
     usize::try_from(bytes).ok()
+}
+
+/// Lets this process take so many bytes more than it needs by itself: who asks for more than that is aborted.
+pub(crate) fn limit_memory(bytes: u64) -> std::io::Result<()> {
+    let most = Some(bytes.saturating_add(crate::limits::ISOLATED_OWN));
+    rustix::process::setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
+    Ok(())
 }
 
 /// What the control groups allow that this process is in: its own and those around it, of either version.

@@ -8,6 +8,7 @@ pub mod core;
 mod fetch;
 pub(crate) mod give;
 mod host;
+pub(crate) mod isolated;
 mod lend;
 mod lifetimes;
 pub(crate) mod link;

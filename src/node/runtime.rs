@@ -18,6 +18,7 @@ use super::compute::Compute;
 use super::core::life::{Effect, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
 use super::give::Givings;
+use super::isolated::{Isolated, Processes};
 use super::links::Links;
 use super::look::Looks;
 use super::objects::Objects;
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) max_queued: usize,
     pub(crate) namespace: Arc<str>,
     pub(crate) store: StoreSettings,
+    /// The actor whose own process it is, if it is one's.
+    pub(crate) isolated: Option<Isolated>,
 }
 
 /// One node of a cluster.
@@ -80,6 +83,7 @@ pub(crate) struct Node {
     givings: Givings,
     bulk: Bulk,
     store: NodeStore,
+    processes: Processes,
     machine: Mutex<Machine>,
     /// Told when the machine's deadline may have moved.
     sooner: Notify,
@@ -121,7 +125,8 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store } = settings;
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store, isolated } =
+            settings;
         let (id, hosts, declared) = (join.node, join.hosts, join.resources.clone());
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -144,6 +149,7 @@ impl Node {
             givings: Givings::default(),
             bulk: Bulk::default(),
             store: NodeStore::new(store),
+            processes: Processes::new(isolated),
             machine: Mutex::new(machine),
             sooner: Notify::new(),
             standing: tokio::sync::watch::Sender::new(StandingNow::Joining),
@@ -176,6 +182,10 @@ impl Node {
     /// Whether actors may be placed on it.
     pub(crate) fn hosts_actors(&self) -> bool {
         self.hosts
+    }
+
+    pub(super) fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     /// Where names belong that are given on this node.

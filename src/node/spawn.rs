@@ -123,7 +123,8 @@ impl Node {
                 return;
             }
         };
-        if !self.hosts_actors() {
+        let only = self.only().filter(|only| only.of.actor == request.actor);
+        if !self.hosts_actors() && only.is_none() {
             incoming.refuse(CallFault::NoResources);
             return;
         }
@@ -138,6 +139,9 @@ impl Node {
                 return;
             }
         };
+        if let Some(only) = only {
+            only.made();
+        }
         if !incoming.begin() {
             return;
         }

@@ -9,11 +9,17 @@
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 
+use super::isolated::Isolated;
+use super::runtime::Node;
 use super::store::StoreSettings;
+use crate::directory::request::Died;
+use crate::id::NodeId;
 use crate::net::{ClusterKey, Identity};
 use crate::wire::codec;
 
@@ -21,6 +27,9 @@ use crate::wire::codec;
 pub(crate) const ROLE: &str = "MOBULA_ROLE";
 /// Says that a worker's orders come through its standard input.
 const ORDERS: &str = "MOBULA_ORDERS";
+
+/// How many processes were started by one another up to this one: a worker starts no workers, an actor's process nothing.
+const DEPTH: &str = "MOBULA_DEPTH";
 
 /// The longest orders: a key, an address, some resources.
 const ORDERS_BYTES: u32 = 64 << 10;
@@ -56,6 +65,8 @@ pub(crate) struct Orders {
     pub(crate) namespace: String,
     pub(crate) head_wait: Duration,
     pub(crate) store: StoreSettings,
+    /// The actor whose own process it is, if it is one's.
+    pub(crate) isolated: Option<Isolated>,
 }
 
 impl Orders {
@@ -77,6 +88,7 @@ impl Orders {
             namespace: String::new(),
             head_wait: crate::limits::HEAD_WAIT,
             store,
+            isolated: None,
         }
     }
 
@@ -105,15 +117,14 @@ pub(crate) fn enter() -> io::Result<Option<Orders>> {
     codec::decode(&text).map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Whether this process is such a worker itself: it may not start others.
-pub(crate) fn is_worker() -> bool {
-    std::env::var_os(ORDERS).is_some()
+fn depth() -> usize {
+    std::env::var(DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0)
 }
 
 /// Waits for the end of the parent. The process then has a moment for its own, and ends in any case: methods that block
 /// may hold every thread of its runtime.
-pub(crate) fn parent_gone() -> tokio::sync::oneshot::Receiver<()> {
-    let (gone, told) = tokio::sync::oneshot::channel();
+pub(crate) fn parent_gone() -> oneshot::Receiver<()> {
+    let (gone, told) = oneshot::channel();
     // Blocks for ever in a read: a thread of its own, which ends with the process.
     let watch = std::thread::Builder::new().name("mobula-parent".into()).spawn(move || {
         let mut rest = [0; 64];
@@ -139,8 +150,10 @@ pub enum WorkerError {
          `main`; tests write `mobula::test_worker!();`"
     )]
     NoWorkerEntry,
-    /// A worker asked for workers.
-    #[error("a worker process cannot start workers of its own: they are its parent's to start")]
+    /// A worker asked for workers, or an actor's own process for another.
+    #[error(
+        "a worker process cannot start workers of its own, nor an actor's own process anything: that is its parent's"
+    )]
     Nested,
     /// The system refused.
     #[error("a worker process could not be started: {0}")]
@@ -156,7 +169,8 @@ impl From<io::Error> for WorkerError {
 
 /// Starts a worker with these orders. It is killed when the child is dropped.
 pub(crate) fn start(orders: &Orders) -> Result<Worker, WorkerError> {
-    if is_worker() {
+    let depth = depth();
+    if depth > usize::from(orders.isolated.is_some()) {
         return Err(WorkerError::Nested);
     }
     let entry = inventory::iter::<WorkerEntry>.into_iter().next();
@@ -172,7 +186,8 @@ pub(crate) fn start(orders: &Orders) -> Result<Worker, WorkerError> {
         Some(entry) => command.args(entry.arguments).stdout(Stdio::null()),
         None => command.args(std::env::args_os().skip(1)),
     };
-    let child = command.env(ROLE, "worker").env(ORDERS, "stdin").stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
+    command.env(ROLE, "worker").env(ORDERS, "stdin").env(DEPTH, (depth + 1).to_string());
+    let child = command.stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
     let mut worker = Worker { child, line: None };
     let pipe = worker.child.stdin.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
     let mut pipe = std::fs::File::from(pipe.into_owned_fd()?);
@@ -197,12 +212,35 @@ impl Worker {
     }
 
     /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+    async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
+    /// Until it ends, or is told to. Its end is proof of its node's death (PROTOCOLS §2.4); `died` is told of it.
+    pub(crate) async fn watched(
+        &mut self,
+        ended: oneshot::Receiver<()>,
+        node: &Arc<Node>,
+        id: NodeId,
+        died: impl FnOnce(ExitStatus),
+    ) {
+        let status = tokio::select! {
+            status = self.ended() => status,
+            _ = ended => return self.end().await,
+        };
+        if let Ok(status) = status {
+            if !status.success() {
+                tracing::warn!(node = %id, %status, "a worker process has ended");
+            }
+            died(status);
+        }
+        let _ = node.client().ask(Died { node: id, life: None }).await;
+        // One that was killed could not remove its sockets.
+        let _ = tokio::task::spawn_blocking(crate::net::sweep_dead).await;
+    }
+
     /// Tells it to end, waits, and kills it if it takes too long.
-    pub(crate) async fn end(&mut self) {
+    async fn end(&mut self) {
         self.line = None;
         if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;

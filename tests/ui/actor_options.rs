@@ -28,6 +28,9 @@ struct Unitless;
 #[actor(restarts = 3, restart_window = "25h")]
 struct TooLong;
 
+#[actor(isolation = "thread")]
+struct Unisolated;
+
 #[actor(restart_window = "1m")]
 struct Uncounted;
 

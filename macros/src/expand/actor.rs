@@ -83,10 +83,16 @@ fn identity(actor: &Actor) -> TokenStream {
     let generics = generics(actor);
     let (parameters, arguments, where_clause) = generics.split_for_impl();
     let (type_name, restarts) = (type_name(&actor.name), restarts(&actor.restarts));
+    let isolation = actor.isolated.then(|| {
+        quote!(
+            const ISOLATION: ::mobula::Isolation = ::mobula::Isolation::Process;
+        )
+    });
     quote! {
         impl #parameters ::mobula::Actor for #name #arguments #where_clause {
             const NAME: #m::TypeName = #type_name;
             #restarts
+            #isolation
             type Handle = #handle #arguments;
         }
 

@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refusal> {
     let mut errors = Errors::default();
-    let (name, restarts) = options_of(given, &mut errors);
+    let Options { name, restarts, isolated } = options_of(given, &mut errors);
     match syn::parse2(item.clone()) {
         Ok(Item::Struct(item)) => {
             check_generics(&item, &mut errors);
@@ -20,7 +20,7 @@ pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refu
             let attributes = attributes::shared_with(&item.attrs);
             let handle = format_ident!("{}Handle", item.ident);
             let whole = item.to_token_stream();
-            errors.finish(Actor { item, attributes, name, restarts, handle }, || whole)
+            errors.finish(Actor { item, attributes, name, restarts, isolated, handle }, || whole)
         }
         Ok(other) => {
             let (span, what) = match other {
@@ -43,8 +43,15 @@ pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refu
     }
 }
 
-fn options_of(given: TokenStream, errors: &mut Errors) -> (Option<TypeName>, Restarts) {
-    let (mut name, mut restarts, mut window) = (None, Restarts::default(), None);
+/// What `#[actor(..)]` says.
+struct Options {
+    name: Option<TypeName>,
+    restarts: Restarts,
+    isolated: bool,
+}
+
+fn options_of(given: TokenStream, errors: &mut Errors) -> Options {
+    let (mut name, mut restarts, mut window, mut isolated) = (None, Restarts::default(), None, false);
     for option in options::of_macro(given, errors) {
         if option.path().is_ident("name") {
             name = options::name(&option, errors).map(|name| TypeName::Given(name.value()));
@@ -53,14 +60,20 @@ fn options_of(given: TokenStream, errors: &mut Errors) -> (Option<TypeName>, Res
         } else if option.path().is_ident("restart_window") {
             restarts.window = options::duration(&option, WINDOW, errors);
             window = Some(option);
+        } else if option.path().is_ident("isolation") {
+            isolated = options::isolation(&option, errors);
         } else {
-            options::unknown(&option, "`name = \"..\"`, `restarts = 3` and `restart_window = \"1m\"`", errors);
+            options::unknown(
+                &option,
+                "`name = \"..\"`, `restarts = 3`, `restart_window = \"1m\"` and `isolation = \"process\"`",
+                errors,
+            );
         }
     }
     if let (None, Some(window)) = (restarts.limit, window) {
         errors.at(window, "this says within which time restarts are counted: say how many beside it, `restarts = 3`");
     }
-    (name, restarts)
+    Options { name, restarts, isolated }
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) {

@@ -172,6 +172,15 @@ pub(super) fn signed(option: &Meta, errors: &mut Errors) -> Option<i32> {
     number
 }
 
+/// `key = "process"`.
+pub(super) fn isolation(option: &Meta, errors: &mut Errors) -> bool {
+    let is_known = matches!(literal(option), Some(Lit::Str(text)) if text.value() == "process");
+    if !is_known {
+        errors.at(option, "this option takes one value: `isolation = \"process\"`, a process of the actor's own");
+    }
+    is_known
+}
+
 /// `key = "1m"`: a time of at least a millisecond.
 pub(super) fn duration(option: &Meta, most: Duration, errors: &mut Errors) -> Option<Duration> {
     let time = match literal(option) {

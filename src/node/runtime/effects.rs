@@ -78,6 +78,8 @@ impl Node {
             tracing::error!(%life, %why, "this node's life is over: its actors end, then it joins anew");
         }
         self.client.life_over();
+        // What the head had reserved here for actors in processes of their own is gone.
+        drop(self.end_isolated());
         match why {
             Fenced::Left => self.shared().close_tasks(),
             _ => self.shared().tasks_between_lives(),
@@ -103,7 +105,8 @@ impl Node {
         let hosted = self.actors.known().into_iter().map(hosting).collect();
         // First: what is made from now on under a reservation of an earlier head is refused.
         let mut holdings = self.holdings(beat.epoch);
-        let there = self.actors.reserved();
+        let mut there = self.actors.reserved();
+        there.extend(self.isolated_reserved());
         let bundled = there.iter().filter(|(_, reserved)| reserved.strategy != Strategy::Default);
         holdings.bundled = bundled.map(|(actor, reserved)| (*actor, reserved.strategy)).collect();
         let reserved = there.iter().map(|(actor, reserved)| (*actor, reserved.resources.clone())).collect();
