@@ -14,7 +14,7 @@ use mobula::wire::frame::{Batch, Header, Hello, Section};
 use mobula::wire::packet::{Answer, CallFault, Executed, Flags, Lifetime, Outcome, Ref, Request, Settle, Spawn, Work};
 use std::collections::BTreeMap;
 
-const FIRST: Placement = Placement(1);
+const FIRST: Placement = Placement::BY_SPAWNER;
 /// The session's number, by its dialer.
 const SESSION: u64 = 1;
 /// Lives that no head has given yet are taken for those of nodes that joined a moment ago.
