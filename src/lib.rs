@@ -121,7 +121,7 @@ pub use cluster::queue::{NewQueue, Queue, QueueError};
 pub use cluster::spawn::{Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceAmount, ResourceStatus};
 pub use cluster::tasks::TaskCall;
-pub use directory::request::{ActorState, GroupState};
+pub use directory::request::{ActorState, GroupState, JournalStatus};
 pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
 pub use node::isolated::IsolationError;
@@ -157,6 +157,7 @@ pub mod error {
     pub use crate::cluster::queue::QueueError;
     pub use crate::cluster::spawn::SpawnError;
     pub use crate::directory::AskError;
+    pub use crate::directory::journal::JournalError;
     pub use crate::directory::request::{
         Asked, Failure as Unmade, FullName, Gone, GroupError as NotGrouped, Invalid as InvalidSpawn, JoinError,
         LifeEnd, LookupError as NotFound, SpawnError as NotPlaced, WantError as NotGranted,

@@ -278,6 +278,23 @@ pub const BEAT: Duration = Duration::from_secs(1);
 pub const SUSPECT_AFTER: Duration = Duration::from_secs(5);
 /// Silence of a peer after which asks without retries fail.
 pub const UNREACHABLE_AFTER: Duration = Duration::from_secs(5);
+/// Bytes of records after which a head writes its state in their place, or twice what that took if it is more. The state of
+/// 100,000 actors takes about as much, so that writing it seldom costs more than the records did.
+pub const JOURNAL_LOG: u64 = 32 << 20;
+/// Bytes of records after which the journal begins another block: what one checksum covers.
+pub const JOURNAL_BLOCK: usize = 256 << 10;
+/// Bytes of its file that a journal keeps in memory: it is read once, and then only written.
+pub const JOURNAL_CACHE: usize = 32 << 20;
+/// The pause before a head tries again to write what its journal did not take: a full disk seldom empties sooner.
+pub const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
+/// What a head has to say that may wait for its journal: as much as all nodes may have asked and be owed. Beyond it nothing is
+/// written, for whatever reason, and the head gives up.
+pub const JOURNAL_HELD: usize = 4 << 20;
+/// The first epoch of a head that has a journal: those below are counted one by one, by heads whose grants are numbered
+/// otherwise.
+pub const EPOCH_FIRST: u64 = 1 << 23;
+/// Epochs between two starts of a head that has a journal: grants of each are numbered within its own, 256 in one of these.
+pub const EPOCHS_APART: u64 = 1 << 20;
 /// How long what needs the head waits for it.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// The part of its lease at which a node fences itself.

@@ -62,6 +62,12 @@ const RESERVED: &[Reserved] = &[
         fix: "use `wire::codec`, which bounds depth and lengths",
     },
     Reserved {
+        word: "redb",
+        owners: &["src/directory/journal/disk"],
+        within: &["src/", "macros/src/"],
+        fix: "keep records by `directory::journal::Journal`",
+    },
+    Reserved {
         word: "unsafe",
         owners: &["src/store/segment"],
         within: &["src/", "macros/src/", "tests/", "benches/", "examples/"],

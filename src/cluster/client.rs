@@ -10,7 +10,7 @@ use super::workers::Workers;
 use crate::actor::dispatch::Actor;
 use crate::directory::serve::Head;
 use crate::id::{Life, NodeId};
-use crate::limits::FAREWELL;
+use crate::limits::{DRAIN, FAREWELL};
 use crate::net::Net;
 use crate::node::control::Tasks;
 use crate::node::runtime::Node;
@@ -222,6 +222,10 @@ impl Cluster {
         }
         if let Some(net) = &self.inner.net {
             net.close().await;
+        }
+        if let Some(head) = &self.inner.head {
+            // A disk that hangs keeps the journal, and nobody waits for it any longer.
+            let _ = tokio::time::timeout(DRAIN, head.closed()).await;
         }
     }
 }

@@ -9,6 +9,7 @@ use super::client::Cluster;
 use super::start;
 use crate::actor::dispatch::Methods;
 use crate::actor::registry::{RegisterError, Registration};
+use crate::directory::journal::JournalError;
 use crate::directory::request::JoinError;
 use crate::limits;
 use crate::net::{AddressError, ClusterKey, DialError, Identity, KeyError, NetError};
@@ -44,6 +45,7 @@ pub struct ClusterBuilder {
     pub(super) lease: Duration,
     pub(super) suspect_after: Duration,
     pub(super) head_wait: Duration,
+    pub(super) journal: Option<PathBuf>,
     store_memory: Option<usize>,
     spilling: Spilling,
     store_wait: Duration,
@@ -90,6 +92,7 @@ impl ClusterBuilder {
             lease: limits::LEASE,
             suspect_after: limits::SUSPECT_AFTER,
             head_wait: limits::HEAD_WAIT,
+            journal: None,
             store_memory: None,
             spilling: Spilling::Anywhere,
             store_wait: limits::STORE_WAIT,
@@ -198,6 +201,17 @@ impl ClusterBuilder {
         self
     }
 
+    /// Keeps what the head decides in this folder, which is made if need be: it acknowledges nothing that is not on disk there,
+    /// and when it starts anew it goes on from there, with nodes, named and detached actors and placement groups. Without one,
+    /// they end with the head. Of a head with an [`identity`](Self::identity) of its own, for this alone brings nodes back.
+    ///
+    /// A folder is one cluster's, and one head's at a time. What constructors of named and detached actors are called with is
+    /// written there too.
+    pub fn journal(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.journal = Some(folder.into());
+        self
+    }
+
     /// How many bytes of shared memory this node's objects may take (each worker's, where there are any). By default all the
     /// nodes that this starts share 30% of the machine's memory, or of what the control group may use if that is less. Nothing
     /// is taken before there are objects.
@@ -296,6 +310,12 @@ pub enum StartError {
         "a head needs the identity that `mobula key new` wrote beside the cluster key: `.identity(Identity::load(FILE)?)`"
     )]
     NoIdentity,
+    /// A node that is no head was given a journal.
+    #[error("a journal is kept by the head of a cluster: this is none that others could come back to")]
+    NoHeadsJournal,
+    /// The head's journal is not to be had.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The environment asks for a member of a cluster, and does not say which.
     #[error(
         "MOBULA_ROLE asks for a member of a running cluster: set MOBULA_ADDRESS to its head, such as tcp://head:7400"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::client::Cluster;
+use crate::directory::journal::JournalError;
 use crate::directory::request::JoinError;
 use crate::id::Epoch;
 use crate::node::runtime::StandingNow;
@@ -20,6 +21,9 @@ pub enum Departed {
     /// The head was in this process, and nodes have met a later one.
     #[error("another head, of epoch {0}, has taken over: this one has stopped")]
     Replaced(Epoch),
+    /// The head was in this process, and cannot write what it decides.
+    #[error("the head has stopped: {0}")]
+    Journal(JournalError),
 }
 
 impl Cluster {
@@ -37,6 +41,7 @@ impl Cluster {
                 StandingNow::Left => return Departed::ShutDown,
                 StandingNow::Refused(why) => return Departed::Refused(why.clone()),
                 StandingNow::Replaced(by) => return Departed::Replaced(*by),
+                StandingNow::Unwritten(why) => return Departed::Journal(why.clone()),
             }
             if standing.changed().await.is_err() {
                 return Departed::ShutDown;

@@ -103,7 +103,7 @@ async fn until_terminated(cluster: &Cluster, interrupts: Interrupts) -> Result<(
         why = cluster.departed() => return match why {
             Departed::ShutDown => Ok(()),
             Departed::Refused(why) => Err(StartError::Refused(why)),
-            why @ Departed::Replaced(_) => Err(StartError::Departed(why)),
+            why @ (Departed::Replaced(_) | Departed::Journal(_)) => Err(StartError::Departed(why)),
         },
     }
     tokio::select! {

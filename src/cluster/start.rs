@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::config::{ClusterBuilder, Key, Kind, StartError};
 use super::workers;
 use crate::actor::registry::Registry;
 use crate::clock;
+use crate::directory::journal::{JournalError, Opener, disk};
 use crate::directory::request::{Boot, Join};
 use crate::directory::serve::{Head, Over};
 use crate::directory::{Config, Reign};
@@ -32,6 +34,17 @@ pub(super) async fn start(builder: ClusterBuilder) -> Result<Cluster, StartError
     }
     if builder.workers > crate::limits::WORKERS {
         return Err(StartError::TooManyWorkers { asked: builder.workers });
+    }
+    let is_head = match builder.kind {
+        Kind::Local => builder.workers > 0 || !builder.listen.is_empty(),
+        Kind::Head => true,
+        Kind::Driver(_) | Kind::Worker(_) => false,
+    };
+    match (&builder.journal, &builder.identity) {
+        (Some(_), _) if !is_head => return Err(StartError::NoHeadsJournal),
+        (Some(_), None) => return Err(StartError::NoIdentity),
+        (Some(_), _) if builder.key.is_none() => return Err(StartError::NoKey),
+        _ => {}
     }
     match builder.kind.clone() {
         Kind::Local if builder.workers == 0 && builder.listen.is_empty() => local(&builder),
@@ -64,19 +77,35 @@ enum Beginning {
 }
 
 fn start_head(builder: &ClusterBuilder, beginning: Beginning) -> Arc<Head> {
-    // Without a journal, microseconds since 1970 are above every epoch and life that an earlier start gave: no head starts
-    // twice in one, nor lets a node join in each.
     let above = match beginning {
         Beginning::First => 0,
-        Beginning::Again => u64::try_from(clock::since_1970().as_micros()).unwrap_or(0),
+        Beginning::Again => microseconds(),
     };
     let reign = Reign { epoch: Epoch(above + 1), instance: random_number() };
     Head::start_after(Config { reign, lease: builder.lease, suspect_after: builder.suspect_after }, Life(above))
 }
 
+/// Without a journal, microseconds since 1970 are above every epoch and life that an earlier start gave: no head starts twice
+/// in one, nor lets a node join in each. With one they still are above those of a head that had none.
+fn microseconds() -> u64 {
+    u64::try_from(clock::since_1970().as_micros()).unwrap_or(0)
+}
+
+/// A head that goes on from its journal. Its epoch is on disk before anybody hears of it.
+async fn start_journaled(builder: &ClusterBuilder, cluster: NodeId, folder: PathBuf) -> Result<Arc<Head>, StartError> {
+    let opener = Opener { cluster, at_least: Epoch(microseconds()), instance: random_number() };
+    let config = Config { reign: Reign::default(), lease: builder.lease, suspect_after: builder.suspect_after };
+    let started = tokio::task::spawn_blocking(move || Head::start_with(config, disk::open(&folder, opener)?));
+    match started.await {
+        Ok(head) => Ok(head?),
+        Err(stopped) => Err(JournalError::Thread(stopped.to_string().into()).into()),
+    }
+}
+
 async fn keep_head(head: Arc<Head>, node: Arc<Node>) {
     match head.keep_time().await {
         Over::Abdicated(epoch) => node.head_replaced(epoch),
+        Over::Journal(why) => node.head_failed(why),
         over => tracing::debug!(%over, "the head has stopped"),
     }
 }
@@ -96,7 +125,10 @@ async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
         true => vec![private_address()],
         false => parse(&builder.listen)?,
     };
-    let head = start_head(&builder, beginning);
+    let head = match builder.journal.clone() {
+        Some(folder) => start_journaled(&builder, identity.node_id(), folder).await?,
+        None => start_head(&builder, beginning),
+    };
     let sessions = Sessions::new(Some(head.clone()));
     let net = start_net(identity.clone(), &key, Role::Head, listen, sessions.clone()).await?;
     let addresses = advertised(&builder, &net, None).await?;
@@ -110,9 +142,11 @@ async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
     tasks.keep(net.control().spawn(node.clone().keep_time()));
     control::open_here(&node, &head);
     let at = addresses.first().cloned().unwrap_or_default();
-    let workers = workers::start(&builder, &key, &at, &node, &net).await;
-    let inner = Inner::new(node, Some(head), Some(net), tasks);
-    let cluster = Cluster::new(inner);
+    let cluster = Cluster::new(Inner::new(node.clone(), Some(head), Some(net.clone()), tasks));
+    let workers = match joined(&node).await {
+        Ok(()) => workers::start(&builder, &key, &at, &node, &net).await,
+        Err(error) => Err(error),
+    };
     match workers {
         Ok(workers) => {
             cluster.inner().set_workers(workers);

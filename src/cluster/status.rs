@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::client::Cluster;
 use crate::directory::AskError;
-use crate::directory::request::{ActorLine, ActorState, NodeLine, Page, Query};
+use crate::directory::request::{ActorLine, ActorState, JournalStatus, NodeLine, Page, Query};
 use crate::id::{ActorId, Epoch, Life, NodeId};
 
 /// What [`Cluster::status`] gives: the cluster as its head sees it.
@@ -21,6 +21,8 @@ pub struct ClusterStatus {
     pub actors: Vec<ActorStatus>,
     /// How many actors wait until a node has room for them.
     pub waiting: usize,
+    /// The head's journal; none if it keeps its state in memory.
+    pub journal: Option<JournalStatus>,
 }
 
 /// One node.
@@ -134,6 +136,7 @@ impl Cluster {
             nodes: nodes.into_iter().map(node_status).collect(),
             actors: actors.into_iter().map(|line| actor_status(line, &node_of)).collect(),
             waiting: summary.waiting,
+            journal: summary.journal,
         })
     }
 

@@ -27,6 +27,11 @@ impl<Id: Copy + Ord, Why> Buried<Id, Why> {
         }
     }
 
+    /// All that is remembered, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, &Why)> {
+        self.in_order.iter().filter_map(|id| Some((*id, self.all.get(id)?)))
+    }
+
     /// Why it ended, while that is remembered.
     pub(super) fn why(&self, id: Id) -> Option<&Why> {
         self.all.get(&id)

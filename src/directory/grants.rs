@@ -5,6 +5,7 @@ use crate::directory::message::RequestId;
 use crate::directory::request::{Holding, Want, WantError};
 use crate::directory::room::BundleId;
 use crate::id::{Epoch, GrantId, Life};
+use crate::limits::EPOCH_FIRST;
 use crate::schedule::{Amount, Class, Requirement, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -120,10 +121,10 @@ pub(super) struct Grants {
 
 impl Grants {
     /// Grants of this head get numbers above those that heads of earlier epochs gave, for no record of these is kept, and
-    /// below 2^63, for nodes number beyond that what they lend themselves. Epochs are counted, or are microseconds where a
-    /// head has no journal: then fewer grants than 256 begin in one.
+    /// below 2^63, for nodes number beyond that what they lend themselves. Epochs are counted, or are microseconds from
+    /// [`EPOCH_FIRST`] on: then fewer grants than 256 begin in one.
     pub(super) fn begin_in(&mut self, epoch: Epoch) {
-        let bits = if epoch.0 < 1 << 23 { 40 } else { 8 };
+        let bits = if epoch.0 < EPOCH_FIRST { 40 } else { 8 };
         self.last = GrantId((epoch.0 << bits) & (u64::MAX >> 1));
     }
 

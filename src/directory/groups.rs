@@ -98,6 +98,19 @@ impl Groups {
         Some(group)
     }
 
+    /// Some of its bundles are placed, and the others wait. Gives the placed ones as [`Groups::settle`] does.
+    pub(super) fn hold(&mut self, id: GroupId, hosts: &[Option<Life>]) -> Vec<(u32, Life, Resources)> {
+        let Some(group) = self.all.get_mut(&id) else { return Vec::new() };
+        let mut new = Vec::new();
+        for ((place, host), (bundle, index)) in
+            group.hosts.iter_mut().zip(hosts).zip(group.create.bundles.iter().zip(0..))
+        {
+            *place = *host;
+            new.extend(host.map(|host| (index, host, bundle.clone())));
+        }
+        new
+    }
+
     /// All its bundles are placed. Gives those that were not before: the number of each, its node and what it holds.
     pub(super) fn settle(&mut self, id: GroupId, hosts: &[Life]) -> Vec<(u32, Life, Resources)> {
         let Some(group) = self.all.get_mut(&id) else { return Vec::new() };

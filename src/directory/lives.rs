@@ -6,7 +6,7 @@ use crate::directory::message::{Command, Order};
 use crate::directory::request::{Advertised, Join, Member};
 use crate::directory::room::{BundleId, Room};
 use crate::directory::state::Keeps;
-use crate::id::{ActorId, GrantId, Life, NodeId};
+use crate::id::{ActorId, GrantId, GroupId, Life, NodeId};
 use crate::schedule::{Fit, Offer, Requirement};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -205,6 +205,11 @@ impl Lives {
             self.advertised.remove(&gone.join.advertised);
         }
         Some(gone)
+    }
+
+    /// A group was removed: its bundles go with the last actor in each.
+    pub(super) fn close_bundles(&mut self, group: GroupId) {
+        self.all.values_mut().for_each(|living| living.room.close_bundles(group));
     }
 
     pub(super) fn get(&self, life: Life) -> Option<&Living> {

@@ -11,6 +11,8 @@
 
 pub mod client;
 pub mod fence;
+pub mod held;
+pub mod journal;
 pub mod known;
 pub mod message;
 pub mod outbox;

@@ -1,9 +1,10 @@
 //! What the head must not forget, in the order in which it happened. A head that starts applies the records of its journal
-//! to an empty state; a record is written before anything that follows from it is said (L3).
+//! to an empty state; a record is written before anything that follows from it is said (L3). How they are kept: `journal`.
 
 use crate::directory::message::How;
 use crate::directory::request::{CreateGroup, Gone, Join, LifeEnd, Spawn};
 use crate::id::{ActorId, GroupId, Life, ObjectId, Placement};
+use crate::schedule::Resources;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub enum Record {
         placement: Placement,
         /// Where.
         host: Life,
+        /// How often it may yet be placed again.
+        restarts: u32,
     },
     /// Its constructor has returned there.
     Hosted {
@@ -87,5 +90,45 @@ pub enum Record {
     Withdrawn {
         /// What it was.
         object: ObjectId,
+    },
+    /// Lives up to this one were given. Like those that follow, only said by [`Directory::records`].
+    ///
+    /// [`Directory::records`]: crate::directory::Directory::records
+    Given {
+        /// The last of them.
+        life: Life,
+    },
+    /// An actor waits to be placed again.
+    Unplaced {
+        /// Which.
+        actor: ActorId,
+        /// Its last one.
+        placement: Placement,
+        /// How often it may yet be placed again.
+        restarts: u32,
+    },
+    /// Some bundles of a group are placed, and the others wait for room.
+    GroupHeld {
+        /// Which.
+        group: GroupId,
+        /// Where each bundle is, if it is anywhere.
+        hosts: Vec<Option<Life>>,
+    },
+    /// A placement group was removed long ago: it is not made again.
+    GroupBuried {
+        /// Which.
+        group: GroupId,
+    },
+    /// A bundle of a group that was removed, in which actors are still ending: it goes with the last of them, by the
+    /// `GroupGone` that follows.
+    Closing {
+        /// Which group.
+        group: GroupId,
+        /// Which bundle.
+        index: u32,
+        /// Where it is.
+        host: Life,
+        /// What it holds.
+        total: Resources,
     },
 }

@@ -188,6 +188,20 @@ impl Room {
         self.close_if_over(id);
     }
 
+    /// All of a group's.
+    pub(super) fn close_bundles(&mut self, group: GroupId) {
+        let all = self.bundles.range((group, 0)..=(group, u32::MAX));
+        for id in all.map(|(id, _)| *id).collect::<Vec<BundleId>>() {
+            self.remove_bundle(id);
+        }
+    }
+
+    /// Bundles that go with the last actor in them.
+    pub(super) fn closing(&self) -> impl Iterator<Item = (BundleId, &Resources)> {
+        let closing = self.bundles.iter().filter(|(_, bundle)| bundle.closing);
+        closing.map(|(id, bundle)| (*id, &bundle.total))
+    }
+
     fn close_if_over(&mut self, id: BundleId) {
         if self.bundles.get(&id).is_some_and(|bundle| bundle.closing && bundle.actors == 0)
             && let Some(bundle) = self.bundles.remove(&id)

@@ -8,20 +8,27 @@
 //! another thread carries out effects is called by that thread, right after. Outlets may call the head again; they must
 //! neither wait nor panic.
 //!
-//! This head's state lives and dies with its process, so `Journal` effects need nothing: what they would make durable is
-//! already applied.
+//! With a journal, what follows a record waits until that is on disk (`held`), and a thread writes (`writer`). Without, the
+//! state lives and dies with its process, so `Journal` effects need nothing: what they would make durable is already applied.
 
 use crate::clock::{self, Moment};
+use crate::directory::held::{Batch, Held, Kind, Overfull};
+use crate::directory::journal::{JournalError, Opened, Size};
 use crate::directory::message::{FromHead, ToHead};
-use crate::directory::request::{Page, Query};
+use crate::directory::request::{JournalStatus, Page, Query};
 use crate::directory::state::{Config, Directory, Door, Effect, Effects, Event, Keeps};
 use crate::id::{Epoch, Life, NodeId};
-use crate::limits::BEAT;
+use crate::limits::{BEAT, JOURNAL_HELD};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use std::sync::mpsc::SyncSender;
+use tokio::sync::{Notify, watch};
+
+mod writer;
+
+use writer::Writer;
 
 /// What a head says at a door.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +43,7 @@ pub enum Word {
 pub type Outlet = Arc<dyn Fn(Word) + Send + Sync>;
 
 /// Why a head no longer serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Over {
     /// It was stopped.
@@ -45,11 +52,16 @@ pub enum Over {
     /// A node has met a later head.
     #[error("a head of epoch {0} has taken over: this one has stopped")]
     Abdicated(Epoch),
+    /// What it decides cannot be written.
+    #[error(transparent)]
+    Journal(JournalError),
 }
 
 struct Shared {
     directory: Directory,
+    /// To be carried out now.
     effects: Effects,
+    journaled: Option<Journaled>,
     /// Someone carries out effects: whoever adds some leaves them to that thread.
     carrying_out: bool,
     outlets: BTreeMap<u64, Outlet>,
@@ -57,10 +69,62 @@ struct Shared {
     over: Option<Over>,
 }
 
+/// A head's side of its journal.
+struct Journaled {
+    held: Held,
+    size: Size,
+    /// Wakes the writer. None once the head is over: then the writer ends.
+    bell: Option<SyncSender<()>>,
+}
+
+impl Shared {
+    fn new(directory: Directory, journaled: Option<Journaled>) -> Shared {
+        Shared {
+            directory,
+            effects: Effects::new(),
+            journaled,
+            carrying_out: false,
+            outlets: BTreeMap::new(),
+            last_door: 0,
+            over: None,
+        }
+    }
+
+    fn end(&mut self, why: Over) {
+        self.over.get_or_insert(why);
+        if let Some(journaled) = &mut self.journaled {
+            journaled.bell = None;
+        }
+    }
+}
+
+impl Journaled {
+    fn apply(
+        &mut self,
+        directory: &mut Directory,
+        now: Moment,
+        event: Event,
+        effects: &mut Effects,
+    ) -> Result<(), Overfull> {
+        let idle = self.held.records().is_empty();
+        self.held.apply(directory, now, event, effects)?;
+        if idle
+            && !self.held.records().is_empty()
+            && let Some(bell) = &self.bell
+        {
+            // Full: it was rung and not heard yet.
+            let _ = bell.try_send(());
+        }
+        Ok(())
+    }
+}
+
 /// A head that serves.
 pub struct Head {
     shared: Mutex<Shared>,
     sooner: Notify,
+    /// Closed with the journal.
+    journal: Option<watch::Receiver<()>>,
 }
 
 impl fmt::Debug for Head {
@@ -81,15 +145,38 @@ impl Head {
     pub fn start_after(config: Config, last: Life) -> Arc<Head> {
         let mut directory = Directory::start(clock::now(), config, []);
         directory.begin_after(last);
-        let shared = Shared {
-            directory,
-            effects: Effects::new(),
-            carrying_out: false,
-            outlets: BTreeMap::new(),
-            last_door: 0,
-            over: None,
-        };
-        Arc::new(Head { shared: Mutex::new(shared), sooner: Notify::new() })
+        Arc::new(Head { shared: Mutex::new(Shared::new(directory, None)), sooner: Notify::new(), journal: None })
+    }
+
+    /// A head that begins where the journal ends, and acknowledges only what is in it. Its reign is the one that the journal
+    /// gave. Blocks for as long as its records take to be applied.
+    ///
+    /// # Errors
+    /// There is no thread to write it.
+    pub fn start_with(config: Config, opened: Opened) -> Result<Arc<Head>, JournalError> {
+        let Opened { journal, reign, records } = opened;
+        let mut directory = Directory::start(clock::now(), Config { reign, ..config }, records);
+        // Above the lives that a head without a journal gave.
+        directory.begin_after(Life(reign.epoch.0));
+        directory.keeps_journal(JournalStatus { bytes: journal.size().whole, takes: true });
+        let (ring, bell) = std::sync::mpsc::sync_channel(1);
+        let (_closed, closed) = watch::channel(());
+        let journaled = Journaled { held: Held::default(), size: journal.size(), bell: Some(ring) };
+        let shared = Mutex::new(Shared::new(directory, Some(journaled)));
+        let head = Arc::new(Head { shared, sooner: Notify::new(), journal: Some(closed) });
+        let writer = Writer { head: Arc::downgrade(&head), journal, bell, _closed };
+        let thread = std::thread::Builder::new().name("mobula-journal".into());
+        match thread.spawn(move || writer.run()) {
+            Ok(_runs_until_the_head_is_over) => Ok(head),
+            Err(error) => Err(JournalError::Thread(error.to_string().into())),
+        }
+    }
+
+    /// Waits until the journal is closed, after [`Head::stop`]: then another head may open it.
+    pub async fn closed(&self) {
+        if let Some(mut open) = self.journal.clone() {
+            while open.changed().await.is_ok() {}
+        }
     }
 
     /// A new session of `node`, or a door within this process.
@@ -125,7 +212,11 @@ impl Head {
 
     /// Ends [`Head::keep_time`]; whatever is said later is not heard.
     pub fn stop(&self) {
-        self.shared.lock().over.get_or_insert(Over::Stopped);
+        self.ends(Over::Stopped);
+    }
+
+    fn ends(&self, why: Over) {
+        self.shared.lock().end(why);
         self.sooner.notify_one();
     }
 
@@ -135,7 +226,7 @@ impl Head {
         loop {
             let (over, deadline) = {
                 let shared = self.shared.lock();
-                (shared.over, shared.directory.deadline())
+                (shared.over.clone(), shared.directory.deadline())
             };
             if let Some(over) = over {
                 return over;
@@ -165,13 +256,50 @@ impl Head {
         let before = shared.directory.deadline();
         // Read under the lock, so that time never goes back for the state.
         let now: Moment = clock::now();
-        let Shared { directory, effects, .. } = &mut *shared;
-        directory.apply(now, event, effects);
+        let Shared { directory, effects, journaled, .. } = &mut *shared;
+        match journaled {
+            None => directory.apply(now, event, effects),
+            Some(journaled) => {
+                if journaled.apply(directory, now, event, effects).is_err() {
+                    shared.end(Over::Journal(JournalError::Stands(JOURNAL_HELD)));
+                    self.sooner.notify_one();
+                }
+            }
+        }
         let after = shared.directory.deadline();
         self.carry_out(shared);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.sooner.notify_one();
         }
+    }
+
+    /// What the journal is to take next; nothing once the head is over.
+    fn take_batch(&self, kind: Kind) -> Option<Batch> {
+        let mut shared = self.shared.lock();
+        let Shared { directory, journaled, over, .. } = &mut *shared;
+        let Journaled { held, size, .. } = journaled.as_mut().filter(|_| over.is_none())?;
+        let kind = if size.is_long() && !held.records().is_empty() { Kind::State } else { kind };
+        held.take(directory, kind)
+    }
+
+    /// So many records are on disk: what follows from them is said.
+    fn written(&self, up_to: u64, size: Size) {
+        let mut shared = self.shared.lock();
+        let Shared { directory, effects, journaled, over, .. } = &mut *shared;
+        if let Some(journaled) = journaled.as_mut().filter(|_| over.is_none()) {
+            journaled.size = size;
+            journaled.held.release(up_to, effects);
+            directory.keeps_journal(JournalStatus { bytes: size.whole, takes: true });
+            self.carry_out(shared);
+        }
+    }
+
+    /// The journal takes nothing.
+    fn stands(&self) {
+        let mut shared = self.shared.lock();
+        let Shared { directory, journaled, .. } = &mut *shared;
+        let bytes = journaled.as_ref().map_or(0, |journaled| journaled.size.whole);
+        directory.keeps_journal(JournalStatus { bytes, takes: false });
     }
 
     fn carry_out(&self, mut shared: MutexGuard<'_, Shared>) {
@@ -184,7 +312,7 @@ impl Head {
                 Effect::Send(door, message) => (shared.outlets.get(&door).cloned(), Word::Said(message)),
                 Effect::Close(door) => (shared.outlets.get(&door).cloned(), Word::Close),
                 Effect::Abdicate(epoch) => {
-                    shared.over = Some(Over::Abdicated(epoch));
+                    shared.end(Over::Abdicated(epoch));
                     self.sooner.notify_one();
                     continue;
                 }

@@ -13,7 +13,7 @@ use crate::directory::lease::{Leases, Silence};
 use crate::directory::lives::Lives;
 use crate::directory::message::{Ask, Command, FromHead, News, Reply, Request, RequestId, Settled, ToHead};
 use crate::directory::record::Record;
-use crate::directory::request::{Change, DeadNodes, LifeEnd, MemberLog, Trusts};
+use crate::directory::request::{Change, DeadNodes, JournalStatus, LifeEnd, MemberLog, Trusts};
 use crate::id::{Epoch, Life, NodeId};
 use crate::limits;
 use std::collections::VecDeque;
@@ -126,6 +126,7 @@ pub struct Directory {
     pub(super) groups: Groups,
     pub(super) trusts: Trusts,
     pub(super) dead: DeadNodes,
+    pub(super) journal: Option<JournalStatus>,
     started: Moment,
     /// Nodes have come back that obeyed an earlier head.
     succeeds: bool,
@@ -147,6 +148,7 @@ impl Directory {
             groups: Groups::default(),
             trusts: Trusts::default(),
             dead: DeadNodes::default(),
+            journal: None,
             started: now,
             succeeds: false,
             abdicated: false,
@@ -174,6 +176,11 @@ impl Directory {
     /// earlier start of it gave.
     pub fn begin_after(&mut self, last: Life) {
         self.lives.begin_after(last);
+    }
+
+    /// What is shown of its journal from now on.
+    pub fn keeps_journal(&mut self, journal: JournalStatus) {
+        self.journal = Some(journal);
     }
 
     /// This start of the head.

@@ -175,7 +175,7 @@ impl Head {
         let epoch = self.directory.reign().epoch;
         let beat = Beat { life, epoch, number: self.next, orders: 0, members: 0, actors: 0 };
         let placed = self.journal.iter().filter_map(|record| match record {
-            Record::Placed { actor, placement, host } if *host == life => Some((*actor, *placement)),
+            Record::Placed { actor, placement, host, .. } if *host == life => Some((*actor, *placement)),
             _ => None,
         });
         let hosted =

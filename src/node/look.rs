@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::runtime::{Node, StandingNow};
+use super::runtime::Node;
 use crate::directory::AskError;
 use crate::directory::message::ToHead;
 use crate::directory::request::{Page, Query};
@@ -90,7 +90,7 @@ impl Node {
         loop {
             tokio::select! {
                 biased;
-                left = standing.wait_for(|now| matches!(now, StandingNow::Left | StandingNow::Replaced(_))) => {
+                left = standing.wait_for(|now| now.is_over()) => {
                     drop(left);
                     return Err(AskError::LifeOver { executed: Executed::No });
                 }

@@ -33,7 +33,7 @@ use crate::actor::remote::{Here, NodeRef};
 use crate::clock;
 use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{FromHead, News};
-use crate::directory::request::{Advertised, AdvertisedType, Join, JoinError};
+use crate::directory::request::{Advertised, AdvertisedType, Join};
 use crate::id::{ActorId, Epoch, Life, NodeId};
 use crate::net::{Count, Net};
 use crate::object::home::Home;
@@ -43,6 +43,9 @@ use crate::task::tail::Tail;
 use crate::wire::packet::Executed;
 
 mod effects;
+mod standing;
+
+pub(crate) use standing::StandingNow;
 
 /// What a node is started with.
 pub(crate) struct Settings {
@@ -101,17 +104,6 @@ pub(crate) struct Node {
     members: Notify,
     /// Told when the head knows that this life is over, or can no longer say so.
     farewell: Notify,
-}
-
-/// A node's standing in its cluster.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum StandingNow {
-    Joining,
-    Member(Life),
-    Refused(JoinError),
-    /// The head was in this process, and a later one has taken over.
-    Replaced(Epoch),
-    Left,
 }
 
 struct Machine {
@@ -425,12 +417,6 @@ impl Node {
     /// Waits until the head knows that this node has left, or its door closes.
     pub(crate) async fn farewell(&self) {
         self.farewell.notified().await;
-    }
-
-    /// The head was in this process, and a later one has taken over: nothing here can go on.
-    pub(crate) fn head_replaced(&self, by: Epoch) {
-        tracing::error!(epoch = %by, "another head has taken over: this one has stopped");
-        self.standing.send_replace(StandingNow::Replaced(by));
     }
 
     fn is_member(&self) -> Option<Life> {

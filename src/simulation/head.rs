@@ -1,26 +1,35 @@
-//! The head's process around the real [`Directory`]: doors, a disk that takes time, crashes that lose what it had not taken.
+//! The head's process around the real [`Directory`] and the line before its journal: doors, a disk that takes time and fails,
+//! crashes that lose what it had not taken or tear what was being written.
 
 use super::Bug;
 use super::network::{Lane, Listener, Place, Side, What, Whose, Wire};
 use super::owning::CLASSES;
 use super::stage::{Event, Stage};
 use crate::clock::Moment;
+use crate::directory::held::{Batch, Held, Kind};
+use crate::directory::journal::memory::{Fault, MemoryDisk};
+use crate::directory::journal::{Journal, Opened, Opener};
 use crate::directory::message::{Command, News, Order};
 use crate::directory::request::{Beat, Granted, Rejoin};
-use crate::directory::{Config, Directory, Door, Effect, Effects, Event as Heard, Keeps, Record, Reign, ToHead};
+use crate::directory::{Config, Directory, Door, Effect, Effects, Event as Heard, Keeps, Record, ToHead};
 use crate::id::{Epoch, NodeId};
-use crate::limits::LEASE;
+use crate::limits::{JOURNAL_PAUSE, LEASE};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Survives crashes.
-#[derive(Debug, Default)]
-struct Disk {
-    records: Vec<Record>,
-    /// How many of them are there for good.
-    synced: usize,
-    syncing: bool,
+/// The journal of a head that runs.
+#[derive(Debug)]
+struct Writing {
+    journal: Box<dyn Journal>,
+    held: Held,
     epoch: Epoch,
+    /// What is being written.
+    batch: Option<Batch>,
+    /// The last batch was not taken: the next thing is to recover.
+    failed: bool,
+    /// What was decided and is not known to be on disk, of which the first is the record after so many.
+    decided: VecDeque<Record>,
+    durable: u64,
 }
 
 #[derive(Debug)]
@@ -29,9 +38,9 @@ pub(super) struct Head {
     pub(super) run: u32,
     directory: Option<Directory>,
     doors: BTreeMap<u64, Door>,
-    disk: Disk,
-    /// Not yet carried out: what follows a record waits until that is on disk.
-    effects: VecDeque<Effect>,
+    /// Survives crashes.
+    disk: MemoryDisk,
+    writing: Option<Writing>,
     wake_at: Moment,
     still: bool,
     /// Events that came while the process stood still.
@@ -49,8 +58,8 @@ impl Head {
             run: 0,
             directory: None,
             doors: BTreeMap::new(),
-            disk: Disk::default(),
-            effects: VecDeque::new(),
+            disk: MemoryDisk::default(),
+            writing: None,
             wake_at: Moment(u64::MAX),
             still: false,
             missed: Vec::new(),
@@ -74,38 +83,42 @@ impl Head {
         if self.is_up() {
             return;
         }
+        let opener = Opener { cluster: HEAD, at_least: Epoch::default(), instance: stage.shell.next() };
+        let opened = self.disk.open(opener);
+        stage.check(super::checks::hold(opened.is_ok(), super::checks::Rule::L5, || format!("{opened:?}")));
+        let Ok(Opened { journal, reign, mut records }) = opened else { return };
         self.run += 1;
-        self.disk.epoch = self.disk.epoch.next();
-        let (now, epoch) = (stage.now(self.machine), self.disk.epoch);
+        let (now, epoch) = (stage.now(self.machine), reign.epoch);
         let started = stage.lives.head_starts(now, epoch);
         stage.check(started);
-        let reign = Reign { epoch, instance: stage.shell.next() };
-        let mut records = self.disk.records.clone();
+        stage.note(1, epoch.0, records.len() as u64, || format!("head starts: epoch {epoch}"));
         records.retain(|record| !stage.has(Bug::ForgetsBundles) || !matches!(record, Record::GroupPlaced { .. }));
         self.directory = Some(Directory::start(now, Config::new(reign), records));
+        let (held, decided) = (Held::default(), VecDeque::new());
+        self.writing = Some(Writing { journal, held, epoch, batch: None, failed: false, decided, durable: 0 });
         let listener = Listener { place: self.place(), machine: self.machine, node: HEAD };
         stage.network.listeners.insert(self.place(), listener);
-        stage.note(1, epoch.0, self.disk.records.len() as u64, || format!("head starts: epoch {epoch}"));
         self.schedule(stage);
     }
 
-    /// The process dies. Of the records that were not synced, the disk may have some first part.
+    /// The process dies. Of what was being written, the disk may have some first part.
     pub(super) fn kill(&mut self, stage: &mut Stage) {
         if self.directory.take().is_none() {
             return;
         }
-        let unsynced = self.disk.records.len() - self.disk.synced;
-        let kept = self.disk.synced + stage.shell.index(unsynced + 1);
-        self.disk.records.truncate(kept);
-        self.become_durable(stage, kept);
-        self.disk.syncing = false;
-        self.effects.clear();
+        let Some(mut writing) = self.writing.take() else { return };
+        if let Some(batch) = writing.batch.take() {
+            let torn = stage.shell.index(batch.records.len() + 1);
+            self.disk.fail(fault(torn, &batch));
+            writing.write(stage, &batch, torn);
+        }
+        let lost = writing.decided.len() as u64;
         self.doors.clear();
         self.missed.clear();
         self.still = false;
         self.wake_at = Moment(u64::MAX);
         stage.network.died(&mut stage.queue, Place::Head { run: self.run }, Duration::ZERO);
-        stage.note(2, kept as u64, unsynced as u64, || format!("head dies, {unsynced} records were not synced"));
+        stage.note(2, self.disk.records() as u64, lost, || format!("head dies, {lost} records are not on disk"));
     }
 
     pub(super) fn stand_still(&mut self, stage: &mut Stage) {
@@ -155,35 +168,33 @@ impl Head {
             let Beat { life, .. } = *beat;
             stage.lives.heard(now, life);
         }
-        let mut effects = Effects::new();
-        directory.apply(now, event, &mut effects);
-        while let Some(effect) = effects.pop() {
-            if let Effect::Journal(record) = &effect {
-                let decided = stage.lives.decided(now, LEASE, record);
-                stage.check(decided);
-                if let Record::NodeEnded { life, .. } = record {
-                    stage.life_over(*life);
-                }
+        let Some(writing) = &mut self.writing else { return };
+        let (mut effects, before) = (Effects::new(), writing.held.records().len());
+        let overfull = writing.held.apply(directory, now, event, &mut effects);
+        stage.check(super::checks::hold(overfull.is_ok(), super::checks::Rule::Settled, || "all waits".into()));
+        for record in &writing.held.records()[before..] {
+            stage.note(5, writing.durable, 0, || format!("head decides {record:?}"));
+            let decided = stage.lives.decided(now, LEASE, record);
+            stage.check(decided);
+            if let Record::NodeEnded { life, .. } = record {
+                stage.life_over(*life);
             }
-            self.effects.push_back(effect);
+            writing.decided.push_back(record.clone());
         }
-        self.carry_out(stage);
+        if stage.has(Bug::AnswersBeforeSync) {
+            writing.held.release(writing.held.given(), &mut effects);
+        }
+        self.carry_out(stage, effects);
+        self.sync(stage);
         self.schedule(stage);
     }
 
-    fn carry_out(&mut self, stage: &mut Stage) {
-        while let Some(effect) = self.effects.front() {
-            let journal = matches!(effect, Effect::Journal(_));
-            let unsynced = self.disk.synced < self.disk.records.len();
-            if !journal && unsynced && !stage.has(Bug::AnswersBeforeSync) {
-                break;
-            }
-            match self.effects.pop_front() {
-                Some(Effect::Journal(record)) => {
-                    stage.note(5, self.disk.records.len() as u64, 0, || format!("head writes {record:?}"));
-                    self.disk.records.push(record);
-                }
-                Some(Effect::Send(door, message)) => {
+    fn carry_out(&mut self, stage: &mut Stage, mut effects: Effects) {
+        while let Some(effect) = effects.pop() {
+            match effect {
+                // The line before the journal keeps these.
+                Effect::Journal(_) => {}
+                Effect::Send(door, message) => {
                     let said = stage.lives.says(&message.news);
                     stage.check(said);
                     if let News::Order(Order { life, what: Command::Grant(granted), .. }) = &message.news {
@@ -192,49 +203,60 @@ impl Head {
                     }
                     stage.network.send(&mut stage.queue, door, Side::Listener, Wire::FromHead(Box::new(message)));
                 }
-                Some(Effect::Close(door)) => stage.network.close(&mut stage.queue, door, Side::Listener),
-                Some(Effect::Abdicate(epoch)) => {
+                Effect::Close(door) => stage.network.close(&mut stage.queue, door, Side::Listener),
+                Effect::Abdicate(met) => {
+                    let epoch = self.writing.as_ref().map(|writing| writing.epoch);
                     let only = super::checks::hold(false, super::checks::Rule::L5, || {
-                        format!("the head of {} meets {epoch}, and its journal was locked", self.disk.epoch)
+                        format!("the head of {epoch:?} meets {met}, and its journal was locked")
                     });
                     stage.check(only);
                 }
-                None => {}
             }
         }
-        self.sync(stage);
     }
 
+    /// Begins to write what is new, or now and then the whole state.
     fn sync(&mut self, stage: &mut Stage) {
-        if self.disk.syncing || self.disk.synced == self.disk.records.len() {
+        let (Some(writing), Some(directory)) = (&mut self.writing, &self.directory) else { return };
+        if writing.batch.is_some() || writing.failed || writing.held.records().is_empty() {
             return;
         }
-        self.disk.syncing = true;
+        let kind = if stage.shell.one_in(30) { Kind::State } else { Kind::Records };
+        writing.batch = writing.held.take(directory, kind);
         let takes = if self.slow_disk { stage.shell.millis(100, 8_000) } else { stage.shell.micros(50, 3_000) };
-        stage.queue.after(takes, Event::Synced(self.run, self.disk.records.len()));
+        stage.queue.after(takes, Event::Synced(self.run));
     }
 
-    pub(super) fn synced(&mut self, stage: &mut Stage, run: u32, records: usize) {
+    pub(super) fn synced(&mut self, stage: &mut Stage, run: u32) {
         if run != self.run || !self.is_up() {
             return;
         }
         if self.still {
-            self.missed.push(Event::Synced(run, records));
+            self.missed.push(Event::Synced(run));
             return;
         }
-        self.disk.syncing = false;
-        self.become_durable(stage, records);
-        self.carry_out(stage);
-    }
-
-    fn become_durable(&mut self, stage: &mut Stage, records: usize) {
-        for record in &self.disk.records[self.disk.synced..records] {
-            let checked = stage.lives.on_disk(record);
-            stage.check(checked);
-            let whole = stage.groups.on_disk(record);
-            stage.check(whole);
+        let (Some(writing), Some(directory)) = (&mut self.writing, &self.directory) else { return };
+        if std::mem::take(&mut writing.failed) {
+            let recovered = writing.journal.recover();
+            stage.check(super::checks::hold(recovered.is_ok(), super::checks::Rule::L5, || format!("{recovered:?}")));
+            writing.batch = writing.held.take(directory, Kind::State);
         }
-        self.disk.synced = records;
+        let Some(batch) = writing.batch.take() else { return };
+        let mut torn = batch.records.len();
+        if stage.shell.one_in(100) {
+            torn = if stage.shell.one_in(3) { torn } else { stage.shell.index(torn + 1) };
+            self.disk.fail(fault(torn, &batch));
+        }
+        let mut effects = Effects::new();
+        if writing.write(stage, &batch, torn) {
+            writing.held.release(batch.up_to, &mut effects);
+        } else {
+            stage.note(6, torn as u64, batch.up_to, || "the disk takes nothing".into());
+            writing.failed = true;
+            stage.queue.after(JOURNAL_PAUSE, Event::Synced(run));
+        }
+        self.carry_out(stage, effects);
+        self.sync(stage);
     }
 
     pub(super) fn timer(&mut self, stage: &mut Stage, run: u32) {
@@ -256,5 +278,41 @@ impl Head {
             self.wake_at = at;
             stage.queue.at(at, Event::Head(self.run));
         }
+    }
+}
+
+/// A write that fails, of which so many records are there nevertheless.
+fn fault(torn: usize, batch: &Batch) -> Fault {
+    match torn {
+        0 => Fault::Full,
+        all if all == batch.records.len() => Fault::Unsynced,
+        some => Fault::Torn(some),
+    }
+}
+
+impl Writing {
+    /// Writes, and says whether the disk took it. If it does not, so many of its records are there nevertheless.
+    fn write(&mut self, stage: &mut Stage, batch: &Batch, torn: usize) -> bool {
+        let written = match batch.kind {
+            Kind::Records => self.journal.append(&batch.records),
+            Kind::State => self.journal.replace(&batch.records),
+        };
+        let first = batch.up_to - if batch.kind == Kind::Records { batch.records.len() as u64 } else { batch.up_to };
+        let there = match (&written, batch.kind) {
+            (Ok(()), _) => batch.up_to,
+            (Err(_), Kind::Records) => first + torn as u64,
+            (Err(_), Kind::State) if torn == batch.records.len() => batch.up_to,
+            (Err(_), Kind::State) => 0,
+        };
+        while self.durable < there
+            && let Some(record) = self.decided.pop_front()
+        {
+            self.durable += 1;
+            let checked = stage.lives.on_disk(&record);
+            stage.check(checked);
+            let whole = stage.groups.on_disk(&record);
+            stage.check(whole);
+        }
+        written.is_ok()
     }
 }

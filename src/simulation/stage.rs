@@ -38,7 +38,7 @@ pub(super) enum Event {
     /// A timer of the head's.
     Head(u32),
     /// The disk has what was written before.
-    Synced(u32, usize),
+    Synced(u32),
     /// Something breaks, or is mended.
     Fault(Fault),
     /// A process of the same machine has seen another one dead.

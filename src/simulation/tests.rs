@@ -46,7 +46,7 @@ fn a_planted_bug_is_found() {
     assert_eq!(found(Bug::HidesLosses, 40), Rule::R4);
     assert_eq!(found(Bug::RunsRecalled, 40), Rule::Q2);
     assert_eq!(found(Bug::ForgetsRecalled, 40), Rule::Q2);
-    assert!(matches!(found(Bug::TakesOldGrants, 600), Rule::Q1 | Rule::Q2));
+    assert!(matches!(found(Bug::TakesOldGrants, 3_000), Rule::Q1 | Rule::Q2));
     assert!(matches!(found(Bug::KeepsSlots, 40), Rule::Q2 | Rule::Q5 | Rule::Settled));
     assert!(matches!(found(Bug::ForgetsBundles, 60), Rule::AllOrNothing | Rule::Q1 | Rule::Settled));
     assert_eq!(found(Bug::RunsAhead, 40), Rule::Behind);

@@ -183,7 +183,7 @@ impl World {
                 }
             }
             Event::Head(run) => self.head.timer(stage, run),
-            Event::Synced(run, records) => self.head.synced(stage, run, records),
+            Event::Synced(run) => self.head.synced(stage, run),
             Event::Fault(fault) => self.fault(fault),
             Event::Proof { witness, died } => self.proof(witness, died),
         }

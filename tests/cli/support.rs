@@ -119,7 +119,7 @@ pub(crate) fn mobula(arguments: &[&str]) -> Command {
 
 /// What the test's own environment says is not for its children.
 fn clean(command: &mut Command) -> &mut Command {
-    for name in ["ADDRESS", "ADVERTISE", "KEY", "LISTEN", "ROLE"] {
+    for name in ["ADDRESS", "ADVERTISE", "JOURNAL", "KEY", "LISTEN", "ROLE"] {
         command.env_remove(format!("MOBULA_{name}"));
     }
     command

@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a head until SIGTERM or an interrupt.
 ///
-/// Prints one line once nodes can join: `mobula head: ready at ADDRESS`. Its state is kept in memory. When it starts
-/// anew, nodes find it again by themselves and join anew, and the actors of before have ended.
+/// Prints one line once nodes can join: `mobula head: ready at ADDRESS`. When it starts anew, nodes find it again by
+/// themselves. With a journal it goes on where it was: it acknowledges nothing that is not on disk. Without, its state is
+/// kept in memory: nodes join anew, and the actors of before have ended.
 #[derive(Args)]
 pub(crate) struct Head {
     /// Where it listens: tcp://HOST:PORT (0.0.0.0 for every interface, port 0 for any), or ipc:///FOLDER for nodes of
@@ -28,6 +29,10 @@ pub(crate) struct Head {
     /// The head's identity, if it is not in the cluster key's file with `.head` added.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// A folder where it keeps what it decides; made if need be, for this user alone. One cluster's, and one head's at a
+    /// time.
+    #[arg(long, value_name = "FOLDER", env = "MOBULA_JOURNAL")]
+    journal: Option<PathBuf>,
     /// How long a node that falls silent is given before its actors count as lost: longer leases outlast longer
     /// outages, shorter ones notice a dead machine sooner.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::duration)]
@@ -51,6 +56,7 @@ impl Head {
         let silence = limits::SUSPECT_AFTER.min(self.lease / 2);
         let mut builder = Cluster::builder().head().key(self.key).identity(identity);
         builder = builder.lease(self.lease).suspect_after(silence);
+        builder = self.journal.into_iter().fold(builder, |builder, folder| builder.journal(folder));
         builder = self.listen.into_iter().fold(builder, |builder, address| builder.listen(address));
         builder = self.advertise.into_iter().fold(builder, |builder, address| builder.advertise(address));
         let cluster = builder.await?;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use comfy_table::{Table, presets};
-use mobula::{ActorState, ActorStatus, Cluster, ClusterStatus, NodeStatus};
+use mobula::{ActorState, ActorStatus, Cluster, ClusterStatus, JournalStatus, NodeStatus};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,8 +70,9 @@ fn as_json(status: &ClusterStatus) -> Value {
             "detached": actor.detached,
         })
     };
+    let journal = status.journal.map(|journal| json!({ "bytes": journal.bytes, "takes": journal.takes }));
     json!({
-        "head": { "epoch": status.epoch.0, "id": status.head.to_string() },
+        "head": { "epoch": status.epoch.0, "id": status.head.to_string(), "journal": journal },
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
         "actors": status.actors.iter().map(actor).collect::<Vec<_>>(),
         "waiting": status.waiting,
@@ -112,6 +113,11 @@ fn as_tables(status: &ClusterStatus) -> String {
     if status.waiting > 0 {
         text.push_str(&format!("\n{} actors wait until a node has room for them.\n", status.waiting));
     }
+    text.push_str(&match status.journal {
+        Some(JournalStatus { bytes, takes: true, .. }) => format!("\nThe head's journal takes {bytes} bytes.\n"),
+        Some(_) => "\nThe head's journal takes nothing: see its log. Nothing is acknowledged meanwhile.\n".to_owned(),
+        None => "\nThe head has no journal: its state ends with it.\n".to_owned(),
+    });
     text
 }
 

@@ -62,6 +62,11 @@ impl Trusts {
         self.0.remove(&object).is_some()
     }
 
+    /// What was given, and as what.
+    pub(in crate::directory) fn iter(&self) -> impl Iterator<Item = (ObjectId, ObjectId)> {
+        self.0.iter().map(|(object, to)| (*object, *to))
+    }
+
     /// A life has ended: what it was given is lost, unless it gave that on.
     pub(in crate::directory) fn end_life(&mut self, life: Life) {
         let lost = |to: &ObjectId| to.life == life && !self.0.contains_key(to);

@@ -176,7 +176,17 @@ impl Directory {
     }
 
     pub(super) fn settle_group(&mut self, id: GroupId, hosts: &[Life]) {
-        for (index, host, bundle) in self.groups.settle(id, hosts) {
+        let new = self.groups.settle(id, hosts);
+        self.add_bundles(id, new);
+    }
+
+    pub(super) fn hold_group(&mut self, id: GroupId, hosts: &[Option<Life>]) {
+        let new = self.groups.hold(id, hosts);
+        self.add_bundles(id, new);
+    }
+
+    fn add_bundles(&mut self, id: GroupId, new: Vec<(u32, Life, Resources)>) {
+        for (index, host, bundle) in new {
             if let Some(living) = self.lives.get_mut(host) {
                 living.room.add_bundle((id, index), &bundle);
             }

@@ -22,6 +22,7 @@ mod lookup;
 mod members;
 mod place;
 mod recall;
+mod records;
 mod rejoin;
 mod replay;
 mod spawn;
@@ -48,7 +49,7 @@ pub use lookup::{Lookup, LookupError};
 pub use members::{Change, Member, Snapshot};
 pub use rejoin::{Hosting, Rejoin, Standing};
 pub use spawn::{ActorType, Arguments, Asked, FullName, Invalid, Needs, Spawn, SpawnError, Spawned};
-pub use status::{ActorLine, ActorState, NodeLine, Page, Query, Summary};
+pub use status::{ActorLine, ActorState, JournalStatus, NodeLine, Page, Query, Summary};
 pub use want::{Granted, Patience, Prospect, TaskKind, Want, WantError};
 
 pub(super) use died::DeadNodes;

@@ -37,8 +37,9 @@ impl Directory {
         actor.placement = actor.placement.next();
         actor.phase = Phase::Placing(life);
         let (placement, need) = (actor.placement, actor.need.clone());
-        let host = Host { placement, restarts: actor.restarts_left, spawn: actor.spawn.clone() };
-        effects.journal(Record::Placed { actor: id, placement, host: life });
+        let restarts = actor.restarts_left;
+        let host = Host { placement, restarts, spawn: actor.spawn.clone() };
+        effects.journal(Record::Placed { actor: id, placement, host: life, restarts });
         self.occupy(life, id, &need);
         self.stays(id, life, &need, ticket);
         self.order(life, Command::Host(host), effects);

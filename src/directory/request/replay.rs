@@ -6,7 +6,7 @@ use crate::directory::message::How;
 use crate::directory::record::Record;
 use crate::directory::request::Gone;
 use crate::directory::state::{Directory, Keeps};
-use crate::id::{GroupId, Life};
+use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::schedule::Strategy;
 
 impl Directory {
@@ -18,13 +18,14 @@ impl Directory {
                 let need = spawn.needs.of(&spawn.kind, Some(spawn.constructor));
                 self.insert_actor(spawn, need);
             }
-            Record::Placed { actor: id, placement, host } => {
+            Record::Placed { actor: id, placement, host, restarts } => {
+                self.replay_unplaced(id, placement, restarts);
                 let Some(actor) = self.actors.all.get_mut(&id) else { return };
-                actor.placement = placement;
                 actor.phase = Phase::Placing(host);
                 let need = actor.need.clone();
                 self.occupy(host, id, &need);
             }
+            Record::Unplaced { actor, placement, restarts } => self.replay_unplaced(actor, placement, restarts),
             Record::Hosted { actor } => {
                 let Some(actor) = self.actors.all.get_mut(&actor) else { return };
                 if let Phase::Placing(host) = actor.phase {
@@ -36,32 +37,60 @@ impl Directory {
                     actor.ending = Some((how, why));
                 }
             }
-            Record::Gone { actor, why } => drop(self.forget_actor(actor, &why)),
+            Record::Gone { actor, why } => {
+                if self.forget_actor(actor, &why).is_none() {
+                    self.actors.ended.bury(actor, why);
+                }
+            }
             Record::Grouped { create } => self.insert_group(create),
             Record::GroupPlaced { group, hosts } => self.settle_group(group, &hosts),
             Record::Entrusted { object, to } => self.trusts.insert(object, to),
             Record::Withdrawn { object } => _ = self.trusts.remove(object),
             Record::GroupGone { group: id } => {
-                if let Some(group) = self.groups.remove(id) {
-                    self.remove_bundles(id, &group);
-                    self.replay_group_end(id);
+                match self.groups.remove(id) {
+                    Some(group) => self.remove_bundles(id, &group),
+                    None => self.lives.close_bundles(id),
+                }
+                self.replay_group_end(id);
+            }
+            Record::Given { life } => self.lives.begin_after(life),
+            Record::GroupHeld { group, hosts } => self.hold_group(group, &hosts),
+            Record::GroupBuried { group } => self.groups.gone.bury(group, ()),
+            Record::Closing { group, index, host, total } => {
+                if let Some(living) = self.lives.get_mut(host) {
+                    living.room.add_bundle((group, index), &total);
                 }
             }
         }
     }
 
+    /// It leaves where it was: its host no longer had it, or it was nowhere.
+    fn replay_unplaced(&mut self, id: ActorId, placement: Placement, restarts: u32) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        actor.placement = placement;
+        actor.restarts_left = restarts;
+        if let Phase::Placing(host) | Phase::Running(host) = std::mem::replace(&mut actor.phase, Phase::Unplaced(0)) {
+            let need = actor.need.clone();
+            self.vacate(host, id, &need);
+        }
+    }
+
     fn replay_group_end(&mut self, id: GroupId) {
         let within = |strategy| matches!(strategy, Strategy::Bundle { group, .. } if group == id);
-        let why = Gone::GroupRemoved { group: id };
-        let mut unplaced = Vec::new();
-        for (actor_id, actor) in self.actors.all.iter_mut().filter(|(_, actor)| within(actor.need.strategy)) {
-            if actor.host().is_none() {
-                unplaced.push(*actor_id);
-            } else if actor.ending.is_none() {
-                actor.ending = Some((How::Kill, why.clone()));
-            }
+        let actors = self.actors.all.iter().filter(|(_, actor)| within(actor.need.strategy));
+        for actor in actors.map(|(actor, _)| *actor).collect::<Vec<ActorId>>() {
+            self.replay_ending(actor, Gone::GroupRemoved { group: id });
         }
-        unplaced.into_iter().for_each(|actor| drop(self.forget_actor(actor, &why)));
+    }
+
+    /// It is to be killed; at once where nothing was made yet.
+    fn replay_ending(&mut self, id: ActorId, why: Gone) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        if actor.host().is_none() {
+            self.forget_actor(id, &why);
+        } else if actor.ending.is_none() {
+            actor.ending = Some((How::Kill, why));
+        }
     }
 
     /// What follows from a life's end is journaled after it, but perhaps no longer was: so it is done here too, and the
@@ -78,11 +107,8 @@ impl Directory {
         self.lose_bundles(life);
         let why = Gone::OwnerEnded { life };
         for id in Actors::of_spawner(&self.actors.all, life) {
-            let Some(actor) = self.actors.all.get_mut(&id).filter(|actor| !actor.spawn.detached) else { continue };
-            if actor.host().is_none() {
-                self.forget_actor(id, &why);
-            } else if actor.ending.is_none() {
-                actor.ending = Some((How::Kill, why.clone()));
+            if self.actors.all.get(&id).is_some_and(|actor| !actor.spawn.detached) {
+                self.replay_ending(id, why.clone());
             }
         }
         for id in ended.hosted {

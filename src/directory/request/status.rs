@@ -82,6 +82,17 @@ pub struct Summary {
     pub requests: usize,
     /// Orders that no node has acknowledged yet.
     pub orders: usize,
+    /// The head's journal, if it has one.
+    pub journal: Option<JournalStatus>,
+}
+
+/// How a head's journal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// Whether it took what was last written: else the head acknowledges nothing, and tries again.
+    pub takes: bool,
 }
 
 /// One node.
@@ -167,6 +178,7 @@ impl Directory {
             waiting: self.actors.lines.len(),
             requests: self.lives.iter().map(|(_, living)| living.answers.len()).sum(),
             orders: self.lives.iter().map(|(_, living)| living.orders.len()).sum(),
+            journal: self.journal,
         }
     }
 

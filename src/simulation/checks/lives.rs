@@ -80,7 +80,7 @@ impl Lives {
                 }
             }
             Record::NodeEnded { life, .. } => drop(self.ended.insert(*life)),
-            Record::Placed { actor, placement, host } => {
+            Record::Placed { actor, placement, host, .. } => {
                 let placed = self.placed.entry(*actor).or_default();
                 let last = placed.last().map_or(Placement(0), |(last, _)| *last);
                 placed.push((*placement, *host));

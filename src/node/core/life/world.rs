@@ -155,7 +155,7 @@ impl World {
             }
             Record::Placed { actor, placement, .. } => {
                 let before = self.journal.iter().rev().find_map(|record| match record {
-                    Record::Placed { actor: same, placement, host } if same == actor => Some((*placement, *host)),
+                    Record::Placed { actor: same, placement, host, .. } if same == actor => Some((*placement, *host)),
                     _ => None,
                 });
                 if let Some((earlier, host)) = before {

@@ -1,0 +1,41 @@
+use super::*;
+use crate::directory::journal::conformance::{every_kind, gone};
+use proptest::prelude::*;
+
+fn unpacked(blocks: &[Vec<u8>]) -> Result<Vec<Record>, BlockError> {
+    let mut records = Vec::new();
+    for (number, block) in (7..).zip(blocks) {
+        unpack(number, block, &mut records)?;
+    }
+    Ok(records)
+}
+
+#[test]
+fn every_kind_of_record_comes_back() {
+    let blocks = pack(7, &every_kind()).unwrap();
+    assert_eq!(unpacked(&blocks), Ok(every_kind()));
+}
+
+#[test]
+fn long_batches_are_several_blocks_and_an_empty_one_is_none() {
+    let records: Vec<Record> = (0..20_000).map(gone).collect();
+    let blocks = pack(7, &records).unwrap();
+    assert!(blocks.len() > 2 && blocks.iter().all(|block| block.len() < 2 * JOURNAL_BLOCK));
+    assert_eq!(unpacked(&blocks), Ok(records));
+    assert_eq!(pack(7, &[]), Ok(Vec::new()));
+}
+
+proptest! {
+    #[test]
+    fn another_bit_another_number_and_another_length_are_found(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        let block = pack(7, &every_kind()).unwrap().remove(0);
+        let at = at.index(block.len());
+        let mut flipped = block.clone();
+        flipped[at] ^= 1 << bit;
+        let mut records = Vec::new();
+        prop_assert!(unpack(7, &flipped, &mut records).is_err());
+        prop_assert!(unpack(8, &block, &mut records).is_err());
+        prop_assert!(unpack(7, &block[..at], &mut records).is_err());
+        prop_assert!(records.is_empty());
+    }
+}
