@@ -211,6 +211,8 @@ pub const HOLDERS: usize = NODES;
 /// A session of the bulk lane over which nothing came this long while something was asked for is closed: slower than 26 kB/s is
 /// silent.
 pub const BULK_SILENCE: Duration = Duration::from_secs(10);
+/// A session of the bulk lane over which nothing was asked for so long is closed: the next pull opens another in a few round trips.
+pub const BULK_IDLE: Duration = Duration::from_secs(10);
 /// A holder that brings what it was asked for from disk says so this often.
 pub const BULK_WAIT: Duration = Duration::from_secs(1);
 /// How long one chunk may take, whatever else the session brings: what is on disk comes back within [`RESTORE_WAIT`].

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A session is between two nodes, not lives: objects are asked for by name, and a name is of one life. Either end asks over
-//! it. It is opened by the first pull and stays; each node keeps the one that it dialled and the one that it accepted, so that
+//! it. It is opened by the first pull, and closed when nothing was asked for a while; each node keeps the one that it dialled and the one that it accepted, so that
 //! two that dial each other at once do not close both.
 
 use parking_lot::Mutex;
@@ -116,6 +116,10 @@ impl Node {
         let bulk = BulkSession::new(session);
         if let Some(former) = self.bulk().seat(&bulk) {
             former.close(Closed::Superseded);
+        }
+        // Who dialled it sees to that: of two who close at once, each might take the other's next one for this.
+        if bulk.dialled() {
+            self.runtime().spawn(BulkSession::close_when_idle(Arc::downgrade(&bulk)));
         }
         Ok(Box::new(BulkInlet::new(self.shared(), bulk)))
     }

@@ -132,15 +132,17 @@ impl Read {
 
 impl Node {
     /// Fetches the value of an object that another life owns, and settles its entry.
-    pub(super) async fn fetch_object(self: Arc<Self>, entry: Arc<Entry>) {
-        let object = entry.id();
-        let outcome = match self.read_object(object).await {
+    pub(super) async fn fetch_object(self: Arc<Self>, object: ObjectId, entry: Weak<Entry>) {
+        let read = self.read_object(object).await;
+        // With its last reference it is nobody's, unless another one has come meanwhile.
+        let Some(entry) = entry.upgrade().or_else(|| self.borrowed(object)) else { return };
+        let outcome = match read {
             // Its owner may have given it to another one before it ended.
             Err(fault @ GetError::Lost { .. }) => return self.orphaned(vec![(entry, Arc::new(fault))]),
             outcome => outcome,
         };
         let large = match &outcome {
-            Ok(Content::Kept(_)) => true,
+            Ok(Content::Lent(lent)) => lent.copy().is_some(),
             Ok(Content::Encoded(encoded)) => encoded.body.len() > OBJECT_PIECE,
             _ => false,
         };

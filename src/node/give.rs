@@ -274,9 +274,11 @@ impl Node {
         let content = match Value::of(of.clone()).await? {
             // What was pulled lies in this node's own store.
             Content::Encoded(_)
-                if let Some(Ok(pulled @ Content::Kept(_))) = of.followed().ok().and_then(|of| of.outcome()) =>
+                if let Some(Ok(Content::Lent(lent))) = of.followed().ok().and_then(|of| of.outcome())
+                    && let Some(pulled) = lent.copy() =>
             {
-                pulled
+                pulled.for_good();
+                Content::Kept(pulled)
             }
             // Where they are, they may be another process's memory.
             Content::Encoded(Encoded { form: Form::Plain, body, .. }) if body.len() >= STORED => {

@@ -314,7 +314,7 @@ impl Node {
 
 impl Home for Node {
     fn fetch(&self, entry: &Arc<Entry>) {
-        self.runtime().spawn(self.shared().fetch_object(entry.clone()));
+        self.runtime().spawn(self.shared().fetch_object(entry.id(), Arc::downgrade(entry)));
     }
 
     fn look_for(&self, entry: &Arc<Entry>) {

@@ -8,7 +8,7 @@
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::bulk::{Memory, Target};
@@ -22,7 +22,8 @@ use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
-use crate::store::StoreError;
+use crate::object::lent::Lent;
+use crate::store::{Store, StoreError, Stored};
 
 impl Node {
     /// An object that its owner says is large. Once it is there, this node is one of those that have it.
@@ -49,7 +50,7 @@ impl Node {
         }
         match memory {
             Some(Memory::Store(draft)) => match self.store() {
-                Ok(store) => Ok(Content::Kept(store.keep(draft.seal()))),
+                Ok(store) => Ok(self.copy_of(object, &store, draft.seal())),
                 Err(error) => Err(lost(&error.to_string())),
             },
             Some(Memory::Own(body)) => {
@@ -58,6 +59,14 @@ impl Node {
             }
             None => Err(lost(NO_MEMORY)),
         }
+    }
+
+    /// What was pulled into the store: it goes when memory is short, while its owner can be asked for it again.
+    fn copy_of(self: &Arc<Self>, object: ObjectId, store: &Store, pulled: Stored) -> Content {
+        let (node, home) = (Arc::downgrade(self), Arc::downgrade(self) as Weak<dyn Home>);
+        let owner_lives = move || node.upgrade().is_some_and(|node| node.node_of(object.life).is_some());
+        let copy = store.keep_copy(pulled.clone(), Arc::new(owner_lives));
+        Content::Lent(Lent::pulled(object, home, (copy, pulled)))
     }
 
     /// Plain bytes go into the store, where they count and may go to disk; what is decoded for each reader is held as its owner
@@ -90,6 +99,10 @@ impl Node {
         loop {
             let mut under_way = FuturesUnordered::new();
             loop {
+                // Its last reference here is gone.
+                if self.borrowed(object).is_none() {
+                    return Err(GetError::Lost { object, why: "nobody here refers to it any more".to_owned() });
+                }
                 while let Some(next) = plan.ask() {
                     under_way.push(self.clone().ask_for(object, next, target.clone()));
                 }

@@ -267,6 +267,7 @@ impl Entry {
     pub(crate) fn body(&self) -> Option<Result<Bytes, Content>> {
         match &*self.state.lock() {
             State::Settled(Ok(Content::Encoded(Encoded { body, .. })), _) => Some(Ok(body.clone())),
+            State::Settled(Ok(Content::Lent(lent)), _) => lent.copy().map(|copy| Err(Content::Kept(copy))),
             State::Settled(Ok(content @ (Content::Kept(_) | Content::Live(_))), shared) => {
                 let encoded = shared.as_ref().and_then(|shared| shared.encoded.as_ref());
                 Some(encoded.map(|encoded| encoded.body.clone()).ok_or_else(|| content.clone()))
@@ -297,6 +298,14 @@ impl Entry {
         let named = shared.holders.len().min(most);
         shared.holders.rotate_left(named);
         shared.holders.iter().rev().take(named).copied().collect()
+    }
+
+    /// All others that have a copy of it, as far as is known.
+    pub(crate) fn held_at(&self) -> Vec<Life> {
+        match &*self.state.lock() {
+            State::Settled(_, Some(shared)) => shared.holders.clone(),
+            State::Settled(_, None) | State::Pending(_) | State::Given(_) => Vec::new(),
+        }
     }
 
     /// Whether it is passed as a reference: it is read where it lies, or is large, and encoded once rather than for each

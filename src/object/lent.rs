@@ -1,5 +1,5 @@
-//! An object of another process of this host, read where it lies: its bytes are at hand while somebody views them. Where that
-//! fails later on, a copy takes its place.
+//! An object of another node's. Of a process of this host it is read where it lies: its bytes are at hand while somebody views
+//! them. Where that fails later on, or was never possible, there is a copy, which goes when memory is short and is had again.
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 
 use super::content::{Content, kept_now};
 use super::entry::Outcome;
-use super::error::GetError;
+use super::error::{Fault, GetError};
 use super::home::Home;
 use crate::id::ObjectId;
-use crate::store::{Ending, Foreign};
+use crate::store::{Ending, Foreign, Kept, StoreError, Stored};
 use crate::wire::codec::Hold;
 
 /// Such an object.
@@ -18,7 +18,8 @@ pub(crate) struct Lent {
     object: ObjectId,
     home: Weak<dyn Home>,
     views: Mutex<Views>,
-    /// Held by the one that has it pinned anew.
+    length: usize,
+    /// Held by the one that has it pinned anew, or brought.
     asking: tokio::sync::Mutex<()>,
     /// Of an argument.
     argument: Option<Argument>,
@@ -37,7 +38,9 @@ struct Views {
     /// Until somebody has viewed it, or what it was fetched for would have to be fetched again; gone if nobody is to.
     first: Option<Arc<Foreign>>,
     last: Weak<Foreign>,
-    /// It could not be read where it lies: what came instead.
+    /// Until somebody has viewed it as well: a copy that has just come.
+    fresh: Option<Content>,
+    /// It cannot be read where it lies: what came instead.
     copy: Option<Content>,
 }
 
@@ -68,9 +71,29 @@ impl Lent {
     }
 
     fn of(object: ObjectId, home: Weak<dyn Home>, view: Foreign, argument: Option<Argument>) -> Arc<Self> {
-        let first = Arc::new(view);
-        let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first), copy: None });
-        Arc::new(Lent { object, home, views, asking: tokio::sync::Mutex::new(()), argument })
+        let (length, first) = (view.len(), Arc::new(view));
+        let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first), fresh: None, copy: None });
+        Arc::new(Lent { object, home, views, length, asking: tokio::sync::Mutex::new(()), argument })
+    }
+
+    /// One that was pulled into this node's store just now.
+    pub(crate) fn pulled(object: ObjectId, home: Weak<dyn Home>, (copy, fresh): (Kept, Stored)) -> Arc<Self> {
+        let (length, fresh) = (copy.len(), Some(Content::plain(Bytes::from_owner(fresh))));
+        let views = Mutex::new(Views { first: None, last: Weak::new(), fresh, copy: Some(Content::Kept(copy)) });
+        Arc::new(Lent { object, home, views, length, asking: tokio::sync::Mutex::new(()), argument: None })
+    }
+
+    /// Its bytes' number.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The copy in this node's store, if there is one.
+    pub(crate) fn copy(&self) -> Option<Kept> {
+        match &self.views.lock().copy {
+            Some(Content::Kept(kept)) => Some(kept.clone()),
+            _ => None,
+        }
     }
 
     /// Whether it was an argument's, and its views have ended: whoever answers may tell the owner.
@@ -93,14 +116,19 @@ impl Lent {
 
     /// Ends the pin that it came with, if nobody has viewed it yet.
     pub(super) fn unpin(&self) {
-        let first = self.views.lock().first.take();
+        let mut views = self.views.lock();
+        let first = (views.first.take(), views.fresh.take());
+        drop(views);
         drop(first);
     }
 
     /// Its value, if it is at hand.
     pub(crate) fn now(&self) -> Option<Content> {
-        let copy = self.views.lock().copy.clone();
+        let mut views = self.views.lock();
+        let (fresh, copy) = (views.fresh.take(), views.copy.clone());
+        drop(views);
         match copy {
+            _ if fresh.is_some() => fresh,
             Some(copy) => copy.at_hand(),
             None => self.view().map(|view| Content::plain(Bytes::from_owner(View(view)))),
         }
@@ -112,30 +140,34 @@ impl Lent {
         if let Some(content) = self.now() {
             return Ok(content);
         }
-        let copy = self.views.lock().copy.clone();
-        if let Some(Content::Kept(kept)) = copy {
-            return kept_now(self.object, &kept).await;
+        if let Some(kept) = self.copy() {
+            match kept.get().await {
+                // It is had again.
+                Err(StoreError::Evicted) => {}
+                _ => return kept_now(self.object, &kept).await,
+            }
         }
         let home = self.home.upgrade().ok_or_else(|| Arc::new(GetError::ShutDown))?;
         match home.read(self.object).await? {
-            Content::Lent(again) => {
-                let view = again.view().ok_or_else(|| {
-                    let why = "its view ended before it was read".to_owned();
-                    Arc::new(GetError::Lost { object: self.object, why })
-                })?;
-                self.views.lock().last = Arc::downgrade(&view);
-                Ok(Content::plain(Bytes::from_owner(View(view))))
-            }
             // Its bytes had to come: into this node's own store, if they are many. Who has been told that they are here looks
             // for them here.
-            Content::Kept(kept) => {
-                self.views.lock().copy = Some(Content::Kept(kept.clone()));
-                kept_now(self.object, &kept).await
+            Content::Lent(again) if let Some(kept) = again.copy() => {
+                self.views.lock().copy = Some(Content::Kept(kept));
+                again.now().ok_or_else(|| Arc::new(self.ended()))
+            }
+            Content::Lent(again) => {
+                let view = again.view().ok_or_else(|| Arc::new(self.ended()))?;
+                self.views.lock().last = Arc::downgrade(&view);
+                Ok(Content::plain(Bytes::from_owner(View(view))))
             }
             content => {
                 self.views.lock().copy = Some(content.clone());
                 Ok(content)
             }
         }
+    }
+
+    fn ended(&self) -> Fault {
+        GetError::Lost { object: self.object, why: "its view ended before it was read".to_owned() }
     }
 }

@@ -21,7 +21,8 @@ const LOOKED_AT: usize = 128;
 
 /// What can be spilled, and what is being.
 pub(super) struct Spiller {
-    folder: Arc<Folder>,
+    /// Without one, only what can be had again makes way.
+    folder: Option<Arc<Folder>>,
     kept: Mutex<LeastRecentlyUsed>,
     /// Objects that are being written, and their bytes.
     writing: AtomicUsize,
@@ -38,15 +39,20 @@ struct LeastRecentlyUsed {
 }
 
 impl Spiller {
-    pub(super) fn new(parent: &Path) -> Result<Spiller, SpillError> {
+    pub(super) fn new(parent: Option<&Path>) -> Result<Spiller, SpillError> {
         Ok(Spiller {
-            folder: Arc::new(Folder::make(parent)?),
+            folder: parent.map(Folder::make).transpose()?.map(Arc::new),
             kept: Mutex::default(),
             writing: AtomicUsize::new(0),
             writing_bytes: AtomicUsize::new(0),
             told: AtomicBool::new(false),
             failed: Mutex::new(None),
         })
+    }
+
+    /// Whether it writes objects to disk.
+    pub(super) fn writes(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// Why the last object could not be spilled, if it could not.
@@ -123,20 +129,19 @@ impl Shared {
 
     /// Whether the housekeeper is to be told that memory is short.
     pub(super) fn wants_to_spill(&self, state: &State) -> bool {
-        let Some(spiller) = &self.spiller else { return false };
-        self.is_short(state, spiller) && !spiller.told.swap(true, Ordering::Relaxed)
+        self.is_short(state, &self.spiller) && !self.spiller.told.swap(true, Ordering::Relaxed)
     }
 
     /// An object more can be spilled.
     pub(super) fn consider_spilling(&self) {
-        if self.spiller.is_some() && (self.hungry.get() || self.wants_to_spill(&self.state.lock())) {
+        if self.hungry.get() || self.wants_to_spill(&self.state.lock()) {
             self.wake();
         }
     }
 
     /// Begins to write objects to disk, as many as is sensible. Gives the time until another try after a failure.
     fn spill(self: &Arc<Self>) -> Option<Duration> {
-        let spiller = self.spiller.as_ref()?;
+        let spiller = &self.spiller;
         loop {
             // Whoever finds memory short from here on tells.
             spiller.told.store(false, Ordering::Relaxed);
@@ -167,10 +172,10 @@ impl Shared {
         for _ in 0..most {
             let keep = spiller.oldest(until)?;
             match keep.begin() {
-                Spill::Write(stored) => return Some(Victim::Write(keep, stored)),
+                Spill::Write(stored) if spiller.writes() => return Some(Victim::Write(keep, stored)),
                 Spill::Done => return Some(Victim::Freed),
-                // It is in use.
-                Spill::Viewed => keep.touch(),
+                // It is in use, or there is nowhere else for it.
+                Spill::Viewed | Spill::Write(_) => keep.touch(),
             }
         }
         None
@@ -179,14 +184,14 @@ impl Shared {
     fn write(self: &Arc<Self>, keep: Arc<Keep>, stored: Stored) {
         let shared = Arc::clone(self);
         let bytes = shared.state.lock().table.footprint(keep.length());
-        let Some(spiller) = &self.spiller else { return };
+        let spiller = &self.spiller;
+        let Some(folder) = spiller.folder.clone() else { return };
         spiller.writing.fetch_add(1, Ordering::Relaxed);
         spiller.writing_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let folder = Arc::clone(&spiller.folder);
         tokio::task::spawn_blocking(move || {
             let written = SpillFile::write(&folder, &stored);
             drop(folder);
-            let Some(spiller) = &shared.spiller else { return };
+            let spiller = &shared.spiller;
             if let Err(error) = &written {
                 tracing::warn!(%error, "an object could not be spilled");
             }

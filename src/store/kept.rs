@@ -7,7 +7,7 @@
 //!     └────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The bytes never change, so a file once written stays: moving the object out again costs nothing.
+//! A copy of what others have is dropped instead, and has to be had again. The bytes never change, so a file once written stays: moving the object out again costs nothing.
 
 use super::spill::{SpillError, SpillFile};
 use super::view::Stored;
@@ -30,7 +30,12 @@ pub(super) struct Keep {
     restoring: tokio::sync::Mutex<()>,
     /// When it was used last, as its store counts; zero while it is not to be spilled.
     pub(super) used: AtomicU64,
+    /// Of a copy: says whether it can be had again.
+    again: Mutex<Option<Again>>,
 }
+
+/// Says whether an object can be had again that its store drops.
+pub(crate) type Again = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// One of the two is there, or both.
 struct Place {
@@ -42,20 +47,21 @@ struct Place {
 pub(super) enum Spill {
     /// Somebody views it.
     Viewed,
-    /// Nothing: it was on disk already, and its memory is free.
+    /// Nothing: it was on disk already, or can be had again, and its memory is free.
     Done,
     /// Writing this.
     Write(Stored),
 }
 
 impl Kept {
-    pub(super) fn new(stored: Stored, shared: &Arc<Shared>) -> Kept {
+    pub(super) fn new(stored: Stored, again: Option<Again>, shared: &Arc<Shared>) -> Kept {
         let keep = Keep {
             shared: Arc::clone(shared),
             length: stored.len(),
             place: Mutex::new(Place { memory: Some(stored), file: None }),
             restoring: tokio::sync::Mutex::new(()),
             used: AtomicU64::new(0),
+            again: Mutex::new(again),
         };
         let kept = Kept(Arc::new(keep));
         kept.0.touch();
@@ -68,7 +74,7 @@ impl Kept {
     ///
     /// # Errors
     ///
-    /// If its file was damaged, or if there is no room for it in time.
+    /// If its file was damaged, or if there is no room for it in time; or it was a copy, and was dropped.
     pub async fn get(&self) -> Result<Stored, StoreError> {
         if let Some(stored) = self.0.in_memory() {
             return Ok(stored);
@@ -79,7 +85,7 @@ impl Kept {
             return Ok(stored);
         }
         let file = self.0.place.lock().file.clone();
-        let file = file.expect("an object that is not in memory is on disk");
+        let file = file.ok_or(StoreError::Evicted)?;
         let mut draft = self.0.shared.draft(self.0.length, limits::RESTORE_WAIT).await?;
         let read = move || file.read(&mut draft).map(|()| draft);
         let draft = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::NoRuntime)??;
@@ -93,6 +99,13 @@ impl Kept {
     #[must_use]
     pub fn in_memory(&self) -> Option<Stored> {
         self.0.in_memory()
+    }
+
+    /// It is no copy any more that could be had again: who views it makes sure that it is there.
+    pub(crate) fn for_good(&self) {
+        let again = self.0.again.lock().take();
+        drop(again);
+        self.0.touch();
     }
 
     /// Whether it is in memory now.
@@ -123,17 +136,25 @@ impl Keep {
 
     /// It was used just now.
     pub(super) fn touch(self: &Arc<Self>) {
-        if let Some(spiller) = &self.shared.spiller {
+        let spiller = &self.shared.spiller;
+        if spiller.writes() || self.again.lock().is_some() {
             spiller.touch(self);
         }
     }
 
+    /// Whether it may be dropped.
+    fn can_be_had_again(&self) -> bool {
+        let again = self.again.lock().clone();
+        again.is_some_and(|again| again())
+    }
+
     /// Begins to move it to disk, if nobody views it: who would has to ask here, under the lock.
     pub(super) fn begin(&self) -> Spill {
+        let evict = self.can_be_had_again();
         let mut place = self.place.lock();
         match (&place.memory, &place.file) {
-            (Some(stored), None) if stored.is_only_one_of(1) => Spill::Write(stored.clone()),
-            (Some(stored), Some(_)) if stored.is_only_one_of(1) => {
+            (Some(stored), None) if !evict && stored.is_only_one_of(1) => Spill::Write(stored.clone()),
+            (Some(stored), _) if stored.is_only_one_of(1) => {
                 let stored = place.memory.take();
                 drop(place);
                 drop(stored);
@@ -168,9 +189,7 @@ impl Keep {
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        if let Some(spiller) = &self.shared.spiller {
-            spiller.forget(self);
-        }
+        self.shared.spiller.forget(self);
     }
 }
 

@@ -23,6 +23,7 @@ mod transfer;
 mod view;
 mod weight;
 
+pub(crate) use kept::Again;
 pub use kept::Kept;
 pub(crate) use log::{Record, SpillLog};
 pub use readers::{PinError, ReaderId, Ticket, TicketError};
@@ -97,6 +98,9 @@ pub enum StoreError {
     /// The system gave no memory file.
     #[error("the system gives no shared memory: {0}")]
     System(#[source] io::Error),
+    /// A copy was dropped for want of memory: who has the object is to be asked for it again.
+    #[error("the copy was dropped for want of memory, and must be had again")]
+    Evicted,
     /// It could not be brought back from disk, or the store could not take its folder.
     #[error(transparent)]
     Spill(#[from] SpillError),
@@ -156,7 +160,7 @@ struct Shared {
     drafts: AtomicUsize,
     pinned: AtomicUsize,
     readers: Readers,
-    spiller: Option<Spiller>,
+    spiller: Spiller,
     /// The housekeeper wants objects to become idle, to spill them.
     hungry: Flag,
     housekeeper: Arc<Notify>,
@@ -170,7 +174,7 @@ impl Store {
     /// Outside of a tokio runtime, and if the folder for spilled objects cannot be had.
     pub fn new(config: StoreConfig) -> Result<Store, StoreError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StoreError::NoRuntime)?;
-        let spiller = config.folder.as_deref().map(Spiller::new).transpose()?;
+        let spiller = Spiller::new(config.folder.as_deref())?;
         let shared = Arc::new(Shared {
             capacity: config.capacity,
             state: Mutex::new(State::new(Table::new(config.capacity, segment::page_size()))),
@@ -220,7 +224,14 @@ impl Store {
     /// is had again with [`Kept::get`].
     #[must_use]
     pub fn keep(&self, stored: Stored) -> Kept {
-        Kept::new(stored, &self.shared)
+        Kept::new(stored, None, &self.shared)
+    }
+
+    /// The same of a copy of what others have: it is dropped instead, while `again` says that it can be had again. That is asked
+    /// under no lock of the store's.
+    #[must_use]
+    pub(crate) fn keep_copy(&self, stored: Stored, again: Again) -> Kept {
+        Kept::new(stored, Some(again), &self.shared)
     }
 
     /// A ticket for one connection of one other process, and what that process is called here.
@@ -307,7 +318,7 @@ impl Shared {
     }
 
     fn no_room(&self, length: usize) -> StoreError {
-        let spill = self.spiller.as_ref().and_then(Spiller::last_error);
+        let spill = self.spiller.last_error();
         StoreError::NoRoom { length, usage: self.usage(), spill }
     }
 

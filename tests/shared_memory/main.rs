@@ -7,6 +7,7 @@ mod arrow;
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
+mod copies;
 mod elsewhere;
 mod giving;
 mod memory;

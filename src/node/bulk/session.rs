@@ -2,15 +2,15 @@
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::target::Target;
 use super::unread::Unread;
 use crate::clock::{self, Moment};
 use crate::id::{NodeId, ObjectId};
-use crate::limits::{BULK_ASKS, BULK_SILENCE, CHUNK_TIME};
+use crate::limits::{BULK_ASKS, BULK_IDLE, BULK_SILENCE, CHUNK_TIME};
 use crate::net::{Closed, Count, Inlet, Session};
 use crate::node::core::pull::Said;
 use crate::node::runtime::Node;
@@ -88,6 +88,25 @@ impl BulkSession {
         let (bulk, mut message) = (self.clone(), Vec::new());
         word.encode(&mut message);
         tokio::spawn(async move { bulk.send(&message).await });
+    }
+
+    /// Closes it once nothing was asked over it for a while, in either direction. A peer that asks at that moment asks another, or
+    /// over another session.
+    pub(super) async fn close_when_idle(bulk: Weak<Self>) {
+        let mut rest = BULK_IDLE;
+        loop {
+            tokio::time::sleep(rest).await;
+            let Some(bulk) = bulk.upgrade().filter(|bulk| !*bulk.over.borrow()) else { return };
+            let busy = !bulk.asked.lock().waiting.is_empty() || !bulk.unread.lock().is_served();
+            let heard = Moment(bulk.heard.load(Ordering::Relaxed));
+            rest = match busy {
+                true => BULK_IDLE,
+                false => BULK_IDLE.saturating_sub(clock::now().since(heard)),
+            };
+            if rest.is_zero() {
+                return bulk.close(Closed::Here);
+            }
+        }
     }
 
     /// The end of the session.

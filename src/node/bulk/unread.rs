@@ -26,6 +26,11 @@ impl Unread {
         had <= self.answered && self.asked - self.had <= BULK_ASKS as u64
     }
 
+    /// Whether all that was asked for is answered.
+    pub(super) fn is_served(&self) -> bool {
+        self.asked == self.answered
+    }
+
     /// An ask is about to be answered.
     pub(super) fn answered(&mut self) {
         self.answered += 1;
