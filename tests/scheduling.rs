@@ -221,6 +221,70 @@ async fn a_task_goes_where_its_large_argument_lies() {
     ends_without_a_trace(cluster).await;
 }
 
+/// An array, and a view that keeps its copy.
+type Held = (ObjectRef<[f32]>, View<[f32]>);
+
+/// Has copies of arrays, for as long as it lives.
+#[actor]
+struct Holds {
+    held: Vec<Held>,
+}
+
+#[methods]
+impl Holds {
+    #[constructor]
+    pub fn new() -> Self {
+        Self { held: Vec::new() }
+    }
+
+    pub async fn hold(&mut self, array: Vec<ObjectRef<[f32]>>) -> mobula::Result<()> {
+        for array in array {
+            let view = array.clone().await?;
+            self.held.push((array, view));
+        }
+        Ok(())
+    }
+}
+
+#[task]
+fn reads_three(one: &[f32], two: &[f32], three: &[f32]) -> (f32, u32) {
+    (one.iter().chain(two).chain(three).sum(), std::process::id())
+}
+
+/// How many of 40 tasks ran in a process.
+async fn ran_in(process: u32, run: impl AsyncFn() -> u32) -> usize {
+    let mut there = 0;
+    for _ in 0..40 {
+        there += usize::from(run().await == process);
+    }
+    there
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_and_an_actor_go_where_a_copy_lies_and_where_most_bytes_do() {
+    let cluster = bounded(Cluster::local().workers(2).cpus(8.0).never_share_memory()).await.unwrap();
+    let nodes = workers(&cluster);
+    // This process owns it, and hosts nothing.
+    let mine = bounded(cluster.put_slice(&vec![0.5_f32; 1 << 18])).await.unwrap();
+    let (node, process) = nodes[1];
+    let holds = bounded(Holds::spawn(&cluster).on(node)).await.unwrap();
+    bounded(holds.hold(vec![mine.clone()])).await.unwrap();
+    // Where a copy is told of is soon known, and slots that idle elsewhere are given back.
+    bounded(async { while ran_in(process, async || reads::submit(&cluster, &mine).await.unwrap().1).await < 30 {} })
+        .await;
+    let near = bounded(Where::spawn(&cluster).near(&mine)).await.unwrap();
+    assert_eq!(bounded(near.process()).await, Ok(process));
+    // One of four megabytes here, two of an eighth there.
+    let (there, large_at) = (nodes[1].0, nodes[0].1);
+    let large = bounded(leaves::call(&cluster, 1 << 20).on(nodes[0].0)).await.unwrap();
+    let small = [0, 1].map(|_| leaves::call(&cluster, 1 << 15).on(there).submit());
+    let [one, two] = &small;
+    let (one, two) = (bounded(cluster.get(one)).await.unwrap(), bounded(cluster.get(two)).await.unwrap());
+    let run = async || reads_three::submit(&cluster, &one, &large, &two).await.unwrap().1;
+    bounded(async { while ran_in(large_at, run).await < 30 {} }).await;
+    ends_without_a_trace(cluster).await;
+}
+
 /// A result that no packet carries lies where it was made.
 #[task]
 fn makes(length: usize) -> Vec<u8> {

@@ -72,6 +72,17 @@ impl Content {
         Content::Live(Live { value: T::erase(shared), encode: encode::<T>, takes, refers_to_nothing, counted: None })
     }
 
+    /// What it takes where it is, as far as is known without encoding it.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Content::Live(live) => live.takes,
+            Content::Encoded(encoded) => encoded.body.len(),
+            Content::Kept(kept) => kept.len(),
+            Content::Lent(lent) => lent.len(),
+            Content::Elsewhere(_) => 0,
+        }
+    }
+
     /// Whether it may refer to objects, which end with it.
     pub(super) fn refers(&self) -> bool {
         match self {
