@@ -128,6 +128,7 @@ pub use node::isolated::IsolationError;
 pub use object::buffer::{Buffer, Fill};
 pub use object::error::{GetError, GiveError};
 pub use object::get::{Get, GetView};
+pub use object::lost::Lost;
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
 pub use object::settled::{AsSettled, Awaited, WaitSettled};

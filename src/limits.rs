@@ -337,6 +337,14 @@ pub const PROBE_LAST: Duration = Duration::from_millis(1_600);
 pub const QUEUED_TASKS: usize = 4 << 20;
 /// Bytes of queued tasks' arguments that a node keeps in memory: those of later tasks are written to disk.
 pub const QUEUE_MEMORY: u64 = 64 << 20;
+/// Bytes that a node keeps, if it is not told otherwise, for making lost results of its tasks again: what these were called
+/// with, and values that are kept for that alone. Beyond it the oldest are dropped.
+pub const LINEAGE_MEMORY: u64 = 128 << 20;
+/// What such a task takes of it beside its arguments.
+pub const LINEAGE_ENTRY: u64 = 512;
+/// Lost results that hang one on the other and are made again for one that is wanted: more would be an hour's work that
+/// nobody expects of a read, and a chain without end is one of an iteration that should keep a result now and then.
+pub const LINEAGE_DEPTH: usize = 256;
 /// Arguments so short, encoded, are a part of their task's half kilobyte: neither counted nor written to disk.
 pub const QUEUE_SMALL: usize = 128;
 /// Kinds of task, by function and needs, that one owner may have at a time: the head keeps a want for each.

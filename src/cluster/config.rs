@@ -51,6 +51,7 @@ pub struct ClusterBuilder {
     store_wait: Duration,
     sharing: Sharing,
     pub(super) max_queued: usize,
+    pub(super) lineage_memory: u64,
     pub(super) registrations: Vec<Registration>,
     /// The actor whose own process it is, if it is one's.
     pub(super) isolated: Option<Isolated>,
@@ -98,6 +99,7 @@ impl ClusterBuilder {
             store_wait: limits::STORE_WAIT,
             sharing: Sharing::InPlace,
             max_queued: limits::QUEUED_TASKS,
+            lineage_memory: limits::LINEAGE_MEMORY,
             registrations: Vec::new(),
             isolated: None,
         }
@@ -271,6 +273,15 @@ impl ClusterBuilder {
     /// The process of one actor, which nothing else is placed on.
     pub(super) fn isolated(mut self, isolated: Option<Isolated>) -> Self {
         self.isolated = isolated;
+        self
+    }
+
+    /// Bytes that this node keeps for making results of its tasks again that are lost with the nodes where they lie (128 MiB):
+    /// what the tasks were called with, and values of arguments that are kept for that alone. Only of tasks that may run once
+    /// more ([`retries`](crate::TaskCall::retries)), and while their results are referred to. Beyond it the oldest are dropped, and
+    /// results of those are lost with their nodes; with 0, all.
+    pub fn lineage_memory(mut self, bytes: u64) -> Self {
+        self.lineage_memory = bytes;
         self
     }
 

@@ -331,6 +331,19 @@ fn settings(
     };
     let namespace = builder.namespace.as_str().into();
     let (head_wait, max_queued, store) = (builder.head_wait, builder.max_queued, builder.store_settings());
-    let isolated = builder.isolated;
-    Ok(Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store, isolated })
+    let (isolated, lineage) = (builder.isolated, builder.lineage_memory);
+    Ok(Settings {
+        head,
+        join,
+        registry,
+        tasks,
+        stuck,
+        head_wait,
+        cpus,
+        max_queued,
+        lineage,
+        namespace,
+        store,
+        isolated,
+    })
 }

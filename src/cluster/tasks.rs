@@ -154,7 +154,9 @@ impl<T: Returns, E> TaskCall<T, E> {
 
     /// Runs it again, so often: on another node if its node ends before it has answered, and at once if the function returned
     /// an error that its `retry_on` accepts. Any other error, and a panic, is its result. One that was cancelled is not run
-    /// again.
+    /// again. A result of more than 64 KiB lies where the task ran: if that node ends later on, the task is run again when
+    /// somebody wants it, and first those whose lost results it takes. Without retries left it is lost
+    /// ([`GetError::Lost`]).
     ///
     /// A run that may be followed by another for its error keeps its arguments: the function is given copies of what it takes by value.
     ///

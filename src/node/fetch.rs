@@ -6,6 +6,7 @@
 //!              | serial u64 . 1 . reader u64               where it lies will do, for this connection (PROTOCOLS §4.1, `Pin`)
 //!              | serial u64 . 2                            who has it, again
 //!              | serial u64 . 3                            whether there is a value, once there is
+//!              | serial u64 . 4 . life u64 . serial u64    it was that object's value, which is lost (§7)
 //! value        = form u8 (0 packed, 1 plain) . bytes       a small one; encloses the object's references
 //!              | 2 . length u64 . segment u64 . offset u64     plain, and pinned for who asks (§4.1, `Pinned`)
 //!              | form u8 (3 packed, 4 plain) . length u64 . lives u64 ..
@@ -24,6 +25,7 @@ use super::give::{ADOPT, GIVE, GIVEN};
 use super::isolated::ISOLATE;
 use super::lend::{ATTACH, Lender};
 use super::link::PeerLink;
+use super::recover::Made;
 use super::runtime::Node;
 use crate::actor::error::{CallError, Executed};
 use crate::actor::remote::ask::{NodeAsk, Plain};
@@ -36,6 +38,7 @@ use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::object::lent::Lent;
+use crate::object::lost::Lost;
 use crate::store::{Location, ReaderId};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
@@ -58,6 +61,8 @@ pub(super) enum How {
     Holders,
     /// It wants no bytes.
     There,
+    /// What it has in the place of this.
+    Instead(ObjectId),
 }
 
 impl How {
@@ -70,6 +75,10 @@ impl How {
             }
             How::Holders => out.push(2),
             How::There => out.push(3),
+            How::Instead(ObjectId { life, serial }) => {
+                out.push(4);
+                [life.0, serial].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+            }
         }
     }
 
@@ -79,6 +88,9 @@ impl How {
             [1, reader @ ..] => Some(How::InPlace(ReaderId::from_number(u64::from_le_bytes(reader.try_into().ok()?)))),
             [2] => Some(How::Holders),
             [3] => Some(How::There),
+            [4, lost @ ..] if lost.len() == 2 * 8 => {
+                Some(How::Instead(ObjectId { life: Life(number(lost, 0)?), serial: number(lost, 8)? }))
+            }
             _ => None,
         }
     }
@@ -142,6 +154,12 @@ impl Node {
             outcome => outcome,
         };
         let large = match &outcome {
+            // Its owner has not heard yet that the node where it lay has ended.
+            Ok(Content::Elsewhere(next)) if self.is_orphan(next) => return self.ask_anew(&entry, next.id()).await,
+            Ok(Content::Elsewhere(next)) => {
+                self.leads(&entry, next, Made::Elsewhere);
+                false
+            }
             Ok(Content::Lent(lent)) => lent.copy().is_some(),
             Ok(Content::Encoded(encoded)) => encoded.body.len() > OBJECT_PIECE,
             _ => false,
@@ -162,7 +180,12 @@ impl Node {
         };
         match answer {
             Ok(Read::There) => entry.is_elsewhere(),
-            Ok(Read::Elsewhere(next)) => entry.settle(Ok(Content::Elsewhere(next))),
+            // Its owner has not heard yet that the node where it lay has ended.
+            Ok(Read::Elsewhere(next)) if self.is_orphan(&next) => self.ask_anew(&entry, next.id()).await,
+            Ok(Read::Elsewhere(next)) => {
+                self.leads(&entry, &next, Made::Elsewhere);
+                entry.settle(Ok(Content::Elsewhere(next)));
+            }
             Ok(Read::Whole(..) | Read::Large(_) | Read::Pinned(_)) => entry.settle(Err(Arc::new(nonsense()))),
             // Its owner may have given it to another one before it ended.
             Err(fault @ GetError::Lost { .. }) => self.orphaned(vec![(entry, Arc::new(fault))]),
@@ -226,8 +249,7 @@ impl Node {
         let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let object = ObjectId { life: self.last_life(), serial: number(body, 0).unwrap_or_default() };
         let Some(entry) = self.exposed(object) else {
-            let why = "its owner has let it go".to_owned();
-            return answer_error(&*peer, arrival.call, &Fault::Lost { object, why });
+            return answer_error(&*peer, arrival.call, &Fault::lost(object, Lost::LetGo));
         };
         // Who asks for it has no copy, or has lost it.
         entry.held_by(peer.life(), false);
@@ -239,6 +261,10 @@ impl Node {
     }
 
     async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, how: How) {
+        if let How::Instead(lost) = how {
+            let settled = self.instead_of(&entry, lost).await;
+            return self.answer(&*peer, call, &entry, settled, how);
+        }
         let settled = match (entry.settling().await, how) {
             (Ok(Content::Elsewhere(next)), _) => Ok(Content::Elsewhere(next)),
             (Ok(_), How::There) => return answer_there(&*peer, call),
@@ -255,7 +281,7 @@ impl Node {
                 },
                 content => content.brought(entry.id()).await,
             },
-            (Ok(content), How::Bytes | How::Holders) => content.brought(entry.id()).await,
+            (Ok(content), How::Bytes | How::Holders | How::Instead(_)) => content.brought(entry.id()).await,
             (Err(fault), _) => Err(fault),
         };
         self.answer(&*peer, call, &entry, settled, how);
@@ -312,7 +338,7 @@ pub(super) async fn ask(link: &Arc<PeerLink>, object: ObjectId, how: How) -> Res
         Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).map(Read::Elsewhere).ok_or_else(nonsense),
         Ok(Plain::App(_, fault)) => Err(codec::decode(&fault)
             .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
-        Err(error @ CallError::NodeDied { .. }) => Err(GetError::Lost { object, why: error.to_string() }),
+        Err(CallError::NodeDied { .. }) => Err(GetError::lost(object, Lost::OwnerDied)),
         // Its owner lives, and so does the object.
         Err(error) => Err(GetError::Call { executed: error.executed(), message: error.to_string() }),
     }
@@ -352,7 +378,7 @@ pub(super) fn begin_ask(
 }
 
 fn owner_ended(object: ObjectId) -> Fault {
-    GetError::Lost { object, why: "the node that owned it has ended".to_owned() }
+    GetError::lost(object, Lost::OwnerDied)
 }
 
 pub(super) fn nonsense() -> Fault {

@@ -31,6 +31,7 @@ use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError, GiveError};
 use crate::object::get::Value;
 use crate::object::home::Home;
+use crate::object::lost::Lost;
 use crate::wire::codec;
 use crate::wire::packet::{CallFault, Counted};
 
@@ -284,7 +285,7 @@ impl Node {
             Content::Encoded(Encoded { form: Form::Plain, body, .. }) if body.len() >= STORED => {
                 let no_room = |error: crate::store::StoreError| {
                     let why = format!("node {} cannot keep it: {error}", self.id());
-                    Arc::new(GetError::Lost { object, why })
+                    Arc::new(GetError::lost(object, Lost::Unreadable(why)))
                 };
                 let mut draft = self.draft(body.len()).await.map_err(no_room)?;
                 for (to, from) in draft.chunks_mut(STORE_COPY).zip(body.chunks(STORE_COPY)) {
@@ -333,7 +334,7 @@ impl Node {
                 for (entry, fault) in some {
                     match heirs.get(&entry.id()) {
                         Some(heir) => drop(entry.give(heir.clone())),
-                        None => entry.settle(Err(fault.clone())),
+                        None => node.recover(entry, fault.clone()).await,
                     }
                 }
             }
@@ -353,7 +354,12 @@ impl Node {
         let next = match self.read_object(object).await {
             Ok(Content::Elsewhere(next)) => next,
             Err(fault @ GetError::Lost { .. }) => {
-                self.heirs(vec![object]).await.unwrap_or_default().remove(&object).ok_or_else(|| Arc::new(fault))?
+                let heir = self.heirs(vec![object]).await.unwrap_or_default().remove(&object);
+                match heir {
+                    Some(heir) => heir,
+                    None if self.made(object).is_some() => self.made_again(object).await.map_err(Arc::new)?,
+                    None => return Err(Arc::new(fault)),
+                }
             }
             outcome => return outcome.map_err(Arc::new),
         };

@@ -18,6 +18,7 @@ pub(crate) mod machine;
 mod objects;
 mod prober;
 mod pull;
+mod recover;
 pub(crate) mod runtime;
 mod seek;
 mod shutdown;

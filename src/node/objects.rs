@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, Weak};
 
 use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
+use super::recover::Lead;
 use super::runtime::Node;
 use crate::actor::inbox::Host;
 use crate::actor::lifetime::{At, Lifetime};
@@ -19,6 +20,7 @@ use crate::object::content::Content;
 use crate::object::entry::{Entry, Outcome};
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
+use crate::object::lost::Lost;
 use crate::wire::bytes::List;
 use crate::wire::codec::{Enclosed, Hold};
 use crate::wire::packet::{Counted, Kept, Ref, Settle};
@@ -35,6 +37,8 @@ pub(super) struct State {
     pub(super) lifetimes: FxHashMap<ActorId, Weak<Lifetime>>,
     /// By what they are now: objects of this node that it gave to others.
     pub(super) given: FxHashMap<ObjectId, ObjectId>,
+    /// By the values: objects whose values are those of other lives' objects.
+    pub(super) leads: FxHashMap<ObjectId, Lead>,
     /// Arrived, and of owners that have ended: the head may know of others.
     orphans: Vec<Arc<Entry>>,
     /// Lives that there is something to say to, and that this node has not heard of yet.
@@ -48,6 +52,7 @@ impl State {
             borrowed: FxHashMap::default(),
             lifetimes: FxHashMap::default(),
             given: FxHashMap::default(),
+            leads: FxHashMap::default(),
             orphans: Vec::new(),
             unmet: FxHashSet::default(),
         }
@@ -126,18 +131,23 @@ impl State {
     }
 
     /// An entry is gone that was counted in this life. One of an earlier life has no part in these counts. Gives the object of
-    /// this node that was given away as that one, if it was the last entry.
-    fn let_go(&mut self, object: ObjectId, counted_in: Life, effects: &mut Effects<Hold>) -> Option<ObjectId> {
+    /// this node that was given away as that one, and of what it was the value, if it was the last entry.
+    fn let_go(
+        &mut self,
+        object: ObjectId,
+        counted_in: Life,
+        effects: &mut Effects<Hold>,
+    ) -> (Option<ObjectId>, Option<Lead>) {
         if counted_in != self.refs.life() {
-            return None;
+            return (None, None);
         }
         self.refs.unhold(Counted::Object(object), effects);
         // Another entry may have taken its place meanwhile.
         if self.borrowed.get(&object).is_some_and(|entry| entry.strong_count() > 0) {
-            return None;
+            return (None, None);
         }
         self.borrowed.remove(&object);
-        self.given.remove(&object)
+        (self.given.remove(&object), self.leads.remove(&object))
     }
 }
 
@@ -347,7 +357,8 @@ impl Home for Node {
 
     fn let_go(&self, object: ObjectId, counted_in: Life) {
         self.lost_copy(object);
-        let given = self.count(|state, effects| state.let_go(object, counted_in, effects));
+        let (given, lead) = self.count(|state, effects| state.let_go(object, counted_in, effects));
+        drop(lead);
         if let Some(object) = given {
             self.client().report(Withdraw { object });
         }
@@ -367,7 +378,11 @@ fn counted(enclosed: &Enclosed) -> impl Iterator<Item = (Counted, &Hold)> {
 }
 
 fn lost(object: ObjectId, loss: Loss) -> Fault {
-    GetError::Lost { object, why: loss.to_string() }
+    let why = match loss {
+        Loss::Gone => Lost::LetGo,
+        Loss::OwnerDied => Lost::OwnerDied,
+    };
+    GetError::lost(object, why)
 }
 
 fn lose(entries: impl IntoIterator<Item = Weak<Entry>>, loss: Loss) {

@@ -23,6 +23,7 @@ use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::object::lent::Lent;
+use crate::object::lost::Lost;
 use crate::store::{Store, StoreError, Stored};
 
 impl Node {
@@ -34,7 +35,7 @@ impl Node {
         large: Large,
     ) -> Result<Content, Fault> {
         let Large { form, length, holders, enclosed } = large;
-        let lost = |why: &str| GetError::Lost { object, why: why.to_owned() };
+        let lost = |why: &str| GetError::lost(object, Lost::Unreadable(why.to_owned()));
         let bytes = usize::try_from(length).map_err(|_| lost(NO_MEMORY))?;
         let target = Arc::new(Target::new(self.memory_for(form, bytes).await));
         let mut plan = Plan::new(length, object.life, &holders);
@@ -101,7 +102,10 @@ impl Node {
             loop {
                 // Its last reference here is gone.
                 if self.borrowed(object).is_none() {
-                    return Err(GetError::Lost { object, why: "nobody here refers to it any more".to_owned() });
+                    return Err(GetError::lost(
+                        object,
+                        Lost::Unreadable("nobody here refers to it any more".to_owned()),
+                    ));
                 }
                 while let Some(next) = plan.ask() {
                     under_way.push(self.clone().ask_for(object, next, target.clone()));
@@ -117,7 +121,7 @@ impl Node {
                 plan.said(&ask, said);
                 // Also of what came last.
                 if target.is_short() {
-                    return Err(GetError::Lost { object, why: NO_MEMORY.to_owned() });
+                    return Err(GetError::lost(object, Lost::Unreadable(NO_MEMORY.to_owned())));
                 }
                 if plan.is_whole() {
                     return Ok(None);
@@ -125,7 +129,7 @@ impl Node {
             }
             let pause = plan.round_over().map_err(|stuck| match stuck {
                 Stuck::OwnerLied => nonsense(),
-                Stuck::NobodySends => GetError::Lost { object, why: stuck.to_string() },
+                Stuck::NobodySends => GetError::lost(object, Lost::Unreadable(stuck.to_string())),
             })?;
             tokio::time::sleep(pause_of(pause.rounds)).await;
             match ask(owner, object, How::Holders).await? {

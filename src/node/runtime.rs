@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) cpus: usize,
     /// Tasks that may be queued.
     pub(crate) max_queued: usize,
+    /// Bytes for making results again.
+    pub(crate) lineage: u64,
     pub(crate) namespace: Arc<str>,
     pub(crate) store: StoreSettings,
     /// The actor whose own process it is, if it is one's.
@@ -117,8 +119,9 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store, isolated } =
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store, .. } =
             settings;
+        let (lineage, isolated) = (settings.lineage, settings.isolated);
         let (id, hosts, declared) = (join.node, join.hosts, join.resources.clone());
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -136,7 +139,7 @@ impl Node {
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
             promised: Promised::new(me.clone() as Weak<dyn Home>, max_queued),
-            tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder())),
+            tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder()), lineage),
             objects: Objects::default(),
             givings: Givings::default(),
             bulk: Bulk::default(),

@@ -31,22 +31,26 @@ mod grants;
 mod host;
 mod lend;
 mod line;
+pub(super) mod lineage;
 mod near;
 mod owner;
 mod parked;
 mod parts;
+mod rebuild;
 mod results;
 mod send;
 mod terms;
 mod wants;
 
 use line::{Alone, Ready};
+use lineage::Lineages;
 
 /// What a node knows of tasks.
 pub(crate) struct Tasks {
     owner: owner::Owner,
     host: host::Host,
     tail: Arc<Tail>,
+    lineages: Lineages,
     /// Told when a task has left the queue, for those that wait for room.
     room: Notify,
 }
@@ -54,9 +58,10 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// `queued` tasks may wait in the queue.
     /// `declared` is what the node has for tasks.
-    pub(super) fn new(queued: usize, cpus: usize, declared: Resources, tail: Arc<Tail>) -> Self {
+    /// `lineage` bytes are kept for making results again.
+    pub(super) fn new(queued: usize, cpus: usize, declared: Resources, tail: Arc<Tail>, lineage: u64) -> Self {
         let (owner, host) = (owner::Owner::new(queued), host::Host::new(queued, cpus, declared));
-        Tasks { owner, host, tail, room: Notify::new() }
+        Tasks { owner, host, tail, lineages: Lineages::new(lineage), room: Notify::new() }
     }
 
     /// Whether others wait, before whom one that comes will not begin, and more may.

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::entry::Outcome;
 use super::error::{Fault, GetError};
 use super::lent::Lent;
+use super::lost::Lost;
 use super::param::{Erased, Param};
 use super::weigh;
 use crate::id::ObjectId;
@@ -182,7 +183,7 @@ pub(super) async fn kept_now(object: ObjectId, kept: &Kept) -> Outcome {
 fn not_brought(object: ObjectId, error: &StoreError) -> Fault {
     let why = error.to_string();
     match error {
-        StoreError::Spill(SpillError::Corrupt { .. }) => GetError::Lost { object, why },
+        StoreError::Spill(SpillError::Corrupt { .. }) => GetError::lost(object, Lost::Unreadable(why)),
         StoreError::NoRuntime => GetError::ShutDown,
         _ => GetError::OnDisk { object, why },
     }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use super::content::{Content, Encoded};
 use super::error::Fault;
 use super::home::Home;
+use super::lost::Lost;
 use super::promised::Promised;
 use crate::id::{Life, ObjectId};
 use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS};
@@ -224,7 +225,7 @@ impl Entry {
     pub(crate) fn astray(&self) -> Fault {
         let why =
             format!("its owner says that its value is another's, and that leads back or on for {OBJECT_HOPS} more");
-        Fault::Lost { object: self.id, why }
+        Fault::lost(self.id, Lost::Unreadable(why))
     }
 
     /// What became of it, if that is known and a value is at hand.
@@ -490,5 +491,6 @@ mod falling;
 mod given;
 mod moved;
 mod pending;
+mod renewed;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::failure::{Never, WireError, text_of};
+use super::lost::Lost;
 use crate::directory::request::WantError;
-use crate::id::{ActorId, NodeId, ObjectId};
+use crate::id::{ActorId, Life, NodeId, ObjectId};
 use crate::wire::codec;
 use crate::wire::packet::Executed;
 
@@ -115,12 +116,14 @@ pub enum GetError<E = Never> {
         why: String,
     },
     /// The object is lost.
-    #[error("object {object} is lost: {why}")]
+    #[error("object {object} (of life {owner}) is lost: {why}")]
     Lost {
         /// The object.
         object: ObjectId,
+        /// The life of the node that owns it.
+        owner: Life,
         /// Why.
-        why: String,
+        why: Lost,
     },
     /// The object is on disk, and cannot be read for now: another try may find it.
     #[error("object {object} was moved to disk and cannot be brought back now: {why}")]
@@ -193,6 +196,11 @@ pub enum GiveError {
 }
 
 impl<E> GetError<E> {
+    /// An object that is lost.
+    pub(crate) fn lost(object: ObjectId, why: Lost) -> Self {
+        GetError::Lost { object, owner: object.life, why }
+    }
+
     /// Whether what makes it may have run.
     #[must_use]
     pub fn executed(&self) -> Executed {
@@ -235,7 +243,7 @@ impl<E> GetError<E> {
             GetError::NestingTooDeep { limit } => GetError::NestingTooDeep { limit },
             GetError::Argument { object, why } => GetError::Argument { object, why },
             GetError::ArgumentsLost { why } => GetError::ArgumentsLost { why },
-            GetError::Lost { object, why } => GetError::Lost { object, why },
+            GetError::Lost { object, owner, why } => GetError::Lost { object, owner, why },
             GetError::OnDisk { object, why } => GetError::OnDisk { object, why },
             GetError::WrongType { expected } => GetError::WrongType { expected },
             GetError::Codec { message } => GetError::Codec { message },

@@ -32,12 +32,14 @@ pub(crate) struct Value {
     of: Settling,
     /// How many objects led to it.
     hops: usize,
+    /// The first of them: whoever wants its value again, when that is lost, is told by it.
+    first: Option<Arc<Entry>>,
     bringing: Option<BoxFuture<'static, Outcome>>,
 }
 
 impl Value {
     pub(crate) fn of(entry: Arc<Entry>) -> Self {
-        Value { of: entry.settling(), hops: 0, bringing: None }
+        Value { of: entry.settling(), hops: 0, first: None, bringing: None }
     }
 }
 
@@ -56,7 +58,9 @@ impl Future for Value {
                     return Poll::Ready(Err(Arc::new(this.of.entry().astray())));
                 }
                 Ok(Content::Elsewhere(next)) => {
-                    (this.of, this.hops) = (next.settling(), this.hops + 1);
+                    let former = std::mem::replace(&mut this.of, next.settling());
+                    this.first.get_or_insert_with(|| former.entry().clone());
+                    this.hops += 1;
                     continue;
                 }
                 Ok(content) => content,

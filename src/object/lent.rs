@@ -9,6 +9,7 @@ use super::content::{Content, kept_now};
 use super::entry::Outcome;
 use super::error::{Fault, GetError};
 use super::home::Home;
+use super::lost::Lost;
 use crate::id::ObjectId;
 use crate::store::{Ending, Foreign, Kept, StoreError, Stored};
 use crate::wire::codec::Hold;
@@ -168,6 +169,6 @@ impl Lent {
     }
 
     fn ended(&self) -> Fault {
-        GetError::Lost { object: self.object, why: "its view ended before it was read".to_owned() }
+        GetError::lost(self.object, Lost::Unreadable("its view ended before it was read".to_owned()))
     }
 }

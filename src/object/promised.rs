@@ -60,6 +60,12 @@ impl Promised {
         Some(Entry::pending(id, Some(self.clone())))
     }
 
+    /// One that was settled is to be once more: counted, however many there are.
+    pub(crate) fn again(&self) -> Promised {
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.clone()
+    }
+
     /// One of them is settled.
     pub(super) fn kept(&self) {
         if self.0.count.fetch_sub(1, Ordering::Relaxed) == self.0.most {

@@ -1,6 +1,7 @@
 //! Tasks: one run of an annotated function each.
 
 pub mod context;
+pub(crate) mod recipe;
 pub mod registry;
 pub mod returns;
 pub(crate) mod slot;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::slot::{self, Coming, Runnable};
+use super::recipe::{self, Coming};
+use super::slot::Runnable;
 use super::spec::Task;
 use crate::actor::dispatch::TypeName;
 use crate::actor::registry::RegisterError;
@@ -44,7 +45,7 @@ impl TaskRegistration {
             signature: K::SIGNATURE,
             key: K::KEY,
             type_id: TypeId::of::<K>,
-            arrived: slot::arrived::<K>,
+            arrived: recipe::arrived::<K>,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::context::TaskContext;
+use super::recipe::{Recipe, recipe};
 use super::returns::{More, Outlet, Returns, done};
 use super::spec::{Code, RetryOn, Task};
 use super::standing::Standing;
@@ -19,11 +20,11 @@ use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::TypeName;
 use crate::actor::error::{Executed, panic_message};
 use crate::actor::remote::NodeRef;
-use crate::id::{Key, ObjectId};
+use crate::id::Key;
 use crate::limits::QUEUE_SMALL;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
-use crate::wire::codec::{self, DecodeError, Enclosed, Hold};
+use crate::wire::codec::{self, Enclosed, Hold};
 
 /// A task of whatever function, as the node that runs it keeps it.
 pub(crate) trait Runnable: Send + Sync {
@@ -68,6 +69,8 @@ pub(crate) trait Runnable: Send + Sync {
     /// Its arguments as they travel: values, references to what is read where it lies, and nothing at `left_out`; they stay
     /// here for another attempt.
     fn encode(&self, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault>;
+    /// What it takes to make it once more; then it has no arguments itself. None if it has none, or they do not encode. Blocks.
+    fn recipe(&self) -> Option<Recipe>;
 }
 
 /// What a node must have been compiled with to run a task.
@@ -110,7 +113,7 @@ pub(crate) enum Attempt {
 
 /// A task's arguments until it begins. Most tasks' are short.
 #[derive(Default)]
-enum Message<K> {
+pub(super) enum Message<K> {
     Here(K),
     Long(Box<Long<K>>),
     OnDisk(Arc<OnDisk>),
@@ -120,8 +123,8 @@ enum Message<K> {
 }
 
 /// Arguments that are counted.
-struct Long<K> {
-    message: K,
+pub(super) struct Long<K> {
+    pub(super) message: K,
     _weight: Weight,
 }
 
@@ -451,32 +454,16 @@ impl<K: Task> Runnable for TaskSlot<K> {
         self.put_back(taken);
         encoded
     }
+
+    fn recipe(&self) -> Option<Recipe> {
+        recipe(self.take_message(), self.standing.name())
+    }
 }
 
 fn encoded<K: Task>(message: &mut K, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
     let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
     args::leave(message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
     codec::encode_arguments(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
-}
-
-/// A task as it arrives.
-pub(crate) struct Coming<'a> {
-    pub(crate) body: &'a [u8],
-    pub(crate) enclosed: Enclosed,
-    /// Positions of arguments that are results of this node's tasks, and those.
-    pub(crate) left_out: Vec<(u32, Arc<Entry>)>,
-    pub(crate) here: &'a NodeRef,
-    pub(crate) result: Arc<Entry>,
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) next_object: &'a dyn Fn() -> ObjectId,
-}
-
-/// Makes a task of arguments that arrived.
-pub(crate) fn arrived<K: Task>(coming: Coming<'_>) -> Result<Arc<dyn Runnable>, DecodeError> {
-    let Coming { body, enclosed, left_out, here, result, name, next_object } = coming;
-    let left_out = left_out.into_iter().map(|(position, entry)| (position, entry as Hold)).collect();
-    let message = codec::decode_arguments(body, enclosed, left_out, here)?;
-    Ok(TaskSlot::<K>::new(message, result, K::Reply::SHAPE.more(next_object), name))
 }
 
 impl<K: Task> Drop for TaskSlot<K> {

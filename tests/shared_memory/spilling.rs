@@ -2,7 +2,7 @@
 
 use super::support::{MIB, bounded, numbers, until, used};
 use mobula::prelude::*;
-use mobula::{GetError, StoreError, task};
+use mobula::{GetError, Lost, StoreError, task};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,8 +92,8 @@ async fn a_damaged_file_loses_its_object_and_no_other() {
                 assert_eq!(*view, *numbers(seed, OBJECT));
                 whole += 1;
             }
-            Err(GetError::Lost { object: named, why }) => {
-                assert!(named == object.id() && why.contains("was damaged on disk"), "{why}");
+            Err(GetError::Lost { object: named, owner, why: Lost::Unreadable(why) }) => {
+                assert!(named == object.id() && owner == named.life && why.contains("was damaged on disk"), "{why}");
                 lost += 1;
             }
             Err(other) => panic!("{other}"),

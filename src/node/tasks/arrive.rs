@@ -22,9 +22,10 @@ use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::object::lent::Lent;
 use crate::schedule::TaskNumber;
+use crate::task::recipe::{Coming, Makes};
 use crate::task::registry::NotMade;
 use crate::task::returns::More;
-use crate::task::slot::{Coming, Runnable};
+use crate::task::slot::Runnable;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed, EncodeError, Hold};
 use crate::wire::packet::{Answer, CallFault, Outcome};
@@ -212,8 +213,8 @@ impl Node {
         let behind: Vec<Arc<Entry>> = left_out.iter().map(|(_, result)| result.clone()).collect();
         let (here, pending) = (self.here(), result.result.clone()?);
         let next_object = || self.next_object();
-        let next_object = &next_object;
-        let coming = Coming { body, enclosed, left_out, here, result: pending, name: title, next_object };
+        let more = Makes::New(&next_object);
+        let coming = Coming { body, enclosed, left_out, here, result: pending, name: title, more };
         let (task, result) = match self.task_table().make(arrived.kind, coming) {
             Ok(task) => (task, result.made()?),
             Err(why) => {

@@ -424,6 +424,8 @@ impl Node {
             _ if queued.task.standing().is_cancelled() => queued.task.fail(fault),
             GetError::NodeDied { executed: Executed::No, .. } => self.enqueue_again(queued),
             GetError::NodeDied { .. } if queued.retries > 0 => self.attempt_again(queued),
+            // One that was there is made again.
+            GetError::Argument { .. } if !unsettled(&queued.task).is_empty() => self.enqueue_again(queued),
             _ => queued.task.fail(fault),
         }
     }

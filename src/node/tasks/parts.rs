@@ -9,9 +9,11 @@
 
 use std::sync::Arc;
 
+use super::owner::Queued;
 use super::terms::RAN;
 use crate::actor::inbox::Host as _;
 use crate::limits::{BODY_INLINE, PART_REFS};
+use crate::node::recover::Made;
 use crate::node::runtime::Node;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
@@ -65,7 +67,13 @@ impl Node {
     }
 
     /// Settles results that arrived. False if they are not as many and no more; then not all of them are settled.
-    pub(super) fn settle_parts(self: &Arc<Self>, parts: &[Arc<Entry>], body: &[u8], enclosed: &Enclosed) -> bool {
+    pub(super) fn settle_parts(
+        self: &Arc<Self>,
+        queued: &Queued,
+        parts: &[Arc<Entry>],
+        body: &[u8],
+        enclosed: &Enclosed,
+    ) -> bool {
         let mut reader = Reader::new(body);
         let (mut refs, mut holds) = (enclosed.refs.iter(), enclosed.holds.iter());
         let values = parts.iter().map(|_| {
@@ -80,8 +88,26 @@ impl Node {
         if !reader.rest().is_empty() || refs.next().is_some() {
             return false;
         }
+        let elsewhere = parts.iter().zip(&values).filter_map(|(part, value)| match value {
+            Content::Elsewhere(value) => Some((part, value)),
+            _ => None,
+        });
+        self.lie_elsewhere(queued, &elsewhere.collect::<Vec<_>>());
         parts.iter().zip(values).for_each(|(part, value)| part.settle(Ok(value)));
         true
+    }
+
+    /// An item that arrived, as an object of this node.
+    pub(super) fn item(self: &Arc<Self>, value: Content) -> Arc<Entry> {
+        let elsewhere = match &value {
+            Content::Elsewhere(value) => Some(value.clone()),
+            _ => None,
+        };
+        let item = Entry::settled(self.next_object(), Ok(value));
+        if let Some(value) = elsewhere {
+            self.leads(&item, &value, Made::Streamed);
+        }
+        item
     }
 
     /// A part that arrived; none if it is no such thing.

@@ -261,7 +261,7 @@ impl Caller for Sent {
         let task = &self.queued.task;
         let Some(items) = items_of(task).filter(|_| !task.standing().is_cancelled()) else { return };
         match self.node.part(body, enclosed) {
-            Some(item) => items.push(Entry::settled(self.node.next_object(), Ok(item)), length),
+            Some(item) => items.push(self.node.item(item), length),
             None => {
                 let nonsense = GetError::Codec { message: "the node's item is no task's".to_owned() };
                 items.fail(Arc::new(nonsense));
@@ -286,7 +286,7 @@ impl Caller for Sent {
                 let Some((ran, body)) = self.read_ran(body) else { return self.over(Err(nonsense())) };
                 match task.more() {
                     Some(more) if !more.parts().is_empty() => {
-                        if !self.node.settle_parts(more.parts(), body, &enclosed) {
+                        if !self.node.settle_parts(&self.queued, more.parts(), body, &enclosed) {
                             return self.over(Err(nonsense()));
                         }
                         task.done();
@@ -301,14 +301,16 @@ impl Caller for Sent {
                 Some(ran)
             }
             Outcome::Elsewhere { .. } if task.more().is_some() => return self.over(Err(nonsense())),
-            Outcome::Elsewhere { .. } => {
-                let object = Entry::of_enclosed(&enclosed);
-                task.result().settle(object.map(Content::Elsewhere).ok_or_else(|| Arc::new(nonsense())));
-                None
-            }
+            Outcome::Elsewhere { .. } => return self.lies_elsewhere(&enclosed),
             Outcome::App { body, .. } => {
                 let Some((ran, body)) = self.read_ran(body) else { return self.over(Err(nonsense())) };
                 let fault = codec::decode(body).unwrap_or_else(|_| nonsense());
+                if let GetError::Argument { object, .. } = &fault
+                    && self.node.made(*object).is_some()
+                {
+                    self.over(Ok(Some(ran)));
+                    return self.node.argument_missed(self.queued.clone(), *object, fault);
+                }
                 if self.queued.retries > 0 && !task.standing().is_cancelled() && task.wants_again(&fault) {
                     self.over(Ok(Some(ran)));
                     return self.node.attempt_again(self.queued.clone());
@@ -341,6 +343,20 @@ impl Caller for Sent {
 }
 
 impl Sent {
+    /// Its result lies where it ran.
+    fn lies_elsewhere(&self, enclosed: &Enclosed) {
+        let Some(value) = Entry::of_enclosed(enclosed) else {
+            return self.over(Err(GetError::Codec { message: "the node's answer is no task's".to_owned() }));
+        };
+        if self.node.is_orphan(&value) {
+            return self.over(Err(GetError::NodeDied { node: self.to.node, executed: Executed::Yes }));
+        }
+        let result = self.queued.task.result();
+        self.node.lie_elsewhere(&self.queued, &[(result, &value)]);
+        result.settle(Ok(Content::Elsewhere(value)));
+        self.over(Ok(None));
+    }
+
     /// How many nanoseconds it ran, and its value or error. What it reads no more is unpinned; of anything else it may say
     /// what it likes.
     fn read_ran<'a>(&self, body: &'a [u8]) -> Option<(u64, &'a [u8])> {

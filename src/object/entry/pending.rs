@@ -64,6 +64,16 @@ impl Pending {
         Pending { promised, ..Pending::default() }
     }
 
+    /// Of what is asked for by who makes this.
+    pub(super) fn fetched(promised: Option<Promised>) -> Self {
+        Pending { promised, elsewhere: Elsewhere::Fetched, ..Pending::default() }
+    }
+
+    /// Whether its owner was asked, and somebody may wait for what it says.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(self.elsewhere, Elsewhere::Asked | Elsewhere::Fetched | Elsewhere::FetchedThere)
+    }
+
     /// Whether its owner is to be asked now.
     pub(super) fn asks(&mut self, until: Until) -> bool {
         let next = match (until, self.elsewhere) {

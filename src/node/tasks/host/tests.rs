@@ -4,6 +4,7 @@ use crate::actor::remote::NodeRef;
 use crate::id::{Key, ObjectId};
 use crate::limits::PUSH_DEPTH_MAX;
 use crate::object::error::Fault;
+use crate::task::recipe::Recipe;
 use crate::task::returns::More;
 use crate::task::slot::{Attempt, End, Kind};
 use crate::task::standing::Standing;
@@ -74,6 +75,10 @@ impl Runnable for Stub {
 
     fn encode(&self, _: &mut Vec<u8>, _: &[(u32, u64)]) -> Result<Enclosed, Fault> {
         Ok(Enclosed::default())
+    }
+
+    fn recipe(&self) -> Option<Recipe> {
+        None
     }
 }
 
