@@ -4,6 +4,7 @@ use super::checks::tasks::End;
 use super::node::Node;
 use super::owning::Sent;
 use super::stage::Stage;
+use crate::schedule::TaskNumber;
 use crate::schedule::queue::Cancelled;
 
 impl Node {
@@ -16,6 +17,16 @@ impl Node {
             } else if let Cancelled::Queued(queued) = self.own(stage, |owner, _| owner.queue.cancel(number)) {
                 self.task_ends(stage, queued, End::Never);
             }
+        }
+    }
+
+    /// A task came back whose argument has failed since it was sent: that is seen before it is sent again.
+    pub(super) fn sees_argument(&mut self, stage: &mut Stage, number: TaskNumber) {
+        let Some(after) = self.owner.queue.get(number).and_then(|queued| queued.after) else { return };
+        if !matches!(stage.tasks.end(after), None | Some(End::Value))
+            && let Cancelled::Queued(queued) = self.own(stage, |owner, _| owner.queue.cancel(number))
+        {
+            self.task_ends(stage, queued, End::Never);
         }
     }
 

@@ -230,6 +230,7 @@ impl Node {
             }
         }
         self.own(stage, |owner, _| owner.queue.recalled(grant, back));
+        back.iter().for_each(|number| self.sees_argument(stage, *number));
     }
 
     fn gives_back(&mut self, stage: &mut Stage, grant: GrantId, keep: u32) {
