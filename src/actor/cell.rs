@@ -32,22 +32,21 @@ pub struct Cell<A: Methods> {
 
 impl<A: Methods> Cell<A> {
     pub(crate) fn new(actor: A, ctx: ActorContext<A>) -> Self {
-        let grave = Grave { inbox: ctx.inbox().clone(), taken: Taken::default(), reason: EndReason::ShutDown };
+        let grave = Grave { inbox: ctx.inbox().clone(), taken: Taken::default() };
         Cell { actor, ctx, grave }
     }
 }
 
-/// Buries the actor when its task ends, however it ends: by itself, by a panic in a destructor, with its runtime.
+/// Buries the actor when its task ends, however it ends: by itself, by a panic in a destructor, with its runtime. Why it ended
+/// was said to its mailbox, unless it is its runtime that goes.
 struct Grave<A: Methods> {
     inbox: Arc<Inbox<A>>,
     taken: Taken<dyn Job<A>>,
-    reason: EndReason,
 }
 
 impl<A: Methods> Drop for Grave<A> {
     fn drop(&mut self) {
-        let reason = std::mem::replace(&mut self.reason, EndReason::ShutDown);
-        self.inbox.bury(reason, std::mem::take(&mut self.taken));
+        self.inbox.bury(EndReason::ShutDown, std::mem::take(&mut self.taken));
     }
 }
 
@@ -62,7 +61,7 @@ pub fn drive_exclusive<A: Methods>(mut cell: Cell<A>) -> impl Future<Output = ()
         let _: &Cell<A> = &cell;
         let inbox = cell.grave.inbox.clone();
         let mut budget = CELL_BUDGET;
-        cell.grave.reason = loop {
+        let reason = loop {
             let job = match next_taken(&inbox, &mut cell.grave.taken, &mut budget) {
                 Some(job) => job,
                 None => match poll_fn(|cx| poll_job(&inbox, &mut cell.grave.taken, &mut budget, cx)).await {
@@ -98,7 +97,7 @@ pub fn drive_exclusive<A: Methods>(mut cell: Cell<A>) -> impl Future<Output = ()
                 Err(reason) => return inbox.mailbox().close(reason),
             }
         };
-        inbox.mailbox().close(cell.grave.reason.clone());
+        inbox.mailbox().close(reason);
     }
 }
 
@@ -119,7 +118,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
     let mut actor = Arc::new(actor);
     let mut groups = Groups::new(inbox.clone(), A::GROUPS);
     let mut budget = CELL_BUDGET;
-    grave.reason = loop {
+    let reason = loop {
         let job = match poll_fn(|cx| groups.poll_step(&mut grave.taken, &mut budget, cx)).await {
             Step::Ended(verdict) => Err(verdict),
             Step::Closed => break inbox.end_reason(),
@@ -161,7 +160,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
             Err(reason) => return inbox.mailbox().close(reason),
         }
     };
-    inbox.mailbox().close(grave.reason.clone());
+    inbox.mailbox().close(reason);
     drop((groups, actor));
 }
 
