@@ -47,11 +47,6 @@ impl Place {
         self.folder.join("key")
     }
 
-    /// What the head remembers from one process to the next.
-    pub fn journal(&self) -> PathBuf {
-        self.folder.join("journal")
-    }
-
     pub fn identity(&self) -> anyhow::Result<Identity> {
         Ok(Identity::load(&self.folder.join("head"))?)
     }
@@ -144,8 +139,8 @@ impl Fate {
     async fn befalls(mut self, mut child: Child, mut ends: watch::Receiver<bool>) -> anyhow::Result<()> {
         loop {
             let peace = match self.role {
-                Role::Head => self.chance.between(1_000, 6_000),
-                Role::Worker => self.chance.between(300, 4_000),
+                Role::Head => self.chance.between(2_000, 7_000),
+                Role::Worker => self.chance.between(500, 5_000),
             };
             tokio::select! {
                 true = async { ends.wait_for(|ends| *ends).await.is_ok() } => break,

@@ -9,13 +9,12 @@ use std::time::Duration;
 const LAYERS: u64 = 100;
 const WIDTH: u64 = 100;
 const ACCOUNTS: u64 = 200;
-const DEPOSITS: u64 = 200;
+const DEPOSITS: u64 = 50;
 
 /// Some work, whose result depends on both.
 #[task(retries = 1000)]
 fn mix(left: u64, right: u64) -> u64 {
-    (0..1_000_000)
-        .fold(left ^ right.rotate_left(17), |mixed, round| (mixed ^ round).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    (0..200_000).fold(left ^ right.rotate_left(17), |mixed, round| (mixed ^ round).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 /// Which of the layer before a task takes, beside the one above it.
@@ -67,7 +66,7 @@ impl Account {
 
     /// The order of deposits matters to the total.
     pub async fn deposit(&mut self, amount: u64) -> State {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         self.state.deposits += 1;
         self.state.total = self.state.total.wrapping_mul(31).wrapping_add(amount);
         self.state
