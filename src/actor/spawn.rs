@@ -19,7 +19,8 @@ use crate::id::{ActorId, Placement};
 use crate::object::failure::text_of;
 use crate::wire::codec::{self, DecodeError, Enclosed};
 
-/// Runs a constructor, then starts the actor's cell on its host. Its arguments are kept if the actor may be started again. Dropped before it is ready, no actor comes to be.
+/// Runs a constructor, then starts the actor's cell on its host. Its arguments are kept if the actor may be started again.
+/// Dropped before it is ready, no actor comes to be.
 pub(crate) async fn construct<C: Constructor>(
     inbox: Arc<Inbox<C::Actor>>,
     restarts: Restarts,

@@ -139,7 +139,7 @@ async fn process_of<C: Constructor>(
 ) -> Result<Candidate, C> {
     let memory = reserved.as_ref().map(|reserved| reserved.resources.get("memory").as_ten_thousandths() / 10_000);
     let isolated = Isolated { actor, memory: memory.filter(|bytes| *bytes > 0) };
-    let started = node.isolated_at(at.life, isolated, reserved).await;
+    let started = node.isolated_at(Party { node: at.node, life: at.life }, isolated, reserved).await;
     let (node, life) = started.map_err(|why| why.map_or_else(SpawnError::Node, SpawnError::Isolation))?;
     Ok(Candidate { life, node, ..at })
 }

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::actors::Reserved;
+use super::core::link::Party;
 use super::fetch::ask_node;
 use super::links::Links;
 use super::runtime::Node;
@@ -25,14 +26,15 @@ use super::store::StoreSettings;
 use super::worker::{self, Orders, WorkerError};
 use crate::actor::error::CallError;
 use crate::actor::inbox::Host;
-use crate::actor::remote::ask::{Plain, answer_value};
+use crate::actor::remote::ask::{Plain, answer_value, nonsense};
 use crate::actor::remote::host::Incoming;
+use crate::directory::KnownLives;
 use crate::directory::request::{Ended, Gone};
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{ACK_DELAY, FAREWELL, ISOLATED_ACTORS, ISOLATED_JOIN};
 use crate::net::{Address, ClusterKey, Identity};
 use crate::wire::codec;
-use crate::wire::packet::CallFault;
+use crate::wire::packet::{CallFault, Executed};
 
 /// What the request is called.
 pub(super) const ISOLATE: Key = Key::of("mobula", "isolate");
@@ -144,15 +146,15 @@ impl Node {
     /// A process for an actor of this node, at a node that is to be its host. Gives the process's node and life.
     pub(crate) async fn isolated_at(
         self: &Arc<Self>,
-        host: Life,
+        host: Party,
         of: Isolated,
         reserved: Option<Arc<Reserved>>,
     ) -> Result<(NodeId, Life), Result<IsolationError, CallError>> {
-        let made = if host == Host::life(&**self) {
+        let made = if host.life == Host::life(&**self) {
             self.isolate(of, reserved).await
         } else {
-            let gone = || Err(CallError::NodeDied { node: self.id(), executed: crate::wire::packet::Executed::No });
-            let link = self.link_to(host).ok_or_else(gone)?;
+            let gone = || Err(CallError::NodeDied { node: host.node, executed: Executed::No });
+            let link = self.link(host).ok_or_else(gone)?;
             let mut body = Vec::new();
             codec::encode(&Isolate { of, reserved }, &mut body)
                 .map_err(|error| Ok(IsolationError::NotStarted(error.to_string())))?;
@@ -160,7 +162,7 @@ impl Node {
                 Plain::Value(_, body) => {
                     codec::decode(&body).map_err(|error| Ok(IsolationError::NotStarted(error.to_string())))?
                 }
-                Plain::App(..) | Plain::Elsewhere(_) => return Err(Err(crate::actor::remote::ask::nonsense())),
+                Plain::App(..) | Plain::Elsewhere(_) => return Err(Err(nonsense())),
             }
         };
         let (node, life) = made.map_err(Ok)?;
@@ -173,7 +175,7 @@ impl Node {
     }
 
     /// Waits until the members are so.
-    async fn until_member(&self, is_so: impl Fn(&crate::directory::KnownLives) -> bool) {
+    async fn until_member(&self, is_so: impl Fn(&KnownLives) -> bool) {
         loop {
             // Made before the look: a change in between is not missed.
             let changed = self.members_changed();
