@@ -60,13 +60,16 @@ async fn live_and_close(at: Address) -> Vec<mobula::net::Session> {
     sessions
 }
 
+/// Longer than the 10 s after which tokio ends an idle blocking thread.
+const SETTLES: Duration = Duration::from_secs(30);
+
 async fn settles_at(what: &str, before: &Footprint) {
     let settled = async {
         while !footprint().within(before) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    if tokio::time::timeout(Duration::from_secs(10), settled).await.is_err() {
+    if tokio::time::timeout(SETTLES, settled).await.is_err() {
         panic!("{what}: {before:?} became {:?}", footprint());
     }
 }
