@@ -113,7 +113,6 @@ pub use cluster::depart::Departed;
 pub use cluster::group::{Broadcast, Group, GroupError};
 pub use cluster::lookup::{Lookup, LookupActor, LookupError};
 pub use cluster::main::enter;
-pub use cluster::needed::InvalidOption;
 pub use cluster::objects::SharedObjects;
 pub use cluster::placement::{GroupReady, NewPlacementGroup, PlacementError, PlacementGroup};
 pub use cluster::pool::{Pool, PoolCall, PoolMap, Router};
@@ -133,7 +132,7 @@ pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
 pub use object::settled::{AsSettled, Awaited, WaitSettled};
 pub use object::weigh::Weigh;
-pub use schedule::Packing;
+pub use schedule::{InvalidOption, Packing};
 pub use store::{StoreError, Usage as StoreUsage};
 pub use task::context::TaskContext;
 pub use task::returns::{Returns, Several};
@@ -153,7 +152,6 @@ pub mod error {
     pub use crate::cluster::depart::Departed;
     pub use crate::cluster::group::GroupError;
     pub use crate::cluster::lookup::LookupError;
-    pub use crate::cluster::needed::InvalidOption;
     pub use crate::cluster::placement::PlacementError;
     pub use crate::cluster::queue::QueueError;
     pub use crate::cluster::spawn::SpawnError;
@@ -168,7 +166,7 @@ pub mod error {
     pub use crate::node::worker::WorkerError;
     pub use crate::schedule::labels::LabelError;
     pub use crate::schedule::resources::{AmountError, ResourcesError};
-    pub use crate::schedule::{Amount, Why};
+    pub use crate::schedule::{Amount, InvalidOption, Why};
     pub use crate::store::{SpillError, StoreError};
 }
 

@@ -5,10 +5,11 @@ mod common;
 
 use common::{bounded, ends_without_a_trace, until, workers};
 use futures::future::join_all;
-use mobula::error::{NotGranted, NotGrouped, NotPlaced, SpawnError, Why};
+use mobula::error::{AmountError, LabelError, NotGranted, NotGrouped, NotPlaced, ResourcesError, SpawnError, Why};
+use mobula::limits::{LABEL_VALUES, RESOURCES};
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
-use mobula::{Demand, DemandKind, Executed, GetError, GroupState, Packing, PlacementError, task};
+use mobula::{Demand, DemandKind, Executed, GetError, GroupState, InvalidOption, Never, Packing, PlacementError, task};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -406,6 +407,46 @@ async fn tasks_and_actors_run_within_bundles_and_end_with_the_group() {
     let gone = bounded(process::call(&cluster).within(&group)).await.unwrap_err();
     assert_eq!(gone, no_group);
     ends_without_a_trace(cluster).await;
+}
+
+/// A value that a condition may list once too often.
+fn values(count: usize) -> String {
+    (0..count).map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_option_that_is_not_allowed_is_the_tasks_error_with_its_type_wherever_it_is_read() {
+    let amount = |why| GetError::<Never>::Invalid(InvalidOption::Amount(why));
+    let resource = |why| GetError::<Never>::Invalid(InvalidOption::Resource(why));
+    let label = |why| GetError::<Never>::Invalid(InvalidOption::Label(why));
+    for cluster in [bounded(Cluster::local()).await.unwrap(), cluster_of(1, 1.0).await] {
+        let call = || process::call(&cluster);
+        let many = (0..=RESOURCES).fold(call(), |call, each| call.resource(format!("r{each}"), 1.0));
+        let cases = [
+            (call().cpus(-1.0), amount(AmountError::OutOfRange(-1.0))),
+            (call().gpus(f64::INFINITY), amount(AmountError::OutOfRange(f64::INFINITY))),
+            (call().cpus(0.000_01), amount(AmountError::TooFine(0.000_01))),
+            (call().resource("", 1.0), resource(ResourcesError::Name("".into()))),
+            (many, resource(ResourcesError::TooMany)),
+            (call().label("zone", "a\nb"), label(LabelError::Name("a\nb".to_owned()))),
+            (call().select("zone", format!("in({})", values(LABEL_VALUES + 1))), label(LabelError::Values)),
+            (call().name(""), GetError::Invalid(InvalidOption::Name(String::new()))),
+            // The first one counts.
+            (call().cpus(-2.0).resource("", 1.0), amount(AmountError::OutOfRange(-2.0))),
+        ];
+        for (call, expected) in cases {
+            let failed = call.submit();
+            assert_eq!(bounded(failed.clone()).await, Err(expected.clone()));
+            assert_eq!(expected.executed(), Executed::No);
+            assert_eq!(bounded(why_not::submit(&cluster, vec![failed])).await, Ok(expected), "it travels as it is");
+        }
+        let not_a_number = bounded(call().cpus(f64::NAN)).await.unwrap_err();
+        let is_nan = |why: &GetError| matches!(why, GetError::Invalid(InvalidOption::Amount(AmountError::OutOfRange(n))) if n.is_nan());
+        assert!(is_nan(&not_a_number), "{not_a_number:?}");
+        assert!(not_a_number.to_string().contains("no amount of a resource"), "{not_a_number}");
+        assert_eq!(bounded(call()).await.map(|_| ()), Ok(()), "the node takes others");
+        ends_without_a_trace(cluster).await;
+    }
 }
 
 static LET_GO: AtomicBool = AtomicBool::new(false);

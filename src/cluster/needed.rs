@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::directory::request::Needs;
 use crate::limits::{NAME_BYTES, RESTART_WINDOW};
 use crate::schedule::labels::LabelError;
-use crate::schedule::resources::{AmountError, ResourcesError, is_name};
-use crate::schedule::{Amount, Condition, Strategy};
+use crate::schedule::resources::is_name;
+use crate::schedule::{Amount, Condition, InvalidOption, Strategy};
 
 /// The name of a run, if it may be called so.
 pub(super) fn name_of_run(name: String) -> Result<Box<str>, InvalidOption> {
@@ -15,32 +15,6 @@ pub(super) fn name_of_run(name: String) -> Result<Box<str>, InvalidOption> {
         true => Ok(name.into()),
         false => Err(InvalidOption::Name(name.chars().take(NAME_BYTES).collect())),
     }
-}
-
-/// An option that is not allowed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidOption {
-    /// The name of a task's run.
-    #[error("{0:?} is no name for a task's run: give 1 to {NAME_BYTES} bytes without control characters")]
-    Name(String),
-    /// An amount.
-    #[error(transparent)]
-    Amount(#[from] AmountError),
-    /// A resource.
-    #[error(transparent)]
-    Resource(#[from] ResourcesError),
-    /// A label.
-    #[error(transparent)]
-    Label(#[from] LabelError),
-    /// A name, or being detached, of an actor in a process of its own.
-    #[error(
-        "an actor in a process of its own ends with its spawner, and has no name: leave `.name(..)` and `.detached()` out"
-    )]
-    IsolatedForAll,
-    /// The time within which restarts are counted.
-    #[error("restarts cannot be counted within {0:?}: give 1 ms to {RESTART_WINDOW:?}")]
-    RestartWindow(Duration),
 }
 
 /// What was said so far.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::client::Cluster;
-use super::needed::{InvalidOption, Needed};
+use super::needed::Needed;
 use crate::actor::inbox::Host;
 use crate::directory::AskError;
 use crate::directory::client::Reason;
@@ -16,7 +16,7 @@ use crate::directory::request::{CreateGroup, FullName, GroupError, GroupState, G
 use crate::id::{GroupId, Life};
 use crate::limits::{LISTED_FIRST, LISTED_LAST};
 use crate::node::runtime::Node;
-use crate::schedule::{Packing, Resources};
+use crate::schedule::{InvalidOption, Packing, Resources};
 
 /// Why there is no placement group.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::client::Cluster;
-use super::needed::{InvalidOption, Needed};
+use super::needed::Needed;
 use super::placement::PlacementGroup;
 use super::placing;
 use crate::actor::dispatch::{Actor, Constructor, Isolation};
@@ -19,7 +19,7 @@ use crate::directory::request::{self, FullName, Patience};
 use crate::id::NodeId;
 use crate::node::isolated::IsolationError;
 use crate::object::reference::ObjectRef;
-use crate::schedule::Strategy;
+use crate::schedule::{InvalidOption, Strategy};
 
 pub(super) type Spawning<H, E> = Pin<Box<dyn Future<Output = Result<H, SpawnError<E>>> + Send>>;
 type Make<H, E> = Box<dyn FnOnce(Cluster, Options) -> Spawning<H, E> + Send>;

@@ -282,7 +282,7 @@ impl<T: Returns, E> TaskCall<T, E> {
         let needs = match misnamed.map_or_else(|| self.needed.map(|needed| needed.finish()).transpose(), Err) {
             Ok(needs) => needs.map(Arc::new),
             Err(invalid) => {
-                task.fail(GetError::Call { message: invalid.to_string(), executed: Executed::No });
+                task.fail(GetError::Invalid(invalid));
                 return (promised, None);
             }
         };

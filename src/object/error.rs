@@ -9,6 +9,7 @@ use super::failure::{Never, WireError, text_of};
 use super::lost::Lost;
 use crate::directory::request::WantError;
 use crate::id::{ActorId, Life, NodeId, ObjectId};
+use crate::schedule::InvalidOption;
 use crate::wire::codec;
 use crate::wire::packet::Executed;
 
@@ -27,7 +28,7 @@ pub enum GetError<E = Never> {
         /// The panic's message.
         message: String,
     },
-    /// The call that makes it failed before or beside its method.
+    /// The call of a method that makes it failed before or beside the method.
     #[error("{message}")]
     Call {
         /// What the call's error says.
@@ -35,6 +36,9 @@ pub enum GetError<E = Never> {
         /// Whether it may have run.
         executed: Executed,
     },
+    /// An option of the task that makes it is not allowed.
+    #[error("{0} (it did not run)")]
+    Invalid(InvalidOption),
     /// No slot comes for the task that makes it: no node has it or what it takes, or its placement group is gone.
     #[error("{why} ({executed})")]
     NotPlaced {
@@ -216,7 +220,8 @@ impl<E> GetError<E> {
             | GetError::NodeDied { executed, .. }
             | GetError::ActorDied { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
-            GetError::HeadAway { .. }
+            GetError::Invalid(_)
+            | GetError::HeadAway { .. }
             | GetError::QueueFull { .. }
             | GetError::Argument { .. }
             | GetError::ArgumentsLost { .. } => Executed::No,
@@ -231,6 +236,7 @@ impl<E> GetError<E> {
             GetError::App(error) => app(error),
             GetError::Panicked { what, message } => GetError::Panicked { what, message },
             GetError::Call { message, executed } => GetError::Call { message, executed },
+            GetError::Invalid(option) => GetError::Invalid(option),
             GetError::NotPlaced { why, executed } => GetError::NotPlaced { why, executed },
             GetError::HeadAway { waited } => GetError::HeadAway { waited },
             GetError::Cancelled { executed } => GetError::Cancelled { executed },

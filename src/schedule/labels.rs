@@ -232,7 +232,7 @@ fn name(text: &str) -> Result<Arc<str>, LabelError> {
 }
 
 /// Why a label or a condition was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {
     /// A key or value that is empty, too long or holds a control character.

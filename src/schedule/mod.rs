@@ -3,12 +3,14 @@
 
 pub mod bundles;
 pub mod labels;
+pub mod option;
 pub mod placement;
 pub mod queue;
 pub mod resources;
 
 pub use bundles::Packing;
 pub use labels::{Condition, Labels, Selector, Selectors};
+pub use option::InvalidOption;
 pub use placement::{Fit, Offer, Requirement, Strategy, Why};
 pub use queue::{Class, Queue, TaskNumber};
 pub use resources::{Amount, Resources};

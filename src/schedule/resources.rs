@@ -78,7 +78,7 @@ impl fmt::Debug for Amount {
 }
 
 /// Why a number is no amount.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum AmountError {
     /// Negative, infinite, not a number, or beyond [`Amount::MAX`].
@@ -90,7 +90,7 @@ pub enum AmountError {
 }
 
 /// Why resources were refused.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourcesError {
     /// More names than [`RESOURCES`].

@@ -5,7 +5,7 @@ use crate::common::*;
 use crate::workers::process;
 use mobula::net::{ClusterKey, Identity};
 use mobula::prelude::*;
-use mobula::{ClusterBuilder, LookupError, SpawnError, task};
+use mobula::{ClusterBuilder, Executed, GetError, LookupError, SpawnError, task};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -87,6 +87,32 @@ pub(crate) fn worker() {
         report("joined", worker.node_id());
         std::future::pending::<()>().await;
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_for_which_the_head_cannot_be_asked_says_so_after_its_wait() {
+    let keys = Keys::new();
+    let head = keys.head().await;
+    let mut worker = Player::start("worker", &keys.environment());
+    worker.reported("joined").await;
+    let driver = bounded(keys.driver()).await.unwrap();
+    head.kill();
+    let away = bounded(process::call(&driver)).await.unwrap_err();
+    assert!(matches!(away, GetError::HeadAway { waited } if waited >= HEAD_WAIT), "{away:?}");
+    assert_eq!(away.executed(), Executed::No);
+    let head = keys.head().await;
+    let back = async {
+        loop {
+            match bounded(process::call(&driver).wait_for_node()).await {
+                Ok(process) => return process,
+                Err(error) => assert!(matches!(error, GetError::HeadAway { .. }), "{error:?}"),
+            }
+        }
+    };
+    assert_eq!(bounded(back).await, worker.process(), "and goes there when it is back");
+    bounded(driver.shutdown()).await;
+    worker.kill();
+    head.kill();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

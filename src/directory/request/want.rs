@@ -89,6 +89,9 @@ pub enum WantError {
     /// Not allowed.
     #[error("a task's name has 1 to {NAME_BYTES} bytes, and a node has at most {TASK_CLASSES} classes of tasks")]
     Invalid,
+    /// The head does not speak as its node does.
+    #[error("the head answered something else than was asked: run the same version of mobula on head and node")]
+    Nonsense,
 }
 
 impl WantError {
@@ -98,7 +101,7 @@ impl WantError {
         match self {
             WantError::Unplaced(why) => why.is_final(),
             WantError::UnknownTask { .. } | WantError::OtherSignature { .. } => true,
-            WantError::NotThere(_) | WantError::NoGroup(_) | WantError::Invalid => true,
+            WantError::NotThere(_) | WantError::NoGroup(_) | WantError::Invalid | WantError::Nonsense => true,
         }
     }
 }
@@ -106,7 +109,7 @@ impl WantError {
 impl WantError {
     /// Whether it would be otherwise with another node.
     fn nodes_may_change(&self) -> bool {
-        !matches!(self, WantError::NoGroup(_) | WantError::Invalid)
+        !matches!(self, WantError::NoGroup(_) | WantError::Invalid | WantError::Nonsense)
     }
 }
 

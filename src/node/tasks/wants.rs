@@ -6,11 +6,10 @@ use super::classes::Kind;
 use super::owner::{Queued, State, not_placed};
 use crate::clock;
 use crate::directory::AskError;
-use crate::directory::request::{Prospect, Want};
+use crate::directory::request::{Prospect, Want, WantError};
 use crate::node::runtime::Node;
 use crate::object::error::GetError;
 use crate::schedule::{Class, TaskNumber};
-use crate::wire::packet::Executed;
 
 /// Tasks cannot run, since no slots come for them.
 fn fail(drained: Vec<(TaskNumber, Queued)>, why: &GetError) {
@@ -19,11 +18,13 @@ fn fail(drained: Vec<(TaskNumber, Queued)>, why: &GetError) {
     }
 }
 
-/// The head cannot be asked for slots.
-fn not_asked(error: AskError) -> GetError {
-    match error {
-        AskError::HeadAway { waited, .. } => GetError::HeadAway { waited },
-        other => GetError::Call { message: other.to_string(), executed: Executed::No },
+/// The head cannot be asked for slots. None if that is no reason to fail.
+fn not_asked(error: &AskError) -> Option<GetError> {
+    match *error {
+        AskError::HeadAway { waited, .. } => Some(GetError::HeadAway { waited }),
+        AskError::Nonsense => Some(not_placed(WantError::Nonsense)),
+        // The next life asks anew; if there is none, what is queued is told so.
+        AskError::LifeOver { .. } => None,
     }
 }
 
@@ -55,15 +56,15 @@ impl Node {
                     let drained = node.own(|state, _| state.queue.refused(class));
                     fail(drained, &not_placed(refused));
                 }
-                Err(AskError::LifeOver { .. }) => {}
                 // Under grants that are held, tasks go on without the head.
                 Err(error) => {
+                    let Some(why) = not_asked(&error) else { return };
                     let drained = node.own(|state, _| match state.queue.slots(class) {
                         // The head may have heard what is wanted: when it is back it is told that nothing is.
                         0 => state.queue.drain(class),
                         _ => Vec::new(),
                     });
-                    fail(drained, &not_asked(error));
+                    fail(drained, &why);
                 }
             }
         });
