@@ -95,21 +95,22 @@ pub(crate) trait Outcome<M: Method>: Send + 'static {
 struct Owed<M: Method, O: Outcome<M>> {
     to: O,
     paid: bool,
-    /// The message, if it may go again, and when it began.
-    kept: Option<Box<(Kept, u64)>>,
+    /// When it began.
+    began: u64,
+    /// The message, if it may go again.
+    kept: Option<Box<Kept>>,
     of: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<M: Method, O: Outcome<M>> Owed<M, O> {
     #[inline]
-    fn new(to: O, kept: Option<Kept>, frame: Frame) -> Self {
-        let kept = kept.map(|kept| Box::new((kept, frame.frame)));
-        Owed { to, paid: false, kept, of: std::marker::PhantomData }
+    fn new(to: O, kept: Option<Box<Kept>>, frame: Frame) -> Self {
+        Owed { to, paid: false, began: frame.frame, kept, of: std::marker::PhantomData }
     }
 
     /// It goes again in the next run.
     fn goes_again(&mut self) -> bool {
-        self.kept.take().is_some_and(|kept| self.to.again(&kept.0, kept.1))
+        self.kept.take().is_some_and(|kept| self.to.again(&kept, self.began))
     }
 
     /// The frame that it runs in.
@@ -209,7 +210,7 @@ where
 #[inline]
 pub(crate) fn begin<'a, M, O>(
     message: M,
-    (to, kept): (O, Option<Kept>),
+    (to, kept): (O, Option<Box<Kept>>),
     above: Above,
     actor: &'a mut M::Actor,
     ctx: &'a mut ActorContext<M::Actor>,
@@ -246,7 +247,7 @@ where
 /// Begins a call that shares the actor.
 pub(crate) fn begin_shared<M, O>(
     message: M,
-    (to, kept): (O, Option<Kept>),
+    (to, kept): (O, Option<Box<Kept>>),
     above: Above,
     actor: Arc<M::Actor>,
     mut ctx: ActorContext<M::Actor>,

@@ -406,10 +406,7 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
         match self.take() {
             Taken::Told(message) => job::begin(message, (Nobody, None), Above::Nobody, actor, ctx, home),
             Taken::Submitted(message, to) => job::begin(message, (to, None), Above::Nobody, actor, ctx, home),
-            Taken::Asked(message, slot, above) => {
-                let kept = slot.keep(&message);
-                job::begin(message, (slot, kept), above, actor, ctx, home)
-            }
+            Taken::Asked(message, slot, above) => job::begin(message, slot, above, actor, ctx, home),
             Taken::Abandoned => Begun::Over(Verdict::Continue),
         }
     }
@@ -421,10 +418,7 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
         match self.take() {
             Taken::Told(message) => job::begin_shared(message, (Nobody, None), Above::Nobody, actor, ctx),
             Taken::Submitted(message, to) => job::begin_shared(message, (to, None), Above::Nobody, actor, ctx),
-            Taken::Asked(message, slot, above) => {
-                let kept = slot.keep(&message);
-                job::begin_shared(message, (slot, kept), above, actor, ctx)
-            }
+            Taken::Asked(message, slot, above) => job::begin_shared(message, slot, above, actor, ctx),
             Taken::Abandoned => BegunShared::Over(Verdict::Continue),
         }
     }

@@ -143,9 +143,9 @@ impl<M: Method> RemoteJob<M> {
     }
 
     /// What it takes to try it again, if it may be.
-    fn keep(&self, message: &M) -> Option<Kept> {
+    fn keep(&self, message: &M) -> Option<Box<Kept>> {
         let tried = self.retries.load(Ordering::Relaxed) > 0 && self.inbox.renewal().is_some();
-        tried.then(|| Kept::of(message, self.inbox.host()).ok()).flatten()
+        tried.then(|| Kept::of(message, self.inbox.host()).ok().map(Box::new)).flatten()
     }
 
     fn refuse_with(&self, fault: CallFault<'_>) {

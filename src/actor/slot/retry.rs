@@ -11,15 +11,15 @@ use crate::actor::restart::Kept;
 use crate::wire::packet::Flags;
 
 impl<M: Method> Slot<M> {
-    /// What it takes to try it again, if it may be.
-    pub(super) fn keep(&self, message: &M) -> Option<Kept> {
-        if self.state.lock().retries == 0 || <M::Reply as Reply>::Arriving::FLAGS.has(Flags::STREAM) {
+    /// What it takes to try one with retries again, if its actor may be started again.
+    pub(super) fn keep(&self, message: &M) -> Option<Box<Kept>> {
+        if <M::Reply as Reply>::Arriving::FLAGS.has(Flags::STREAM) {
             return None;
         }
         let inbox = self.local()?;
         inbox.renewal()?;
         // One that cannot be encoded is not tried again.
-        Kept::of(message, inbox.host()).ok()
+        Kept::of(message, inbox.host()).ok().map(Box::new)
     }
 
     /// Takes it back for the next run; whether it goes again.

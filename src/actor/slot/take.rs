@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Awaited, Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::frame::Above;
+use crate::actor::restart::Kept;
 use crate::sync::alone::alone;
 
 /// A call that begins.
@@ -14,8 +15,8 @@ pub(super) enum Taken<M: Method> {
     Told(M),
     /// An object waits for it.
     Submitted(M, Awaited<M>),
-    /// Its caller may wait, and these for its caller.
-    Asked(M, Arc<Slot<M>>, Above),
+    /// Its caller may wait, and these for its caller; with what it takes to try it again.
+    Asked(M, (Arc<Slot<M>>, Option<Box<Kept>>), Above),
     /// Its caller has dropped it.
     Abandoned,
 }
@@ -24,15 +25,13 @@ impl<M: Method> Slot<M> {
     /// The message, once.
     #[inline]
     pub(super) fn take(self: Arc<Self>) -> Taken<M> {
-        let alone = alone(self).and_then(|mut slot| match slot.state.get_mut().retries {
-            0 => Ok(slot),
-            // It may be needed again.
-            _ => Err(Arc::new(slot)),
-        });
-        match alone {
+        match alone(self) {
             Ok(mut slot) => {
                 // Looked at where it lies: it was moved once already.
                 let state = slot.state.get_mut();
+                if state.retries > 0 {
+                    return Arc::new(slot).take_shared();
+                }
                 match mem::replace(&mut state.stage, Stage::Over) {
                     Stage::Made(message) => match mem::take(&mut state.caller) {
                         Listener::Object(sink) => Taken::Submitted(message, Awaited { sink, to: slot.to.take() }),
@@ -41,18 +40,23 @@ impl<M: Method> Slot<M> {
                     _ => Taken::Abandoned,
                 }
             }
-            Err(slot) => {
-                let mut state = slot.state.lock();
-                if !matches!(state.stage, Stage::Made(_)) {
-                    return Taken::Abandoned;
-                }
-                let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun(None)) else {
-                    return Taken::Abandoned;
-                };
-                let above = Self::above(slot.up.as_ref(), state.wants);
-                drop(state);
-                Taken::Asked(message, slot, above)
-            }
+            Err(slot) => slot.take_shared(),
         }
+    }
+
+    /// The message of one whose caller waits, or that may be needed again.
+    #[inline]
+    fn take_shared(self: Arc<Self>) -> Taken<M> {
+        let mut state = self.state.lock();
+        if !matches!(state.stage, Stage::Made(_)) {
+            return Taken::Abandoned;
+        }
+        let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun(None)) else {
+            return Taken::Abandoned;
+        };
+        let (above, retries) = (Self::above(self.up.as_ref(), state.wants), state.retries);
+        drop(state);
+        let kept = if retries > 0 { self.keep(&message) } else { None };
+        Taken::Asked(message, (self, kept), above)
     }
 }
