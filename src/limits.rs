@@ -33,6 +33,10 @@ pub const CLAIM_LOOKS: usize = 1_024;
 /// How often a parked thread that may go on but has no slot yet looks whether it was cancelled.
 pub const RESUME_LOOK: Duration = Duration::from_millis(50);
 
+/// Processes of its machine that a node watches for their ends, at a descriptor each: with two, each is still watched when
+/// it ends together with one that watches it.
+pub const NEIGHBOURS: usize = 2;
+
 // ---- queues and groups of actors ----
 /// Items one queue may hold: about 2 GB of small ones.
 pub const QUEUE_ITEMS: usize = 1 << 24;

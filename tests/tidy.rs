@@ -40,7 +40,7 @@ const MACROS: Layout = Layout {
 };
 
 /// At most one file that may be longer, and why.
-const LONG: &[(&str, &str)] = &[];
+const LONG: &[(&str, &str)] = &[("src/limits.rs", "a list: every bound is found in one place")];
 
 const RESERVED: &[Reserved] = &[
     Reserved {

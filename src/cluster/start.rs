@@ -140,6 +140,7 @@ async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
     let tasks = Tasks::default();
     tasks.keep(net.control().spawn(keep_head(head.clone(), node.clone())));
     tasks.keep(net.control().spawn(node.clone().keep_time()));
+    tasks.keep(net.control().spawn(node.clone().watch_neighbours()));
     control::open_here(&node, &head);
     let at = addresses.first().cloned().unwrap_or_default();
     let cluster = Cluster::new(Inner::new(node.clone(), Some(head), Some(net.clone()), tasks));
@@ -188,6 +189,7 @@ async fn member(builder: ClusterBuilder, head: &str, stuck: Stuck, hosts: bool) 
     sessions.set_node(node.clone());
     let tasks = Tasks::default();
     tasks.keep(net.control().spawn(node.clone().keep_time()));
+    tasks.keep(net.control().spawn(node.clone().watch_neighbours()));
     let at = HeadAt { id: key.head(), address };
     let inner = Inner::new(node.clone(), None, Some(net.clone()), tasks);
     let cluster = Cluster::new(inner);

@@ -5,13 +5,17 @@ use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-/// The boot of this machine, the same in all its containers; random where the system does not tell, which is to say
-/// that no other node counts as of this machine.
+/// The boot of this machine and the namespace of its process numbers: who has both sees the same processes by the same
+/// numbers. Random where the system does not tell, which is to say that no other node counts as of this machine.
 pub(crate) fn boot() -> [u8; 16] {
-    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    let text = read.unwrap_or_else(|| super::runtime::random_number().to_string());
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let namespace = std::fs::read_link("/proc/self/ns/pid");
+    let text = match (boot_id, namespace) {
+        (Ok(boot_id), Ok(namespace)) => format!("{} {}", boot_id.trim(), namespace.display()),
+        _ => super::runtime::random_number().to_string(),
+    };
     let mut boot = [0; 16];
-    boot.copy_from_slice(&Sha256::digest(text.trim().as_bytes())[..16]);
+    boot.copy_from_slice(&Sha256::digest(text.as_bytes())[..16]);
     boot
 }
 

@@ -422,7 +422,7 @@ impl Node {
         self.farewell.notified().await;
     }
 
-    fn is_member(&self) -> Option<Life> {
+    pub(super) fn is_member(&self) -> Option<Life> {
         self.machine.lock().life.life()
     }
 
@@ -456,21 +456,25 @@ impl Node {
 
     fn step(&self, change: impl FnOnce(&mut Machine, &mut Vec<Effect>)) {
         let mut effects = Vec::new();
-        {
+        let before = {
             let mut machine = self.machine.lock();
+            let before = machine.life.known().version();
             change(&mut machine, &mut effects);
             // Whoever sees the members of a new life also sees that life.
             if let Some(life) = machine.life.life() {
                 self.life.store(life.0, Ordering::Release);
             }
-        }
+            before
+        };
         self.sooner.notify_one();
         for effect in effects {
             self.carry_out(effect);
         }
         let version = self.machine.lock().life.known().version();
         self.client.members(version);
-        self.members.notify_waiters();
+        if version != before {
+            self.members.notify_waiters();
+        }
     }
 }
 

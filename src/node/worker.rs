@@ -234,7 +234,7 @@ impl Worker {
             }
             died(status);
         }
-        let _ = node.client().ask(Died { node: id, life: None }).await;
+        node.client().report(Died { node: id, life: None });
         // One that was killed could not remove its sockets.
         let _ = tokio::task::spawn_blocking(crate::net::sweep_dead).await;
     }

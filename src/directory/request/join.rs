@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A boot of a machine: the same in all its containers, another after each start.
+/// A boot of a machine, and one numbering of its processes: another after each start, and in a container that numbers its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Boot(#[serde(with = "serde_bytes")] pub [u8; 16]);
