@@ -47,6 +47,11 @@ impl Place {
         self.folder.join("key")
     }
 
+    /// What the head remembers.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("journal")
+    }
+
     pub fn identity(&self) -> anyhow::Result<Identity> {
         Ok(Identity::load(&self.folder.join("head"))?)
     }
@@ -139,8 +144,8 @@ impl Fate {
     async fn befalls(mut self, mut child: Child, mut ends: watch::Receiver<bool>) -> anyhow::Result<()> {
         loop {
             let peace = match self.role {
-                Role::Head => self.chance.between(2_000, 7_000),
-                Role::Worker => self.chance.between(500, 5_000),
+                Role::Head => self.chance.between(1_000, 6_000),
+                Role::Worker => self.chance.between(300, 4_000),
             };
             tokio::select! {
                 true = async { ends.wait_for(|ends| *ends).await.is_ok() } => break,
@@ -158,9 +163,9 @@ impl Fate {
 
     async fn strikes(&mut self, child: &mut Child) -> anyhow::Result<()> {
         let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return Ok(()) };
-        let (count, stop) = match self.chance.below(10) {
-            0..6 => (&self.counts.killed, None),
-            6..9 => (&self.counts.stopped, Some(self.chance.between(50, 1_500))),
+        let (count, stop) = match self.chance.below(20) {
+            0..13 => (&self.counts.killed, None),
+            13..19 => (&self.counts.stopped, Some(self.chance.between(50, 1_500))),
             _ => (&self.counts.stopped_long, Some(LEASE + self.chance.between(500, 1_500))),
         };
         count.fetch_add(1, Ordering::Relaxed);

@@ -9,12 +9,12 @@ use std::time::Duration;
 const LAYERS: u64 = 100;
 const WIDTH: u64 = 100;
 const ACCOUNTS: u64 = 200;
-const DEPOSITS: u64 = 50;
+const DEPOSITS: u64 = 100;
 
 /// Some work, whose result depends on both.
 #[task(retries = 1000)]
 fn mix(left: u64, right: u64) -> u64 {
-    (0..200_000).fold(left ^ right.rotate_left(17), |mixed, round| (mixed ^ round).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    (0..500_000).fold(left ^ right.rotate_left(17), |mixed, round| (mixed ^ round).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 /// Which of the layer before a task takes, beside the one above it.
@@ -24,6 +24,13 @@ fn other(layer: u64, at: u64) -> usize {
 
 /// Runs the tasks, and holds their results against those of plain calls. Gives how many there were.
 pub async fn tasks(cluster: &Cluster, seed: u64) -> anyhow::Result<u64> {
+    let expected = tokio::task::spawn_blocking(move || {
+        let mut layer: Vec<u64> = (0..WIDTH).map(|at| mix(seed, at)).collect();
+        for number in 1..LAYERS {
+            layer = (0..WIDTH).map(|at| mix(layer[at as usize], layer[other(number, at)])).collect();
+        }
+        layer
+    });
     let submit =
         |left: ObjectRef<u64>, right: &ObjectRef<u64>| mix::call(cluster, left, right).wait_for_node().submit();
     let first = (0..WIDTH).map(|at| mix::call(cluster, seed, at).wait_for_node().submit());
@@ -32,14 +39,6 @@ pub async fn tasks(cluster: &Cluster, seed: u64) -> anyhow::Result<u64> {
         layer = (0..WIDTH).map(|at| submit(layer[at as usize].clone(), &layer[other(number, at)])).collect();
     }
     let results = cluster.get_all(&layer).await.context("a task")?;
-
-    let expected = tokio::task::spawn_blocking(move || {
-        let mut layer: Vec<u64> = (0..WIDTH).map(|at| mix(seed, at)).collect();
-        for number in 1..LAYERS {
-            layer = (0..WIDTH).map(|at| mix(layer[at as usize], layer[other(number, at)])).collect();
-        }
-        layer
-    });
     ensure!(results == expected.await?, "the tasks' results are not those of plain calls");
     Ok(LAYERS * WIDTH)
 }
@@ -66,7 +65,7 @@ impl Account {
 
     /// The order of deposits matters to the total.
     pub async fn deposit(&mut self, amount: u64) -> State {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         self.state.deposits += 1;
         self.state.total = self.state.total.wrapping_mul(31).wrapping_add(amount);
         self.state

@@ -60,7 +60,7 @@ async fn run(seed: u64, workers: usize) -> anyhow::Result<()> {
 /// Serves a cluster until it is killed.
 async fn head(place: &Place) -> anyhow::Result<()> {
     let head = Cluster::builder().head().listen(place.address()).key(place.key()).identity(place.identity()?);
-    let head = head.lease(LEASE).suspect_after(LEASE / 4).await?;
+    let head = head.journal(place.journal()).lease(LEASE).suspect_after(LEASE / 4).await?;
     println!("ready");
     Err(head.departed().await.into())
 }
