@@ -104,6 +104,7 @@ pub use actor::dispatch::{Actor, Isolation};
 pub use actor::ending::Ending;
 pub use actor::error::{CallError, EndReason, Executed, Failure, Never, Part, Waiting, WireError};
 pub use actor::handle::{ActorRef, Handle};
+pub use actor::monitor::{Monitor, MonitorError};
 pub use actor::registry::RegisterError;
 pub use actor::reply::{Reply, Streamed};
 pub use cluster::client::{Cluster, NodeInfo};
@@ -147,6 +148,7 @@ pub use task::stream::ObjectRefStream;
 pub mod error {
     pub use crate::actor::call::TryTellError;
     pub use crate::actor::error::{CallError, EndReason, Executed, Failure, Never, Part, Waiting, WireError};
+    pub use crate::actor::monitor::MonitorError;
     pub use crate::actor::registry::RegisterError;
     pub use crate::cluster::config::StartError;
     pub use crate::cluster::depart::Departed;

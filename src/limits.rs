@@ -37,6 +37,14 @@ pub const RESUME_LOOK: Duration = Duration::from_millis(50);
 /// it ends together with one that watches it.
 pub const NEIGHBOURS: usize = 2;
 
+// ---- supervision ----
+/// Actors whose ends one actor may wait to be told of: each is a task of a few hundred bytes, and a call that waits.
+pub const MONITORS: usize = 65_536;
+/// Ended actors of which a node can still say why they did: who begins to watch one too late is told so.
+pub const ENDS_REMEMBERED: usize = 4_096;
+/// The pause before the head is asked again where an actor is whose end is watched, when it could not be.
+pub const SEEK_PAUSE: Duration = Duration::from_secs(1);
+
 // ---- queues and groups of actors ----
 /// Items one queue may hold: about 2 GB of small ones.
 pub const QUEUE_ITEMS: usize = 1 << 24;

@@ -170,7 +170,7 @@ impl<A: Actor> ActorContext<A> {
     }
 
     /// Runs `work` until it is done, cancelled, or this run of the actor is over.
-    fn timer(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
+    pub(super) fn timer(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
         let (inbox, run) = (self.inbox.clone(), self.incarnation().restart);
         let (work, abort) = futures_util::future::abortable(async move {
             tokio::select! {
@@ -204,7 +204,7 @@ impl<A: Actor> fmt::Debug for ActorContext<A> {
 /// A timer that [`ActorContext::after`] or [`ActorContext::every`] started. It goes on when this is dropped.
 #[derive(Debug, Clone)]
 pub struct Timer {
-    abort: futures_util::future::AbortHandle,
+    pub(super) abort: futures_util::future::AbortHandle,
 }
 
 impl Timer {

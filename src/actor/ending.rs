@@ -17,6 +17,7 @@ use super::inbox::Inbox;
 use super::remote::ask;
 use super::remote::placed::{Binding, Lost, Placed};
 use crate::id::ActorId;
+use crate::limits::SEEK_PAUSE;
 use crate::wire::packet::ProbeTo;
 
 /// What is asked of an actor that ends.
@@ -217,7 +218,14 @@ async fn end_placed<A: Actor>(actor: Arc<Placed>, end: End) -> Result<EndReason,
                 return Ok(ended(&inbox).await);
             }
             Err(Some(reason)) => return Ok(reason),
-            Err(None) => return Ok(EndReason::NodeDied),
+            Err(None) => match actor.here().filter(|here| end == End::Watch && !here.is_over()) {
+                // That nobody can say where it is, is not its end.
+                Some(_) => {
+                    tokio::time::sleep(SEEK_PAUSE).await;
+                    continue;
+                }
+                None => return Ok(EndReason::NodeDied),
+            },
         };
         match ask::end(&there, end, None)?.answer.await? {
             EndReason::NodeDied => actor.lost(&there, Lost::LinkEnded),

@@ -1,6 +1,7 @@
 //! What a call, a spawn and an actor may end in. Every error says whether the call may have executed.
 
 use crate::id::{ActorId, NodeId, ObjectId};
+use crate::limits::FAULT_TEXT;
 use crate::wire::packet::End;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -52,6 +53,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether it ended as it was meant to: it was stopped, or nobody held it any more.
+    #[must_use]
+    pub const fn is_normal(&self) -> bool {
+        matches!(self, EndReason::Stopped)
+    }
+
+    /// With no more text than travels.
+    pub(crate) fn shortened(mut self) -> Self {
+        if let EndReason::Panicked { message } | EndReason::RestartsSpent { message, .. } = &mut self {
+            message.truncate(message.floor_char_boundary(FAULT_TEXT));
+        }
+        self
+    }
+
     /// As it travels.
     pub(crate) fn to_wire(&self) -> Option<End<'_>> {
         Some(match self {

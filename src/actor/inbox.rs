@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::dispatch::{Actor, Method, Methods};
@@ -14,10 +14,11 @@ use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
 use super::mailbox::{Mailbox, Taken};
 use super::occupied::Occupied;
+use super::remote::RemoteActor;
 use super::remote::arrivals::{Arrivals, Arrived};
+use super::remote::ask::{self, AboutEnd};
 use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::placed::{Lost, Placed};
-use super::remote::{RemoteActor, ask};
 use super::restart::Renewal;
 use crate::id::{ActorId, Epoch, Incarnation, Key, Life, ObjectId, Placement};
 use crate::limits::MAILBOX_CAPACITY;
@@ -32,6 +33,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn life(&self) -> Life;
     /// The epoch of its head.
     fn epoch(&self) -> Epoch;
+    /// Whether it is part of its cluster no more, and will not be again.
+    fn is_over(&self) -> bool;
     /// The identity of the next object that it owns.
     fn next_object(&self) -> ObjectId;
     /// What counts the objects that it has promised.
@@ -92,11 +95,13 @@ struct Rare<A: Actor> {
     arrivals: Arrivals,
     /// What it is started again from, if it may be.
     renewal: Option<Renewal<A>>,
+    /// How many ends it waits to be told of.
+    monitors: AtomicUsize,
 }
 
 impl<A: Actor> Default for Rare<A> {
     fn default() -> Self {
-        Rare { arrivals: Arrivals::default(), renewal: None }
+        Rare { arrivals: Arrivals::default(), renewal: None, monitors: AtomicUsize::new(0) }
     }
 }
 
@@ -145,6 +150,11 @@ impl<A: Actor> Inbox<A> {
     /// What it is started again from, if it may be.
     pub(crate) fn renewal(&self) -> Option<&Renewal<A>> {
         self.rare.get()?.renewal.as_ref()
+    }
+
+    /// How many ends it waits to be told of.
+    pub(super) fn monitors(&self) -> &AtomicUsize {
+        &self.rare.get_or_init(Box::default).monitors
     }
 
     /// Which run of it this is.
@@ -319,8 +329,10 @@ impl<A: Methods> Hosted for Inbox<A> {
 
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
         self.stream_came(incoming.arrival.opens);
-        if ask::serve_end(&self, incoming) {
-            return None;
+        match ask::serve_end(&self, incoming) {
+            AboutEnd::Not => {}
+            AboutEnd::Taken => return None,
+            AboutEnd::Watched(served) => return Some(served),
         }
         let Some(method) = A::METHODS.iter().find(|method| method.key == incoming.request.method) else {
             self.refuse(incoming, CallFault::UnknownMethod);

@@ -15,6 +15,7 @@ pub(crate) mod job;
 pub(crate) mod lifetime;
 pub(crate) mod line;
 pub(crate) mod mailbox;
+pub mod monitor;
 pub(crate) mod occupied;
 pub mod registry;
 pub(crate) mod remote;

@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::actor::error::EndReason;
 use crate::actor::inbox::Hosted;
 use crate::id::{ActorId, Epoch, Life, Placement};
-use crate::limits::HOSTED_ACTORS;
+use crate::limits::{ENDS_REMEMBERED, HOSTED_ACTORS};
 use crate::schedule::{Resources, Strategy};
 
 /// How many locks the table has: spawns and ends of different actors seldom meet.
@@ -70,6 +71,8 @@ pub(super) enum NotHosted {
 pub(super) struct Actors {
     shards: [Mutex<FxHashMap<ActorId, Entry>>; SHARDS],
     count: AtomicUsize,
+    /// Why those ended that did so last: for who asks late.
+    ended: [Mutex<VecDeque<(ActorId, EndReason)>>; SHARDS],
 }
 
 impl Actors {
@@ -89,6 +92,21 @@ impl Actors {
 
     pub(super) fn get(&self, id: ActorId) -> Option<Arc<dyn Hosted>> {
         self.shard(id).lock().get(&id).map(|entry| entry.actor.clone())
+    }
+
+    /// Remembers why an actor ended, for a while.
+    pub(super) fn has_ended(&self, id: ActorId, reason: EndReason) {
+        let mut ended = self.ended[Self::shard_of(id)].lock();
+        let oldest = if ended.len() < ENDS_REMEMBERED / SHARDS { None } else { ended.pop_front() };
+        ended.push_back((id, reason));
+        drop(ended);
+        drop(oldest);
+    }
+
+    /// Why an actor is not here, if that is remembered.
+    pub(super) fn end_of(&self, id: ActorId) -> Option<EndReason> {
+        let ended = self.ended[Self::shard_of(id)].lock();
+        ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, reason)| reason.clone())
     }
 
     /// Forgets the actor of this id and placement.
@@ -142,7 +160,10 @@ impl Actors {
     }
 
     fn shard(&self, actor: ActorId) -> &Mutex<FxHashMap<ActorId, Entry>> {
-        let hash = rustc_hash::FxBuildHasher.hash_one(actor);
-        &self.shards[(hash >> 32) as usize % SHARDS]
+        &self.shards[Self::shard_of(actor)]
+    }
+
+    fn shard_of(actor: ActorId) -> usize {
+        (rustc_hash::FxBuildHasher.hash_one(actor) >> 32) as usize % SHARDS
     }
 }

@@ -24,6 +24,10 @@ impl Host for Node {
         Node::epoch(self)
     }
 
+    fn is_over(&self) -> bool {
+        self.standing().borrow().is_over()
+    }
+
     fn next_object(&self) -> ObjectId {
         ObjectId { life: self.last_life(), serial: self.next_object_serial() }
     }
@@ -61,6 +65,10 @@ impl Host for Node {
 
     fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>> {
         tracing::debug!(%actor, %reason, "actor ended");
+        // Of one that the head placed, the head can say why it ended.
+        if placement == Placement::BY_SPAWNER {
+            self.actors().has_ended(actor, reason.clone().shortened());
+        }
         let Entry { known, .. } = self.actors().remove(actor, placement)?;
         if let Some(only) = self.only() {
             only.over();

@@ -245,7 +245,7 @@ impl Node {
     pub(crate) fn hosted(&self, actor: ActorId) -> Resolved {
         match self.actors.get(actor) {
             Some(hosted) => Resolved::Here(hosted.as_any()),
-            None => Resolved::Gone(EndReason::Unknown),
+            None => Resolved::Gone(self.actors.end_of(actor).unwrap_or(EndReason::Unknown)),
         }
     }
 

@@ -107,7 +107,10 @@ impl Node {
         match self.actors().get(request.actor) {
             Some(actor) if actor.placement() == request.placement => actor.deliver(incoming),
             _ => {
-                incoming.refuse(CallFault::NotHere);
+                let ended = self.actors().end_of(request.actor).filter(|_| request.placement == Placement::BY_SPAWNER);
+                let fault =
+                    ended.as_ref().and_then(EndReason::to_wire).map_or(CallFault::NotHere, CallFault::ActorDied);
+                incoming.refuse(fault);
                 None
             }
         }

@@ -5,8 +5,9 @@ use parking_lot::Mutex;
 use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
 
-use super::host::{Incoming, answer_fault};
+use super::host::{Incoming, Served, answer_fault};
 use super::{Caller, Envelope, Outgoing, Peer, RemoteActor, Sent, encode_request, fault_to_error, with_scratch};
 use crate::actor::dispatch::Actor;
 use crate::actor::ending::{End, ended};
@@ -136,7 +137,12 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
     let ask = NodeAsk::new(actor.id, actor.peer.node(), ("end", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     let sent = encode_request(&envelope, &*actor.peer, &mut (), |packet, enclosed| {
-        actor.peer.request(actor.stream(0), Outgoing { packet, deadline: None, enclosed }, &caller)
+        let request = Outgoing { packet, deadline: None, enclosed };
+        match end {
+            End::Stop | End::Kill => actor.peer.request(actor.stream(0), request, &caller),
+            // A node that is silent may be heard again, and the actor go on: that is not its end.
+            End::Watch => actor.peer.request_patiently(actor.stream(0), request, &caller),
+        }
     });
     let (ticket, sent) = match sent {
         Ok(Sent::Asked(ticket) | Sent::Waiting(ticket)) => (Some(ticket), Ok(())),
@@ -144,7 +150,9 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
         Err(error) => (None, Err(error)),
     };
     let actor = actor.clone();
+    let watches = ticket.filter(|_| end == End::Watch).map(|ticket| Watches { peer: actor.peer.clone(), ticket });
     let answer = Box::pin(async move {
+        let _watches = watches;
         let answer = match sent {
             Ok(()) => poll_fn(|cx| ask.poll(cx)).await,
             Err(error) => Err(error),
@@ -166,33 +174,76 @@ pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -
     Ok(EndAsked { ticket, answer })
 }
 
+/// A watch of an end: taken back when nobody waits for it any more.
+struct Watches {
+    peer: Arc<dyn Peer>,
+    ticket: u64,
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        // One that was answered is gone already.
+        self.peer.cancel(self.ticket);
+    }
+}
+
 /// An object, where a value of Mobula's own was asked for.
 pub(crate) fn nonsense() -> CallError {
     let message = "the node answered by an object".to_owned();
     CallError::Decode { what: Part::Reply, message, executed: Executed::Yes }
 }
 
-/// Takes a request that ends or watches an actor of this node; `false` if it is none of these.
-pub(crate) fn serve_end<A: Actor>(inbox: &Arc<Inbox<A>>, incoming: &Incoming<'_>) -> bool {
-    let Some(end) = end_of(incoming.request.method) else { return false };
+/// A request that may be about the end of an actor.
+pub(crate) enum AboutEnd {
+    /// It is not.
+    Not,
+    /// It is taken.
+    Taken,
+    /// It waits for the end, and its caller may wait no more.
+    Watched(Arc<dyn Served>),
+}
+
+/// Takes a request that ends or watches an actor of this node.
+pub(crate) fn serve_end<A: Actor>(inbox: &Arc<Inbox<A>>, incoming: &Incoming<'_>) -> AboutEnd {
+    let Some(end) = end_of(incoming.request.method) else { return AboutEnd::Not };
     end.of(inbox);
     let (inbox, peer, arrival) = (inbox.clone(), incoming.peer.clone(), incoming.arrival);
     let begun = peer.begin(arrival, inbox.share());
     inbox.stream_left(begun.closes);
     if arrival.tell || !begun.runs {
-        return true;
+        return AboutEnd::Taken;
     }
     let chain: Vec<_> = incoming.request.chain.iter().collect();
     if let Some(cycle) = inbox.reentrant_end(&chain) {
         answer_fault(&*peer, arrival.call, end.executed(), CallFault::Deadlock { cycle: List::Items(&cycle) });
-        return true;
+        return AboutEnd::Taken;
     }
-    let host = inbox.host().clone();
-    host.spawn(Box::pin(async move {
-        let reason = ended(&inbox).await;
-        answer_value(&*peer, arrival.call, &reason);
+    let watched = Arc::new(Watched::default());
+    let served = watched.clone();
+    peer.clone().spawn_linked(Box::pin(async move {
+        tokio::select! {
+            biased;
+            reason = ended(&inbox) => answer_value(&*peer, arrival.call, &reason),
+            () = watched.cancelled.notified() => {
+                answer_fault(&*peer, arrival.call, end.executed(), CallFault::Cancelled);
+            }
+        }
     }));
-    true
+    AboutEnd::Watched(served)
+}
+
+/// A caller that waits for an actor's end.
+#[derive(Default)]
+struct Watched {
+    cancelled: Notify,
+}
+
+impl Served for Watched {
+    fn cancel(&self) {
+        self.cancelled.notify_one();
+    }
+
+    fn room(&self) {}
 }
 
 /// Answers a call with a value of Mobula's own.

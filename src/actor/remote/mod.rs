@@ -55,6 +55,13 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn close_stream(&self, stream: u64);
     /// Takes an encoded request in line; `caller` is told what becomes of it.
     fn request(&self, stream: u64, request: Outgoing<'_>, caller: &Arc<dyn Caller>) -> Result<Sent, CallError>;
+    /// The same; it waits for a peer that falls silent until that is heard again or its life ends.
+    fn request_patiently(
+        &self,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+    ) -> Result<Sent, CallError>;
     /// Takes an encoded request only if it can go at once.
     fn try_request(
         &self,

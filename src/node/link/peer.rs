@@ -47,6 +47,15 @@ impl Peer for PeerLink {
         self.enclose_and_send(stream, request, caller, Patience::Fails)
     }
 
+    fn request_patiently(
+        &self,
+        stream: u64,
+        request: Outgoing<'_>,
+        caller: &Arc<dyn Caller>,
+    ) -> Result<Sent, CallError> {
+        self.enclose_and_send(stream, request, caller, Patience::Waits)
+    }
+
     fn try_request(
         &self,
         stream: u64,
@@ -197,16 +206,6 @@ impl PeerLink {
             refs,
             body,
         }
-    }
-
-    /// Takes an encoded request in line; it waits for a peer that falls silent until that is heard again or its life ends.
-    pub(in crate::node) fn request_patiently(
-        &self,
-        stream: u64,
-        request: Outgoing<'_>,
-        caller: &Arc<dyn Caller>,
-    ) -> Result<Sent, CallError> {
-        self.enclose_and_send(stream, request, caller, Patience::Waits)
     }
 
     fn enclose_and_send(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host as _;
 use crate::actor::remote::host::Incoming;
-use crate::actor::remote::{Caller, Outgoing, with_scratch};
+use crate::actor::remote::{Caller, Outgoing, Peer as _, with_scratch};
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};

@@ -1,0 +1,10 @@
+//! Actors that are told of the ends of others: in one process, across workers, and when workers are killed.
+#![allow(missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod deaths;
+mod monitors;
+mod support;
+
+mobula::test_worker!();
