@@ -5,6 +5,9 @@
 //! simulate --seeds 2000 --from 0     so many seeds; the first that fails ends it, and is printed
 //! simulate --seed 17                 one seed, told line by line
 //! simulate --plant repeats-answers   runs seeds with a planted bug, and fails unless one of them finds it
+//! simulate --bugs --seeds 20000      does so with each of them in turn, and says after how many seeds it is found
+//!
+//! `--threads 1` leaves the other processors alone.
 //! ```
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,8 +24,9 @@ fn main() -> Result<()> {
     let asked = asked()?;
     match (asked.seed, asked.bug) {
         (Some(seed), bug) => tell(seed, bug),
-        (None, Some(bug)) => find(bug, asked.from, asked.seeds),
-        (None, None) => run_all(asked.from, asked.seeds),
+        (None, Some(bug)) => find(&[bug], &asked),
+        (None, None) if asked.bugs => find(&Bug::ALL, &asked),
+        (None, None) => run_all(&asked),
     }
 }
 
@@ -31,12 +35,19 @@ struct Asked {
     from: u64,
     seed: Option<u64>,
     bug: Option<Bug>,
+    bugs: bool,
+    threads: usize,
 }
 
 fn asked() -> Result<Asked> {
-    let mut asked = Asked { seeds: 200, from: 0, seed: None, bug: None };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut asked = Asked { seeds: 200, from: 0, seed: None, bug: None, bugs: false, threads };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "--bugs" {
+            asked.bugs = true;
+            continue;
+        }
         let value = words.next().with_context(|| format!("`{word}` needs a value"))?;
         if word == "--plant" {
             let planted = Bug::ALL.into_iter().find(|bug| bug.to_string() == value);
@@ -48,7 +59,10 @@ fn asked() -> Result<Asked> {
             "--seeds" => asked.seeds = number,
             "--from" => asked.from = number,
             "--seed" => asked.seed = Some(number),
-            other => bail!("`{other}` is unknown: say --seeds N, --from S, --seed S or --plant BUG"),
+            "--threads" => asked.threads = usize::try_from(number)?.max(1),
+            other => {
+                bail!("`{other}` is unknown: say --seeds N, --from S, --threads N, --seed S, --plant BUG or --bugs")
+            }
         }
     }
     Ok(asked)
@@ -58,18 +72,48 @@ fn bugs() -> String {
     Bug::ALL.map(|bug| bug.to_string()).join(", ")
 }
 
-fn find(bug: Bug, from: u64, seeds: u64) -> Result<()> {
-    for seed in from..from + seeds {
-        if let Err(failure) = run(seed, &Options { bug: Some(bug), ..Options::default() }) {
-            println!("`{bug}` is found after {} seeds: {failure}", seed - from + 1);
-            return Ok(());
+fn find(bugs: &[Bug], asked: &Asked) -> Result<()> {
+    let mut hidden = Vec::new();
+    for bug in bugs {
+        match first_failure(*bug, asked) {
+            Some(failure) => println!(
+                "`{bug}` is found after {} seeds, by {:?}: {failure}",
+                failure.seed - asked.from + 1,
+                failure.violation.rule
+            ),
+            None => hidden.push(bug.to_string()),
         }
     }
-    bail!("`{bug}` is not found in {seeds} seeds")
+    ensure!(hidden.is_empty(), "{} not found in {} seeds", hidden.join(", "), asked.seeds);
+    Ok(())
+}
+
+/// The first seed that finds a bug, whichever thread is the first to find one.
+fn first_failure(bug: Bug, asked: &Asked) -> Option<Box<Failure>> {
+    let (next, end) = (AtomicU64::new(asked.from), AtomicU64::new(asked.from + asked.seeds));
+    let first = Mutex::new(None::<Box<Failure>>);
+    std::thread::scope(|scope| {
+        for _ in 0..asked.threads {
+            scope.spawn(|| {
+                while let seed = next.fetch_add(1, Ordering::Relaxed)
+                    && seed < end.load(Ordering::Relaxed)
+                {
+                    if let Err(failure) = run(seed, &Options { bug: Some(bug), ..Options::default() }) {
+                        end.fetch_min(seed, Ordering::Relaxed);
+                        let mut first = first.lock().unwrap_or_else(|broken| broken.into_inner());
+                        if first.as_ref().is_none_or(|first| seed < first.seed) {
+                            *first = Some(failure);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    first.into_inner().unwrap_or_else(|broken| broken.into_inner())
 }
 
 fn tell(seed: u64, bug: Option<Bug>) -> Result<()> {
-    let (result, lines) = run_told(seed, &Options { bug, verbose: true });
+    let (result, lines) = run_told(seed, &Options { bug, verbose: true, ..Options::default() });
     lines.iter().for_each(|line| println!("{line}"));
     let report = result?;
     println!("seed {seed} holds: {report:?}");
@@ -83,12 +127,12 @@ struct Total {
     report: Report,
 }
 
-fn run_all(from: u64, seeds: u64) -> Result<()> {
+fn run_all(asked: &Asked) -> Result<()> {
+    let Asked { seeds, from, threads, .. } = *asked;
     let started = Instant::now();
     let bar = ProgressBar::new(seeds);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left")?);
     let (next, failed, total) = (AtomicU64::new(from), Mutex::new(None), Mutex::new(Total::default()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

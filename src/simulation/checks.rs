@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! packets  I1 I5   what was sent under each number, what was applied, what is on its way
-//! calls    I2 I3 I4 I6   first sends, begins, refusals, ends
+//! calls    I2 I3 I4 I6   first sends, begins, attempts, refusals, ends
 //! lives    L1 L2 L3 L4 L5   what is on disk, who hosts what, who accepted what
 //! references  R1 R2 R3 R4   who refers to which object, whose hands it went through
 //! tasks    Q1 Q2 Q3 Q4   where tasks are, what they take where they run
@@ -30,6 +30,8 @@ pub enum Rule {
     I2,
     /// Calls of a stream begin in order of first send.
     I3,
+    /// A call begins once, and once more for each retry that it has.
+    Attempts,
     /// No is never said of a call that began.
     I4,
     /// A link holds no more than its windows, a mailbox no more than its capacity and the credit given.

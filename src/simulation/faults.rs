@@ -59,24 +59,33 @@ const ROUNDS: u32 = 30;
 
 /// How a seed treats its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Temper {
+#[non_exhaustive]
+pub enum Temper {
+    /// Nothing goes wrong.
     Calm,
+    /// Connections break, ways are dark or slow, messages are lost.
     Network,
+    /// Processes stop, die and start, the head too.
     Processes,
+    /// Both.
     Everything,
     /// Nothing but what leases are for.
     Leases,
+    /// Heads that end while what was granted is on its way.
+    Grants,
 }
 
 /// Draws all faults of a seed. Gives when they are over.
-pub(super) fn plan(random: &mut Random, layout: &Layout, queue: &mut Queue) -> Moment {
-    let temper = match random.below(20) {
+pub(super) fn plan(random: &mut Random, layout: &Layout, queue: &mut Queue, temper: Option<Temper>) -> Moment {
+    let drawn = match random.below(20) {
         0 => Temper::Calm,
         1..6 => Temper::Network,
         6..10 => Temper::Processes,
         10..12 => Temper::Leases,
+        12 => Temper::Grants,
         _ => Temper::Everything,
     };
+    let temper = temper.unwrap_or(drawn);
     let mut over = Moment(0) + random.millis(20_000, 90_000);
     let mut at = Moment(0) + random.millis(500, 4_000);
     if temper == Temper::Leases {
@@ -84,6 +93,10 @@ pub(super) fn plan(random: &mut Random, layout: &Layout, queue: &mut Queue) -> M
         let begins = at + random.millis(8_000, 15_000);
         worst_for_a_lease(random, layout, queue, begins);
         over = begins + random.millis(45_000, 70_000);
+    }
+    while temper == Temper::Grants && at < over {
+        worst_for_a_grant(random, layout, queue, at);
+        at = at + random.millis(8_000, 20_000);
     }
     while !matches!(temper, Temper::Calm | Temper::Leases) && at < over {
         let network = match temper {
@@ -166,6 +179,21 @@ fn worst_for_a_lease(random: &mut Random, layout: &Layout, queue: &mut Queue, at
     then(goes_on, Fault::Continue(node));
     then(goes_on, Fault::Weather { delay: Weather::CALM.delay, jitter, loss });
     then(goes_on + random.millis(25_000, 50_000), Fault::Light { from, to: 0 });
+}
+
+/// What an owner says to a node waits on a dark way, while the head that granted it ends and another one begins.
+fn worst_for_a_grant(random: &mut Random, layout: &Layout, queue: &mut Queue, at: Moment) {
+    let index = random.index(layout.nodes.len());
+    let to = layout.nodes[index].machine;
+    let from: Vec<usize> = (1..layout.machines).filter(|machine| *machine != to).collect();
+    let ends = at + random.millis(300, 3_000);
+    let begins = ends + random.millis(50, 1_000);
+    let mut then = |at: Moment, fault: Fault| queue.at(at, Event::Fault(fault));
+    from.iter().for_each(|from| then(at, Fault::Dark { from: *from, to }));
+    then(ends, Fault::KillHead);
+    then(begins, Fault::StartHead);
+    let light = begins + random.millis(500, 4_000);
+    from.iter().for_each(|from| then(light, Fault::Light { from: *from, to }));
 }
 
 impl World {

@@ -1,5 +1,6 @@
 //! Scripted handlers: what runs in an actor's slots, how it goes on, returns, panics, is cancelled, streams.
 
+use super::Bug;
 use super::hosting::{Entry, From};
 use super::node::Node;
 use super::script::{At, Blocks, Kind, Script};
@@ -101,7 +102,7 @@ impl Node {
             return self.actor_ends(stage, frame.actor, Gone::Panicked("boom".into()));
         }
         actor.restarts_left -= 1;
-        actor.restart += 1;
+        actor.restart += u32::from(!stage.has(Bug::RetriesInPlace));
         self.restart_in_place(stage, frame.actor);
         (0..2).for_each(|group| self.pump(stage, frame.actor, group));
     }
@@ -116,11 +117,12 @@ impl Node {
             }
             let call = &mut stage.calls[frame.entry.call as usize];
             if call.retries > 0 && frame.items == 0 && call.kind == Kind::Ask {
-                call.retries -= 1;
+                call.retries -= u32::from(stage.bug != Some(Bug::RetriesForever));
                 call.may_have_run = true;
                 if let Some(actor) = self.actors.get_mut(&id) {
                     let entry = Entry { again: true, ..frame.entry };
-                    actor.groups[frame.group as usize].mailbox.push_front(entry);
+                    let mailbox = &mut actor.groups[frame.group as usize].mailbox;
+                    if stage.has(Bug::ReordersRetries) { mailbox.push_back(entry) } else { mailbox.push_front(entry) }
                 }
             } else {
                 self.answer(stage, frame.entry, Executed::Maybe, Some(CallFault::ActorRestarted));

@@ -36,6 +36,8 @@ struct Writing {
 pub(super) struct Head {
     pub(super) machine: usize,
     pub(super) run: u32,
+    /// The epoch of the last run.
+    last: Epoch,
     directory: Option<Directory>,
     doors: BTreeMap<u64, Door>,
     /// Survives crashes.
@@ -56,6 +58,7 @@ impl Head {
         Head {
             machine,
             run: 0,
+            last: Epoch::default(),
             directory: None,
             doors: BTreeMap::new(),
             disk: MemoryDisk::default(),
@@ -86,8 +89,11 @@ impl Head {
         let opener = Opener { cluster: HEAD, at_least: Epoch::default(), instance: stage.shell.next() };
         let opened = self.disk.open(opener);
         stage.check(super::checks::hold(opened.is_ok(), super::checks::Rule::L5, || format!("{opened:?}")));
-        let Ok(Opened { journal, reign, mut records }) = opened else { return };
-        self.run += 1;
+        let Ok(Opened { journal, mut reign, mut records }) = opened else { return };
+        if stage.has(Bug::KeepsEpoch) && self.run > 0 {
+            reign.epoch = self.last;
+        }
+        (self.run, self.last) = (self.run + 1, reign.epoch);
         let (now, epoch) = (stage.now(self.machine), reign.epoch);
         let started = stage.lives.head_starts(now, epoch);
         stage.check(started);
@@ -194,9 +200,15 @@ impl Head {
             match effect {
                 // The line before the journal keeps these.
                 Effect::Journal(_) => {}
-                Effect::Send(door, message) => {
+                Effect::Send(door, mut message) => {
                     let said = stage.lives.says(&message.news);
                     stage.check(said);
+                    if let News::Order(Order { what: Command::Grant(granted), .. }) = &mut message.news
+                        && stage.has(Bug::GrantsTwice)
+                        && stage.shell.one_in(4)
+                    {
+                        granted.slots += 1;
+                    }
                     if let News::Order(Order { life, what: Command::Grant(granted), .. }) = &message.news {
                         let Granted { grant, class, slots, .. } = *granted;
                         stage.tasks.granted(grant, *life, class, slots, CLASSES[class.0 as usize % CLASSES.len()]);

@@ -345,6 +345,9 @@ impl Node {
     fn begin(&mut self, stage: &mut Stage, id: ActorId, group: usize, entry: Entry, incarnation: Incarnation) {
         let begins = stage.ledger.begins(entry.call, incarnation);
         stage.check(begins);
+        let fence = (self.core.reign().unwrap_or_default().epoch, incarnation);
+        let passes = stage.lives.passes(id, fence);
+        stage.check(passes);
         stage.note(61, entry.call, incarnation.placement.0, || {
             format!("call {} begins in {id} {incarnation:?}", entry.call)
         });

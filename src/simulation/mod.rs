@@ -13,7 +13,7 @@
 //! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
 //! references  objects, who holds them     errands  node to node
 //! owning    tasks and their grants        running  tasks at their hosts      grouping  placement groups
-//! following  tasks behind others
+//! following  tasks behind others          bugs     what can be planted
 //! ```
 //!
 //! A seed replays exactly: no clock, no thread, no hash map; one stream of randomness a component; equal seeds give equal
@@ -22,6 +22,7 @@
 use std::fmt;
 use std::time::Duration;
 
+mod bugs;
 mod checks;
 mod clock;
 mod errands;
@@ -49,99 +50,17 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use bugs::Bug;
 pub use checks::{Rule, Violation};
-
-/// A bug to plant, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
-    /// Requests are handed to mailboxes twice, now and then.
-    Redelivers,
-    /// A node counts its lease from when a beat was answered, not from when it was sent.
-    LeaseFromAnswer,
-    /// A caller is told of an answer twice, now and then.
-    RepeatsAnswers,
-    /// An actor that is killed says No of the calls that it had begun.
-    DeniesBegun,
-    /// The head answers before its records are on disk.
-    AnswersBeforeSync,
-    /// A host does not report that an actor has ended.
-    ForgetsEnd,
-    /// An owner does not count what it sends, now and then.
-    SendsUncounted,
-    /// A node that sends another one's object on does not hold it until it has landed.
-    ForgetsTransit,
-    /// A last handle's end is not told to the owner, now and then.
-    KeepsHolds,
-    /// A release is said twice, now and then.
-    ReleasesTwice,
-    /// A loss is not told to those who hold what is lost.
-    HidesLosses,
-    /// A node keeps tasks in line that it has given back.
-    RunsRecalled,
-    /// An owner forgets the tasks that a recall brings.
-    ForgetsRecalled,
-    /// A node takes grants of an earlier head that it did not report to the one that reigns.
-    TakesOldGrants,
-    /// An owner does not tell the head of slots that it gives back, now and then.
-    KeepsSlots,
-    /// A head that starts forgets where placement groups are.
-    ForgetsBundles,
-    /// A host begins a task without the result of the one that it stands behind.
-    RunsAhead,
-}
-
-impl Bug {
-    /// All of them.
-    pub const ALL: [Bug; 17] = [
-        Bug::Redelivers,
-        Bug::LeaseFromAnswer,
-        Bug::RepeatsAnswers,
-        Bug::DeniesBegun,
-        Bug::AnswersBeforeSync,
-        Bug::ForgetsEnd,
-        Bug::SendsUncounted,
-        Bug::ForgetsTransit,
-        Bug::KeepsHolds,
-        Bug::ReleasesTwice,
-        Bug::HidesLosses,
-        Bug::RunsRecalled,
-        Bug::ForgetsRecalled,
-        Bug::TakesOldGrants,
-        Bug::KeepsSlots,
-        Bug::ForgetsBundles,
-        Bug::RunsAhead,
-    ];
-}
-
-impl fmt::Display for Bug {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Bug::Redelivers => "redelivers",
-            Bug::LeaseFromAnswer => "lease-from-answer",
-            Bug::RepeatsAnswers => "repeats-answers",
-            Bug::DeniesBegun => "denies-begun",
-            Bug::AnswersBeforeSync => "answers-before-sync",
-            Bug::ForgetsEnd => "forgets-end",
-            Bug::SendsUncounted => "sends-uncounted",
-            Bug::ForgetsTransit => "forgets-transit",
-            Bug::KeepsHolds => "keeps-holds",
-            Bug::ReleasesTwice => "releases-twice",
-            Bug::HidesLosses => "hides-losses",
-            Bug::RunsRecalled => "runs-recalled",
-            Bug::ForgetsRecalled => "forgets-recalled",
-            Bug::TakesOldGrants => "takes-old-grants",
-            Bug::KeepsSlots => "keeps-slots",
-            Bug::ForgetsBundles => "forgets-bundles",
-            Bug::RunsAhead => "runs-ahead",
-        })
-    }
-}
+pub use faults::Temper;
 
 /// How a seed is run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The bug to plant.
     pub bug: Option<Bug>,
+    /// What goes wrong; drawn from the seed if it is not said.
+    pub temper: Option<Temper>,
     /// Whether to keep a line for everything that happens.
     pub verbose: bool,
 }

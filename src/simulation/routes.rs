@@ -67,7 +67,7 @@ impl Node {
         let route = self.routes.get_mut(&key)?;
         route.last += 1;
         let (id, order) = (stage.calls.len() as u64, route.last);
-        stage.ledger.opens(id, Stream { caller: own, actor: key.actor, group: key.group }, order);
+        stage.ledger.opens(id, Stream { caller: own, actor: key.actor, group: key.group }, order, 1 + wish.retries);
         stage.note(50, id, own.0, || format!("call {id} from life {own} to {} as number {order}: {wish:?}", key.actor));
         let deadline = wish.timeout.map(|timeout| stage.queue.now + timeout);
         let encloses = wish.kind != Kind::Make && stage.user.one_in(3);
@@ -313,7 +313,7 @@ impl Node {
             _ if call.at == At::Over => {}
             Failure::Ended if executed == Executed::No => self.back_in_line(stage, id),
             Failure::Ended if call.retries > 0 && call.next_item == 0 => {
-                call.retries -= 1;
+                call.retries -= u32::from(stage.bug != Some(Bug::RetriesForever));
                 call.may_have_run = true;
                 self.back_in_line(stage, id);
             }

@@ -1,23 +1,19 @@
 //! Seeds hold, replay, and find what is planted.
 
 use super::*;
-
-/// Runs seeds until one fails.
-fn first_failure(bug: Option<Bug>, seeds: std::ops::Range<u64>) -> Option<Box<Failure>> {
-    seeds.into_iter().find_map(|seed| run(seed, &Options { bug, verbose: false }).err())
-}
+use std::ops::Range;
 
 #[test]
 fn seeds_hold() {
-    if let Some(failure) = first_failure(None, 0..40) {
-        panic!("{failure}");
+    for seed in 0..40 {
+        run(seed, &Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
 
 #[test]
 fn a_seed_replays_exactly_and_tells_what_happened() {
     for seed in [3, 17] {
-        let (first, lines) = run_told(seed, &Options { bug: None, verbose: true });
+        let (first, lines) = run_told(seed, &Options { verbose: true, ..Options::default() });
         let report = first.unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(run(seed, &Options::default()).ok(), Some(report), "told or not");
         assert!(lines.len() as u64 > report.begun && report.begun > 10, "{report:?}");
@@ -26,28 +22,37 @@ fn a_seed_replays_exactly_and_tells_what_happened() {
     assert_ne!(hashes[0], hashes[1]);
 }
 
+/// Every bug, by which rule it is found within so few seeds, and what must go wrong for that, where it seldom does. Two are
+/// rare even then: their seeds begin shortly before one that finds them, as a search from 0 on has said.
 #[test]
 fn a_planted_bug_is_found() {
-    let found = |bug, seeds| {
-        let failure = first_failure(Some(bug), 0..seeds).unwrap_or_else(|| panic!("{bug} is not found"));
+    for bug in Bug::ALL {
+        let (rules, seeds, temper): (&[Rule], Range<u64>, Option<Temper>) = match bug {
+            Bug::Redelivers => (&[Rule::I1, Rule::I2, Rule::I3, Rule::R3, Rule::Q2], 0..10, None),
+            Bug::LeaseFromAnswer => (&[Rule::L1], 110..210, Some(Temper::Leases)),
+            Bug::RepeatsAnswers => (&[Rule::I6], 0..10, None),
+            Bug::DeniesBegun => (&[Rule::I4], 0..20, None),
+            Bug::RetriesInPlace => (&[Rule::I2], 0..40, None),
+            Bug::RetriesForever => (&[Rule::Attempts], 220..320, Some(Temper::Processes)),
+            Bug::ReordersRetries => (&[Rule::I3], 0..100, Some(Temper::Calm)),
+            Bug::AnswersBeforeSync => (&[Rule::L3], 0..10, None),
+            Bug::KeepsEpoch => (&[Rule::L5], 0..20, None),
+            Bug::ForgetsEnd => (&[Rule::I6, Rule::Settled], 0..20, None),
+            Bug::SendsUncounted => (&[Rule::R1, Rule::R3], 0..20, None),
+            Bug::ForgetsTransit => (&[Rule::R1, Rule::R3, Rule::R4], 0..20, None),
+            Bug::KeepsHolds => (&[Rule::R2], 0..20, None),
+            Bug::ReleasesTwice => (&[Rule::R3], 0..20, None),
+            Bug::HidesLosses => (&[Rule::R4], 0..40, None),
+            Bug::RunsRecalled | Bug::ForgetsRecalled => (&[Rule::Q2], 0..40, None),
+            Bug::TakesOldGrants => (&[Rule::Q1, Rule::Q2], 0..100, Some(Temper::Grants)),
+            Bug::GrantsTwice => (&[Rule::Q1, Rule::Q2, Rule::Q5, Rule::Settled], 0..20, None),
+            Bug::KeepsSlots => (&[Rule::Q2, Rule::Q5, Rule::Settled], 0..40, None),
+            Bug::ForgetsBundles => (&[Rule::AllOrNothing, Rule::Q1, Rule::Settled], 0..60, None),
+            Bug::RunsAhead => (&[Rule::Behind], 0..40, None),
+        };
+        let failed = |seed| run(seed, &Options { bug: Some(bug), temper, ..Options::default() }).err();
+        let failure = seeds.into_iter().find_map(failed).unwrap_or_else(|| panic!("{bug} is not found"));
         println!("{bug}: {failure}");
-        failure.violation.rule
-    };
-    assert!(matches!(found(Bug::Redelivers, 10), Rule::I1 | Rule::I2 | Rule::I3 | Rule::R3 | Rule::Q2));
-    assert_eq!(found(Bug::RepeatsAnswers, 10), Rule::I6);
-    assert_eq!(found(Bug::DeniesBegun, 20), Rule::I4);
-    assert_eq!(found(Bug::AnswersBeforeSync, 10), Rule::L3);
-    assert!(matches!(found(Bug::ForgetsEnd, 20), Rule::I6 | Rule::Settled));
-    assert_eq!(found(Bug::LeaseFromAnswer, 900), Rule::L1);
-    assert!(matches!(found(Bug::SendsUncounted, 20), Rule::R1 | Rule::R3));
-    assert!(matches!(found(Bug::ForgetsTransit, 20), Rule::R1 | Rule::R3 | Rule::R4));
-    assert_eq!(found(Bug::KeepsHolds, 20), Rule::R2);
-    assert_eq!(found(Bug::ReleasesTwice, 20), Rule::R3);
-    assert_eq!(found(Bug::HidesLosses, 40), Rule::R4);
-    assert_eq!(found(Bug::RunsRecalled, 40), Rule::Q2);
-    assert_eq!(found(Bug::ForgetsRecalled, 40), Rule::Q2);
-    assert!(matches!(found(Bug::TakesOldGrants, 3_000), Rule::Q1 | Rule::Q2));
-    assert!(matches!(found(Bug::KeepsSlots, 40), Rule::Q2 | Rule::Q5 | Rule::Settled));
-    assert!(matches!(found(Bug::ForgetsBundles, 60), Rule::AllOrNothing | Rule::Q1 | Rule::Settled));
-    assert_eq!(found(Bug::RunsAhead, 40), Rule::Behind);
+        assert!(rules.contains(&failure.violation.rule), "{bug} is found by another rule: {failure}");
+    }
 }

@@ -81,7 +81,7 @@ impl World {
         let rate = [0, 200, 30_000][random.index(3)];
         let clocks = (0..layout.machines).map(|_| Clock::draw(&mut random, rate)).collect();
         let mut stage = Stage::new(seed, options, clocks);
-        let over = plan(&mut random, &layout, &mut stage.queue);
+        let over = plan(&mut random, &layout, &mut stage.queue, options.temper);
         let mut identities = Vec::new();
         let mut nodes = Vec::new();
         for (index, drawn) in layout.nodes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! I2, I3, I4 and I6: calls, from their first send to their end.
+//! I2, I3, I4, I6 and attempts: calls, from their first send to their end.
 
 use super::{Checked, Rule, hold};
 use crate::id::{ActorId, Incarnation, Life};
@@ -31,6 +31,8 @@ pub(crate) enum End {
 struct Call {
     stream: Stream,
     order: u64,
+    /// Attempts that it may have.
+    most: u32,
     begun: Vec<Incarnation>,
     refused: Vec<Incarnation>,
     end: Option<End>,
@@ -46,9 +48,9 @@ pub(crate) struct Calls {
 
 impl Calls {
     /// A call's first poll.
-    pub(crate) fn opens(&mut self, call: u64, stream: Stream, order: u64) {
+    pub(crate) fn opens(&mut self, call: u64, stream: Stream, order: u64, most: u32) {
         self.open += 1;
-        self.calls.insert(call, Call { stream, order, begun: Vec::new(), refused: Vec::new(), end: None });
+        self.calls.insert(call, Call { stream, order, most, begun: Vec::new(), refused: Vec::new(), end: None });
     }
 
     /// It begins to run.
@@ -64,6 +66,9 @@ impl Calls {
             format!("call {id} begins in {incarnation:?} after its caller was told No")
         })?;
         call.begun.push(incarnation);
+        hold(call.begun.len() as u32 <= call.most, Rule::Attempts, || {
+            format!("call {id}, which may begin {} times, begins again: {:?}", call.most, call.begun)
+        })?;
         let last = self.begun.entry((call.stream, incarnation)).or_default();
         hold(call.order > *last, Rule::I3, || {
             format!("call {id}, sent as number {} of {:?}, begins after number {last}", call.order, call.stream)

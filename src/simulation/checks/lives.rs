@@ -35,6 +35,8 @@ pub(crate) struct Lives {
     obeyed: BTreeMap<(usize, u32), Reign>,
     accepted_lives: BTreeMap<(usize, u32, NodeId), Life>,
     accepted: BTreeMap<(Life, ActorId), Incarnation>,
+    /// The highest fence that something outside of the cluster was shown by an actor.
+    shown: BTreeMap<ActorId, (Epoch, Incarnation)>,
     hosted: BTreeMap<(Life, ActorId), Placement>,
 }
 
@@ -206,6 +208,13 @@ impl Lives {
         let last = self.accepted_lives.entry((node, run, peer)).or_default();
         let before = std::mem::replace(last, life);
         hold(life >= before, Rule::L2, || format!("node {node} accepts life {life} of {peer} after {before}"))
+    }
+
+    /// A call begins, and shows its fence to something outside of the cluster, which refuses what is lower than it has seen.
+    pub(crate) fn passes(&mut self, actor: ActorId, fence: (Epoch, Incarnation)) -> Checked {
+        let last = self.shown.entry(actor).or_insert(fence);
+        let before = std::mem::replace(last, fence.max(*last));
+        hold(fence >= before, Rule::L2, || format!("{actor} begins a call under {fence:?} after {before:?}"))
     }
 
     /// A host takes a call from an incarnation of an actor.

@@ -97,7 +97,7 @@ fn i5_more_on_its_way_than_the_window_is_noticed() {
 fn calls() -> Calls {
     let mut calls = Calls::default();
     for (call, group, order) in [(1, 0, 1), (2, 0, 2), (3, 1, 1)] {
-        calls.opens(call, Stream { caller: Life(1), actor: ACTOR, group }, order);
+        calls.opens(call, Stream { caller: Life(1), actor: ACTOR, group }, order, 2);
     }
     calls
 }
@@ -117,6 +117,25 @@ fn i3_a_call_that_begins_after_a_later_one_of_its_stream_is_noticed() {
     calls.begins(2, HERE).unwrap();
     calls.begins(3, HERE).unwrap();
     breaks(calls.begins(1, HERE), Rule::I3);
+}
+
+#[test]
+fn a_call_that_begins_more_often_than_it_may_is_noticed() {
+    let mut calls = calls();
+    let third = Incarnation { placement: Placement(9), restart: 0 };
+    calls.begins(1, HERE).unwrap();
+    calls.begins(1, LATER).unwrap();
+    breaks(calls.begins(1, third), Rule::Attempts);
+}
+
+#[test]
+fn l2_a_fence_that_falls_is_noticed() {
+    let mut lives = Lives::default();
+    lives.passes(ACTOR, (Epoch(2), HERE)).unwrap();
+    lives.passes(ACTOR, (Epoch(2), LATER)).unwrap();
+    breaks(lives.passes(ACTOR, (Epoch(2), HERE)), Rule::L2);
+    breaks(lives.passes(ACTOR, (Epoch(1), LATER)), Rule::L2);
+    lives.passes(ACTOR, (Epoch(3), LATER)).unwrap();
 }
 
 #[test]
