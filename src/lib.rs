@@ -99,6 +99,7 @@ pub mod wire;
 
 pub use actor::args::{Arg, IntoArg};
 pub use actor::call::{Call, StreamCall, Tell, TryTellError};
+pub use actor::checkpoint::CheckpointError;
 pub use actor::context::{ActorContext, FencingToken, Timer};
 pub use actor::dispatch::{Actor, Isolation};
 pub use actor::ending::Ending;
@@ -147,6 +148,7 @@ pub use task::stream::ObjectRefStream;
 /// takes any of them by `?`, and so does `anyhow`. [`CallError::executed`] says whether a call may have run.
 pub mod error {
     pub use crate::actor::call::TryTellError;
+    pub use crate::actor::checkpoint::CheckpointError;
     pub use crate::actor::error::{CallError, EndReason, Executed, Failure, Never, Part, Waiting, WireError};
     pub use crate::actor::monitor::MonitorError;
     pub use crate::actor::registry::RegisterError;

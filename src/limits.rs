@@ -445,7 +445,7 @@ const _: () =
 /// Named, detached and restartable actors and reservations one head keeps: each costs it a few hundred bytes and its
 /// constructor's arguments.
 pub const DIRECTORY_ACTORS: usize = 1 << 18;
-/// Bytes of constructors' arguments one head keeps: they are needed for as long as an actor may be placed again.
+/// Bytes of constructors' arguments and checkpoints one head keeps: they are needed for as long as an actor may be placed again.
 pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
 /// Ended actors whose end the head can still explain, and removed placement groups that it does not make again, of each.
 pub const TOMBSTONES: usize = 65_536;

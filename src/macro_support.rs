@@ -3,6 +3,7 @@
 pub use crate::__take as take;
 pub use crate::actor::args::{Arguments, Unresolved, by_value};
 pub use crate::actor::cell::{Cell, drive_exclusive, drive_shared};
+pub use crate::actor::checkpoint::{Checkpoint, Checkpointed, Every, checkpoint};
 pub use crate::actor::dispatch::{
     Code, Constructor, ConstructorEntry, GroupLimit, Method, MethodEntry, Methods, OnCancel, Ran, TypeName,
     constructor, method,

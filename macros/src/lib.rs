@@ -35,9 +35,15 @@ pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - `&str`, `&[T]` and `&T` parameters borrow from the message.
 /// - `Result<T, E>` arrives with one `?`; `impl Stream<Item = T>` arrives as a stream.
 /// - `#[on_stop]` marks what runs before a stopped actor ends.
+/// - `#[checkpoint]` marks a method `fn save(&self) -> Saved`, where `Saved` is any type that serde knows, or a `Result` of
+///   one, and `#[restore]` a function `fn restored(saved: Saved) -> Self` that makes the actor again of what was saved last,
+///   in the place of its constructor. It may return a `Result`, be `async`, and take the context. A method saves by
+///   `ctx.checkpoint(self).await?`.
 ///
 /// Options of the impl: `#[methods(concurrency = 8)]` lets that many `&self` methods run at once,
-/// `#[methods(groups(io = 4, compute = 2))]` gives some of them limits of their own.
+/// `#[methods(groups(io = 4, compute = 2))]` gives some of them limits of their own, `#[methods(checkpoint_every = 100)]`
+/// saves the state after so many calls, `#[methods(checkpoint_every = "5s")]` that often if it has changed: between calls,
+/// and nobody waits for it.
 ///
 /// Options of a method: `#[method(blocking)]` runs it on the compute pool, `#[method(cancel)]` drops it at its next await
 /// when its caller went away, `#[method(group = "io")]` puts it in a group, `#[method(name = "..")]` names the message,

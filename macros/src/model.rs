@@ -49,6 +49,7 @@ pub(crate) struct Methods {
     pub(crate) methods: Vec<Method>,
     /// More than one only under different `#[cfg]`s.
     pub(crate) on_stop: Vec<OnStop>,
+    pub(crate) checkpoint: Option<Checkpoint>,
 }
 
 /// The type that an impl is for.
@@ -204,6 +205,39 @@ pub(crate) struct OnStop {
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) call: Call,
     pub(crate) inputs: Vec<Input>,
+}
+
+/// How the actor's state is saved, and the actor made again of it.
+pub(crate) struct Checkpoint {
+    pub(crate) save: Save,
+    pub(crate) restore: Restore,
+    pub(crate) every: Every,
+}
+
+/// The method that saves.
+pub(crate) struct Save {
+    pub(crate) ident: Ident,
+    pub(crate) cfgs: Vec<Attribute>,
+    /// A value, or the success of an alias.
+    pub(crate) reply: Reply,
+    pub(crate) error: Fault,
+}
+
+/// The function that makes the actor again.
+pub(crate) struct Restore {
+    pub(crate) ident: Ident,
+    pub(crate) call: Call,
+    /// One argument, and perhaps the context.
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) error: Fault,
+}
+
+/// When checkpoints are made that no method asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Every {
+    Asked,
+    Calls(u32),
+    Time(Duration),
 }
 
 /// A function that is a task.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
+use super::checkpoint;
 use super::context::ActorContext;
 use super::dispatch::{GroupLimit, Methods};
 use super::error::{EndReason, panic_message};
@@ -62,6 +63,7 @@ pub fn drive_exclusive<A: Methods>(mut cell: Cell<A>) -> impl Future<Output = ()
         let inbox = cell.grave.inbox.clone();
         let mut budget = CELL_BUDGET;
         let reason = loop {
+            checkpoint::between_calls(&cell.actor, &cell.ctx);
             let job = match next_taken(&inbox, &mut cell.grave.taken, &mut budget) {
                 Some(job) => job,
                 None => match poll_fn(|cx| poll_job(&inbox, &mut cell.grave.taken, &mut budget, cx)).await {
@@ -119,6 +121,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
     let mut groups = Groups::new(inbox.clone(), A::GROUPS);
     let mut budget = CELL_BUDGET;
     let reason = loop {
+        checkpoint::between_calls(&*actor, &ctx);
         let job = match poll_fn(|cx| groups.poll_step(&mut grave.taken, &mut budget, cx)).await {
             Step::Ended(verdict) => Err(verdict),
             Step::Closed => break inbox.end_reason(),

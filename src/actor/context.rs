@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::Call;
+use super::checkpoint::{self, CheckpointError, Checkpointed};
 use super::dispatch::Actor;
 use super::error::{EndReason, WireError};
 use super::handle::{ActorRef, Handle};
@@ -61,6 +62,11 @@ impl<A: Actor> ActorContext<A> {
         Frame { actor: self.inbox.id(), frame: self.serial }
     }
 
+    /// How many calls have begun.
+    pub(super) fn calls(&self) -> u64 {
+        self.serial
+    }
+
     /// A context of its own for a call that runs beside others.
     pub(crate) fn fork(&mut self) -> Self {
         self.serial += 1;
@@ -101,6 +107,44 @@ impl<A: Actor> ActorContext<A> {
     #[must_use]
     pub fn fence(&self) -> FencingToken {
         FencingToken { epoch: self.inbox.host().epoch(), incarnation: self.incarnation() }
+    }
+
+    /// Saves the actor's state as it is when this is called, by its `#[checkpoint]`, and is ready when a restart from then on
+    /// finds it, or a later one: after a panic beside the actor, after the death of its node at the head. An actor that is
+    /// never started again saves nothing.
+    ///
+    /// ```
+    /// # use mobula::prelude::*;
+    /// # use mobula::CheckpointError;
+    /// #[actor(restarts = 3)]
+    /// struct Counter { total: u64 }
+    /// #[methods]
+    /// impl Counter {
+    ///     #[constructor]
+    ///     pub fn starting_at(total: u64) -> Self { Self { total } }
+    ///     pub async fn add(&mut self, by: u64, ctx: &mut ActorContext<Self>) -> Result<u64, CheckpointError> {
+    ///         self.total += by;
+    ///         ctx.checkpoint(self).await?;
+    ///         Ok(self.total)
+    ///     }
+    ///     #[checkpoint]
+    ///     fn save(&self) -> u64 { self.total }
+    ///     #[restore]
+    ///     fn restored(total: u64) -> Self { Self { total } }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// It was not saved, and the former checkpoint stays; or it is not known whether the head has it:
+    /// [`Unknown`](CheckpointError::Unknown).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, this checkpoint or the former is found.
+    pub fn checkpoint(&self, actor: &A) -> impl Future<Output = Result<(), CheckpointError>> + Send + use<A>
+    where
+        A: Checkpointed,
+    {
+        checkpoint::asked(actor, &self.inbox)
     }
 
     /// Calls that wait in the actor's mailbox.

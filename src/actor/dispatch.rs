@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::args::Arguments;
 use super::cell::Cell;
+use super::checkpoint::Checkpoint;
 use super::context::ActorContext;
 use super::error::WireError;
 use super::handle::Handle;
@@ -91,6 +92,8 @@ pub trait Methods: Actor {
     /// The actor's whole life: [`drive_exclusive`](super::cell::drive_exclusive) where [`GROUPS`](Self::GROUPS) is
     /// empty, else [`drive_shared`](super::cell::drive_shared).
     fn drive(cell: Cell<Self>) -> BoxFuture<'static, ()>;
+    /// How its state is saved and restored, if it says so.
+    const CHECKPOINT: Option<Checkpoint<Self>> = None;
     /// Runs after the last call of an actor that was stopped.
     fn on_stop<'a>(&'a mut self, ctx: &'a mut ActorContext<Self>) -> BoxFuture<'a, ()> {
         let _ = ctx;

@@ -35,6 +35,12 @@ pub enum EndReason {
         /// What failed last, the method or its constructor, and what that said.
         message: String,
     },
+    /// It could not be made of its checkpoint.
+    #[error("it could not be made of its checkpoint: {message}")]
+    NotRestored {
+        /// Why not.
+        message: String,
+    },
     /// Its constructor failed, panicked or was dropped: it never was.
     #[error("its constructor did not succeed")]
     NotConstructed,
@@ -74,6 +80,7 @@ impl EndReason {
             EndReason::Killed => End::Killed,
             EndReason::Panicked { message } => End::Panicked { message },
             EndReason::RestartsSpent { restarts, message } => End::RestartsSpent { restarts: *restarts, message },
+            EndReason::NotRestored { message } => End::NotRestored { message },
             EndReason::NotConstructed => End::NeverStarted { message: "" },
             EndReason::NodeDied => End::NodeEnded,
             EndReason::OwnerDied => End::OwnerEnded,
@@ -89,6 +96,7 @@ impl EndReason {
             End::Killed => EndReason::Killed,
             End::Panicked { message } => EndReason::Panicked { message: message.into() },
             End::RestartsSpent { restarts, message } => EndReason::RestartsSpent { restarts, message: message.into() },
+            End::NotRestored { message } => EndReason::NotRestored { message: message.into() },
             End::NeverStarted { .. } => EndReason::NotConstructed,
             End::OwnerEnded => EndReason::OwnerDied,
             End::NodeEnded => EndReason::NodeDied,

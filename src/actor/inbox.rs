@@ -5,6 +5,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::checkpoint::CheckpointError;
 use super::dispatch::{Actor, Method, Methods};
 use super::ending::End;
 use super::error::{CallError, EndReason, Executed};
@@ -19,7 +20,7 @@ use super::remote::arrivals::{Arrivals, Arrived};
 use super::remote::ask::{self, AboutEnd};
 use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::placed::{Lost, Placed};
-use super::restart::Renewal;
+use super::restart::{Kept, Renewal};
 use crate::id::{ActorId, Epoch, Incarnation, Key, Life, ObjectId, Placement};
 use crate::limits::MAILBOX_CAPACITY;
 use crate::object::promised::Promised;
@@ -53,6 +54,15 @@ pub(crate) trait Host: Any + Send + Sync {
     fn compute(&self, work: Box<dyn FnOnce() + Send>);
     /// An actor has ended, and its state is dropped. Who else must know of that before its end is told, if anyone.
     fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>>;
+    /// Whether the head has placed this actor, and may place it again.
+    fn is_placed(&self, actor: ActorId) -> bool;
+    /// Has the head keep what was saved of such an actor, for its next host; `number` tells which it is of this placement.
+    fn keep_checkpoint(
+        &self,
+        actor: (ActorId, Placement),
+        number: u64,
+        saved: &Kept,
+    ) -> BoxFuture<'static, Result<(), CheckpointError>>;
     /// Frames of this actor wait: probes follow their waits until [`Hosted::watch`] finds none.
     fn waits(&self, actor: Arc<dyn Hosted>);
     /// Whether a call that waits for `blockers` can never begin, since they wait for it themselves: its chain is

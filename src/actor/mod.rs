@@ -4,6 +4,7 @@ pub mod args;
 pub(crate) mod bring;
 pub mod call;
 pub mod cell;
+pub mod checkpoint;
 pub mod context;
 pub mod dispatch;
 pub mod ending;

@@ -5,6 +5,7 @@
 //!                                                                        └ allowed no more, stopped, killed ─▶ the end
 //! ```
 //!
+//! If there is a checkpoint, the next run is made of that ([`checkpoint`](super::checkpoint)), and not by the constructor.
 //! The mailbox stays, and whoever holds a handle notices nothing. An actor that may not be started again keeps nothing for
 //! it: what is needed lies beside the inbox, and is made by the first who asks for it.
 
@@ -22,8 +23,9 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Notify;
 
+use super::checkpoint::{Restore, Saves, Unmade};
 use super::context::ActorContext;
-use super::dispatch::{Actor, Constructor};
+use super::dispatch::{Actor, Constructor, Methods};
 use super::error::{CallError, EndReason, Executed, Part, panic_message};
 use super::inbox::{Host, Inbox};
 use super::job::Job;
@@ -33,6 +35,7 @@ use crate::clock::{self, Moment};
 use crate::limits::{RESTART_CALM, RESTART_PAUSE_FIRST, RESTART_PAUSE_LAST};
 use crate::object::failure::text_of;
 use crate::wire::codec::{self, Enclosed};
+use crate::wire::packet::Ref;
 
 /// How often an actor is started again after a panic: `#[actor(restarts = 3, restart_window = "1m")]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,6 +123,26 @@ impl Kept {
         Ok(Kept { body: body.into(), enclosed, here })
     }
 
+    /// A message as it arrived.
+    pub(crate) fn arrived(body: &[u8], enclosed: Enclosed, here: NodeRef) -> Kept {
+        Kept { body: body.into(), enclosed, here }
+    }
+
+    /// Its bytes.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What it refers to.
+    pub(crate) fn refs(&self) -> &[Ref] {
+        &self.enclosed.refs
+    }
+
+    /// Whether the other one says the same.
+    pub(crate) fn is_same(&self, other: &Kept) -> bool {
+        self.body == other.body && self.enclosed.refs == other.enclosed.refs
+    }
+
     /// The message once more.
     ///
     /// # Errors
@@ -137,6 +160,8 @@ type Remake<A> = for<'a> fn(&'a Kept, &'a mut ActorContext<A>) -> BoxFuture<'a, 
 pub(crate) struct Renewal<A: Actor> {
     kept: Kept,
     remake: Remake<A>,
+    restore: Option<Restore<A>>,
+    saves: Saves,
     tally: Mutex<Tally>,
     /// How often it was.
     restart: AtomicU32,
@@ -157,16 +182,37 @@ impl<A: Actor> Renewal<A> {
         policy: Restarts,
         message: &C,
         inbox: &Inbox<A>,
-    ) -> Result<Self, CallError> {
+    ) -> Result<Self, CallError>
+    where
+        A: Methods,
+    {
         Ok(Renewal {
             kept: Kept::of(message, inbox.host())?,
             remake: remake::<C>,
+            restore: A::CHECKPOINT.as_ref().map(|checkpoint| checkpoint.restore),
+            saves: Saves::default(),
             tally: Mutex::new(Tally::new(policy, clock::now())),
             restart: AtomicU32::new(0),
             ends_run: AtomicBool::new(false),
             run_over: Notify::new(),
             returned: Mutex::default(),
         })
+    }
+
+    /// What was saved of it.
+    pub(crate) fn saves(&self) -> &Saves {
+        &self.saves
+    }
+
+    /// The actor once more: of what was saved of it last, or by its constructor.
+    async fn make(&self, ctx: &mut ActorContext<A>) -> Result<A, Unmade> {
+        match (self.restore, self.saves.last()) {
+            (Some(restore), Some(kept)) => restore(&kept, ctx).await,
+            _ => {
+                let made = (self.remake)(&self.kept, ctx).await;
+                made.map_err(|message| Unmade::Failed(format!("its constructor: {message}")))
+            }
+        }
     }
 
     /// Which run it is.
@@ -255,12 +301,13 @@ pub(super) async fn again<A: Actor>(
         if !pause.is_zero() {
             unless_ended(inbox, tokio::time::sleep(pause)).await?;
         }
-        match unless_ended(inbox, (renewal.remake)(&renewal.kept, &mut ctx)).await? {
+        match unless_ended(inbox, renewal.make(&mut ctx)).await? {
             Ok(actor) => {
                 renewal.tally.lock().began = Some(clock::now());
                 return Ok((actor, ctx));
             }
-            Err(message) => why = format!("its constructor: {message}"),
+            Err(Unmade::Failed(message)) => why = message,
+            Err(Unmade::NotRestored(message)) => return Err(EndReason::NotRestored { message }),
         }
     }
 }

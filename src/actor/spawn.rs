@@ -8,22 +8,25 @@ use std::task::{Context, Poll};
 use super::args;
 use super::bring;
 use super::cell::Cell;
+use super::checkpoint;
 use super::context::ActorContext;
 use super::dispatch::{Constructor, Methods};
 use super::error::{CallError, EndReason, Executed, Part, WireError, panic_message};
 use super::inbox::{Host, Hosted, Inbox};
 use super::mailbox::Taken;
 use super::remote::{NodeRef, encode_part};
-use super::restart::{Renewal, Restarts};
+use super::restart::{Kept, Renewal, Restarts};
 use crate::id::{ActorId, Placement};
 use crate::object::failure::text_of;
 use crate::wire::codec::{self, DecodeError, Enclosed};
 
-/// Runs a constructor, then starts the actor's cell on its host. Its arguments are kept if the actor may be started again.
+/// Runs a constructor, or makes the actor of what was saved of it, then starts its cell on its host. Its arguments are kept if
+/// the actor may be started again.
 /// Dropped before it is ready, no actor comes to be.
 pub(crate) async fn construct<C: Constructor>(
     inbox: Arc<Inbox<C::Actor>>,
     restarts: Restarts,
+    saved: Option<Kept>,
     mut message: C,
 ) -> Result<(), CallError<C::Error>> {
     let mut unborn = Unborn { inbox: inbox.clone(), born: false };
@@ -33,8 +36,21 @@ pub(crate) async fn construct<C: Constructor>(
         inbox.renews(Renewal::of(restarts, &message, &inbox).map_err(CallError::widen)?);
     }
     let mut ctx = ActorContext::new(inbox.clone());
-    let actor = run_constructor(&mut ctx, message).await?;
+    let actor = match saved.map(Arc::new) {
+        None => run_constructor(&mut ctx, message).await?,
+        Some(saved) => {
+            if let Some(renewal) = inbox.renewal() {
+                renewal.saves().begin_with(saved.clone());
+            }
+            checkpoint::restored(&saved, &mut ctx).await.map_err(|reason| {
+                // Said to who waits for its end before that comes.
+                inbox.mailbox().close(reason.clone());
+                CallError::ActorDied { actor: inbox.id(), reason, executed: Executed::No }
+            })?
+        }
+    };
     unborn.born = true;
+    checkpoint::begin(&inbox);
     inbox.host().spawn(<C::Actor as Methods>::drive(Cell::new(actor, ctx)));
     Ok(())
 }
@@ -106,6 +122,8 @@ pub(crate) struct Planting<'a> {
     pub(crate) enclosed: Enclosed,
     pub(crate) arguments: &'a [u8],
     pub(crate) restarts: Restarts,
+    /// What was saved of it where it was before.
+    pub(crate) saved: Option<Kept>,
     /// Takes the actor into the node's table, before its constructor runs.
     pub(crate) register: &'a dyn Fn(Arc<dyn Hosted>) -> Result<(), CallError>,
     /// Told how the constructor ended.
@@ -126,13 +144,13 @@ pub(crate) enum Planted {
 pub(crate) fn plant<C: Constructor>(planting: Planting<'_>) -> Result<(), DecodeError> {
     let message: C = codec::decode_message(planting.arguments, planting.enclosed, planting.here)?;
     let inbox = Inbox::<C::Actor>::new(planting.id, planting.placement, planting.host.clone());
-    let (done, restarts) = (planting.done, planting.restarts);
+    let (done, restarts, saved) = (planting.done, planting.restarts, planting.saved);
     if let Err(error) = (planting.register)(inbox.clone()) {
         done(Planted::Failed(error));
         return Ok(());
     }
     planting.host.spawn(Box::pin(async move {
-        let error = match construct(inbox, restarts, message).await {
+        let error = match construct(inbox, restarts, saved, message).await {
             Ok(()) => return done(Planted::Alive),
             Err(error) => error,
         };

@@ -84,7 +84,7 @@ async fn make<C: Constructor>(
     // Before the constructor runs: it may ask for a handle of its own.
     let lifetime = node.own_actor(id, C::Actor::NAME.key(), Placed::BySpawner);
     node.host(inbox.clone(), Some(host), reserved).map_err(SpawnError::Node)?;
-    construct(inbox.clone(), restarts, message).await.map_err(SpawnError::from_constructor)?;
+    construct(inbox.clone(), restarts, None, message).await.map_err(SpawnError::from_constructor)?;
     lifetime.is_at(At { host, placement });
     Ok(HandleOf::<C>::from_ref(ActorRef::local(inbox, Keeps::Counted(lifetime))))
 }
@@ -350,7 +350,7 @@ fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, restarts
         Host::spawn(
             &*node,
             Box::pin(async move {
-                done(match construct(inbox, restarts, message).await {
+                done(match construct(inbox, restarts, None, message).await {
                     Ok(()) => Planted::Alive,
                     Err(error) => failed(error),
                 });

@@ -3,9 +3,10 @@
 
 use crate::directory::buried::Buried;
 use crate::directory::message::{How, RequestId};
-use crate::directory::request::{FullName, Gone, Spawn};
+use crate::directory::request::{FullName, Gone, Saved, Spawn};
 use crate::id::{ActorId, Life, Placement};
 use crate::schedule::Requirement;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,9 +46,21 @@ pub(super) struct Actor {
     pub(super) restarts_left: u32,
     pub(super) ending: Option<(How, Gone)>,
     pub(super) askers: Vec<Asker>,
+    /// Its checkpoint.
+    pub(super) saved: Option<Saved>,
 }
 
 impl Actor {
+    /// What its next host makes it of.
+    pub(super) fn saved_state(&self) -> Option<Bytes> {
+        self.saved.as_ref().map(|saved| saved.state.clone())
+    }
+
+    /// What it counts among the bytes that the head keeps.
+    pub(super) fn bytes(&self) -> usize {
+        self.spawn.arguments.len() + self.saved.as_ref().map_or(0, |saved| saved.state.len())
+    }
+
     pub(super) fn host(&self) -> Option<Life> {
         match self.phase {
             Phase::Unplaced(_) => None,
@@ -135,7 +148,7 @@ pub(super) struct Actors {
     pub(super) names: BTreeMap<FullName, ActorId>,
     pub(super) reservations: BTreeMap<ActorId, Reservation>,
     pub(super) lines: Lines,
-    /// Bytes of constructors' arguments held.
+    /// Bytes of constructors' arguments and checkpoints held.
     pub(super) arguments: usize,
     pub(super) ended: Buried<ActorId, Gone>,
 }

@@ -12,10 +12,11 @@
 
 use crate::directory::fence::Reign;
 use crate::directory::request::{
-    Beat, Change, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End, EndError, Ended,
-    Entrust, EntrustError, GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Heirs, Host, Hosted, Join,
-    JoinError, Joined, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError, Page, Prospect, Query,
-    Rejoin, RemoveGroup, ReportError, Revoked, Snapshot, Spawn, SpawnError, Spawned, Want, WantError, Withdraw,
+    Beat, Change, Checkpoint, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End,
+    EndError, Ended, Entrust, EntrustError, GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Heirs, Host,
+    Hosted, Join, JoinError, Joined, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError, NotKept, Page,
+    Prospect, Query, Rejoin, RemoveGroup, ReportError, Revoked, Snapshot, Spawn, SpawnError, Spawned, Want, WantError,
+    Withdraw,
 };
 use crate::id::{ActorId, GrantId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Why;
@@ -268,6 +269,8 @@ questions! {
     Hosted => Reported(Result<(), ReportError>),
     /// An actor that the head knows, or for which it reserved resources, has ended.
     Ended => Reported(Result<(), ReportError>),
+    /// What was saved of an actor is to be kept for its next host.
+    Checkpoint => Kept(Result<(), NotKept>),
     /// Proof that a node is dead.
     Died => Died(Result<(), DiedError>),
     /// Ask a peer that cannot be dialled to dial.
@@ -303,6 +306,8 @@ pub enum Reply {
     Ended(Result<Gone, EndError>),
     /// To `Hosted`, `Ended`, `GiveBack`, `RemoveGroup` and `Withdraw`.
     Reported(Result<(), ReportError>),
+    /// To `Checkpoint`.
+    Kept(Result<(), NotKept>),
     /// To `Died`.
     Died(Result<(), DiedError>),
     /// To `DialMe`.

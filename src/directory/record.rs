@@ -5,6 +5,7 @@ use crate::directory::message::How;
 use crate::directory::request::{CreateGroup, Gone, Join, LifeEnd, Spawn};
 use crate::id::{ActorId, GroupId, Life, ObjectId, Placement};
 use crate::schedule::Resources;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -45,6 +46,17 @@ pub enum Record {
     Hosted {
         /// Which.
         actor: ActorId,
+    },
+    /// What was saved of it, in the place of what was before.
+    Checkpointed {
+        /// Which.
+        actor: ActorId,
+        /// The placement that saved it.
+        placement: Placement,
+        /// Which it is of those.
+        number: u64,
+        /// What was saved.
+        state: Bytes,
     },
     /// It is to end, and is not placed again.
     Ending {

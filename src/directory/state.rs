@@ -278,6 +278,7 @@ impl Directory {
             Request::End(end) => self.end(life, id, end, effects),
             Request::Hosted(hosted) => Some(Reply::Reported(self.hosted(life, hosted, effects))),
             Request::Ended(ended) => Some(Reply::Reported(self.ended(life, ended, effects))),
+            Request::Checkpoint(checkpoint) => Some(Reply::Kept(self.checkpoint(life, checkpoint, effects))),
             Request::Died(died) => Some(Reply::Died(self.died(now, life, &died, effects))),
             Request::Want(want) => Some(Reply::Wanted(self.want(life, id, want))),
             Request::GiveBack(back) => {

@@ -109,6 +109,11 @@ impl Actors {
         ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, reason)| reason.clone())
     }
 
+    /// Whether the head placed this actor here.
+    pub(super) fn is_placed(&self, id: ActorId) -> bool {
+        self.shard(id).lock().get(&id).is_some_and(|entry| entry.known == Known::Placed)
+    }
+
     /// Forgets the actor of this id and placement.
     pub(super) fn remove(&self, id: ActorId, placement: Placement) -> Option<Entry> {
         let mut shard = self.shard(id).lock();

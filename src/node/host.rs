@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use super::actors::{Entry, Known};
 use super::runtime::Node;
+use super::spawn::join_arguments;
+use crate::actor::checkpoint::CheckpointError;
 use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
 use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
-use crate::directory::request::{Ended, Gone};
+use crate::actor::restart::Kept;
+use crate::directory::AskError;
+use crate::directory::request::{Checkpoint, Ended, Gone, NotKept};
 use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use crate::object::promised::Promised;
 use crate::wire::packet::Frame;
@@ -87,6 +91,31 @@ impl Host for Node {
         Some(Box::pin(async move { tokio::time::timeout(wait, known).await.unwrap_or_default() }))
     }
 
+    fn is_placed(&self, actor: ActorId) -> bool {
+        !self.is_alone() && self.actors().is_placed(actor)
+    }
+
+    fn keep_checkpoint(
+        &self,
+        (actor, placement): (ActorId, Placement),
+        number: u64,
+        saved: &Kept,
+    ) -> BoxFuture<'static, Result<(), CheckpointError>> {
+        let state = join_arguments(saved.refs(), saved.body());
+        let asking = self.client().ask(Checkpoint { actor, placement, number, state });
+        Box::pin(async move {
+            match asking.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(NotKept::Stale | NotKept::NotKnown)) => Err(CheckpointError::Stale),
+                Ok(Err(NotKept::Full)) => Err(CheckpointError::Full),
+                Ok(Err(NotKept::TooLarge { bytes, limit })) => Err(CheckpointError::TooLarge { bytes, limit }),
+                // The head has ended this node's life, and may have placed its actors elsewhere.
+                Err(AskError::LifeOver { .. }) => Err(CheckpointError::Stale),
+                Err(error) => Err(CheckpointError::Unknown { why: error.to_string() }),
+            }
+        })
+    }
+
     fn waits(&self, actor: Arc<dyn Hosted>) {
         self.watch(&actor);
     }
@@ -103,6 +132,9 @@ fn gone(reason: &EndReason) -> Gone {
         EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
         EndReason::RestartsSpent { restarts, message } => {
             Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
+        }
+        EndReason::NotRestored { message } => {
+            Gone::Unmade(crate::directory::request::Failure::NotRestored(message.as_str().into()))
         }
         EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
         EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {

@@ -13,7 +13,7 @@ use crate::actor::remote::NodeRef;
 use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
 use crate::actor::remote::{ask, with_scratch};
 use crate::actor::reply::Answering;
-use crate::actor::restart::Restarts;
+use crate::actor::restart::{Kept as Message, Restarts};
 use crate::actor::spawn::{Planted, Planting};
 use crate::directory::message::How;
 use crate::directory::request::{self, Arguments, Gone, Hosted as HostedReport};
@@ -164,6 +164,7 @@ impl Node {
             owner,
             known,
             restarts: Restarts { limit: spawn.restarts, window: spawn.window },
+            saved: None,
             done,
         });
         let text;
@@ -202,6 +203,10 @@ impl Node {
             }
         };
         let owner = (!host.spawn.detached).then_some(id.life);
+        let saved = match host.saved.as_deref().map(|saved| self.split_arguments(saved)).transpose() {
+            Ok(saved) => saved.map(|(enclosed, body)| Message::arrived(body, enclosed, self.here().clone())),
+            Err(_) => return failed(Err(request::Failure::NotRestored("it is cut off".into()))),
+        };
         let planted = self.split_arguments(&arguments).map(|(enclosed, arguments)| Plant {
             id,
             placement,
@@ -212,6 +217,7 @@ impl Node {
             owner,
             known: Known::Placed,
             restarts: Restarts { limit: host.spawn.restarts, window: host.spawn.restart_window },
+            saved,
             done,
         });
         let made = planted.and_then(|plant| self.plant(plant));
@@ -264,6 +270,7 @@ impl Node {
             enclosed: plant.enclosed,
             arguments: plant.arguments,
             restarts: plant.restarts,
+            saved: plant.saved,
             register: &|actor| self.admit(Entry { actor, owner, known: known.clone() }),
             done: plant.done,
         })
@@ -292,6 +299,7 @@ struct Plant<'a> {
     owner: Option<Life>,
     known: Known,
     restarts: Restarts,
+    saved: Option<Message>,
     done: Box<dyn FnOnce(Planted) + Send>,
 }
 
@@ -311,6 +319,9 @@ fn made(planted: Planted) -> Result<(), request::Failure> {
             Err(request::Failure::Error { error, text: text.into() })
         }
         Planted::Failed(CallError::Panicked { message, .. }) => Err(request::Failure::Panicked(message.into())),
+        Planted::Failed(CallError::ActorDied { reason: EndReason::NotRestored { message }, .. }) => {
+            Err(request::Failure::NotRestored(message.into()))
+        }
         Planted::Failed(error) => Err(request::Failure::Error { error: Bytes::new(), text: error.to_string().into() }),
     }
 }
@@ -345,6 +356,7 @@ pub(crate) fn end_reason(why: &Gone) -> EndReason {
         Gone::RestartsSpent { restarts, text } => {
             EndReason::RestartsSpent { restarts: *restarts, message: text.to_string() }
         }
+        Gone::Unmade(request::Failure::NotRestored(text)) => EndReason::NotRestored { message: text.to_string() },
         Gone::Unmade(_) => EndReason::NotConstructed,
         Gone::OwnerEnded { .. } => EndReason::OwnerDied,
         Gone::NodeEnded { .. } | Gone::Lost => EndReason::NodeDied,

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod actors;
+mod checkpoints;
 mod clusters;
 #[path = "../common/mod.rs"]
 mod common;
@@ -26,6 +27,7 @@ fn plays() {
         Some("start and end") => drivers::start_and_end(),
         Some("driver of a running cluster") => drivers::connected(),
         Some("head") => heads::head(),
+        Some("journaled head") => checkpoints::journaled_head(),
         Some("worker") => heads::worker(),
         Some(other) => panic!("there is no part `{other}`"),
     }

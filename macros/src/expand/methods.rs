@@ -1,6 +1,6 @@
 //! What `#[methods]` adds to an actor's impl: messages, the handle's methods, `spawn`, and the table of it all.
 
-use super::{at, local, message, quiet, support, support_at};
+use super::{at, checkpoint, local, message, quiet, support, support_at};
 use crate::model::{Call, Concurrency, Constructor, Function, Method, Methods, OnStop, Reply, Target};
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
@@ -14,6 +14,7 @@ pub(crate) fn methods(methods: Methods) -> TokenStream {
     let constructors = methods.constructors.iter().map(|constructor| message::of_constructor(constructor, target));
     let messages = methods.methods.iter().map(|method| message::of_method(method, target));
     let (spawns, handle, table) = (spawns(&methods), handle(&methods), table(&methods));
+    let checkpoint = methods.checkpoint.iter().map(|checkpoint| checkpoint::of(checkpoint, target));
     let registration = target.is_concrete.then(|| quote!(#m::inventory::submit! { #m::Registration::of::<#ty>() }));
     quote! {
         #item
@@ -26,6 +27,7 @@ pub(crate) fn methods(methods: Methods) -> TokenStream {
             #spawns
             #handle
             #table
+            #(#checkpoint)*
             #registration
         };
     }
@@ -143,11 +145,13 @@ fn table(methods: &Methods) -> TokenStream {
     let constructors = methods.constructors.iter().map(|constructor| entry(&constructor.function, quote!(constructor)));
     let (groups, drive) = concurrency(methods.concurrency.as_ref());
     let on_stop = methods.on_stop.iter().map(|on_stop| stop(on_stop, methods));
+    let checkpoint = methods.checkpoint.iter().map(|of| checkpoint::entry(of, target));
     quote! {
         impl #parameters #m::Methods for #ty #where_clause {
             const METHODS: &'static [#m::MethodEntry<Self>] = &[#(#entries),*];
             const CONSTRUCTORS: &'static [#m::ConstructorEntry<Self>] = &[#(#constructors),*];
             const GROUPS: &'static [#m::GroupLimit] = &[#(#groups),*];
+            #(#checkpoint)*
             #drive
             #(#on_stop)*
         }

@@ -4,6 +4,7 @@
 //! nothing, so that none of the user's names means something else in them.
 
 mod actor;
+mod checkpoint;
 mod main_function;
 mod message;
 mod methods;

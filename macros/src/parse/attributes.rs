@@ -6,7 +6,7 @@ use quote::ToTokens;
 use syn::{Attribute, Meta, Token, parse_quote, parse_quote_spanned, punctuated::Punctuated, spanned::Spanned};
 
 /// The attributes that only `#[methods]` understands.
-pub(super) const OURS: [&str; 3] = ["constructor", "method", "on_stop"];
+pub(super) const OURS: [&str; 5] = ["constructor", "method", "on_stop", "checkpoint", "restore"];
 
 /// The `#[cfg]`s, also those that a `#[cfg_attr]` would add.
 pub(super) fn cfgs(attributes: &[Attribute]) -> Vec<Attribute> {

@@ -29,7 +29,7 @@ pub(super) struct Scope<'a> {
 
 /// How the actor comes to a function.
 #[derive(Clone, Copy, PartialEq)]
-enum Access {
+pub(super) enum Access {
     Mutable,
     Shared,
 }
@@ -196,11 +196,11 @@ impl Argument {
     }
 }
 
-fn call(signature: &Signature) -> Call {
+pub(super) fn call(signature: &Signature) -> Call {
     if signature.asyncness.is_some() { Call::Async } else { Call::Sync }
 }
 
-fn output(signature: &Signature, scope: &Scope<'_>) -> ReturnType {
+pub(super) fn output(signature: &Signature, scope: &Scope<'_>) -> ReturnType {
     let mut output = signature.output.clone();
     if let ReturnType::Type(_, ty) = &mut output {
         types::resolve_self(ty, scope.callee);
@@ -244,7 +244,12 @@ fn unknown_group(name: &str, known: &[String]) -> String {
     format!("there is no group of this name{known}: declare it by `#[methods(groups({name} = 4))]`")
 }
 
-fn returned(signature: &Signature, plain: Option<&Meta>, scope: &Scope<'_>, errors: &mut Errors) -> Option<Returned> {
+pub(super) fn returned(
+    signature: &Signature,
+    plain: Option<&Meta>,
+    scope: &Scope<'_>,
+    errors: &mut Errors,
+) -> Option<Returned> {
     let results = if plain.is_some() { Results::Plain } else { Results::Flattened };
     let returned = types::returned(&output(signature, scope), results, scope.callee, errors);
     if let Some(option) = plain
@@ -255,7 +260,7 @@ fn returned(signature: &Signature, plain: Option<&Meta>, scope: &Scope<'_>, erro
     returned
 }
 
-fn access(receiver: &Receiver, errors: &mut Errors) -> Option<Access> {
+pub(super) fn access(receiver: &Receiver, errors: &mut Errors) -> Option<Access> {
     let mutability = match &receiver.kind {
         ReceiverKind::Reference(_, _, mutability) => Some(mutability.is_some()),
         ReceiverKind::Typed(_, ty) => match types::peeled(ty) {
@@ -275,7 +280,7 @@ fn access(receiver: &Receiver, errors: &mut Errors) -> Option<Access> {
 }
 
 /// Refuses what generated code could not call, or not once for all.
-fn check_callable(signature: &Signature, callee: Callee<'_>, errors: &mut Errors) {
+pub(super) fn check_callable(signature: &Signature, callee: Callee<'_>, errors: &mut Errors) {
     let Words { message, opt_out, no_foreign, .. } = callee.words();
     if let Safety::Unsafe(token) = &signature.safety {
         errors.at(
@@ -323,7 +328,7 @@ fn check_no_lifetimes(signature: &Signature, errors: &mut Errors) {
     }
 }
 
-fn inputs(signature: &Signature, scope: &Scope<'_>, errors: &mut Errors) -> Vec<Input> {
+pub(super) fn inputs(signature: &Signature, scope: &Scope<'_>, errors: &mut Errors) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for input in &signature.inputs {
         let FnArg::Typed(input) = input else { continue };

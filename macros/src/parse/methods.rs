@@ -3,15 +3,17 @@
 use super::{
     Errors, Refusal, attributes,
     callee::Callee,
+    checkpoint,
     function::{self, Scope},
     names, options,
     role::{self, Role},
     streams, types,
 };
-use crate::model::{Concurrency, Constructor, Group, Method, Methods, OnStop, Reply, Target};
+use crate::model::{Concurrency, Constructor, Every, Group, Method, Methods, OnStop, Reply, Restore, Save, Target};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use syn::{
     GenericParam, Ident, ImplItem, Item, ItemImpl, Meta, PathArguments, Token, Type, ext::IdentExt,
     punctuated::Punctuated, spanned::Spanned,
@@ -47,7 +49,7 @@ pub(crate) fn methods(given: TokenStream, item: TokenStream) -> Result<Methods, 
 fn understood(
     mut item: ItemImpl,
     actor: Target,
-    (concurrency, retries): (Option<Concurrency>, Option<u8>),
+    Options { concurrency, retries, every }: Options,
     mut errors: Errors,
 ) -> Result<Methods, Refusal> {
     let whole = item.clone();
@@ -58,7 +60,8 @@ fn understood(
     for function in item.items.iter_mut().filter_map(as_function) {
         found.add(function, &actor.ty, &mut scope, &mut errors);
     }
-    let Found { constructors, has_constructor, mut methods, on_stop } = found;
+    let Found { constructors, has_constructor, mut methods, on_stop, saves, restores } = found;
+    let checkpoint = checkpoint::of(saves, restores, every, &mut errors);
     for method in &mut methods {
         let whole = !matches!(method.reply, Reply::Stream(_));
         method.retries = method.retries.or(retries.filter(|_| whole));
@@ -72,7 +75,7 @@ fn understood(
     let constructors = named_spawns(constructors, &mut errors);
     names::check(&constructors, &methods, &on_stop, &item, &mut errors);
     let attributes = attributes::shared_with(&item.attrs);
-    let methods = Methods { item, attributes, actor, concurrency, constructors, methods, on_stop };
+    let methods = Methods { item, attributes, actor, concurrency, constructors, methods, on_stop, checkpoint };
     errors.finish(methods, || stripped(whole))
 }
 
@@ -91,6 +94,9 @@ struct Found {
     has_constructor: bool,
     methods: Vec<Method>,
     on_stop: Vec<OnStop>,
+    /// Of which what was not understood is `None`.
+    saves: Vec<(Ident, Option<Save>)>,
+    restores: Vec<(Ident, Option<Restore>)>,
 }
 
 impl Found {
@@ -98,6 +104,14 @@ impl Found {
         match role::role(item, errors) {
             Role::Private => {}
             Role::OnStop => self.on_stop.extend(function::on_stop(item, scope, errors)),
+            Role::Checkpoint => {
+                let save = checkpoint::save(item, scope, errors);
+                self.saves.push((item.sig.ident.clone(), save));
+            }
+            Role::Restore => {
+                let restore = checkpoint::restore(item, actor, scope, errors);
+                self.restores.push((item.sig.ident.clone(), restore));
+            }
             Role::Constructor { is_default } => {
                 self.has_constructor = true;
                 let constructor = function::constructor(item, actor, scope, errors);
@@ -174,8 +188,19 @@ fn target(item: &ItemImpl) -> syn::Result<Target> {
     })
 }
 
-fn options_of(given: TokenStream, errors: &mut Errors) -> (Option<Concurrency>, Option<u8>) {
-    let (mut limit, mut named, mut span, mut retries) = (None, Vec::new(), None, None);
+/// What is said of the impl as a whole.
+struct Options {
+    concurrency: Option<Concurrency>,
+    retries: Option<u8>,
+    /// With the option that says so.
+    every: Option<(Meta, Every)>,
+}
+
+/// The longest time between two checkpoints by themselves.
+const EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+fn options_of(given: TokenStream, errors: &mut Errors) -> Options {
+    let (mut limit, mut named, mut span, mut retries, mut every) = (None, Vec::new(), None, None, None);
     for option in options::of_macro(given, errors) {
         if option.path().is_ident("concurrency") {
             limit = options::count(&option, errors);
@@ -185,17 +210,21 @@ fn options_of(given: TokenStream, errors: &mut Errors) -> (Option<Concurrency>, 
             span = Some(option.path().span());
         } else if option.path().is_ident("retries") {
             retries = options::retries(&option, errors);
+        } else if option.path().is_ident("checkpoint_every") {
+            every = options::every(&option, EVERY, errors).map(|every| (option, every));
         } else {
-            options::unknown(&option, "`concurrency = 8`, `groups(io = 4, compute = 2)` and `retries = 3`", errors);
+            const KNOWN: &str =
+                "`concurrency = 8`, `groups(io = 4, compute = 2)`, `retries = 3` and `checkpoint_every = 100`";
+            options::unknown(&option, KNOWN, errors);
         }
     }
     let limit = limit.unwrap_or(1);
     if limit == 1 && named.is_empty() {
-        return (None, retries);
+        return Options { concurrency: None, retries, every };
     }
     let mut groups = vec![Group { name: DEFAULT.to_owned(), limit }];
     groups.extend(named);
-    (span.map(|span| Concurrency { span, groups }), retries)
+    Options { concurrency: span.map(|span| Concurrency { span, groups }), retries, every }
 }
 
 /// The group of methods that name none.

@@ -3,6 +3,7 @@
 mod actor;
 mod attributes;
 mod callee;
+mod checkpoint;
 mod function;
 mod main_function;
 mod methods;

@@ -1,6 +1,7 @@
 //! The options of our attributes: `key`, `key = value`, `key(..)`.
 
 use super::Errors;
+use crate::model::Every;
 use crate::signature::spell;
 use proc_macro2::TokenStream;
 use std::time::Duration;
@@ -193,6 +194,20 @@ pub(super) fn duration(option: &Meta, most: Duration, errors: &mut Errors) -> Op
         errors.at(option, format!("this option takes a time from `\"1ms\"` to `\"{hours}h\"`: `{key} = \"30s\"`"));
     }
     time
+}
+
+/// `key = 100` or `key = "5s"`: after so many calls, or so long.
+pub(super) fn every(option: &Meta, most: Duration, errors: &mut Errors) -> Option<Every> {
+    match literal(option) {
+        Some(Lit::Int(_)) => count(option, errors).map(Every::Calls),
+        Some(Lit::Str(_)) => duration(option, most, errors).map(Every::Time),
+        _ => {
+            let key = key(option);
+            errors
+                .at(option, format!("this option takes a number of calls or a time: `{key} = 100`, `{key} = \"5s\"`"));
+            None
+        }
+    }
 }
 
 /// `250ms`, `30s`, `5m`, `1h`.

@@ -10,6 +10,8 @@ pub(super) enum Role {
     },
     Method(MethodOptions),
     OnStop,
+    Checkpoint,
+    Restore,
     /// No `pub`, none of our attributes: none of our business.
     Private,
 }
@@ -29,15 +31,23 @@ pub(super) struct MethodOptions {
 pub(super) fn role(item: &mut ImplItemFn, errors: &mut Errors) -> Role {
     let ours = attributes::take_ours(&mut item.attrs, errors);
     for second in ours.iter().skip(1) {
-        errors.at(second, "a function is a constructor, a method or what runs on stop: keep one of these attributes");
+        errors.at(second, "a function is a constructor, a method, what runs on stop, what saves or what restores: keep one of these attributes");
     }
     match ours.first() {
         Some(attribute) if attribute.path().is_ident("constructor") => constructor(attribute, errors),
         Some(attribute) if attribute.path().is_ident("on_stop") => {
-            if attribute.meta.require_path_only().is_err() {
-                errors.at(attribute, "`#[on_stop]` has no options: write it alone");
-            }
+            alone(attribute, "`#[on_stop]` has no options: write it alone", errors);
             Role::OnStop
+        }
+        Some(attribute) if attribute.path().is_ident("checkpoint") => {
+            const ALONE: &str = "`#[checkpoint]` has no options: how often it is done by itself is said by \
+                                 `#[methods(checkpoint_every = 100)]` or `#[methods(checkpoint_every = \"5s\")]`";
+            alone(attribute, ALONE, errors);
+            Role::Checkpoint
+        }
+        Some(attribute) if attribute.path().is_ident("restore") => {
+            alone(attribute, "`#[restore]` has no options: write it alone", errors);
+            Role::Restore
         }
         Some(attribute) => {
             if matches!(item.vis, Visibility::Inherited) {
@@ -50,6 +60,12 @@ pub(super) fn role(item: &mut ImplItemFn, errors: &mut Errors) -> Role {
         }
         None if matches!(item.vis, Visibility::Inherited) => Role::Private,
         None => Role::Method(MethodOptions::default()),
+    }
+}
+
+fn alone(attribute: &Attribute, message: &str, errors: &mut Errors) {
+    if attribute.meta.require_path_only().is_err() {
+        errors.at(attribute, message);
     }
 }
 

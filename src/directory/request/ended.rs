@@ -111,6 +111,7 @@ impl Directory {
         let why = match ended.why {
             Gone::Panicked(text) => Gone::Panicked(cut(text)),
             Gone::RestartsSpent { restarts, text } => Gone::RestartsSpent { restarts, text: cut(text) },
+            Gone::Unmade(failure) => Gone::Unmade(failure.cut()),
             why => why,
         };
         self.gone(id, why, effects);

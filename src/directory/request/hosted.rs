@@ -17,6 +17,8 @@ pub struct Host {
     pub restarts: u32,
     /// All about it.
     pub spawn: Arc<Spawn>,
+    /// What was saved of it where it was before: its constructor does not run then.
+    pub saved: Option<Bytes>,
 }
 
 /// What came of it.
@@ -45,6 +47,9 @@ pub enum Failure {
     /// Its constructor panicked.
     #[error("the constructor panicked: {0}")]
     Panicked(Arc<str>),
+    /// It could not be made of its checkpoint.
+    #[error("it could not be made of its checkpoint: {0}")]
+    NotRestored(Arc<str>),
     /// The constructor's arguments do not decode there; it has not run.
     #[error("the constructor's arguments do not decode on the node that was to run it: {0}; it has not run")]
     Arguments(Arc<str>),
@@ -74,13 +79,14 @@ impl Directory {
 }
 
 impl Failure {
-    fn cut(self) -> Failure {
+    pub(super) fn cut(self) -> Failure {
         use crate::limits::BODY_INLINE;
         let short = super::ended::cut;
         match self {
             Failure::Error { error, text } if error.len() <= BODY_INLINE => Failure::Error { error, text: short(text) },
             Failure::Error { text, .. } => Failure::Error { error: Bytes::new(), text: short(text) },
             Failure::Panicked(text) => Failure::Panicked(short(text)),
+            Failure::NotRestored(text) => Failure::NotRestored(short(text)),
             Failure::Arguments(text) => Failure::Arguments(short(text)),
             Failure::Unknown => Failure::Unknown,
         }

@@ -2,6 +2,7 @@
 
 mod allot;
 mod beat;
+mod checkpoint;
 mod choose;
 mod demand;
 mod dial_me;
@@ -30,6 +31,7 @@ mod status;
 mod want;
 
 pub use beat::Beat;
+pub use checkpoint::{Checkpoint, NotKept, Saved};
 pub use choose::{Candidate, Choose, ChooseError, Chosen};
 pub use demand::{DemandLine, GroupLine, GroupState, WaitingLine};
 pub use dial_me::{DialMe, DialMeError};

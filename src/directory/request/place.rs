@@ -38,7 +38,7 @@ impl Directory {
         actor.phase = Phase::Placing(life);
         let (placement, need) = (actor.placement, actor.need.clone());
         let restarts = actor.restarts_left;
-        let host = Host { placement, restarts, spawn: actor.spawn.clone() };
+        let host = Host { placement, restarts, spawn: actor.spawn.clone(), saved: actor.saved_state() };
         effects.journal(Record::Placed { actor: id, placement, host: life, restarts });
         self.occupy(life, id, &need);
         self.stays(id, life, &need, ticket);
@@ -134,7 +134,7 @@ impl Directory {
 
     pub(in crate::directory) fn forget_actor(&mut self, id: ActorId, why: &Gone) -> Option<Actor> {
         let actor = self.actors.all.remove(&id)?;
-        self.actors.arguments -= actor.spawn.arguments.len();
+        self.actors.arguments -= actor.bytes();
         if let Some(name) = &actor.spawn.name {
             self.actors.names.remove(name);
         }

@@ -4,6 +4,7 @@
 use crate::directory::actors::{Actor, Phase};
 use crate::directory::groups::Group;
 use crate::directory::record::Record;
+use crate::directory::request::Saved;
 use crate::directory::state::Directory;
 use crate::id::{ActorId, GroupId, Life, Placement};
 use std::collections::BTreeSet;
@@ -62,6 +63,9 @@ fn actor_records(id: ActorId, actor: &Actor, all: &mut Vec<Record>) {
         Phase::Unplaced(_) => all.push(Record::Unplaced { actor: id, placement, restarts }),
         Phase::Placing(host) => all.push(placed(host)),
         Phase::Running(host) => all.extend([placed(host), Record::Hosted { actor: id }]),
+    }
+    if let Some(Saved { placement, number, state }) = actor.saved.clone() {
+        all.push(Record::Checkpointed { actor: id, placement, number, state });
     }
     if let Some((how, why)) = actor.ending.clone() {
         all.push(Record::Ending { actor: id, how, why });

@@ -128,7 +128,8 @@ impl Directory {
 
     fn host_again(&mut self, id: ActorId, life: Life, effects: &mut Effects) {
         let Some(actor) = self.actors.all.get(&id) else { return };
-        let host = Host { placement: actor.placement, restarts: actor.restarts_left, spawn: actor.spawn.clone() };
+        let (placement, restarts, saved) = (actor.placement, actor.restarts_left, actor.saved_state());
+        let host = Host { placement, restarts, spawn: actor.spawn.clone(), saved };
         if actor.ending.is_some() {
             return self.host_ended(id, Gone::Lost, effects);
         }

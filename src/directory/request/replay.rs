@@ -4,7 +4,7 @@ use crate::clock::Moment;
 use crate::directory::actors::{Actors, Phase, Waiting};
 use crate::directory::message::How;
 use crate::directory::record::Record;
-use crate::directory::request::Gone;
+use crate::directory::request::{Gone, Saved};
 use crate::directory::state::{Directory, Keeps};
 use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::schedule::Strategy;
@@ -31,6 +31,9 @@ impl Directory {
                 if let Phase::Placing(host) = actor.phase {
                     actor.phase = Phase::Running(host);
                 }
+            }
+            Record::Checkpointed { actor, placement, number, state } => {
+                self.save(actor, Saved { placement, number, state });
             }
             Record::Ending { actor, how, why } => {
                 if let Some(actor) = self.actors.all.get_mut(&actor) {

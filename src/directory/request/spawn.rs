@@ -317,6 +317,7 @@ impl Directory {
             restarts_left: spawn.restarts,
             ending: None,
             askers: Vec::new(),
+            saved: None,
             spawn,
         };
         self.actors.all.insert(id, actor);

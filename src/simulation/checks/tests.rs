@@ -200,7 +200,7 @@ fn placed(placement: u64, host: u64) -> Record {
 
 fn host(placement: u64) -> News {
     let spawn = Arc::new(spawn(Life(1), 1));
-    let what = Command::Host(Host { placement: Placement(placement), restarts: 0, spawn });
+    let what = Command::Host(Host { placement: Placement(placement), restarts: 0, spawn, saved: None });
     News::Order(Order { life: Life(2), number: 1, what })
 }
 

@@ -177,6 +177,11 @@ pub enum End<'a> {
         /// What failed last.
         message: &'a str,
     },
+    /// It could not be made of its checkpoint.
+    NotRestored {
+        /// Why.
+        message: &'a str,
+    },
     /// Its constructor failed, so it never was.
     NeverStarted {
         /// Why.
@@ -326,6 +331,10 @@ impl<'a> End<'a> {
                 out.push(4);
                 put_text(out, message, FAULT_TEXT);
             }
+            End::NotRestored { message } => {
+                out.push(9);
+                put_text(out, message, FAULT_TEXT);
+            }
             End::OwnerEnded => out.push(5),
             End::NodeEnded => out.push(6),
             End::NodeStopped => out.push(7),
@@ -350,6 +359,7 @@ impl<'a> End<'a> {
                 restarts: reader.varint32("a count of restarts")?,
                 message: reader.text(FAULT_TEXT, "an actor's end")?,
             },
+            9 => End::NotRestored { message: reader.text(FAULT_TEXT, "an actor's end")? },
             tag => return Err(WireError::Tag { what: "an actor's end", tag }),
         })
     }
