@@ -1,6 +1,7 @@
 //! One call at its actor: how a message of a mailbox begins, runs and ends, whoever sent it.
 
 use futures_util::future::BoxFuture;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -131,14 +132,19 @@ impl<M: Method, O: Outcome<M>> Owed<M, O> {
                 self.to.finish(Err(CallError::App(error)));
                 Verdict::Continue
             }
-            Err(panic) => {
-                let (method, message) = (M::NAME.to_owned(), panic_message(&*panic));
-                if !self.goes_again() {
-                    self.to.finish(Err(CallError::Panicked { method: method.clone(), message: message.clone() }));
-                }
-                Verdict::Panicked(Box::new(EndReason::Panicked { message: format!("`{method}`: {message}") }))
-            }
+            Err(panic) => self.panicked(panic),
         }
+    }
+
+    /// Seldom, and so in nobody's way.
+    #[cold]
+    #[inline(never)]
+    fn panicked(&mut self, panic: Box<dyn Any + Send>) -> Verdict {
+        let (method, message) = (M::NAME.to_owned(), panic_message(&*panic));
+        if !self.goes_again() {
+            self.to.finish(Err(CallError::Panicked { method: method.clone(), message: message.clone() }));
+        }
+        Verdict::Panicked(Box::new(EndReason::Panicked { message: format!("`{method}`: {message}") }))
     }
 }
 
