@@ -73,6 +73,13 @@ pub(crate) trait Job<A: Actor>: Entry {
         A: Sync;
     /// It never begins.
     fn refuse(self: Arc<Self>, reason: EndReason);
+    /// It goes again in the next run: ready when who waits for it counts that, with `false` if it shall not. None if that is
+    /// counted where it is.
+    fn counted(self: Arc<Self>) -> Option<BoxFuture<'static, bool>> {
+        None
+    }
+    /// It does not go again after all.
+    fn lapse(self: Arc<Self>) {}
 }
 
 /// Where a call's outcome goes: its slot in this process, its caller's node, or nowhere.

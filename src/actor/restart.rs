@@ -9,7 +9,7 @@
 //! The mailbox stays, and whoever holds a handle notices nothing. An actor that may not be started again keeps nothing for
 //! it: what is needed lies beside the inbox, and is made by the first who asks for it.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -240,6 +240,20 @@ impl<A: Actor> Renewal<A> {
         std::mem::take(&mut *self.returned.lock()).into_values()
     }
 
+    /// Has those who wait for a call that goes again count that before it does: else a host that dies in the middle of it takes
+    /// with it how often it tried, and the next one would try as often again.
+    async fn count_returned(&self) {
+        let returned: Vec<_> = self.returned.lock().iter().map(|(frame, call)| (*frame, call.clone())).collect();
+        let counting = returned.into_iter().filter_map(|(frame, call)| Some((frame, call.counted()?)));
+        let counted = join_all(counting.map(|(frame, counted)| async move { (frame, counted.await) })).await;
+        for frame in counted.into_iter().filter_map(|(frame, goes)| (!goes).then_some(frame)) {
+            let call = self.returned.lock().remove(&frame);
+            if let Some(call) = call {
+                call.lapse();
+            }
+        }
+    }
+
     /// Waits until this run is over.
     pub(crate) async fn run_over(&self, run: u32) {
         loop {
@@ -290,6 +304,7 @@ pub(super) async fn again<A: Actor>(
     if catch_unwind(AssertUnwindSafe(|| drop(former))).is_err() {
         tracing::error!(actor = %inbox.id(), "the destructor of an actor that is started again panicked");
     }
+    unless_ended(inbox, renewal.count_returned()).await?;
     loop {
         let (pause, restarts) = {
             let mut tally = renewal.tally.lock();

@@ -27,6 +27,7 @@ use super::lend::{ATTACH, Lender};
 use super::link::PeerLink;
 use super::recover::Made;
 use super::runtime::Node;
+use super::tried::{self, TRIED};
 use crate::actor::error::{CallError, Executed};
 use crate::actor::remote::ask::{NodeAsk, Plain};
 use crate::actor::remote::host::{Incoming, Served};
@@ -232,6 +233,7 @@ impl Node {
             ADOPT => self.serve_adopt(incoming),
             GIVEN => self.serve_given(incoming),
             ISOLATE => self.serve_isolate(incoming),
+            TRIED => tried::serve(incoming),
             _ => return self.shared().run_for_peer(incoming),
         }
         None
@@ -363,7 +365,7 @@ pub(super) async fn ask_node_about(
 /// Asks it now, in line with what is asked before and after; the answer may be left alone. A node that falls silent is waited
 /// for: what it has is not lost before its life ends, and whoever waits no longer says so to the `get`.
 pub(super) fn begin_ask(
-    link: &Arc<PeerLink>,
+    link: &PeerLink,
     method: Key,
     enclosed: &Enclosed,
     body: &[u8],

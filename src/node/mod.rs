@@ -26,4 +26,5 @@ mod shutdown;
 pub(crate) mod spawn;
 pub(crate) mod store;
 pub(crate) mod tasks;
+mod tried;
 pub(crate) mod worker;

@@ -33,7 +33,7 @@ mod spawn;
 
 pub use answer::{Answer, CallFault, End, Executed, Outcome};
 pub use reference::{Count, Counted, Kept, Pin, Ref};
-pub use request::{Arrived, Flags, Request, set_placement, set_stream, set_time_left};
+pub use request::{Arrived, Flags, Request, may_be_tried_again, set_placement, set_stream, set_time_left};
 pub use spawn::{Amount, Lifetime, Spawn};
 
 use super::bytes::{Element, List, Reader, WireError, put_varint};

@@ -10,6 +10,7 @@ mod common;
 mod drivers;
 mod heads;
 mod restarts;
+mod retries;
 mod starts;
 #[path = "../common/stranger.rs"]
 #[allow(dead_code, reason = "the other binaries that share it use the rest")]

@@ -241,6 +241,18 @@ impl<M: Method> Job<M::Actor> for RemoteJob<M> {
             _ => drop(refuse(&*self.to.peer, self.arrival, fault)),
         }
     }
+
+    /// Nobody counts the tries of a tell but its host.
+    fn counted(self: Arc<Self>) -> Option<BoxFuture<'static, bool>> {
+        (!self.arrival.tell).then(|| self.to.peer.goes_again(self.to.call))
+    }
+
+    fn lapse(self: Arc<Self>) {
+        let former = mem::replace(&mut *self.state.lock(), State::Over);
+        if let State::Returned(_) = former {
+            answer_fault(&*self.to.peer, self.to.call, Executed::Maybe, CallFault::ActorRestarted);
+        }
+    }
 }
 
 impl<M: Method> Outcome<M> for Arc<RemoteJob<M>> {

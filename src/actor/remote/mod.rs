@@ -87,6 +87,11 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn waits(&self, arrival: Arrival);
     /// Such a request leaves that line for the mailbox.
     fn comes(&self, arrival: Arrival);
+    /// A request of the peer that began goes again here. Ready when its caller counts that; `false` if nobody waits for it any
+    /// more, or if the peer cannot be told.
+    fn goes_again(&self, call: u64) -> BoxFuture<'static, bool>;
+    /// A request to the peer goes again there: whether somebody waits for it.
+    fn went_again(&self, call: u64) -> bool;
     /// A request leaves its mailbox, to run or to be refused. Its stream should have this share of the mailbox's credit.
     fn begin(&self, arrival: Arrival, share: u32) -> Begun;
     /// Sends an encoded answer of a request that has left its mailbox; whether that is under way. It is not if the request was
@@ -164,6 +169,10 @@ pub(crate) trait Caller: Send + Sync {
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed);
     /// No answer will come.
     fn failed(self: Arc<Self>, error: CallError);
+    /// It goes again where it is. Whether it is still wanted.
+    fn went_again(&self) -> bool {
+        false
+    }
 }
 
 /// An actor on another node: one for all its handles here, so that their calls are one stream.

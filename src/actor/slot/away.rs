@@ -308,6 +308,10 @@ impl<M: Method> Caller for Slot<M> {
         }
     }
 
+    fn went_again(&self) -> bool {
+        self.tried()
+    }
+
     fn failed(self: Arc<Self>, error: CallError) {
         let Some(mut away) = self.take_away() else { return };
         // It waited in line: what it encloses never left.

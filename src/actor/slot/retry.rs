@@ -40,6 +40,16 @@ impl<M: Method> Slot<M> {
         true
     }
 
+    /// Its actor's node has it run once more: that is one of the tries that are left.
+    pub(super) fn tried(&self) -> bool {
+        let mut state = self.state.lock();
+        let left = state.retries.checked_sub(1).filter(|_| matches!(state.stage, Stage::Away));
+        if let Some(left) = left {
+            (state.retries, state.ran) = (left, true);
+        }
+        left.is_some()
+    }
+
     /// Whether it goes again where its actor is after its node has ended: it never left, or is tried again.
     pub(super) fn tries_again(&self, error: &CallError) -> bool {
         let mut state = self.state.lock();

@@ -10,9 +10,10 @@ use crate::actor::error::CallError;
 use crate::actor::remote::{Arrival, Begun, Caller, ItemSent, NodeRef, Outgoing, Peer, Sent};
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::node::core::link::{self, Answered, Begin, Called, Demand, Failure, Patience, StreamId, Taken, Ticket};
+use crate::node::tried;
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
-use crate::wire::packet::{Executed, Flags, Ref, Request};
+use crate::wire::packet::{self, Executed, Flags, Ref, Request};
 
 const fn to_core(arrival: Arrival) -> link::Arrival {
     let Arrival { call, stream, tell, opens, .. } = arrival;
@@ -44,7 +45,9 @@ impl Peer for PeerLink {
     }
 
     fn request(&self, stream: u64, request: Outgoing<'_>, caller: &Arc<dyn Caller>) -> Result<Sent, CallError> {
-        self.enclose_and_send(stream, request, caller, Patience::Fails)
+        // What may be tried again is not lost with a peer that is silent: it waits for that, or its end.
+        let patience = if packet::may_be_tried_again(request.packet) { Patience::Waits } else { Patience::Fails };
+        self.enclose_and_send(stream, request, caller, patience)
     }
 
     fn request_patiently(
@@ -120,6 +123,15 @@ impl Peer for PeerLink {
 
     fn comes(&self, arrival: Arrival) {
         self.hold(arrival.bytes);
+    }
+
+    fn goes_again(&self, call: u64) -> BoxFuture<'static, bool> {
+        tried::count(self, call)
+    }
+
+    fn went_again(&self, call: u64) -> bool {
+        let caller = self.core.lock().link.caller_of(call);
+        caller.is_some_and(|caller| caller.went_again())
     }
 
     fn begin(&self, arrival: Arrival, share: u32) -> Begun {

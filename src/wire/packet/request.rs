@@ -106,6 +106,13 @@ impl Arrived {
     }
 }
 
+/// Whether an encoded request may be tried again in a later incarnation: a stream may not, of which items were taken.
+#[inline]
+#[must_use]
+pub fn may_be_tried_again(request: &[u8]) -> bool {
+    request.get(1).is_some_and(|flags| flags & Flags::RETRIES != 0 && flags & Flags::STREAM.0 == 0)
+}
+
 /// Writes the stream's number into an encoded request.
 #[inline]
 pub fn set_stream(request: &mut [u8], stream: u32) {

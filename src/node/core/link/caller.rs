@@ -302,6 +302,13 @@ impl<T: Clone> Link<T> {
         Some(ask.waiting.is_none().then_some(ask.call))
     }
 
+    /// Who waits for the answer to this call, if anyone.
+    #[must_use]
+    pub fn caller_of(&mut self, call: u64) -> Option<T> {
+        let slot = *self.pending.get_mut(call)?;
+        self.asks.get(slot)?.token.clone()
+    }
+
     /// The consumer of a streaming reply took an item whose packet had `length` bytes.
     pub fn took_item(&mut self, ticket: Ticket, length: usize) {
         let Some(ask) = self.asks.get_mut(ticket.0) else { return };
