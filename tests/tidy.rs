@@ -76,6 +76,7 @@ const RESERVED: &[Reserved] = &[
 ];
 
 const PURE: &[Pure] = &[
+    Pure { module: "actor/core", shells: &[] },
     Pure { module: "node/core", shells: &[] },
     Pure { module: "directory", shells: &["client", "journal", "outbox", "serve"] },
     Pure { module: "schedule", shells: &[] },

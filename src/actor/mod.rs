@@ -6,6 +6,7 @@ pub mod call;
 pub mod cell;
 pub mod checkpoint;
 pub mod context;
+pub(crate) mod core;
 pub mod dispatch;
 pub mod ending;
 pub mod error;

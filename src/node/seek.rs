@@ -9,7 +9,7 @@ use crate::actor::error::EndReason;
 use crate::actor::inbox::{Host, Resolved};
 use crate::actor::lifetime::At;
 use crate::actor::remote::RemoteActor;
-use crate::actor::remote::placed::{Binding, Lost, Placed};
+use crate::actor::remote::placed::{Binding, Lost, Placed, after};
 use crate::directory::request::{Locate, LocateError, Located};
 use crate::id::{ActorId, Key, Placement};
 
@@ -35,7 +35,7 @@ impl Node {
     pub(super) fn seek_placed(&self, actor: Arc<Placed>, at: At, why: Lost) {
         let node = self.shared();
         let lives = !self.known(|known| known.has_ended(at.host));
-        self.runtime().spawn(async move { node.find(&actor, Placed::after(at, lives, why), why).await });
+        self.runtime().spawn(async move { node.find(&actor, after(at.placement, lives, why), why).await });
     }
 
     async fn find(self: Arc<Self>, actor: &Arc<Placed>, mut after: Placement, why: Lost) {

@@ -16,6 +16,8 @@ pub enum Bug {
     DeniesBegun,
     /// An actor that panics tries its calls again in the same incarnation.
     RetriesInPlace,
+    /// An actor is started again before all that ran has ended.
+    RestartsBeside,
     /// Attempts are not counted.
     RetriesForever,
     /// Calls that are tried again go to the end of the line.
@@ -54,12 +56,13 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 23] = [
         Bug::Redelivers,
         Bug::LeaseFromAnswer,
         Bug::RepeatsAnswers,
         Bug::DeniesBegun,
         Bug::RetriesInPlace,
+        Bug::RestartsBeside,
         Bug::RetriesForever,
         Bug::ReordersRetries,
         Bug::AnswersBeforeSync,
@@ -88,6 +91,7 @@ impl fmt::Display for Bug {
             Bug::RepeatsAnswers => "repeats-answers",
             Bug::DeniesBegun => "denies-begun",
             Bug::RetriesInPlace => "retries-in-place",
+            Bug::RestartsBeside => "restarts-beside",
             Bug::RetriesForever => "retries-forever",
             Bug::ReordersRetries => "reorders-retries",
             Bug::AnswersBeforeSync => "answers-before-sync",

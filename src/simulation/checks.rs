@@ -38,6 +38,8 @@ pub enum Rule {
     I5,
     /// Every ask ends, once.
     I6,
+    /// Of an actor's runs on a node none begins before all that ran in the former one has ended.
+    I7,
     /// Never two incarnations of an actor that both may begin calls.
     L1,
     /// Who accepted an incarnation, or a life, accepts no earlier one.

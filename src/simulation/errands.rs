@@ -5,6 +5,7 @@ use super::links::Token;
 use super::node::Node;
 use super::owning::Sent;
 use super::stage::Stage;
+use crate::actor::core::course::Lost;
 use crate::id::{ActorId, GrantId, Key, Life, ObjectId, Placement};
 use crate::node::core::link::{Arrival, Begin, Called, Delivery, Demand, Patience, Sent as Asked, Ticket};
 use crate::schedule::TaskNumber;
@@ -165,7 +166,7 @@ impl Node {
             match called.token {
                 Token::Call(call) => {
                     self.unsent(stage, call, life);
-                    self.back_in_line(stage, call);
+                    self.not_there(stage, call, Lost::LinkEnded);
                 }
                 Token::Errand(errand) => self.errand_failed(stage, errand, life, Executed::No),
             }

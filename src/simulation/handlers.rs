@@ -1,12 +1,10 @@
 //! Scripted handlers: what runs in an actor's slots, how it goes on, returns, panics, is cancelled, streams.
 
-use super::Bug;
-use super::hosting::{Entry, From};
+use super::hosting::{Entry, From, Phase};
 use super::node::Node;
-use super::script::{At, Blocks, Kind, Script};
+use super::script::{At, Blocks, Script};
 use super::stage::{Stage, Within};
 use crate::clock::Moment;
-use crate::directory::request::Gone;
 use crate::id::{ActorId, Life};
 use crate::node::core::link::ItemSent;
 use crate::wire::bytes::List;
@@ -17,6 +15,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) actor: ActorId,
+    /// In which run of it.
+    pub(super) restart: u32,
     pub(super) group: u8,
     pub(super) entry: Entry,
     pub(super) script: Script,
@@ -56,6 +56,9 @@ impl Node {
         self.answer(stage, frame.entry, executed, fault);
         let Some(actor) = self.actors.get_mut(&frame.actor) else { return };
         actor.groups[frame.group as usize].running -= 1;
+        if actor.phase == Phase::Ends {
+            return self.run_over(stage, frame.actor);
+        }
         self.pump(stage, frame.actor, frame.group as usize);
         let Some(actor) = self.actors.get(&frame.actor) else { return };
         if let Some(why) = actor.draining.clone().filter(|_| actor.idle()) {
@@ -89,44 +92,6 @@ impl Node {
         match self.serving.get(&(life, call)).copied() {
             Some(frame) => self.cancel_frame(stage, frame),
             None => self.task_cancelled(stage, life, call),
-        }
-    }
-
-    fn panics(&mut self, stage: &mut Stage, id: u64) {
-        let Some(frame) = self.drop_frame(stage, id) else { return };
-        stage.note(62, frame.entry.call, 0, || format!("call {} panics", frame.entry.call));
-        self.answer(stage, frame.entry, Executed::Yes, Some(CallFault::Panicked { message: "boom" }));
-        let Some(actor) = self.actors.get_mut(&frame.actor) else { return };
-        actor.groups[frame.group as usize].running -= 1;
-        if actor.restarts_left == 0 || actor.draining.is_some() {
-            return self.actor_ends(stage, frame.actor, Gone::Panicked("boom".into()));
-        }
-        actor.restarts_left -= 1;
-        actor.restart += u32::from(!stage.has(Bug::RetriesInPlace));
-        self.restart_in_place(stage, frame.actor);
-        (0..2).for_each(|group| self.pump(stage, frame.actor, group));
-    }
-
-    /// Begun calls with retries return to the front in their order; the others may have run (PROTOCOLS §1.14).
-    fn restart_in_place(&mut self, stage: &mut Stage, id: ActorId) {
-        let frames: Vec<u64> = self.frames.iter().filter(|(_, frame)| frame.actor == id).map(|(id, _)| *id).collect();
-        for frame in frames.into_iter().rev() {
-            let Some(frame) = self.drop_frame(stage, frame) else { continue };
-            if let Some(actor) = self.actors.get_mut(&id) {
-                actor.groups[frame.group as usize].running -= 1;
-            }
-            let call = &mut stage.calls[frame.entry.call as usize];
-            if call.retries > 0 && frame.items == 0 && call.kind == Kind::Ask {
-                call.retries -= u32::from(stage.bug != Some(Bug::RetriesForever));
-                call.may_have_run = true;
-                if let Some(actor) = self.actors.get_mut(&id) {
-                    let entry = Entry { again: true, ..frame.entry };
-                    let mailbox = &mut actor.groups[frame.group as usize].mailbox;
-                    if stage.has(Bug::ReordersRetries) { mailbox.push_back(entry) } else { mailbox.push_front(entry) }
-                }
-            } else {
-                self.answer(stage, frame.entry, Executed::Maybe, Some(CallFault::ActorRestarted));
-            }
         }
     }
 

@@ -3,11 +3,14 @@
 use super::Bug;
 use super::checks::calls::{End, mailbox};
 use super::checks::lives::Present;
+use super::checks::{Rule, hold};
 use super::handlers::Frame;
 use super::load::CPUS;
 use super::node::Node;
 use super::script::{At, Blocks, Kind, Script};
 use super::stage::{Stage, Within};
+use crate::actor::core::course::Lost;
+use crate::actor::core::tally::{Restarts, Tally};
 use crate::clock::Moment;
 use crate::directory::request::Gone;
 use crate::id::{ActorId, Incarnation, Life, Placement};
@@ -44,14 +47,26 @@ pub(super) struct Group {
     slots: u32,
 }
 
+/// What becomes of an actor that is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its constructor runs.
+    Made,
+    Runs,
+    /// One of its methods has panicked, and what runs beside it is being ended.
+    Ends,
+    /// It is started again: after a pause its constructor runs.
+    Remade,
+}
+
 #[derive(Debug)]
 pub(super) struct Actor {
     pub(super) placement: Placement,
     pub(super) ephemeral: bool,
-    pub(super) making: bool,
+    pub(super) phase: Phase,
     pub(super) restart: u32,
-    /// How often a panic restarts it in place.
-    pub(super) restarts_left: u32,
+    /// What its restarts in place have come to.
+    pub(super) tally: Tally,
     pub(super) draining: Option<Gone>,
     maker: Option<Entry>,
     pub(super) groups: [Group; 2],
@@ -108,20 +123,27 @@ impl Group {
 
 impl Node {
     /// An actor is here from now on; its constructor runs.
-    pub(super) fn host(&mut self, stage: &mut Stage, id: ActorId, placement: Placement) {
-        self.host_for(stage, id, placement, None);
+    pub(super) fn host(&mut self, stage: &mut Stage, id: ActorId, placement: Placement, restarts: Restarts) {
+        self.host_for(stage, (id, placement), restarts, None);
     }
 
-    fn host_for(&mut self, stage: &mut Stage, id: ActorId, placement: Placement, maker: Option<Entry>) {
+    fn host_for(
+        &mut self,
+        stage: &mut Stage,
+        (id, placement): (ActorId, Placement),
+        restarts: Restarts,
+        maker: Option<Entry>,
+    ) {
         let Some(life) = self.life() else { return };
+        let tally = Tally::new(restarts, self.now(stage));
         self.ended.remove(&id);
         let group = |slots| Group { slots, ..Group::default() };
         let actor = Actor {
             placement,
             ephemeral: maker.is_some(),
-            making: true,
+            phase: Phase::Made,
             restart: 0,
-            restarts_left: stage.user.below(3) as u32,
+            tally,
             draining: None,
             maker,
             groups: [group(1), group(1 + stage.user.below(4) as u32)],
@@ -143,9 +165,15 @@ impl Node {
     /// A constructor has returned.
     pub(super) fn made(&mut self, stage: &mut Stage, id: ActorId, placement: Placement) {
         let may_begin = self.may_begin(stage);
-        let made = |actor: &&mut Actor| actor.placement == placement && actor.making;
-        let Some(actor) = self.actors.get_mut(&id).filter(|_| may_begin).filter(made) else { return };
-        actor.making = false;
+        let here = self.actors.get(&id).filter(|actor| may_begin && actor.placement == placement);
+        let Some(phase) = here.map(|actor| actor.phase) else { return };
+        match phase {
+            Phase::Runs | Phase::Ends => return,
+            Phase::Remade => return self.remade(stage, id),
+            Phase::Made => {}
+        }
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        actor.phase = Phase::Runs;
         match actor.maker.take() {
             Some(maker) => self.answer(stage, maker, Executed::Yes, None),
             None => self.report_made(stage, id, placement),
@@ -156,7 +184,7 @@ impl Node {
     /// A call of this node to an actor of this node.
     pub(super) fn enqueue_here(&mut self, stage: &mut Stage, call: u64) {
         let (key, deadline) = (stage.calls[call as usize].key, stage.calls[call as usize].deadline);
-        let placement = self.routes.get(&key).map_or(Placement(0), |route| route.placement);
+        let placement = self.routes.get(&key.actor).map_or(Placement(0), |route| route.placement);
         let expires = deadline.map(|deadline| stage.clocks[self.machine].at(deadline));
         let entry = Entry { call, from: From::Here, expires, again: false };
         if stage.calls[call as usize].kind == Kind::Make {
@@ -166,10 +194,13 @@ impl Node {
             stage.calls[call as usize].at = At::Here;
             let begins = stage.ledger.begins(call, Incarnation { placement, restart: 0 });
             stage.check(begins);
-            return self.host_for(stage, key.actor, placement, Some(entry));
+            let restarts = super::load::restarts(stage);
+            return self.host_for(stage, (key.actor, placement), restarts, Some(entry));
         }
         let here = |actor: &&mut Actor| actor.placement == placement && actor.draining.is_none();
-        let Some(actor) = self.actors.get_mut(&key.actor).filter(here) else { return self.not_there(stage, call) };
+        let Some(actor) = self.actors.get_mut(&key.actor).filter(here) else {
+            return self.not_there(stage, call, Lost::NotHere);
+        };
         let group = &mut actor.groups[key.group as usize];
         if group.local >= MAILBOX_CAPACITY {
             return self.end(stage, call, End::Failed(Executed::No));
@@ -248,7 +279,8 @@ impl Node {
         }
         let begins = stage.ledger.begins(entry.call, Incarnation { placement: request.placement, restart: 0 });
         stage.check(begins);
-        self.host_for(stage, request.actor, request.placement, Some(entry));
+        let restarts = super::load::restarts(stage);
+        self.host_for(stage, (request.actor, request.placement), restarts, Some(entry));
     }
 
     /// A call that did not begin, and will not.
@@ -315,7 +347,7 @@ impl Node {
     pub(super) fn pump(&mut self, stage: &mut Stage, id: ActorId, group: usize) {
         while self.may_begin(stage) {
             let now = self.now(stage);
-            let Some(actor) = self.actors.get_mut(&id).filter(|actor| !actor.making) else { return };
+            let Some(actor) = self.actors.get_mut(&id).filter(|actor| actor.phase == Phase::Runs) else { return };
             let incarnation = actor.incarnation();
             let lane = &mut actor.groups[group];
             if lane.running >= lane.slots {
@@ -345,6 +377,8 @@ impl Node {
     fn begin(&mut self, stage: &mut Stage, id: ActorId, group: usize, entry: Entry, incarnation: Incarnation) {
         let begins = stage.ledger.begins(entry.call, incarnation);
         stage.check(begins);
+        let former = self.frames.values().any(|frame| frame.actor == id && frame.restart != incarnation.restart);
+        stage.check(hold(!former, Rule::I7, || format!("{id} begins as {incarnation:?} beside what ran before")));
         let fence = (self.core.reign().unwrap_or_default().epoch, incarnation);
         let passes = stage.lives.passes(id, fence);
         stage.check(passes);
@@ -369,7 +403,9 @@ impl Node {
             self.serving.insert((life, arrival.call), frame);
         }
         let group = group as u8;
-        let fresh = Frame { actor: id, group, entry, script, blocks, ends_at, asks: None, asked: false, items: 0 };
+        let restart = incarnation.restart;
+        let fresh =
+            Frame { actor: id, restart, group, entry, script, blocks, ends_at, asks: None, asked: false, items: 0 };
         self.frames.insert(frame, fresh);
         stage.queue.at(ends_at, self.within(Within::Frame(frame)));
     }

@@ -25,7 +25,7 @@ impl Node {
         let links: Vec<_> =
             self.links.iter().map(|(life, peer)| (life, peer.link.load(), peer.link.is_ended())).collect();
         let requests: Vec<_> = self.requests.open().collect();
-        let waits = |route: &&Route| route.waits();
+        let waits = |route: &&Route| route.course.bound().is_none() && route.course.gone().is_none();
         let routes: Vec<_> = self.routes.values().filter(waits).collect();
         let references = self.references.as_ref().map(References::standing);
         let frames: Vec<_> = self.frames.values().map(|frame| (frame.entry.call, frame.script)).collect();

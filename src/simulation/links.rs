@@ -324,7 +324,7 @@ impl Node {
                     _ => self.nonsense(stage, life),
                 },
                 Delivery::Told { token: Token::Call(token) } => self.told(stage, token),
-                Delivery::Item { .. } | Delivery::Told { .. } => {}
+                Delivery::Item { .. } | Delivery::Told { .. } | Delivery::Drained { .. } => {}
                 Delivery::Room { call } => self.room(stage, life, call),
                 Delivery::Cancel { call } => self.cancelled(stage, life, call),
                 Delivery::Settle { at } => self.settle_arrives(stage, life, at.of(batch)),
@@ -334,7 +334,6 @@ impl Node {
                 Delivery::Failed { token: Token::Errand(errand), executed, .. } => {
                     self.errand_failed(stage, errand, life, executed);
                 }
-                Delivery::Drained { stream } => self.drained(stage, (life, stream)),
             }
         }
         self.touched(stage, life);
@@ -400,7 +399,6 @@ impl Node {
         self.close_session(stage, session);
         self.called_back(stage, life, called);
         self.hand_over(stage, life, deliveries, &[]);
-        self.routes_lost(stage, life);
     }
 
     /// Deadlines of links and of dialling.

@@ -7,6 +7,7 @@ use super::requests::Purpose;
 use super::routes::Wish;
 use super::script::{Kind, Script, Waiter};
 use super::stage::{Handle, Stage, Within};
+use crate::actor::core::tally::Restarts;
 use crate::directory::message::How;
 use crate::directory::request::{
     ActorType, Advertised, AdvertisedType, Arguments, Boot, Choose, End, FullName, GetOrSpawn, Gone, Join, Lookup,
@@ -63,6 +64,12 @@ fn needs(stage: &mut Stage, actor: ActorId) -> Needs {
     }
     stage.takers.insert(actor);
     Needs { resources: cpus(1), ..Needs::default() }
+}
+
+/// How often an actor is started again.
+pub(super) fn restarts(stage: &mut Stage) -> Restarts {
+    let limit = [0, 1, 3, 50][stage.user.index(4)];
+    Restarts { limit, window: stage.user.one_in(3).then(|| stage.user.millis(100, 20_000)) }
 }
 
 /// The call that a handler makes.
@@ -128,6 +135,7 @@ impl Node {
         let Some(actor) = self.next_actor() else { return };
         let named = |name: usize| FullName { namespace: "default".into(), name: ["one", "two", "three"][name].into() };
         let name = stage.user.index(6);
+        let Restarts { limit: restarts, window: restart_window } = restarts(stage);
         let within = if stage.user.one_in(4) { in_a_bundle(stage, actor) } else { None };
         let spawn = Spawn {
             actor,
@@ -135,8 +143,8 @@ impl Node {
             constructor: MAKE,
             name: (name < 3).then(|| named(name)),
             needs: within.unwrap_or_else(|| needs(stage, actor)),
-            restarts: [0, 1, 3, 50][stage.user.index(4)],
-            restart_window: None,
+            restarts,
+            restart_window,
             detached: !stage.user.one_in(3),
             arguments: Arguments::Encoded(bytes::Bytes::from_static(b"arguments")),
             patience: Patience::Wait,

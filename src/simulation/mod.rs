@@ -13,7 +13,7 @@
 //! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
 //! references  objects, who holds them     errands  node to node
 //! owning    tasks and their grants        running  tasks at their hosts      grouping  placement groups
-//! following  tasks behind others          bugs     what can be planted
+//! restarting  actors, in place      following  tasks behind others     bugs     what can be planted
 //! ```
 //!
 //! A seed replays exactly: no clock, no thread, no hash map; one stream of randomness a component; equal seeds give equal
@@ -41,6 +41,7 @@ mod owning;
 mod random;
 mod references;
 mod requests;
+mod restarting;
 mod routes;
 mod running;
 mod script;

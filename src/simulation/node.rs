@@ -4,7 +4,7 @@
 use super::Bug;
 use super::faults::Fault;
 use super::handlers::Frame;
-use super::hosting::Actor;
+use super::hosting::{Actor, Phase};
 use super::links::{Session, Watched};
 use super::load::cpus;
 use super::network::{Lane, Place, Side, What, Whose, Wire};
@@ -13,7 +13,7 @@ use super::references::References;
 use super::requests::Requests;
 use super::routes::Route;
 use super::running::Host;
-use super::script::{At, Blocks, Key, Waiter};
+use super::script::{At, Blocks, Waiter};
 use super::stage::{Event, Run, Stage, Within};
 use crate::clock::Moment;
 use crate::directory::request::{Gone, Holdings, Hosting, Join, Rejoin, Standing};
@@ -54,7 +54,7 @@ pub(super) struct Node {
     pub(super) links: BTreeMap<Life, Watched>,
     /// Connections of the calls lane.
     pub(super) sessions: BTreeMap<u64, Session>,
-    pub(super) routes: BTreeMap<Key, Route>,
+    pub(super) routes: BTreeMap<ActorId, Route>,
     pub(super) actors: BTreeMap<ActorId, Actor>,
     /// Actors of the head that ended here, until it knows.
     pub(super) ended: BTreeMap<ActorId, (Placement, Gone)>,
@@ -272,7 +272,7 @@ impl Node {
     /// What the head put here, as it stands.
     fn standing(&self) -> Vec<Hosting> {
         let living = self.actors.iter().filter(|(_, actor)| !actor.ephemeral).map(|(id, actor)| {
-            let standing = if actor.making { Standing::Making } else { Standing::Running };
+            let standing = if actor.phase == Phase::Made { Standing::Making } else { Standing::Running };
             Hosting { actor: *id, placement: actor.placement, standing }
         });
         let ended = self.ended.iter().map(|(id, (placement, why))| Hosting {

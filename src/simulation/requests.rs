@@ -2,11 +2,11 @@
 //! the head stays away.
 
 use super::node::{Control, Node};
-use super::script::Key;
 use super::stage::{Handle, Stage};
+use crate::actor::core::tally::Restarts;
 use crate::clock::Moment;
 use crate::directory::message::{Ask, Command, How, Settled};
-use crate::directory::request::{DialMe, Died, End, Ended, GetOrSpawn, Gone, Hosted, Locate};
+use crate::directory::request::{DialMe, Died, End, Ended, GetOrSpawn, Gone, Hosted, Locate, Spawn};
 use crate::directory::{Reply, Request, RequestId, ToHead};
 use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::limits::HEAD_WAIT;
@@ -19,7 +19,7 @@ pub(super) enum Purpose {
     /// It only has to arrive.
     Report,
     /// Where a route's actor is.
-    Route(Key),
+    Route(ActorId),
     /// User code waits for the actor.
     Spawn,
     /// User code waits for a node for this actor.
@@ -100,7 +100,7 @@ impl Node {
         let Some(open) = self.requests.open.remove(&request) else { return };
         match (open.purpose, reply) {
             (Purpose::Report, Reply::Reported(report)) => self.reported(stage, &open.what, report.is_ok()),
-            (Purpose::Route(key), Reply::Located(located)) => self.located(stage, key, located.ok()),
+            (Purpose::Route(actor), Reply::Located(located)) => self.located(stage, actor, located.ok()),
             (Purpose::Spawn, Reply::Spawned(Ok(spawned)) | Reply::Found(Ok(spawned))) => {
                 let (actor, life, placement) = (spawned.actor, spawned.life, spawned.placement);
                 stage.note(30, actor.serial, life.0, || format!("{actor} runs as {placement} in life {life}"));
@@ -143,7 +143,8 @@ impl Node {
                 let (id, placement) = (host.spawn.actor, host.placement);
                 let newer = self.actors.get(&id).is_none_or(|actor| actor.placement < placement);
                 if newer && self.ended.get(&id).is_none_or(|(ended, _)| *ended < placement) {
-                    self.host(stage, id, placement);
+                    let Spawn { restarts: limit, restart_window: window, .. } = *host.spawn;
+                    self.host(stage, id, placement, Restarts { limit, window });
                 }
             }
             Command::Grant(granted) => self.granted(stage, &granted),
@@ -169,8 +170,8 @@ impl Node {
         self.ask(stage, Ended { actor, placement, why }, Purpose::Report);
     }
 
-    pub(super) fn locate(&mut self, stage: &mut Stage, key: Key, after: Placement) {
-        self.ask(stage, Locate { actor: key.actor, after }, Purpose::Route(key));
+    pub(super) fn locate(&mut self, stage: &mut Stage, actor: ActorId, after: Placement) {
+        self.ask(stage, Locate { actor, after }, Purpose::Route(actor));
     }
 
     /// What was taken for an ephemeral actor is free again.
@@ -219,7 +220,7 @@ impl Node {
                 format!("node {}: head away for {:?}", self.index, open.what)
             });
             match (open.purpose, open.what) {
-                (Purpose::Route(key), _) => self.head_away(stage, key),
+                (Purpose::Route(actor), _) => self.head_away(stage, actor),
                 (Purpose::Want(class), _) => self.head_away_for(stage, class),
                 (Purpose::DialMe(life), _) => self.dial_me_answered(stage, life, false),
                 // What it may have made is undone.

@@ -1,5 +1,5 @@
-//! The caller's side of calls: one route for each actor and group, in the order of first polls; where it leads, what waits in
-//! it, and how it is bound anew (PROTOCOLS §1.13, §1.15, §1.16).
+//! The caller's side of calls: one route for each actor, around the real [`Course`]; where it leads, what waits in it, and how
+//! it is bound anew (PROTOCOLS §1.13, §1.15, §1.16).
 
 use super::Bug;
 use super::checks::calls::{End, Stream};
@@ -8,38 +8,36 @@ use super::links::Token;
 use super::node::Node;
 use super::script::{At, Call, Key, Kind, Script, Waiter};
 use super::stage::{Handle, Stage, Within};
+use crate::actor::core::course::{Course, Entered, Lost, after};
 use crate::directory::request::Located;
 use crate::id::{ActorId, Incarnation, Key as Method, Life, Placement};
 use crate::limits::STREAM_ITEMS;
 use crate::node::core::link::{Demand, Failure, Patience, Sent, StreamId, Taken};
 use crate::wire::bytes::List;
 use crate::wire::packet::{CallFault, Executed, Flags, Outcome, Request, StopMode};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Where a route leads.
+/// Where calls go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bound {
-    /// Nobody has asked yet.
-    Unknown,
-    /// The head is asked.
-    Locating,
     /// To an actor of this node.
     Here,
-    There(Life, StreamId),
-    /// Not there: what is outstanding is awaited.
-    Draining(Life, StreamId),
-    /// The actor is no more.
-    Over,
+    There(Life),
 }
 
+/// The real course of a node's calls to an actor, and what its shell knows beside it.
 #[derive(Debug)]
 pub(super) struct Route {
-    bound: Bound,
+    pub(super) course: Course<Bound, u64, ()>,
+    /// Where the actor is, or was last.
+    life: Life,
     pub(super) placement: Placement,
     ephemeral: bool,
-    last: u64,
-    waiting: BTreeMap<u64, u64>,
+    /// Of each group, once something was sent there.
+    streams: [Option<StreamId>; 2],
+    /// The placement after which it is sought, and why it was lost.
+    sought: (Placement, Lost),
 }
 
 /// A call to be made.
@@ -63,10 +61,13 @@ impl Node {
     pub(super) fn call(&mut self, stage: &mut Stage, handle: Handle, wish: Wish) -> Option<u64> {
         let own = self.life()?;
         let key = Key { actor: handle.actor, group: wish.group };
-        self.route(stage, key, handle);
-        let route = self.routes.get_mut(&key)?;
-        route.last += 1;
-        let (id, order) = (stage.calls.len() as u64, route.last);
+        self.route(stage, handle);
+        let id = stage.calls.len() as u64;
+        let entered = self.routes.get_mut(&key.actor)?.course.enter();
+        let order = match entered {
+            Ok(Entered::Goes(_, order) | Entered::Waits(order)) => order,
+            Err(()) => 0,
+        };
         stage.ledger.opens(id, Stream { caller: own, actor: key.actor, group: key.group }, order, 1 + wish.retries);
         stage.note(50, id, own.0, || format!("call {id} from life {own} to {} as number {order}: {wish:?}", key.actor));
         let deadline = wish.timeout.map(|timeout| stage.queue.now + timeout);
@@ -88,6 +89,7 @@ impl Node {
             enclosed: Vec::new(),
             from: wish.from,
             at: At::Route,
+            out: false,
             items: VecDeque::new(),
             next_item: 0,
         });
@@ -97,121 +99,139 @@ impl Node {
         if let Some(pause) = wish.drop_after {
             stage.queue.after(pause, self.within(Within::Drop(id)));
         }
-        self.dispatch(stage, id);
+        match entered {
+            Ok(Entered::Goes(bound, _)) => self.goes(stage, id, bound),
+            Ok(Entered::Waits(_)) => self.in_line(stage, id),
+            Err(()) => self.end(stage, id, End::Failed(Executed::No)),
+        }
         Some(id)
     }
 
-    fn route(&mut self, stage: &mut Stage, key: Key, handle: Handle) {
-        if self.routes.contains_key(&key) {
+    fn route(&mut self, stage: &mut Stage, handle: Handle) {
+        if self.routes.contains_key(&handle.actor) {
             return;
         }
-        let bound = self.bind(stage, handle.life, handle.ephemeral);
-        let (placement, ephemeral) = (handle.placement, handle.ephemeral);
-        self.routes.insert(key, Route { bound, placement, ephemeral, last: 0, waiting: BTreeMap::new() });
+        let Handle { life, placement, ephemeral, .. } = handle;
+        let bound = if self.life() == Some(life) { Some(Bound::Here) } else { self.bind(stage, life) };
+        let (course, sought) = (Course::new(bound), (placement, Lost::LinkEnded));
+        self.routes.insert(handle.actor, Route { course, life, placement, ephemeral, streams: [None; 2], sought });
     }
 
-    /// A stream to a life, if it is not known as ended.
-    fn bind(&mut self, stage: &mut Stage, life: Life, ephemeral: bool) -> Bound {
-        if self.life() == Some(life) {
-            return Bound::Here;
-        }
+    /// A link to a life, if it is not known as ended.
+    fn bind(&mut self, stage: &mut Stage, life: Life) -> Option<Bound> {
         let member = self.core.known().get(life).map(|member| member.node);
         let known = member.or_else(|| self.links.get(&life).map(|peer| peer.node));
-        let Some(node) = known.or_else(|| stage.node_of(life)).filter(|_| !self.core.known().has_ended(life)) else {
-            return if ephemeral { Bound::Over } else { Bound::Unknown };
-        };
-        match self.peer(stage, life, node) {
-            Some(peer) if !peer.link.is_ended() => Bound::There(life, peer.link.open_stream()),
-            _ => Bound::Unknown,
-        }
+        let node = known.or_else(|| stage.node_of(life)).filter(|_| !self.core.known().has_ended(life))?;
+        let peer = self.peer(stage, life, node).filter(|peer| !peer.link.is_ended());
+        peer.map(|_| Bound::There(life))
     }
 
-    fn dispatch(&mut self, stage: &mut Stage, id: u64) {
-        let (key, order) = (stage.calls[id as usize].key, stage.calls[id as usize].order);
-        let Some(route) = self.routes.get_mut(&key) else { return };
-        match route.bound {
+    /// A call that is out from now on, where the actor is.
+    fn goes(&mut self, stage: &mut Stage, id: u64, bound: Bound) {
+        let call = &mut stage.calls[id as usize];
+        call.out = true;
+        match bound {
+            // Its caller has left it in the line.
+            _ if call.at == At::Over => {}
+            Bound::There(life) => return self.send(stage, id, life),
             Bound::Here => self.enqueue_here(stage, id),
-            Bound::There(life, stream) => self.send(stage, id, life, stream),
-            Bound::Over => self.end(stage, id, End::Failed(Executed::No)),
-            Bound::Unknown => {
-                route.waiting.insert(order, id);
-                self.relocate(stage, key);
-            }
-            Bound::Locating | Bound::Draining(..) => drop(route.waiting.insert(order, id)),
+        }
+        self.is_back(stage, id);
+    }
+
+    /// A call is out no more: who waits for that seeks the actor.
+    fn is_back(&mut self, stage: &mut Stage, id: u64) {
+        let call = &mut stage.calls[id as usize];
+        if std::mem::take(&mut call.out)
+            && let Some(route) = self.routes.get_mut(&call.key.actor)
+        {
+            route.course.returns();
+            let actor = call.key.actor;
+            self.seeks(stage, actor);
         }
     }
 
-    /// Asks the head where the actor is now; one that only its spawner knew is no more.
-    fn relocate(&mut self, stage: &mut Stage, key: Key) {
-        let Some(route) = self.routes.get_mut(&key) else { return };
+    /// A call that is new, or goes again, stands in line.
+    pub(super) fn in_line(&mut self, stage: &mut Stage, id: u64) {
+        let reorders = stage.has(Bug::ReordersRetries) && stage.calls[id as usize].may_have_run;
+        let call = &mut stage.calls[id as usize];
+        if call.at == At::Over {
+            return self.is_back(stage, id);
+        }
+        call.at = At::Route;
+        let (actor, order) = (call.key.actor, call.order + (u64::from(reorders) << 32));
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        route.course.again(order, id);
+        if call.out { self.is_back(stage, id) } else { self.seeks(stage, actor) }
+    }
+
+    /// Asks the head where the actor is now, once that may be; one that only its spawner knew is no more.
+    fn seeks(&mut self, stage: &mut Stage, actor: ActorId) {
+        let Some(route) = self.routes.get_mut(&actor).filter(|route| route.course.seeks()) else { return };
+        let Some(why) = route.course.seek() else { return };
         if route.ephemeral {
-            return self.route_over(stage, key);
+            return self.route_over(stage, actor);
         }
-        if route.waiting.is_empty() {
-            route.bound = Bound::Unknown;
-            return;
-        }
-        route.bound = Bound::Locating;
-        let after = route.placement;
-        stage.note(52, self.index as u64, key.actor.serial, || {
-            format!("node {} asks where {key:?} is after {after}", self.index)
+        let lives = !self.core.known().has_ended(route.life);
+        let asked = after(route.placement, lives, why);
+        route.sought = (asked, why);
+        stage.note(52, self.index as u64, actor.serial, || {
+            format!("node {} asks where {actor} is after {asked}: {why:?}", self.index)
         });
-        self.locate(stage, key, after);
+        self.locate(stage, actor, asked);
     }
 
-    fn route_over(&mut self, stage: &mut Stage, key: Key) {
-        let Some(route) = self.routes.get_mut(&key) else { return };
-        route.bound = Bound::Over;
+    fn route_over(&mut self, stage: &mut Stage, actor: ActorId) {
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        let (left, _) = route.course.ends(());
         if stage.user.one_in(2) {
-            stage.handles.retain(|handle| handle.actor != key.actor);
+            stage.handles.retain(|handle| handle.actor != actor);
         }
-        self.fail_waiting(stage, key);
-    }
-
-    fn fail_waiting(&mut self, stage: &mut Stage, key: Key) {
-        let Some(route) = self.routes.get_mut(&key) else { return };
-        for id in std::mem::take(&mut route.waiting).into_values() {
-            self.end(stage, id, End::Failed(Executed::No));
-        }
+        left.into_values().for_each(|id| self.end(stage, id, End::Failed(Executed::No)));
     }
 
     /// The head was away for too long.
-    pub(super) fn head_away(&mut self, stage: &mut Stage, key: Key) {
-        if let Some(route) = self.routes.get_mut(&key).filter(|route| route.bound == Bound::Locating) {
-            route.bound = Bound::Unknown;
-            self.fail_waiting(stage, key);
-        }
+    pub(super) fn head_away(&mut self, stage: &mut Stage, actor: ActorId) {
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        let (left, _) = route.course.not_found(route.sought.1);
+        left.into_values().for_each(|id| self.end(stage, id, End::Failed(Executed::No)));
     }
 
     /// The head's answer: what waits goes there, in the order of first polls.
-    pub(super) fn located(&mut self, stage: &mut Stage, key: Key, located: Option<Located>) {
-        let Some(route) = self.routes.get_mut(&key).filter(|route| route.bound == Bound::Locating) else { return };
-        stage.note(53, self.index as u64, key.actor.serial, || {
-            format!("node {}: {key:?} is at {located:?}", self.index)
-        });
-        let Some(located) = located else { return self.route_over(stage, key) };
-        let later = hold(located.placement > route.placement, Rule::L2, || {
-            format!(
-                "{} is located at {}, and that was asked for after {}",
-                key.actor, located.placement, route.placement
-            )
+    pub(super) fn located(&mut self, stage: &mut Stage, actor: ActorId, located: Option<Located>) {
+        stage.note(53, self.index as u64, actor.serial, || format!("node {}: {actor} is at {located:?}", self.index));
+        let Some(Located { placement, life, .. }) = located else { return self.route_over(stage, actor) };
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        let asked = route.sought.0;
+        let later = hold(placement > asked, Rule::L2, || {
+            format!("{actor} is located at {placement}, and that was asked for after {asked}")
         });
         stage.check(later);
-        route.placement = located.placement;
-        let bound = self.bind(stage, located.life, false);
-        let Some(route) = self.routes.get_mut(&key) else { return };
-        route.bound = bound;
-        if bound == Bound::Unknown {
-            return self.relocate(stage, key);
-        }
-        for id in std::mem::take(&mut route.waiting).into_values() {
-            self.dispatch(stage, id);
+        let bound = match self.life() == Some(life) {
+            true => self.hosts(actor, placement).then_some(Bound::Here),
+            false => self.bind(stage, life),
+        };
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        let Some(bound) = bound else {
+            // It is there no more: the head knows of another place, or soon will.
+            route.sought.0 = placement;
+            return self.locate(stage, actor, placement);
+        };
+        (route.life, route.placement, route.streams) = (life, placement, [None; 2]);
+        let _former = route.course.found(bound);
+        while let Some((_, id)) = self.routes.get_mut(&actor).and_then(|route| route.course.next_in_line()) {
+            self.goes(stage, id, bound);
         }
     }
 
-    fn send(&mut self, stage: &mut Stage, id: u64, life: Life, stream: StreamId) {
-        let now = self.now(stage);
-        let placement = self.routes.get(&stage.calls[id as usize].key).map_or(Placement(0), |route| route.placement);
+    fn send(&mut self, stage: &mut Stage, id: u64, life: Life) {
+        let (now, Key { actor, group }) = (self.now(stage), stage.calls[id as usize].key);
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        let (placement, stream) = (route.placement, &mut route.streams[group as usize]);
+        let peer = self.links.get_mut(&life);
+        let Some(stream) = peer.map(|peer| *stream.get_or_insert_with(|| peer.link.open_stream())) else {
+            return self.not_there(stage, id, Lost::LinkEnded);
+        };
         let references = stage.calls[id as usize].references.clone();
         let enclosed = self.enclose(stage, life, &references);
         // Before the call can end: its handles' end is to be the last one's.
@@ -234,7 +254,7 @@ impl Node {
             }
             Sent::Told(_) => self.end(stage, id, End::Told),
             Sent::Unreachable(_) => self.end(stage, id, End::Failed(Executed::No)),
-            Sent::Ended(_) => self.not_there(stage, id),
+            Sent::Ended(_) => self.not_there(stage, id, Lost::LinkEnded),
         }
         self.touched(stage, life);
     }
@@ -245,49 +265,13 @@ impl Node {
         self.not_sent(stage, to, enclosed);
     }
 
-    /// A call that did not run, and finds no actor where its route leads: the route is bound anew.
-    pub(super) fn not_there(&mut self, stage: &mut Stage, id: u64) {
-        let key = stage.calls[id as usize].key;
-        self.back_in_line(stage, id);
-        let Some(route) = self.routes.get_mut(&key) else { return };
-        stage.note(54, id, 0, || format!("call {id} is not there: {:?}", route.bound));
-        match route.bound {
-            Bound::There(life, stream) => {
-                route.bound = Bound::Draining(life, stream);
-                if self.links.get_mut(&life).is_none_or(|peer| peer.link.hold_stream(stream)) {
-                    self.drained(stage, (life, stream));
-                }
-            }
-            Bound::Here | Bound::Unknown => self.relocate(stage, key),
-            Bound::Over => self.fail_waiting(stage, key),
-            Bound::Locating | Bound::Draining(..) => {}
-        }
-    }
-
-    pub(super) fn back_in_line(&mut self, stage: &mut Stage, id: u64) {
-        let call = &mut stage.calls[id as usize];
-        call.at = At::Route;
-        if let Some(route) = self.routes.get_mut(&call.key) {
-            route.waiting.insert(call.order, id);
-        }
-    }
-
-    /// Nothing is outstanding on a held stream: what waited in it joins the route's line.
-    pub(super) fn drained(&mut self, stage: &mut Stage, lane: (Life, StreamId)) {
-        let bound = Bound::Draining(lane.0, lane.1);
-        let Some(key) = self.routes.iter().find(|(_, route)| route.bound == bound).map(|(key, _)| *key) else { return };
-        if let Some(peer) = self.links.get_mut(&lane.0) {
-            let called = peer.link.close_stream(lane.1);
-            self.called_back(stage, lane.0, called);
-        }
-        self.relocate(stage, key);
-    }
-
-    /// A link has ended, and its calls have failed or are back in line.
-    pub(super) fn routes_lost(&mut self, stage: &mut Stage, life: Life) {
-        let lost = |bound: Bound| matches!(bound, Bound::There(of, _) | Bound::Draining(of, _) if of == life);
-        let keys: Vec<Key> = self.routes.iter().filter(|(_, route)| lost(route.bound)).map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.relocate(stage, key));
+    /// A call finds no actor where it was sent: it goes again, when that is found.
+    pub(super) fn not_there(&mut self, stage: &mut Stage, id: u64, why: Lost) {
+        let actor = stage.calls[id as usize].key.actor;
+        stage.note(54, id, 0, || format!("call {id} is not there: {why:?}"));
+        let Some(route) = self.routes.get_mut(&actor) else { return };
+        let _former = route.course.lost(|_| true, why);
+        self.in_line(stage, id);
     }
 
     pub(super) fn answer_arrives(&mut self, stage: &mut Stage, id: u64, outcome: &Outcome<'_>) {
@@ -299,7 +283,9 @@ impl Node {
             // It was handed over in the same batch as what made its caller leave.
             _ if stage.calls[id as usize].at == At::Over => {}
             Outcome::Value { .. } | Outcome::Elsewhere { .. } | Outcome::App { .. } => self.end(stage, id, End::Value),
-            Outcome::Error { executed: Executed::No, fault: CallFault::NotHere } => self.not_there(stage, id),
+            Outcome::Error { executed: Executed::No, fault: CallFault::NotHere } => {
+                self.not_there(stage, id, Lost::NotHere);
+            }
             Outcome::Error { executed, .. } => self.end(stage, id, End::Failed(*executed)),
         }
     }
@@ -311,11 +297,17 @@ impl Node {
         let call = &mut stage.calls[id as usize];
         match why {
             _ if call.at == At::Over => {}
-            Failure::Ended if executed == Executed::No => self.back_in_line(stage, id),
+            Failure::Ended if executed == Executed::No => self.not_there(stage, id, Lost::LinkEnded),
             Failure::Ended if call.retries > 0 && call.next_item == 0 => {
                 call.retries -= u32::from(stage.bug != Some(Bug::RetriesForever));
                 call.may_have_run = true;
-                self.back_in_line(stage, id);
+                self.not_there(stage, id, Lost::LinkEnded);
+            }
+            Failure::Ended => {
+                if let Some(route) = self.routes.get_mut(&call.key.actor) {
+                    let _former = route.course.lost(|_| true, Lost::LinkEnded);
+                }
+                self.end(stage, id, End::Failed(executed));
             }
             _ => self.end(stage, id, End::Failed(executed)),
         }
@@ -340,6 +332,7 @@ impl Node {
             end => end,
         };
         stage.call_ends(id, end);
+        self.is_back(stage, id);
         self.let_go(stage, references);
         if let Waiter::Frame(frame) = waiter {
             stage.queue.at(stage.queue.now, self.within(Within::Frame(frame)));
@@ -351,7 +344,7 @@ impl Node {
 
     /// An ephemeral actor is made, or was not: then what was made or taken for it is undone.
     fn make_ends(&mut self, stage: &mut Stage, actor: ActorId, end: End) {
-        let Some(route) = self.routes.get(&Key { actor, group: 0 }) else { return };
+        let Some(route) = self.routes.get(&actor) else { return };
         let life = route.leads_to(self.life());
         let handle = life.map(|life| Handle { actor, life, placement: route.placement, ephemeral: true });
         if end != End::Value {
@@ -366,16 +359,12 @@ impl Node {
 
     /// Its caller waits no more (PROTOCOLS §1.10).
     pub(super) fn caller_leaves(&mut self, stage: &mut Stage, id: u64, why: &str) {
-        let Call { key, order, at, .. } = stage.calls[id as usize];
+        let at = stage.calls[id as usize].at;
         stage.note(51, id, 0, || format!("the caller of {id} leaves: {why}"));
         let executed = match at {
             At::Over => return,
-            At::Route => {
-                if let Some(route) = self.routes.get_mut(&key) {
-                    route.waiting.remove(&order);
-                }
-                Executed::No
-            }
+            // It stays in line, and does not go when its turn comes.
+            At::Route => Executed::No,
             At::Link(life, ticket) => match self.links.get_mut(&life).map(|peer| peer.link.cancel(ticket)) {
                 Some(Taken::Unsent(_)) => {
                     self.unsent(stage, id, life);
@@ -442,15 +431,10 @@ impl Node {
 }
 
 impl Route {
-    pub(super) fn waits(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     fn leads_to(&self, own: Option<Life>) -> Option<Life> {
-        match self.bound {
+        match self.course.leads_to()? {
             Bound::Here => own,
-            Bound::There(life, _) => Some(life),
-            _ => None,
+            Bound::There(life) => Some(*life),
         }
     }
 }

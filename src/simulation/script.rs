@@ -95,6 +95,8 @@ pub(super) struct Call {
     pub(super) enclosed: Vec<Ref>,
     pub(super) from: Option<(ActorId, Incarnation)>,
     pub(super) at: At,
+    /// It was sent where its route leads, and may have to be sent again.
+    pub(super) out: bool,
     /// Items that wait to be taken: their packets' lengths. The next one's number.
     pub(super) items: std::collections::VecDeque<usize>,
     pub(super) next_item: u64,

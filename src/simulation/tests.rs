@@ -22,19 +22,20 @@ fn a_seed_replays_exactly_and_tells_what_happened() {
     assert_ne!(hashes[0], hashes[1]);
 }
 
-/// Every bug, by which rule it is found within so few seeds, and what must go wrong for that, where it seldom does. Two are
-/// rare even then: their seeds begin shortly before one that finds them, as a search from 0 on has said.
+/// Every bug, by which rule it is found within so few seeds, and what must go wrong for that, where it seldom does. One is
+/// rare: its seeds begin shortly before one that finds it, as a search from 0 on has said.
 #[test]
 fn a_planted_bug_is_found() {
     for bug in Bug::ALL {
         let (rules, seeds, temper): (&[Rule], Range<u64>, Option<Temper>) = match bug {
             Bug::Redelivers => (&[Rule::I1, Rule::I2, Rule::I3, Rule::R3, Rule::Q2], 0..10, None),
-            Bug::LeaseFromAnswer => (&[Rule::L1], 110..210, Some(Temper::Leases)),
+            Bug::LeaseFromAnswer => (&[Rule::L1], 130..330, None),
             Bug::RepeatsAnswers => (&[Rule::I6], 0..10, None),
             Bug::DeniesBegun => (&[Rule::I4], 0..20, None),
             Bug::RetriesInPlace => (&[Rule::I2], 0..40, None),
-            Bug::RetriesForever => (&[Rule::Attempts], 220..320, Some(Temper::Processes)),
-            Bug::ReordersRetries => (&[Rule::I3], 0..100, Some(Temper::Calm)),
+            Bug::RestartsBeside => (&[Rule::I7], 0..60, None),
+            Bug::RetriesForever => (&[Rule::Attempts], 0..40, None),
+            Bug::ReordersRetries => (&[Rule::I3], 0..40, None),
             Bug::AnswersBeforeSync => (&[Rule::L3], 0..10, None),
             Bug::KeepsEpoch => (&[Rule::L5], 0..20, None),
             Bug::ForgetsEnd => (&[Rule::I6, Rule::Settled], 0..20, None),

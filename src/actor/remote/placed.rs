@@ -1,29 +1,24 @@
 //! An actor that the head may place again, as the handles of one node reach it: they find it by themselves (PROTOCOLS §1.15).
-//!
-//! ```text
-//! bound ──its host has ended, or has it no more──▶ lost ──no call is out, and someone asks──▶ sought ──found──▶ moving ──▶ bound
-//!                                                                                               └ it has ended ──▶ gone
-//! ```
-//!
-//! Calls have an order of first sending. What is to be sent again stands in a line by that order, and so does what comes
-//! meanwhile; when the actor is found they go in that order, and only then what is new.
+//! [`Course`] says when a call goes, and in which order; here is the lock around it.
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 
 use super::RemoteActor;
+use crate::actor::core::course::{self, Course, Former};
 use crate::actor::error::{CallError, EndReason, Executed};
 use crate::actor::inbox::Host;
 use crate::actor::lifetime::At;
 use crate::actor::line::Line;
 use crate::clock::Moment;
-use crate::id::{ActorId, Key, NodeId, Placement};
+use crate::id::{ActorId, Key, NodeId};
 use crate::wire::packet::Flags;
+
+pub(crate) use crate::actor::core::course::{Lost, after};
 
 /// Where its calls go.
 #[derive(Clone)]
@@ -72,36 +67,11 @@ pub(crate) enum Entered {
     Waits,
 }
 
-/// Why an actor is not where it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// The link to its host has ended.
-    LinkEnded,
-    /// Its host has it no more.
-    NotHere,
-}
-
-enum Stage {
-    Bound(Binding),
-    Lost(Lost),
-    Sought,
-    /// What stands in line goes there.
-    Moving(Binding),
-    Gone(EndReason),
-}
-
 struct State {
     /// Where it is, or was last.
     at: At,
     node: Option<NodeId>,
-    stage: Stage,
-    /// Calls that are sent, or being sent, and have no answer.
-    out: usize,
-    /// Of the last call that entered.
-    order: u64,
-    line: BTreeMap<u64, Queued>,
-    /// Whether somebody waits for it to be found who does not stand in line.
-    asked: bool,
+    course: Course<Binding, Queued, EndReason>,
 }
 
 /// Such an actor: one for all its handles of a node.
@@ -125,7 +95,7 @@ pub(crate) struct Out {
 impl Out {
     /// The actor was lost while the call was out: it goes again once that is found.
     pub(crate) fn again(self, queued: Queued) {
-        self.actor.state.lock().line.insert(self.order, queued);
+        self.actor.state.lock().course.again(self.order, queued);
     }
 
     /// Whose call it is.
@@ -137,25 +107,12 @@ impl Out {
 impl Drop for Out {
     fn drop(&mut self) {
         let mut state = self.actor.state.lock();
-        state.out -= 1;
-        let seeks = state.seeks(false);
+        state.course.returns();
+        let seeks = state.course.seeks();
         drop(state);
         if seeks {
             self.actor.seek();
         }
-    }
-}
-
-impl State {
-    /// Whether the actor is to be sought now, for those in line or for who asks.
-    fn seeks(&mut self, asked: bool) -> bool {
-        self.asked |= asked;
-        matches!(self.stage, Stage::Lost(_)) && self.out == 0 && (self.asked || !self.line.is_empty())
-    }
-
-    fn next_order(&mut self) -> u64 {
-        self.order += 1;
-        self.order
     }
 }
 
@@ -168,8 +125,7 @@ impl Placed {
         host: &Arc<dyn Host>,
     ) -> Arc<Self> {
         let node = there.as_ref().map(|there| there.peer.node());
-        let stage = there.map_or(Stage::Lost(Lost::LinkEnded), |there| Stage::Bound(Binding::There(there)));
-        let state = State { at, node, stage, out: 0, order: 0, line: BTreeMap::new(), asked: false };
+        let state = State { at, node, course: Course::new(there.map(Binding::There)) };
         let (host, arguments, settled) = (Arc::downgrade(host), OnceLock::new(), Notify::new());
         Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled })
     }
@@ -191,13 +147,13 @@ impl Placed {
 
     /// Whether it is known to have ended.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.state.lock().stage, Stage::Gone(_))
+        self.state.lock().course.gone().is_some()
     }
 
     /// Its inbox, if it is on this node.
     pub(crate) fn inbox(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        match &self.state.lock().stage {
-            Stage::Bound(Binding::Here(inbox)) => Some(inbox.clone()),
+        match self.state.lock().course.bound() {
+            Some(Binding::Here(inbox)) => Some(inbox.clone()),
             _ => None,
         }
     }
@@ -208,17 +164,13 @@ impl Placed {
     /// It has ended.
     pub(crate) fn enter(self: &Arc<Self>, queued: impl FnOnce() -> Queued) -> Result<Entered, EndReason> {
         let mut state = self.state.lock();
-        let order = match &state.stage {
-            Stage::Gone(reason) => return Err(reason.clone()),
-            _ => state.next_order(),
-        };
-        if let Stage::Bound(binding) = &state.stage {
-            let binding = binding.clone();
-            state.out += 1;
-            return Ok(Entered::Goes(binding, Out { actor: self.clone(), order }));
+        match state.course.enter()? {
+            course::Entered::Goes(binding, order) => {
+                return Ok(Entered::Goes(binding, Out { actor: self.clone(), order }));
+            }
+            course::Entered::Waits(order) => state.course.again(order, queued()),
         }
-        state.line.insert(order, queued());
-        let seeks = state.seeks(false);
+        let seeks = state.course.seeks();
         drop(state);
         if seeks {
             self.seek();
@@ -232,17 +184,11 @@ impl Placed {
     /// It has ended.
     pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Option<(Binding, Out)>, EndReason> {
         let mut state = self.state.lock();
-        match &state.stage {
-            Stage::Gone(reason) => return Err(reason.clone()),
-            Stage::Bound(binding) => {
-                let binding = binding.clone();
-                (state.order, state.out) = (state.order + 1, state.out + 1);
-                let order = state.order;
-                return Ok(Some((binding, Out { actor: self.clone(), order })));
-            }
-            Stage::Lost(_) | Stage::Sought | Stage::Moving(_) => {}
+        if let course::Entered::Goes(binding, order) = state.course.enter()? {
+            return Ok(Some((binding, Out { actor: self.clone(), order })));
         }
-        let seeks = state.seeks(true);
+        state.course.asks();
+        let seeks = state.course.seeks();
         drop(state);
         if seeks {
             self.seek();
@@ -252,22 +198,14 @@ impl Placed {
 
     /// It is not there any more.
     pub(crate) fn lost(&self, at: &Arc<RemoteActor>, why: Lost) {
-        let mut state = self.state.lock();
-        let former = match &state.stage {
-            Stage::Bound(binding) | Stage::Moving(binding) if binding.is(at) => {
-                mem::replace(&mut state.stage, Stage::Lost(why))
-            }
-            _ => return,
-        };
-        drop(state);
+        let former = self.state.lock().course.lost(|binding| binding.is(at), why);
         drop(former);
     }
 
     fn seek(self: &Arc<Self>) {
         let mut state = self.state.lock();
         // Who comes first seeks.
-        let Stage::Lost(why) = state.stage else { return };
-        (state.stage, state.asked) = (Stage::Sought, false);
+        let Some(why) = state.course.seek() else { return };
         let at = state.at;
         drop(state);
         match self.here() {
@@ -278,15 +216,16 @@ impl Placed {
 
     /// It is found: what stands in line goes there, and then what is new.
     pub(crate) async fn found(self: &Arc<Self>, binding: Binding, at: At) {
-        {
+        let former = {
             let mut state = self.state.lock();
             state.at = at;
-            state.stage = Stage::Moving(binding.clone());
             if let Binding::There(there) = &binding {
                 state.node = Some(there.peer.node());
             }
-        }
-        while let Some((out, queued)) = self.next_in_line(&binding) {
+            state.course.found(binding.clone())
+        };
+        drop(former);
+        while let Some((out, queued)) = self.next_in_line() {
             if let Some(first) = queued.call.resend(&binding, out, queued.how) {
                 first.await;
             }
@@ -294,31 +233,28 @@ impl Placed {
         self.settled.notify_waiters();
     }
 
-    /// The next call that goes there. With the last one it is bound; lost again meanwhile, whoever is out seeks it.
-    fn next_in_line(self: &Arc<Self>, binding: &Binding) -> Option<(Out, Queued)> {
-        let mut state = self.state.lock();
-        if !matches!(state.stage, Stage::Moving(_)) {
-            return None;
-        }
-        let Some((order, queued)) = state.line.pop_first() else {
-            state.stage = Stage::Bound(binding.clone());
-            return None;
-        };
-        state.out += 1;
+    fn next_in_line(self: &Arc<Self>) -> Option<(Out, Queued)> {
+        let (order, queued) = self.state.lock().course.next_in_line()?;
         Some((Out { actor: self.clone(), order }, queued))
     }
 
     /// It has ended.
     pub(crate) fn gone(&self, reason: EndReason) {
-        for queued in self.leave(Stage::Gone(reason.clone())).into_values() {
-            queued.call.give_up(self.refused(&reason, queued.executed));
-        }
+        let left = self.state.lock().course.ends(reason.clone());
+        self.give_up(left, &reason);
     }
 
     /// The head cannot be asked: those in line fail, and the next one has it asked again.
     pub(crate) fn not_found(&self, why: Lost) {
-        for queued in self.leave(Stage::Lost(why)).into_values() {
-            queued.call.give_up(self.refused(&EndReason::NodeDied, queued.executed));
+        let left = self.state.lock().course.not_found(why);
+        self.give_up(left, &EndReason::NodeDied);
+    }
+
+    fn give_up(&self, (line, former): (BTreeMap<u64, Queued>, Former<Binding, EndReason>), reason: &EndReason) {
+        drop(former);
+        self.settled.notify_waiters();
+        for queued in line.into_values() {
+            queued.call.give_up(self.refused(reason, queued.executed));
         }
     }
 
@@ -329,16 +265,6 @@ impl Placed {
             (EndReason::NodeDied, Some(node)) => CallError::NodeDied { node, executed },
             _ => CallError::ActorDied { actor: self.id, reason: reason.clone(), executed },
         }
-    }
-
-    fn leave(&self, stage: Stage) -> BTreeMap<u64, Queued> {
-        let mut state = self.state.lock();
-        let former = mem::replace(&mut state.stage, stage);
-        let left = mem::take(&mut state.line);
-        drop(state);
-        drop(former);
-        self.settled.notify_waiters();
-        left
     }
 
     /// Where it is, once it is found.
@@ -352,28 +278,23 @@ impl Placed {
             told.as_mut().enable();
             let seeks = {
                 let mut state = self.state.lock();
-                match &state.stage {
-                    Stage::Bound(binding) => return Ok(binding.clone()),
-                    Stage::Gone(reason) => return Err(Some(reason.clone())),
-                    Stage::Lost(_) if asked => return Err(None),
-                    Stage::Lost(_) | Stage::Sought | Stage::Moving(_) => {}
+                if let Some(binding) = state.course.bound() {
+                    return Ok(binding.clone());
                 }
-                state.seeks(true)
+                if let Some(reason) = state.course.gone() {
+                    return Err(Some(reason.clone()));
+                }
+                if asked && state.course.is_lost() {
+                    return Err(None);
+                }
+                state.course.asks();
+                state.course.seeks()
             };
             if seeks {
                 asked = true;
                 self.seek();
             }
             told.await;
-        }
-    }
-
-    /// The placement after which it is to be found, if its host has ended or has it no more.
-    pub(crate) fn after(at: At, host_lives: bool, why: Lost) -> Placement {
-        match (why, host_lives) {
-            // Not its host has ended, but the link: it may be where it was.
-            (Lost::LinkEnded, true) => Placement(at.placement.0.saturating_sub(1)),
-            _ => at.placement,
         }
     }
 }

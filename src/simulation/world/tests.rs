@@ -54,7 +54,12 @@ fn settled_an_actor_of_which_the_head_knows_nothing_is_noticed() {
     let add = |world: &mut World| {
         let (node, actor) = named(world).expect("it is there");
         let stranger = ActorId { serial: u64::MAX, ..actor };
-        world.nodes[node].host(&mut world.stage, stranger, crate::id::Placement(1));
+        world.nodes[node].host(
+            &mut world.stage,
+            stranger,
+            crate::id::Placement(1),
+            crate::actor::core::tally::Restarts::NEVER,
+        );
     };
     is_noticed(add, "a stranger");
 }

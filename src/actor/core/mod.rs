@@ -1,0 +1,4 @@
+//! What decides about an actor and is pure: the shells around it hold the locks, and the simulation drives it as they do.
+
+pub(crate) mod course;
+pub(crate) mod tally;
