@@ -17,6 +17,8 @@ struct Group {
     packing: Packing,
     /// Where they were and, last, are.
     placed: Vec<Vec<Life>>,
+    /// It stays when its owner ends.
+    detached: bool,
     gone: bool,
 }
 
@@ -66,7 +68,8 @@ impl Groups {
         match record {
             Record::Grouped { create } => {
                 let bundles = create.bundles.iter().map(cpus).collect();
-                let fresh = Group { bundles, packing: create.packing, placed: Vec::new(), gone: false };
+                let (packing, detached) = (create.packing, create.detached);
+                let fresh = Group { bundles, packing, placed: Vec::new(), detached, gone: false };
                 self.all.entry(create.group).or_insert(fresh);
             }
             Record::GroupPlaced { group: id, hosts } => {
@@ -80,16 +83,23 @@ impl Groups {
                 group.placed.push(hosts.clone());
                 self.placed += 1;
             }
-            Record::GroupGone { group } => {
-                self.told.retain(|told| told != group);
-                if let Some(group) = self.all.get_mut(group) {
-                    group.gone = true;
-                }
+            Record::GroupGone { group } => self.goes(*group),
+            // What follows for its groups is on record after it, but perhaps no longer was.
+            Record::NodeEnded { life, .. } => {
+                self.ended.insert(*life);
+                let owned = self.all.iter().filter(|(id, group)| id.life == *life && !group.detached);
+                owned.map(|(id, _)| *id).collect::<Vec<_>>().into_iter().for_each(|id| self.goes(id));
             }
-            Record::NodeEnded { life, .. } => drop(self.ended.insert(*life)),
             _ => {}
         }
         Ok(())
+    }
+
+    fn goes(&mut self, id: GroupId) {
+        self.told.retain(|told| *told != id);
+        if let Some(group) = self.all.get_mut(&id) {
+            group.gone = true;
+        }
     }
 
     /// User code is told where a group is.
