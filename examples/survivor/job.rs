@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
+use mobula::CheckpointError;
 use mobula::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -44,52 +45,71 @@ pub async fn tasks(cluster: &Cluster, seed: u64) -> anyhow::Result<u64> {
 }
 
 /// What an account has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
     deposits: u64,
     total: u64,
 }
 
-/// An account, which adds up.
-#[actor]
+/// An account, which adds up. Whatever its node and the head go through, it is made again as it was.
+#[actor(restarts = 1_000_000)]
 pub struct Account {
     state: State,
 }
 
-#[methods]
+#[methods(retries = 10)]
 impl Account {
     #[constructor]
-    pub fn opened_with(state: State) -> Self {
+    pub fn opened() -> Self {
+        Self { state: State::default() }
+    }
+
+    #[checkpoint]
+    fn save(&self) -> State {
+        self.state
+    }
+
+    #[restore]
+    fn restored(state: State) -> Self {
         Self { state }
     }
 
-    /// The order of deposits matters to the total.
-    pub async fn deposit(&mut self, amount: u64) -> State {
+    /// Adds the deposit of this number, whose order matters to the total, unless that was done in an earlier try.
+    pub async fn deposit(
+        &mut self,
+        number: u64,
+        amount: u64,
+        ctx: &mut ActorContext<Self>,
+    ) -> Result<State, CheckpointError> {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        self.state.deposits += 1;
-        self.state.total = self.state.total.wrapping_mul(31).wrapping_add(amount);
-        self.state
+        if number == self.state.deposits {
+            self.state.deposits += 1;
+            self.state.total = self.state.total.wrapping_mul(31).wrapping_add(amount);
+        }
+        ctx.checkpoint(self).await?;
+        Ok(self.state)
     }
 }
 
 /// Fills all accounts at once. Gives how many deposits there were.
 pub async fn accounts(cluster: &Cluster, seed: u64) -> anyhow::Result<u64> {
-    try_join_all((0..ACCOUNTS).map(|account| fill(cluster, seed ^ account))).await?;
+    try_join_all((0..ACCOUNTS).map(|account| fill(cluster, account, seed))).await?;
     Ok(ACCOUNTS * DEPOSITS)
 }
 
-/// Whoever has an account's last state can open it again: what was not acknowledged then counts as never deposited.
-async fn fill(cluster: &Cluster, seed: u64) -> anyhow::Result<()> {
-    let amount = |number: u64| seed.wrapping_mul(number + 1);
-    let mut state = State { deposits: 0, total: 0 };
+/// What was acknowledged is never lost; what was not is deposited again, and counts once.
+async fn fill(cluster: &Cluster, account: u64, seed: u64) -> anyhow::Result<()> {
+    let amount = |number: u64| (seed ^ account).wrapping_mul(number + 1);
+    let mut state = State::default();
     while state.deposits < DEPOSITS {
-        let Ok(account) = Account::spawn(cluster, state).wait_for_node().await else {
-            // What would have held it has died; the next one is there soon.
+        let named = Account::spawn(cluster).name(format!("account {account}")).detached().get_or_spawn();
+        let Ok(account) = named.wait_for_node().await else {
+            // The head may be away, or this node's life over: the next one begins soon.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         while state.deposits < DEPOSITS {
-            match account.deposit(amount(state.deposits)).await {
+            match account.deposit(state.deposits, amount(state.deposits)).await {
                 Ok(next) => {
                     ensure!(next.deposits == state.deposits + 1, "{next:?} came after {state:?}");
                     state = next;
