@@ -395,7 +395,7 @@ pub const OVERTAKES: u32 = 64;
 /// Tasks that declare no resources and may run on a node at once, for each of its CPUs: they are short or wait for others,
 /// so more than one keeps a CPU busy, and a node that took all would only queue them.
 pub const WEIGHTLESS_SLOTS: u32 = 4;
-/// Grants that one owner may hold, and a node takes.
+/// Grants that one owner may hold, and a node takes, or remembers as over.
 pub const GRANTS: usize = 65_536;
 /// Actors and bundles that came later and were placed where an elder waits for room: then that keeps rooms for itself. Fewer
 /// would let room idle that comes back soon anyway.

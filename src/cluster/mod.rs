@@ -15,6 +15,7 @@ pub mod placement;
 mod placing;
 pub mod pool;
 pub mod queue;
+mod reserved;
 pub mod spawn;
 mod stage;
 mod start;

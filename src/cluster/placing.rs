@@ -4,18 +4,18 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use super::client::Cluster;
+use super::reserved::{Reserved, Wanted};
 use super::spawn::{Options, SpawnError, Spawning};
 use super::stage::Stage;
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::dispatch::{Actor, Constructor, Isolation};
-use crate::actor::ending::End;
 use crate::actor::error::{CallError, EndReason, Part, WireError};
 use crate::actor::handle::{ActorRef, Handle};
 use crate::actor::inbox::{Host, Inbox, Resolved};
 use crate::actor::lifetime::{At, Keeps, Placed};
 use crate::actor::remote::ask::{self, NodeAsk, Plain};
-use crate::actor::remote::{Caller, Outgoing, Peer, RemoteActor, ReservedOf, encode_part, encode_spawn};
+use crate::actor::remote::{Caller, Outgoing, Peer, ReservedOf, encode_part, encode_spawn};
 use crate::actor::restart::Restarts;
 use crate::actor::spawn::{Planted, construct, failed};
 use crate::directory::request::{self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Spawned};
@@ -109,29 +109,30 @@ async fn chosen<C: Constructor>(
     let chosen = node.client().choose(choose, asked).await.map_err(SpawnError::Head)?;
     let candidate = chosen.map_err(SpawnError::NotPlaced)?;
     stage.asks_node(candidate.node);
-    let reserved = Reserved { node, actor, kept: resources.is_empty() };
+    let held = Reserved::new(node, actor, &resources);
     if options.isolation == Isolation::Process {
         let there = actors::Reserved::of(resources, strategy, candidate.epoch);
-        let own = process_of::<C>(node, candidate, actor, there).await?;
+        let own = process_of::<C>(held, node, candidate, actor, there).await?;
         stage.asks_node(own.node);
-        // What is reserved lies where the process was started.
-        let there = (&Resources::none(), own.epoch, None);
-        return reserved.keep_if(make_there(node, own, (actor, restarts), there, message).await);
+        // What is reserved lies where the process was started, and is given back there.
+        let (none, held) = (Resources::none(), Reserved::new(node, actor, &Resources::none()));
+        return make_there(held, node, own, (actor, restarts), (&none, own.epoch, None), message).await;
     }
     if candidate.life == Host::life(&**node) {
         let there = actors::Reserved::of(resources, strategy, candidate.epoch);
-        return reserved.keep_if(make(node, actor, restarts, there, message).await);
+        return held.keep_if(make(node, actor, restarts, there, message).await);
     }
     let bundle = match strategy {
         Strategy::Bundle { group, index } => Some((group, index)),
         _ => None,
     };
     let there = (&resources, candidate.epoch, bundle);
-    reserved.keep_if(make_there(node, candidate, (actor, restarts), there, message).await)
+    make_there(held, node, candidate, (actor, restarts), there, message).await
 }
 
 /// A process for an actor, started by the node that was chosen for it.
 async fn process_of<C: Constructor>(
+    mut held: Reserved,
     node: &Arc<Node>,
     at: Candidate,
     actor: ActorId,
@@ -139,35 +140,23 @@ async fn process_of<C: Constructor>(
 ) -> Result<Candidate, C> {
     let memory = reserved.as_ref().map(|reserved| reserved.resources.get("memory").as_ten_thousandths() / 10_000);
     let isolated = Isolated { actor, memory: memory.filter(|bytes| *bytes > 0) };
-    let started = node.isolated_at(Party { node: at.node, life: at.life }, isolated, reserved).await;
+    let (here, host) = (node.clone(), Party { node: at.node, life: at.life });
+    // Goes on if nobody waits for it any more: then the process ends, since its actor does not come.
+    let starting = node.runtime().spawn(async move {
+        let started = here.isolated_at(host, isolated, reserved).await;
+        if started.is_ok() {
+            held.keep();
+        }
+        started
+    });
+    let ending = CallError::ActorDied { actor, reason: EndReason::ShutDown, executed: Executed::No };
+    let started = starting.await.map_err(|_| SpawnError::Node(ending))?;
     let (node, life) = started.map_err(|why| why.map_or_else(SpawnError::Node, SpawnError::Isolation))?;
     Ok(Candidate { life, node, ..at })
 }
 
-/// Resources that the head reserved for an actor: given back if it does not come to be.
-struct Reserved<'a> {
-    node: &'a Arc<Node>,
-    actor: ActorId,
-    kept: bool,
-}
-
-impl Reserved<'_> {
-    fn keep_if<T, E>(mut self, made: std::result::Result<T, E>) -> std::result::Result<T, E> {
-        self.kept |= made.is_ok();
-        made
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            let (actor, placement, why) = (self.actor, Placement(0), request::Gone::Killed);
-            self.node.client().report(request::Ended { actor, placement, why });
-        }
-    }
-}
-
 async fn make_there<C: Constructor>(
+    held: Reserved,
     node: &Arc<Node>,
     at: Candidate,
     (actor, restarts): (ActorId, Restarts),
@@ -188,11 +177,16 @@ async fn make_there<C: Constructor>(
     })
     .map_err(SpawnError::Node)?;
     drop(message);
-    let mut wanted = Wanted(Some(remote));
+    let wanted = Wanted::new(remote, held);
     let answer = poll_fn(|cx| ask.poll(cx)).await;
-    let remote = wanted.0.take().ok_or_else(gone)?;
+    if let Err(error @ CallError::Unreachable { .. }) = answer {
+        // It may be made all the same, and is ended then.
+        return Err(SpawnError::Node(error));
+    }
+    let (remote, mut held) = wanted.answered().ok_or_else(gone)?;
     match answer {
         Ok(Plain::Value(..)) => {
+            held.keep();
             lifetime.is_at(remote.at());
             Ok(HandleOf::<C>::from_ref(ActorRef::remote(remote, Keeps::Counted(lifetime))))
         }
@@ -211,18 +205,6 @@ async fn arguments<C: Constructor>(
     let gathered = bring::gather(message).bring().await.map_err(absent)?;
     put(message).map_err(absent)?;
     Ok(gathered)
-}
-
-/// An actor that is being made elsewhere: ended again if its spawner no longer waits.
-struct Wanted(Option<Arc<RemoteActor>>);
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        if let Some(actor) = &self.0 {
-            // Sent before this returns; nobody waits for the answer.
-            drop(ask::end(actor, End::Kill, None));
-        }
-    }
 }
 
 fn app_error<C: Constructor>(node: &Node, enclosed: Enclosed, body: &[u8]) -> SpawnError<C::Error> {

@@ -56,6 +56,15 @@ pub(super) struct Grant {
     pub(super) since: Moment,
     /// Its owner has told this head of it, or got it from this head.
     pub(super) confirmed: bool,
+    /// Nobody is to use it any more; what still runs under it holds its slots until its node says that nothing does.
+    pub(super) over: bool,
+}
+
+impl Grant {
+    /// Who says how many of its slots are still used.
+    pub(super) fn speaker(&self) -> Life {
+        if self.over { self.host } else { self.owner }
+    }
 }
 
 /// What an owner or a class has, for its share.

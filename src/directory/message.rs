@@ -211,6 +211,11 @@ pub enum Command {
         /// Why.
         why: Revoked,
     },
+    /// To a grant's node: nobody is to use it any more. Nothing new begins under it, and it is given back once nothing runs.
+    Vacate {
+        /// Which.
+        grant: GrantId,
+    },
 }
 
 /// How an actor is ended.

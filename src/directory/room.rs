@@ -21,9 +21,11 @@ pub(super) type Offered<'a> = (&'a Resources, &'a Resources, Option<BundleId>);
 struct Bundle {
     total: Resources,
     free: Resources,
-    /// Actors within it; grants are counted by the head's table and end with the group.
+    /// Actors within it.
     actors: usize,
-    /// Its group was removed: it goes with its last actor.
+    /// Grants of it that are over, and not free yet. Others are counted by the head's table, and are over with the group.
+    over: usize,
+    /// Its group was removed: it goes with the last of both.
     closing: bool,
     /// The eldest who keeps it.
     kept: Option<u64>,
@@ -176,8 +178,28 @@ impl Room {
     /// A group's bundle is placed here.
     pub(super) fn add_bundle(&mut self, id: BundleId, total: &Resources) {
         self.take(total);
-        let bundle = Bundle { total: total.clone(), free: total.clone(), actors: 0, closing: false, kept: None };
+        let (total, free) = (total.clone(), total.clone());
+        let bundle = Bundle { total, free, actors: 0, over: 0, closing: false, kept: None };
         self.bundles.insert(id, bundle);
+    }
+
+    pub(super) fn has_bundle(&self, id: BundleId) -> bool {
+        self.bundles.contains_key(&id)
+    }
+
+    /// A grant of a bundle is over, and the bundle stays until its slots are free ..
+    pub(super) fn stays_in(&mut self, id: BundleId) {
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.over += 1;
+        }
+    }
+
+    /// .. which they are.
+    pub(super) fn leaves(&mut self, id: BundleId) {
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.over = bundle.over.saturating_sub(1);
+        }
+        self.close_if_over(id);
     }
 
     /// A group's bundle goes: at once, or with the last actor in it.
@@ -196,14 +218,14 @@ impl Room {
         }
     }
 
-    /// Bundles that go with the last actor in them.
+    /// Bundles that go with the last actor in them. Grants are in no record: without them it would be gone.
     pub(super) fn closing(&self) -> impl Iterator<Item = (BundleId, &Resources)> {
-        let closing = self.bundles.iter().filter(|(_, bundle)| bundle.closing);
+        let closing = self.bundles.iter().filter(|(_, bundle)| bundle.closing && bundle.actors > 0);
         closing.map(|(id, bundle)| (*id, &bundle.total))
     }
 
     fn close_if_over(&mut self, id: BundleId) {
-        if self.bundles.get(&id).is_some_and(|bundle| bundle.closing && bundle.actors == 0)
+        if self.bundles.get(&id).is_some_and(|bundle| bundle.closing && bundle.actors + bundle.over == 0)
             && let Some(bundle) = self.bundles.remove(&id)
         {
             self.give(&bundle.total);

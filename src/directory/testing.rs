@@ -243,7 +243,7 @@ impl Head {
             Command::End { placement, why, .. } => {
                 assert_eq!(self.asked(order.life, Ended { actor: id, placement, why }), Ok(()));
             }
-            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
+            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } | Command::Vacate { .. } => {}
         }
     }
 

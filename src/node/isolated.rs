@@ -94,7 +94,7 @@ pub(crate) struct Nursery {
 
 /// The process of an actor, which ends when this is dropped.
 pub(crate) struct Child {
-    _end: oneshot::Sender<()>,
+    end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     /// What the head has reserved here for the actor.
     reserved: Option<Arc<Reserved>>,
@@ -247,7 +247,11 @@ impl Node {
                 process.watched(ended, &node, id, |status| _ = died.send(status)).await;
                 node.isolated_over(of.actor);
             });
-            children.insert(of.actor, Child { _end: end, task, reserved });
+            children.insert(of.actor, Child { end: Some(end), task, reserved });
+        }
+        // The same look: its spawner may have ended, and the order to end this have found nothing.
+        if self.known(|known| known.has_ended(of.actor.life)) {
+            self.end_isolated_of(of.actor);
         }
         // Looked at once it is among them: it was in what a later head was told, or that head is seen here.
         if epoch.is_some_and(|epoch| epoch < self.served()) {
@@ -277,6 +281,15 @@ impl Node {
         if child.is_some_and(|child| child.reserved.is_some()) {
             self.client().report(Ended { actor, placement: Placement(0), why: Gone::Killed });
         }
+    }
+
+    /// Ends the process of an actor, if this node has started one. The head hears of it when it has ended.
+    pub(super) fn end_isolated_of(&self, actor: ActorId) -> bool {
+        let Some(nursery) = self.nursery() else { return false };
+        let mut children = nursery.children.lock();
+        let end = children.get_mut(&actor).map(|child| child.end.take());
+        drop(children);
+        end.is_some()
     }
 
     /// What the head has reserved here for actors in processes of their own.

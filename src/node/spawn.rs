@@ -73,6 +73,8 @@ impl Node {
 
     fn admit(&self, entry: Entry) -> Result<(), CallError> {
         let (actor, placement) = (entry.actor.id(), entry.actor.placement());
+        // Of a spawner elsewhere.
+        let owner = entry.owner.filter(|owner| *owner != self.last_life() && entry.known != Known::Placed);
         let epoch = match &entry.known {
             Known::Reserved(reserved) => Some(reserved.epoch),
             Known::ToItsSpawner | Known::Placed => None,
@@ -84,11 +86,15 @@ impl Node {
                 CallError::ActorDied { actor, reason: EndReason::NotConstructed, executed: Executed::No }
             }
         })?;
-        // Looked at once it is in the table: it was in what a later head was told, or that head is seen here.
-        if epoch.is_some_and(|epoch| epoch < self.served()) {
-            drop(self.actors().remove(actor, placement));
-            let why = Gone::Unmade(request::Failure::Unknown);
-            self.client().report(request::Ended { actor, placement: Placement(0), why });
+        // Looked at once it is in the table: it was in what a later head was told, or that head is seen here. Whoever ends what
+        // is its owner's, when that has ended, finds it there, or the end is seen here.
+        let orphan = owner.is_some_and(|owner| self.known(|known| known.has_ended(owner)));
+        if orphan || epoch.is_some_and(|epoch| epoch < self.served()) {
+            let entry = self.actors().remove(actor, placement);
+            if entry.is_some_and(|entry| matches!(entry.known, Known::Reserved(_))) {
+                let why = Gone::Unmade(request::Failure::Unknown);
+                self.client().report(request::Ended { actor, placement: Placement::BY_SPAWNER, why });
+            }
             return Err(CallError::ActorDied { actor, reason: EndReason::NotConstructed, executed: Executed::No });
         }
         Ok(())
@@ -238,6 +244,10 @@ impl Node {
     /// The head ends an actor here.
     pub(super) fn end_ordered(&self, actor: ActorId, placement: Placement, how: How, why: &Gone) {
         let Some(hosted) = self.actors().get(actor).filter(|hosted| hosted.placement() == placement) else {
+            // Its process has ended when that is reported.
+            if placement == Placement::BY_SPAWNER && self.end_isolated_of(actor) {
+                return;
+            }
             // It ended meanwhile, and said so; or never came to be.
             return self.client().report(request::Ended { actor, placement, why: why.clone() });
         };

@@ -52,6 +52,8 @@ pub enum Bug {
     ForgetsBundles,
     /// A host begins a task without the result of the one that it stands behind.
     RunsAhead,
+    /// A host says that nothing runs under a grant that is over, while something does.
+    VacatesEarly,
 }
 
 impl Bug {
@@ -80,6 +82,7 @@ impl Bug {
         Bug::KeepsSlots,
         Bug::ForgetsBundles,
         Bug::RunsAhead,
+        Bug::VacatesEarly,
     ];
 }
 
@@ -109,6 +112,7 @@ impl fmt::Display for Bug {
             Bug::KeepsSlots => "keeps-slots",
             Bug::ForgetsBundles => "forgets-bundles",
             Bug::RunsAhead => "runs-ahead",
+            Bug::VacatesEarly => "vacates-early",
         })
     }
 }

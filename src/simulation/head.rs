@@ -209,9 +209,9 @@ impl Head {
                     {
                         granted.slots += 1;
                     }
-                    if let News::Order(Order { life, what: Command::Grant(granted), .. }) = &message.news {
+                    if let News::Order(Order { what: Command::Grant(granted), .. }) = &message.news {
                         let Granted { grant, class, slots, .. } = *granted;
-                        stage.tasks.granted(grant, *life, class, slots, CLASSES[class.0 as usize % CLASSES.len()]);
+                        stage.tasks.granted(grant, class, slots, CLASSES[class.0 as usize % CLASSES.len()]);
                     }
                     stage.network.send(&mut stage.queue, door, Side::Listener, Wire::FromHead(Box::new(message)));
                 }

@@ -350,6 +350,8 @@ impl Node {
                 StopMode::Drain => self.actor_drains(stage, actor, Gone::Stopped),
                 StopMode::Kill => self.actor_ends(stage, actor, Gone::Killed),
             },
+            // It ended, or was never made: its spawner, which is answered so, or its node says that.
+            Ok(Work::Stop { actor, .. }) => self.report_free(stage, actor),
             // One that was cancelled before it came: what it encloses has arrived.
             Ok(Work::Request(request)) => self.attach(stage, from, &request.refs),
             _ => {}

@@ -150,12 +150,15 @@ impl Node {
             Command::Grant(granted) => self.granted(stage, &granted),
             Command::Recall { grant, keep } => self.grant_recalled(stage, grant, keep),
             Command::Revoke { grant, why } => self.grant_revoked(stage, grant, why),
+            Command::Vacate { grant } => self.grant_vacated(stage, grant),
             Command::End { actor, placement, how, why } => {
                 if self.hosts(actor, placement) {
                     match how {
                         How::Kill => self.actor_ends(stage, actor, why),
                         How::Stop => self.actor_drains(stage, actor, why),
                     }
+                } else if placement == Placement(0) {
+                    self.report_free(stage, actor);
                 }
             }
         }

@@ -347,13 +347,11 @@ impl Node {
         let Some(route) = self.routes.get(&actor) else { return };
         let life = route.leads_to(self.life());
         let handle = life.map(|life| Handle { actor, life, placement: route.placement, ephemeral: true });
-        if end != End::Value {
-            self.report_free(stage, actor);
-        }
         match handle {
             Some(handle) if end == End::Value => stage.publish(handle),
+            // It may be made now: its node says when it is not there any more.
             Some(handle) => self.stop_ephemeral(stage, handle, StopMode::Kill),
-            None => {}
+            None => self.report_free(stage, actor),
         }
     }
 

@@ -6,13 +6,14 @@ use super::errands::{Reply, Terms};
 use super::load::CPUS;
 use super::node::Node;
 use super::owning::Sent;
+use super::requests::Purpose;
 use super::stage::{Stage, Within};
 use crate::clock::Moment;
-use crate::directory::request::Lending;
+use crate::directory::request::{GiveBack, Lending};
 use crate::id::{ActorId, Epoch, GrantId, Life};
 use crate::schedule::TaskNumber;
 use crate::wire::packet::CallFault;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A task that may begin here.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +77,10 @@ const RESULTS: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Host {
     grants: BTreeMap<GrantId, Lent>,
-    /// Grants of earlier heads that are not known here are refused.
+    /// Grants of earlier heads that are not known here are refused ..
     epoch: Epoch,
+    /// .. and those that nobody is to use any more.
+    vacated: BTreeSet<GrantId>,
     running: BTreeMap<u64, Running>,
     last: u64,
 }
@@ -114,11 +117,11 @@ impl Host {
     /// What is lent, for the head of this epoch.
     pub(super) fn lendings(&mut self, epoch: Epoch) -> Vec<Lending> {
         self.serves(epoch);
-        let lent = self.grants.iter().filter(|(_, lent)| lent.slots > 0);
-        let lending = lent.map(|(grant, lent)| Lending {
+        let counts = |(grant, lent): &(&GrantId, &Lent)| lent.slots > 0 || self.vacated.contains(grant);
+        let lending = self.grants.iter().filter(counts).map(|(grant, lent)| Lending {
             grant: *grant,
             owner: lent.owner,
-            slots: lent.slots,
+            slots: lent.slots.max(if lent.slots == 0 { lent.running } else { 0 }),
             size: super::load::cpus(lent.cpus),
             bundle: None,
         });
@@ -161,7 +164,8 @@ impl Node {
     /// A grant's terms, or what is left of them.
     pub(super) fn terms_arrive(&mut self, stage: &mut Stage, owner: Life, terms: Terms) {
         let Terms { grant, epoch, slots, cpus } = terms;
-        let stale = epoch < self.host.epoch && !stage.has(Bug::TakesOldGrants);
+        let old = epoch < self.host.epoch && !stage.has(Bug::TakesOldGrants);
+        let stale = old || self.host.vacated.contains(&grant);
         let Some(known) = self.host.grants.get_mut(&grant) else {
             if slots > 0 && !stale {
                 self.host.grants.insert(grant, Lent::new(owner, slots, cpus));
@@ -176,6 +180,26 @@ impl Node {
         self.host.forget_if_over(grant);
         self.refuse_tasks(stage, refused);
         self.begin_tasks(stage, grant);
+    }
+
+    /// Nobody is to use a grant any more, says the head, which hears when nothing runs under it.
+    pub(super) fn grant_vacated(&mut self, stage: &mut Stage, grant: GrantId) {
+        self.host.vacated.insert(grant);
+        let unbegun = self.host.grants.get_mut(&grant).map(|lent| {
+            lent.slots = 0;
+            lent.unbegun()
+        });
+        self.refuse_tasks(stage, unbegun.unwrap_or_default());
+        self.host.forget_if_over(grant);
+        if !self.host.grants.contains_key(&grant) || stage.has(Bug::VacatesEarly) {
+            self.is_vacant(stage, grant);
+        }
+    }
+
+    fn is_vacant(&mut self, stage: &mut Stage, grant: GrantId) {
+        let given = stage.tasks.gives_back(grant, 0);
+        stage.check(given);
+        self.ask(stage, GiveBack { grant, keep: 0 }, Purpose::Report);
     }
 
     /// Tasks that will not run here.
@@ -254,11 +278,11 @@ impl Node {
         stage.queue.after(takes, self.within(Within::Ran(id)));
     }
 
-    /// CPUs that actors take which the head placed here, and bundles of placement groups.
+    /// CPUs that actors take here, and bundles of placement groups.
     pub(super) fn taken(&self, stage: &mut Stage) -> u64 {
-        let placed = || self.actors.iter().filter(|(_, actor)| !actor.ephemeral).map(|(id, _)| *id);
-        let alone = placed().filter(|id| stage.takers.contains(id) && !stage.groups.is_within(*id)).count() as u64;
-        let bundles = self.life().map_or(Ok(0), |life| stage.groups.taken(life, placed()));
+        let here = || self.actors.keys().copied();
+        let alone = here().filter(|id| stage.takers.contains(id) && !stage.groups.is_within(*id)).count() as u64;
+        let bundles = self.life().map_or(Ok(0), |life| stage.groups.taken(life, here()));
         alone + stage.check(bundles)
     }
 
@@ -279,6 +303,9 @@ impl Node {
             lent.line.extend(behind);
         }
         self.host.forget_if_over(attempt.grant);
+        if self.host.vacated.contains(&attempt.grant) && !self.host.grants.contains_key(&attempt.grant) {
+            self.is_vacant(stage, attempt.grant);
+        }
         match ready.call {
             Some(call) if self.life() == Some(attempt.host) => {
                 self.answer_errand(stage, ready.owner, call, Reply::Ran(ran));

@@ -15,6 +15,7 @@ mod starts;
 #[path = "../common/stranger.rs"]
 #[allow(dead_code, reason = "the other binaries that share it use the rest")]
 mod stranger;
+mod unfinished;
 mod workers;
 
 mobula::test_worker!();
@@ -27,6 +28,7 @@ fn plays() {
         Some("owner of workers") => drivers::owner_of_workers(),
         Some("start and end") => drivers::start_and_end(),
         Some("driver of a running cluster") => drivers::connected(),
+        Some("driver that leaves work behind") => unfinished::driver(),
         Some("head") => heads::head(),
         Some("journaled head") => checkpoints::journaled_head(),
         Some("worker") => heads::worker(),

@@ -51,7 +51,7 @@ fn heard(client: &Client, life: &AtomicU64, word: Word) {
                 client.report(Hosted { actor: host.spawn.actor, placement: host.placement, made: Ok(()) });
             }
             Command::End { actor, placement, why, .. } => client.report(Ended { actor, placement, why }),
-            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
+            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } | Command::Vacate { .. } => {}
         },
         _ => {}
     }

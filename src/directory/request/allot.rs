@@ -203,7 +203,8 @@ impl<'a> Look<'a> {
     }
 
     fn enter_grants(&mut self) {
-        for grant in self.head.grants.all.values() {
+        // When slots of one that is over come is nobody's promise.
+        for grant in self.head.grants.all.values().filter(|grant| !grant.over) {
             let coming = grant.slots - grant.keep;
             if let Some(at) = self.at.get(&(grant.host, grant.bundle)).filter(|_| coming > 0) {
                 self.rooms[*at].come(&grant.size, coming);

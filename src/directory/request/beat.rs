@@ -54,10 +54,11 @@ impl Directory {
         }
         let missed: Vec<_> = if moved { living.orders.unacknowledged().cloned().collect() } else { Vec::new() };
         self.say(door.id, News::Beaten { life, beat: beat.number }, effects);
+        // Before the orders, as they were first: what is to be ended may be of an owner that has.
+        self.catch_up(life, effects);
         for order in missed {
             self.say(door.id, News::Order(order), effects);
         }
-        self.catch_up(life, effects);
         if !was_heard {
             self.fill(life, effects);
         }

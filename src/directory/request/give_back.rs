@@ -1,5 +1,5 @@
 //! `GiveBack`: an owner keeps fewer slots of a grant, since they idle or the head asked for them. It says what it keeps,
-//! so that saying it again, to this head or a later one, changes nothing.
+//! so that saying it again, to this head or a later one, changes nothing. Of a grant that is over, its node says so.
 
 use crate::directory::grants::{Claim, ClaimId, Grant};
 use crate::directory::message::Command;
@@ -19,7 +19,8 @@ pub struct GiveBack {
     pub keep: u32,
 }
 
-/// Why a grant is over at once, whatever runs under it. Nothing new begins; its owner cancels what does.
+/// Why a grant is over at once, whatever runs under it. Nothing new begins; its owner cancels what does. What runs all the
+/// same holds its slots until its node says that it does no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Revoked {
@@ -32,11 +33,11 @@ pub enum Revoked {
 }
 
 impl Directory {
-    pub(in crate::directory) fn give_back(&mut self, owner: Life, back: GiveBack, effects: &mut Effects) {
-        if let Some((_, holding)) = self.grants.awaited.get_mut(&back.grant).filter(|(of, _)| *of == owner) {
+    pub(in crate::directory) fn give_back(&mut self, from: Life, back: GiveBack, effects: &mut Effects) {
+        if let Some((_, holding)) = self.grants.awaited.get_mut(&back.grant).filter(|(of, _)| *of == from) {
             holding.slots = holding.slots.min(back.keep);
         }
-        let Some(grant) = self.grants.all.get_mut(&back.grant).filter(|grant| grant.owner == owner) else { return };
+        let Some(grant) = self.grants.all.get_mut(&back.grant).filter(|grant| grant.speaker() == from) else { return };
         let keep = back.keep.min(grant.slots);
         if keep == 0 {
             return self.end_grant(back.grant, effects);
@@ -63,7 +64,7 @@ impl Directory {
     pub(in crate::directory) fn revoke(&mut self, id: GrantId, why: Revoked, effects: &mut Effects) {
         if let Some(owner) = self.grants.all.get(&id).map(|grant| grant.owner) {
             self.order(owner, Command::Revoke { grant: id, why }, effects);
-            self.end_grant(id, effects);
+            self.vacate_grant(id, effects);
         }
     }
 
@@ -71,7 +72,7 @@ impl Directory {
         if let Some(living) = self.lives.get_mut(grant.host) {
             living.lent.insert(id);
         }
-        if let Some(living) = self.lives.get_mut(grant.owner) {
+        if let Some(living) = self.lives.get_mut(grant.owner).filter(|_| !grant.over) {
             living.held.insert(id);
         }
         if grant.confirmed {
@@ -110,6 +111,7 @@ impl Directory {
         if let Some(living) = self.lives.get_mut(grant.host) {
             living.lent.remove(&id);
             living.room.give_slots(&grant.size, grant.slots, grant.bundle);
+            grant.bundle.filter(|_| grant.over).into_iter().for_each(|bundle| living.room.leaves(bundle));
         }
         if let Some(living) = self.lives.get_mut(grant.owner) {
             living.held.remove(&id);
@@ -121,7 +123,7 @@ impl Directory {
         Some(grant)
     }
 
-    /// A life has ended, and with it its claims and all grants that it owned or that were on it.
+    /// A life has ended, and with it its claims and all grants that were on it. Those that it owned elsewhere are over.
     pub(in crate::directory) fn end_grants_of(&mut self, life: Life, grants: Vec<GrantId>, effects: &mut Effects) {
         self.grants.awaited.retain(|_, (owner, holding)| *owner != life && holding.life != life);
         let classes: Vec<ClaimId> = self.grants.claims.keys().filter(|(owner, _)| *owner == life).copied().collect();
@@ -131,8 +133,11 @@ impl Directory {
             }
             self.weigh(*id);
         }
-        for grant in grants {
-            self.end_grant(grant, effects);
+        for id in grants {
+            match self.grants.all.get(&id).is_some_and(|grant| grant.host == life) {
+                true => self.end_grant(id, effects),
+                false => self.vacate_grant(id, effects),
+            }
         }
         for id in classes {
             self.weigh(id);

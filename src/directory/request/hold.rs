@@ -1,10 +1,11 @@
 //! Grants under a new head, which has no record of them. A grant goes on if both its owner and its node say so: the node
 //! refuses whatever comes under a grant of an earlier reign that it did not report, so one that only its owner knows is
-//! revoked, and one that only its node knows is held until its owner has rejoined or ended. So nothing is over-committed.
+//! revoked, and one that only its node knows is held until its owner has rejoined or ended; then it is over, and its node is
+//! asked ([`vacate`](super::vacate)). So nothing is over-committed.
 //!
 //! ```text
 //! owner first   awaited ──node says so──▶ counted          node first   held, unconfirmed ──owner says so──▶ counted
-//!                    └──node does not──▶ revoked                                └──owner does not──▶ free
+//!                    └──node does not──▶ revoked                                └──owner does not──▶ over
 //! ```
 
 use crate::directory::grants::Grant;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub struct Holdings {
     /// Grants that it owns.
     pub held: Vec<Holding>,
-    /// Grants on it: those under which something was pushed to it.
+    /// Grants on it: those under which something was pushed to it, and those that are over and under which something runs.
     pub lent: Vec<Lending>,
     /// Of the ephemeral actors for which resources are reserved there, those that take of a bundle.
     pub bundled: Vec<(ActorId, Strategy)>,
@@ -46,7 +47,7 @@ pub struct Lending {
     pub grant: GrantId,
     /// Whose.
     pub owner: Life,
-    /// Slots, as the owner told them first.
+    /// Slots, as the owner told them first; of one that is over those that are used.
     pub slots: u32,
     /// What one slot takes ..
     pub size: Resources,
@@ -57,7 +58,7 @@ pub struct Lending {
 impl Directory {
     pub(super) fn take_over(&mut self, life: Life, holdings: Holdings, effects: &mut Effects) {
         for lending in holdings.lent {
-            self.lent_again(life, lending);
+            self.lent_again(life, lending, effects);
         }
         // What its owner has told already, and it has not confirmed just now.
         let unknown = self.grants.awaited.iter().filter(|(_, (_, holding))| holding.life == life);
@@ -71,27 +72,33 @@ impl Directory {
         let unsaid = self.lives.get(life).map(|living| living.held.clone()).unwrap_or_default();
         let unsaid = unsaid.into_iter().filter(|id| self.grants.all.get(id).is_some_and(|grant| !grant.confirmed));
         for grant in unsaid.collect::<Vec<_>>() {
-            self.end_grant(grant, effects);
+            self.vacate_grant(grant, effects);
         }
     }
 
     /// A node says that a grant is on it.
-    fn lent_again(&mut self, host: Life, lending: Lending) {
+    fn lent_again(&mut self, host: Life, lending: Lending, effects: &mut Effects) {
         let Lending { grant: id, owner, slots, size, bundle } = lending;
         self.grants.last = self.grants.last.max(id);
         let told = self.grants.awaited.remove(&id);
         let known = self.lives.get(owner).map(|living| living.known);
         let class = told.as_ref().map_or(Class(0), |(_, holding)| holding.class);
         let slots = told.as_ref().map_or(slots, |(_, holding)| holding.slots.min(slots));
-        // Its owner has ended, or has rejoined without it.
-        let over = known.is_none() || (known == Some(true) && told.is_none() && owner != host) || slots == 0;
-        if over || self.grants.all.contains_key(&id) {
+        if slots == 0 || self.grants.all.contains_key(&id) {
             return;
         }
-        let there = self.lives.get_mut(host).is_some_and(|living| living.room.take_slots(&size, slots, bundle));
-        if there {
+        // Its owner has ended, or has rejoined without it: what runs there is yet to end.
+        let over = known.is_none() || (known == Some(true) && told.is_none() && owner != host);
+        let Some(living) = self.lives.get_mut(host) else { return };
+        // A bundle that was removed holds nothing any more: the node does.
+        let bundle = bundle.filter(|bundle| !over || living.room.has_bundle(*bundle));
+        if living.room.take_slots(&size, slots, bundle) {
             let (since, confirmed) = (self.grants.now, told.is_some());
-            self.insert_grant(id, Grant { owner, class, host, bundle, size, slots, keep: slots, since, confirmed });
+            let grant = Grant { owner, class, host, bundle, size, slots, keep: slots, since, confirmed, over: false };
+            self.insert_grant(id, grant);
+            if over {
+                self.vacate_grant(id, effects);
+            }
         } else if let Some(told) = told {
             self.grants.awaited.insert(id, told);
         }

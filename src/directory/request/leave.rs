@@ -80,9 +80,7 @@ impl Directory {
         self.end_grants_of(life, grants, effects);
         self.end_groups_of(life, effects);
         self.trusts.end_life(life);
-        for actor in Actors::of_spawner(&self.actors.reservations, life) {
-            self.release(actor, effects);
-        }
+        self.vacate_reservations(life, effects);
         for actor in Actors::of_spawner(&self.actors.all, life) {
             self.end_owned(actor, effects);
         }
@@ -245,6 +243,7 @@ mod tests {
         let waits = head.asks(other, choose(other, 1, 2.0));
         assert_eq!(head.reply(waits), None);
         leaves(&mut head, one);
+        head.obeys(ActorId { life: one, serial: 1 });
         assert!(head.reply(waits).is_some(), "the room goes to who waits");
         leaves(&mut head, worker);
         assert_eq!((head.summary().reservations, head.summary().waiting), (0, 0));

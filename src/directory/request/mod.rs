@@ -28,6 +28,7 @@ mod rejoin;
 mod replay;
 mod spawn;
 mod status;
+mod vacate;
 mod want;
 
 pub use beat::Beat;

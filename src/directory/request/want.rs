@@ -219,7 +219,18 @@ impl Directory {
         let granted = Granted { grant, class, life: host, node, slots, size: size.clone(), bundle };
         self.insert_grant(
             grant,
-            crate::directory::grants::Grant { owner, class, host, bundle, size, slots, keep: slots, since, confirmed },
+            crate::directory::grants::Grant {
+                owner,
+                class,
+                host,
+                bundle,
+                size,
+                slots,
+                keep: slots,
+                since,
+                confirmed,
+                over: false,
+            },
         );
         self.order(owner, Command::Grant(granted), effects);
         true

@@ -35,6 +35,7 @@ impl Node {
             }
             Effect::Obey(Command::Recall { grant, keep }) => self.shared().grant_recalled(grant, keep),
             Effect::Obey(Command::Revoke { grant, why }) => self.shared().grant_revoked(grant, why),
+            Effect::Obey(Command::Vacate { grant }) => self.shared().grant_vacated(grant),
             Effect::Departed => {
                 let ended = |life| self.known(|known| known.has_ended(life));
                 // Before their links end: what was sent to them is then sent elsewhere.

@@ -8,11 +8,24 @@ use super::line::refuse;
 use super::owner::{Held, Queued, State};
 use super::send::{own_numbers, terms};
 use crate::actor::inbox::Host as _;
+use crate::directory::Client;
 use crate::directory::request::{GiveBack, Granted, Holding, Holdings, Revoked, WantError};
 use crate::id::{Epoch, GrantId, Life};
 use crate::node::runtime::Node;
 use crate::object::error::GetError;
 use crate::schedule::TaskNumber;
+
+/// Tells the head, when it is dropped, that nothing runs under a grant on this node any more.
+pub(super) struct Vacates {
+    client: Client,
+    grant: GrantId,
+}
+
+impl Drop for Vacates {
+    fn drop(&mut self) {
+        self.client.report(GiveBack { grant: self.grant, keep: 0 });
+    }
+}
 
 impl State {
     /// Takes out a grant, and what was pushed under it.
@@ -74,6 +87,17 @@ impl Node {
                 self.cancel_all(children);
             }
         }
+    }
+
+    /// Nobody is to use a grant on this node any more: the head hears when nothing runs under it.
+    pub(in crate::node) fn grant_vacated(self: &Arc<Self>, grant: GrantId) {
+        let vacates = || Vacates { client: self.client().clone(), grant };
+        let Some(unbegun) = self.tasks().host.vacate(grant, vacates) else {
+            return drop(vacates());
+        };
+        let own = own_numbers(&unbegun);
+        refuse(unbegun);
+        own.into_iter().for_each(|number| self.refused_here(grant, number, None));
     }
 
     /// A grant is over. What was sent under it is answered by its node, or fails with its life; gives that. The rest goes

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
+use super::grants::Vacates;
 use super::line::{Alone, Line, Ready, Whose, refuse};
 use super::terms::{Header, Terms};
 use crate::actor::inbox::Host as _;
@@ -110,7 +111,7 @@ impl Host {
         let Terms { grant, epoch, slots, size, bundle } = terms;
         let slots = slots.min(self.most_slots(&size));
         let line = self.change(|state| {
-            let stale = epoch < state.epoch;
+            let stale = epoch < state.epoch || state.is_vacated(grant);
             let Some(known) = state.grants.get_mut(&grant) else {
                 // Tasks under one that is not taken are refused, and go elsewhere.
                 if slots > 0 && !stale && state.grants.len() < GRANTS {
@@ -128,6 +129,15 @@ impl Host {
             (Line::default(), [state.changed(grant), None])
         });
         line.into_all()
+    }
+
+    /// Nobody is to use a grant any more: what `vacates` makes is dropped once nothing runs under it. Gives what will not run;
+    /// none if there is no such grant.
+    pub(super) fn vacate(&self, grant: GrantId, vacates: impl FnOnce() -> Vacates) -> Option<Vec<Ready>> {
+        self.change(|state| match state.vacate(grant, vacates) {
+            Some((line, over)) => (Some(line.into_all()), over),
+            None => (None, [None, None]),
+        })
     }
 
     /// Keeps the result of a task that comes, if it may run under this grant; and gives those of other tasks that it takes.
@@ -197,14 +207,14 @@ impl Host {
     pub(super) fn lendings(&self, epoch: Epoch) -> Vec<Lending> {
         self.serves(epoch);
         let state = self.state.lock();
-        let real = state.grants.iter().filter(|(id, lent)| !is_local(**id) && lent.slots > 0);
+        let real = state.grants.iter().filter(|(id, lent)| !is_local(**id) && lent.counts() > 0);
         let mut lendings: Vec<Lending> = real
-            .map(|(grant, Lent { owner, slots, size, bundle, .. })| Lending {
+            .map(|(grant, lent)| Lending {
                 grant: *grant,
-                owner: *owner,
-                slots: *slots,
-                size: size.clone(),
-                bundle: *bundle,
+                owner: lent.owner,
+                slots: lent.counts(),
+                size: lent.size.clone(),
+                bundle: lent.bundle,
             })
             .collect();
         lendings.sort_unstable_by_key(|lending| lending.grant);

@@ -105,7 +105,8 @@ impl Lives {
             }
             News::Order(order) => match &order.what {
                 Command::Host(host) => self.places(host.spawn.actor, host.placement),
-                Command::End { .. } | Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => Ok(()),
+                Command::End { .. } | Command::Vacate { .. } => Ok(()),
+                Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => Ok(()),
             },
             News::Answer { reply: Reply::Spawned(Ok(spawned)) | Reply::Found(Ok(spawned)), .. } => {
                 let on_disk = self.is_placed(spawned.actor, spawned.placement);

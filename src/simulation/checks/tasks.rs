@@ -60,7 +60,6 @@ struct Task {
 /// A grant as its owner has it.
 #[derive(Debug)]
 struct Grant {
-    owner: Life,
     class: Class,
     cpus: u64,
     slots: u32,
@@ -95,8 +94,8 @@ impl Tasks {
     }
 
     /// The head says that an owner has slots; it may say so again.
-    pub(crate) fn granted(&mut self, id: GrantId, owner: Life, class: Class, slots: u32, cpus: u64) {
-        let fresh = Grant { owner, class, cpus, slots, keep: slots, pushed: 0 };
+    pub(crate) fn granted(&mut self, id: GrantId, class: Class, slots: u32, cpus: u64) {
+        let fresh = Grant { class, cpus, slots, keep: slots, pushed: 0 };
         self.grants.entry(id).or_insert(fresh);
     }
 
@@ -110,7 +109,7 @@ impl Tasks {
     /// An owner has no more than so many slots of a grant: those beyond have no task.
     pub(crate) fn gives_back(&mut self, id: GrantId, keep: u32) -> Checked {
         self.keeps(id, keep);
-        let running = self.running.values().flatten().filter(|running| running.1 == id && self.counts(running)).count();
+        let running = self.running.values().flatten().filter(|running| running.1 == id).count();
         hold(running as u32 <= keep, Rule::Q1, || format!("of {id} {keep} slots are kept, and {running} tasks run"))
     }
 
@@ -206,14 +205,9 @@ impl Tasks {
         self.fits(attempt.host, taken, all)
     }
 
-    /// Tasks whose owner has ended, or has taken them back, may still run: their slots are others' already.
-    fn counts(&self, (id, grant): &(u64, GrantId)) -> bool {
-        !self.is_over(*id) && self.grants.get(grant).is_some_and(|grant| !self.over.contains(&grant.owner))
-    }
-
-    /// Nothing of a host is taken twice.
+    /// Nothing of a host is taken twice, whether or not those whose it is are still there.
     pub(crate) fn fits(&self, host: Life, taken: u64, all: u64) -> Checked {
-        let running = self.running.get(&host).into_iter().flatten().filter(|running| self.counts(running));
+        let running = self.running.get(&host).into_iter().flatten();
         let mut under = BTreeMap::<GrantId, (u32, u32)>::new();
         let mut used = taken;
         for (_, id) in running {

@@ -21,6 +21,9 @@ struct World {
     owners: Vec<Life>,
     /// What owners know: whose, slots, and slots they may keep.
     held: BTreeMap<GrantId, (Life, u32, u32)>,
+    /// What nodes are asked to give back once it has ended: grants and actors.
+    leaving: BTreeMap<GrantId, Life>,
+    ending: Vec<(ActorId, Life)>,
     actors: Vec<ActorId>,
     groups: Vec<GroupId>,
     numbers: u64,
@@ -40,6 +43,8 @@ impl World {
             workers,
             owners: Vec::new(),
             held,
+            leaving: BTreeMap::new(),
+            ending: Vec::new(),
             actors,
             groups,
             numbers: 0,
@@ -105,7 +110,9 @@ impl World {
                     }
                 }
                 Command::Revoke { grant, .. } => drop(self.held.remove(grant).map(|held| held.0)),
-                Command::Host(_) | Command::End { .. } => {}
+                Command::Vacate { grant } => drop(self.leaving.insert(*grant, order.life)),
+                Command::End { actor, .. } => self.ending.push((*actor, order.life)),
+                Command::Host(_) => {}
             }
         }
     }
@@ -125,6 +132,8 @@ impl World {
         let effects = self.head.apply(Event::Said(door, ToHead::Leave(Leave { life })));
         self.head.log.clear();
         self.held.retain(|grant, held| held.0 != life && !there.contains(grant));
+        self.leaving.retain(|_, host| *host != life);
+        self.ending.retain(|(_, host)| *host != life);
         self.learn(&effects);
         self.actors.retain(|actor| actor.life != life);
         self.groups.retain(|group| group.life != life);
@@ -138,7 +147,7 @@ impl World {
     fn step(&mut self) {
         let owners = self.owners.clone();
         let Some(owner) = self.pick(&owners) else { return };
-        match self.below(14) {
+        match self.below(15) {
             0..=3 => {
                 let (class, slots) = (self.below(SIZES.len()), self.below(60 * (1 + self.workers.len() / 8)) as u32);
                 self.ask(owner, want(class as u32, SIZES[class], slots));
@@ -171,9 +180,20 @@ impl World {
                 self.ends(owner);
                 self.owner_joins();
             }
+            13 => self.something_ends(),
             _ => self.pass(Duration::from_millis(30)),
         }
         self.check();
+    }
+
+    /// A node says that something runs no more of an owner that has ended, or of a group that was removed.
+    fn something_ends(&mut self) {
+        if let Some((actor, host)) = self.ending.pop() {
+            self.ask(host, Ended { actor, placement: Placement(0), why: Gone::Killed });
+        }
+        if let Some((grant, host)) = self.leaving.pop_last() {
+            self.ask(host, GiveBack { grant, keep: 0 });
+        }
     }
 
     fn group_step(&mut self, owner: Life) {
@@ -240,9 +260,12 @@ impl World {
 
     fn check(&self) {
         let (directory, seed) = (&self.head.directory, self.seed);
+        let (over, all): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            directory.grants.all.iter().partition(|(_, grant)| grant.over);
         let told: BTreeMap<GrantId, (Life, u32, u32)> =
-            directory.grants.all.iter().map(|(id, grant)| (*id, (grant.owner, grant.slots, grant.keep))).collect();
+            all.into_iter().map(|(id, grant)| (*id, (grant.owner, grant.slots, grant.keep))).collect();
         assert_eq!(told, self.held, "seed {seed}: owners know what the head does");
+        assert!(over.keys().eq(&self.leaving.keys().collect::<Vec<_>>()), "seed {seed}: and so do nodes");
         for (life, living) in directory.lives.iter().filter(|(_, living)| living.join.hosts) {
             let mut taken: BTreeMap<Option<BundleId>, Resources> = BTreeMap::new();
             let mut weightless = 0;
@@ -261,7 +284,11 @@ impl World {
                 add(None, &need.resources);
             });
             living.room.bundles().for_each(|(_, total, _)| add(None, total));
-            let node = taken.remove(&None).unwrap_or_default();
+            // Bundles of groups that were removed, each of one CPU: what runs in them is over, and has not ended.
+            let open: BTreeSet<Option<BundleId>> = living.room.bundles().map(|(id, ..)| Some(id)).collect();
+            let closing: Vec<_> = taken.keys().filter(|id| id.is_some() && !open.contains(*id)).copied().collect();
+            let closing = closing.into_iter().filter_map(|id| taken.remove(&id)).count();
+            let node = taken.remove(&None).unwrap_or_default().and(&cpus(closing as f64));
             assert_eq!(
                 living.room.free().and(&node).get("cpu"),
                 living.join.resources.get("cpu"),
@@ -293,6 +320,9 @@ impl World {
     }
 
     fn free_all_actors(&mut self) {
+        while !self.ending.is_empty() || !self.leaving.is_empty() {
+            self.something_ends();
+        }
         while !self.actors.is_empty() {
             self.end_actor();
         }

@@ -75,7 +75,9 @@ fn actors_and_tasks_take_of_their_bundle_and_end_with_the_group() {
     head.asked(driver, RemoveGroup { group }).unwrap();
     let why = Revoked::GroupRemoved(group);
     assert!(head.grant_orders(driver).contains(&Command::Revoke { grant: grants[0].grant, why }));
-    assert_eq!(head.free(worker), cpus(1.0), "a bundle goes with the last actor in it");
+    assert_eq!(head.free(worker).get("cpu").quantity(), 0.0, "tasks may run in the one, an actor does in the other");
+    head.gives_back(worker, grants[0].grant, 0);
+    assert_eq!(head.free(worker), cpus(1.0), "a bundle goes with the last that runs in it");
     head.obeys(actor);
     assert_eq!(head.gone(actor), Some(Gone::GroupRemoved { group }));
     assert_eq!(head.free(worker), cpus(2.0));

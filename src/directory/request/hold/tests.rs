@@ -72,9 +72,10 @@ fn a_grant_that_only_its_owner_reports_is_revoked() {
 }
 
 #[test]
-fn a_grant_that_only_its_node_reports_is_free_once_its_owner_has_rejoined_or_ended() {
+fn a_grant_that_only_its_node_reports_is_over_once_its_owner_has_rejoined_or_ended() {
     for rejoins in [true, false] {
         let (mut head, worker, driver, _, lending) = after_a_restart();
+        let grant = lending.grant;
         head.rejoins_with(worker, 1, lent(lending));
         let other = head.driver(12);
         head.asked(other, want(0, 2.0, 1)).unwrap();
@@ -86,6 +87,9 @@ fn a_grant_that_only_its_node_reports_is_free_once_its_owner_has_rejoined_or_end
             head.doors.insert(driver, door);
             head.leaves(driver);
         }
+        assert!(head.grant_orders(worker).contains(&Command::Vacate { grant }));
+        assert_eq!(head.granted(other), [], "what runs there has yet to end");
+        head.gives_back(worker, grant, 0);
         assert_eq!(head.granted(other).len(), 1);
     }
 }

@@ -66,9 +66,14 @@ fn a_grant_ends_with_its_node_and_with_its_owner() {
     head.leaves(first);
     assert_eq!(kept(&head, driver), 1);
     assert_eq!(head.asked(other, want(0, 2.0, 1)), Ok(Prospect::Waits(WantError::Unplaced(Why::Full))));
+    let there = head.granted(driver).into_iter().find(|granted| granted.life == second).unwrap();
     head.leaves(driver);
+    assert_eq!(head.granted(other), [], "what runs there has yet to end");
+    head.gives_back(second, there.grant, 0);
     assert_eq!(head.granted(other).iter().map(|grant| grant.life).collect::<Vec<_>>(), [second]);
     head.leaves(other);
+    let last = head.granted(other)[0].grant;
+    head.gives_back(second, last, 0);
     assert_eq!((head.free(second), demand(&head)), (cpus(2.0), Vec::new()));
 }
 

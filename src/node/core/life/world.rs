@@ -449,7 +449,11 @@ impl Node {
             Command::End { actor, placement, why, .. } if self.hosts(actor, placement) => {
                 self.end(actor, placement, why)
             }
-            Command::End { .. } | Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => {}
+            Command::End { .. }
+            | Command::Grant(_)
+            | Command::Recall { .. }
+            | Command::Revoke { .. }
+            | Command::Vacate { .. } => {}
         }
     }
 

@@ -7,11 +7,12 @@
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 
+use super::super::grants::Vacates;
 use super::super::line::Line;
 use super::super::results::Results;
 use super::ALONE;
 use crate::id::{Epoch, GrantId, GroupId, Life};
-use crate::limits::PUSH_DEPTH_MAX;
+use crate::limits::{GRANTS, PUSH_DEPTH_MAX};
 use crate::schedule::Resources;
 
 /// A grant on this node.
@@ -37,6 +38,8 @@ pub(super) struct Lent {
     /// How many of its tasks are parked, as its owner was told last; and how often it was told.
     told: u32,
     tells: u32,
+    /// Nobody is to use it any more, and the head hears when this is dropped.
+    vacates: Option<Vacates>,
 }
 
 /// How many tasks of a grant are parked, for its owner.
@@ -78,6 +81,15 @@ impl Lent {
             of,
             told,
             tells,
+            vacates: None,
+        }
+    }
+
+    /// Slots that a head which has just come is to count.
+    pub(super) fn counts(&self) -> u32 {
+        match self.slots {
+            0 if self.vacates.is_some() => (self.running + self.lent).max(1),
+            slots => slots,
         }
     }
 
@@ -150,6 +162,8 @@ pub(super) struct State {
     local: u64,
     /// Grants of which a slot may be lent.
     lendable: BTreeSet<GrantId>,
+    /// The latest that nobody is to use any more: their owners' words may yet be under way.
+    vacated: BTreeSet<GrantId>,
 }
 
 impl State {
@@ -239,6 +253,24 @@ impl State {
             lender.lent -= 1;
         }
         (line, [self.changed(grant), of.and_then(|of| self.changed(of))])
+    }
+
+    /// Nobody is to use a grant any more. Gives what has not begun, and what is over; none if there is no such grant.
+    pub(super) fn vacate(
+        &mut self,
+        grant: GrantId,
+        vacates: impl FnOnce() -> Vacates,
+    ) -> Option<(Line, [Option<Lent>; 2])> {
+        self.vacated.insert(grant);
+        if self.vacated.len() > GRANTS {
+            self.vacated.pop_first();
+        }
+        self.grants.get_mut(&grant)?.vacates.get_or_insert_with(vacates);
+        Some(self.end(grant))
+    }
+
+    pub(super) fn is_vacated(&self, grant: GrantId) -> bool {
+        self.vacated.contains(&grant)
     }
 
     /// A lent slot that nobody has taken is free again: of which grant it is.

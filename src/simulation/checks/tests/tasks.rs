@@ -26,8 +26,8 @@ fn tasks(count: usize) -> Tasks {
     for _ in 0..count {
         tasks.submits(LANE, 2, None);
     }
-    tasks.granted(GRANT, OWNER, CLASS, 1, 1);
-    tasks.granted(ELSEWHERE, OWNER, CLASS, 1, 1);
+    tasks.granted(GRANT, CLASS, 1, 1);
+    tasks.granted(ELSEWHERE, CLASS, 1, 1);
     tasks
 }
 
@@ -60,10 +60,12 @@ fn q1_more_than_a_grant_or_a_node_has_is_noticed() {
 }
 
 #[test]
-fn q1_what_an_owner_left_running_takes_nothing_of_others() {
+fn q1_what_an_owner_left_running_is_counted_until_it_ends() {
     let mut tasks = tasks(1);
     tasks.begins(0, attempt(1, HOST, GRANT), (3, 4)).unwrap();
     tasks.over(OWNER);
+    breaks(tasks.fits(HOST, 4, 4), Rule::Q1);
+    tasks.leaves(0, attempt(1, HOST, GRANT));
     tasks.fits(HOST, 4, 4).unwrap();
 }
 
