@@ -132,7 +132,7 @@ pub use object::get::{Get, GetView};
 pub use object::lost::Lost;
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;
-pub use object::settled::{AsSettled, Awaited, WaitSettled};
+pub use object::settled::{AsSettled, Awaited, Reference, WaitSettled};
 pub use object::weigh::Weigh;
 pub use schedule::{InvalidOption, Packing};
 pub use store::{StoreError, Usage as StoreUsage};

@@ -136,7 +136,7 @@ impl Pair {
     }
 
     async fn settled<T>(&self, object: &ObjectRef<T>) {
-        let _ = bounded(self.cluster.wait([object.clone()], 1)).await;
+        bounded(self.cluster.wait([object], 1)).await;
     }
 
     async fn makes(&self, name: &str, of: u8) -> ObjectRef<Bytes> {
@@ -297,7 +297,7 @@ async fn each_loss_takes_an_attempt() {
     let log = Log::new();
     let [(first, first_process), ..] = all[..] else { panic!("three workers") };
     let made = makes::call(&cluster, log.path(), "made", 1).retries(1).prefer(first).submit();
-    let _ = bounded(cluster.wait([made.clone()], 1)).await;
+    bounded(cluster.wait([&made], 1)).await;
     kill(first_process);
     assert_eq!(bounded(cluster.get(&made)).await.map(|made| made.len()), Ok(LARGE));
     assert_eq!(log.runs("made"), 2);

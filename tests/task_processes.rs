@@ -91,6 +91,17 @@ fn sign(file: &str, name: &str) -> mobula::Result<()> {
     Ok(writeln!(file, "{name}")?)
 }
 
+/// Leaves its process in the file, and stays.
+#[task]
+fn notes_and_stays(file: &str) -> mobula::Result<()> {
+    use std::io::Write;
+    let mut runs = std::fs::OpenOptions::new().append(true).create(true).open(file)?;
+    writeln!(runs, "{}", std::process::id())?;
+    loop {
+        std::thread::park();
+    }
+}
+
 #[task]
 fn dies() -> u32 {
     std::process::abort()
@@ -321,6 +332,34 @@ async fn a_task_whose_worker_dies_runs_again_elsewhere_if_it_may_and_says_so_if_
     assert!(file.exists() && survivor != std::process::id());
     let died = bounded(dies::submit(&cluster)).await.unwrap_err();
     assert!(matches!(died, GetError::NodeDied { executed: Executed::Maybe, .. }), "{died:?}");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_says_nothing_of_retries_runs_once_whatever_becomes_of_its_node() {
+    let cluster = two_workers().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("runs");
+    let runs = || std::fs::read_to_string(&file).map_or(0, |runs| runs.lines().count());
+    let running = notes_and_stays::submit(&cluster, file.to_str().unwrap());
+    let begun = async {
+        while runs() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded(begun).await;
+    let process: u32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(process.cast_signed()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    let died = bounded(running).await.unwrap_err();
+    assert!(matches!(died, GetError::NodeDied { executed: Executed::Maybe, .. }), "{died:?}");
+    // Whoever would run it again has run what came after it by then.
+    let others: Vec<_> = (0..20).map(|_| process::submit(&cluster)).collect();
+    assert!(!bounded(cluster.get_all(&others)).await.unwrap().contains(&process));
+    assert_eq!(runs(), 1);
     bounded(cluster.shutdown()).await;
 }
 

@@ -259,7 +259,8 @@ impl Cluster {
     /// Waits until `count` of the objects are there, or have failed, or for as long as a
     /// [`timeout`](WaitSettled::timeout) says: gives those, and the others. The others can be waited for again, with more
     /// [pushed](AsSettled::push) to them, at the cost of what became ready. Values of other nodes are brought here, unless
-    /// [`without_fetching`](WaitSettled::without_fetching) says that it is enough to know that they are there.
+    /// [`without_fetching`](WaitSettled::without_fetching) says that it is enough to know that they are there. Who only wants
+    /// them to be there passes `&references`, keeps those, and leaves what this gives.
     ///
     /// ```standalone_crate
     /// # use mobula::prelude::*;
@@ -308,6 +309,7 @@ impl Cluster {
     }
 
     /// References in the order in which their objects are there, or have failed.
+    #[must_use = "a stream is lazy: poll it"]
     pub fn as_settled<T: ?Sized, E>(&self, of: impl IntoIterator<Item = ObjectRef<T, E>>) -> AsSettled<T, E> {
         AsSettled::new(of)
     }

@@ -152,7 +152,8 @@ impl<T: Returns, E> TaskCall<T, E> {
         self.with(|needed| needed.choose(Strategy::Bundle { group, index }))
     }
 
-    /// Runs it again, so often: on another node if its node ends before it has answered, and at once if the function returned
+    /// Runs it again, so often; never unless this or the task's attribute says so: only its author knows that a function may run
+    /// twice. On another node if its node ends before it has answered, and at once if the function returned
     /// an error that its `retry_on` accepts. Any other error, and a panic, is its result. One that was cancelled is not run
     /// again. A result of more than 64 KiB lies where the task ran: if that node ends later on, the task is run again when
     /// somebody wants it, and first those whose lost results it takes. Without retries left it is lost

@@ -41,6 +41,8 @@ pub enum Record {
         host: Life,
         /// How often it may yet be placed again.
         restarts: u32,
+        /// In which of its placement group's bundles, if it is in a group.
+        bundle: Option<u32>,
     },
     /// Its constructor has returned there.
     Hosted {

@@ -22,7 +22,6 @@ use super::reference::ObjectRef;
 /// References in the order in which their objects are there, or have failed: what
 /// [`Cluster::as_settled`](crate::Cluster::as_settled) gives, and what a [`Cluster::wait`](crate::Cluster::wait) leaves. More
 /// can be [pushed](AsSettled::push) meanwhile. Each step costs what became ready, not what is pending.
-#[must_use = "a stream is lazy: poll it"]
 pub struct AsSettled<T: ?Sized, E = Never> {
     ready: Arc<Ready>,
     until: Until,
@@ -68,6 +67,7 @@ impl<T: ?Sized, E> AsSettled<T, E> {
 
     /// Values are not brought here: one that another node has counts when it is there. Those of references that were polled
     /// for before may be on their way already.
+    #[must_use = "a stream is lazy: poll it"]
     pub fn without_fetching(mut self) -> Self {
         self.until = Until::Anywhere;
         self
@@ -173,7 +173,7 @@ impl<T: ?Sized, E> fmt::Debug for AsSettled<T, E> {
     }
 }
 
-/// What [`Cluster::wait`](crate::Cluster::wait) waits for: references, or what an earlier wait has left.
+/// What [`Cluster::wait`](crate::Cluster::wait) waits for: references, borrowed ones, or what an earlier wait has left.
 pub trait Awaited {
     /// Of which type they are.
     type Value: ?Sized;
@@ -184,12 +184,41 @@ pub trait Awaited {
     fn into_settled(self) -> AsSettled<Self::Value, Self::Error>;
 }
 
-impl<T: ?Sized, E, I: IntoIterator<Item = ObjectRef<T, E>>> Awaited for I {
+/// A reference, or a borrowed one.
+pub trait Reference {
+    /// Of which type it is.
+    type Value: ?Sized;
+    /// What its maker may fail with.
+    type Error;
+
+    /// The reference.
+    fn into_reference(self) -> ObjectRef<Self::Value, Self::Error>;
+}
+
+impl<T: ?Sized, E> Reference for ObjectRef<T, E> {
     type Value = T;
     type Error = E;
 
-    fn into_settled(self) -> AsSettled<T, E> {
-        AsSettled::new(self)
+    fn into_reference(self) -> ObjectRef<T, E> {
+        self
+    }
+}
+
+impl<T: ?Sized, E> Reference for &ObjectRef<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn into_reference(self) -> ObjectRef<T, E> {
+        self.clone()
+    }
+}
+
+impl<I: IntoIterator<Item: Reference>> Awaited for I {
+    type Value = <I::Item as Reference>::Value;
+    type Error = <I::Item as Reference>::Error;
+
+    fn into_settled(self) -> AsSettled<Self::Value, Self::Error> {
+        AsSettled::new(self.into_iter().map(Reference::into_reference))
     }
 }
 

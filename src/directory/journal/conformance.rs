@@ -31,7 +31,7 @@ pub(super) fn every_kind() -> Vec<Record> {
         Record::Began { life, join: Arc::new(join(1, 2)) },
         Record::NodeEnded { life, why: LifeEnd::Proved { by: Life(2) } },
         Record::Spawned { spawn: Arc::new(spawn(life, serial)) },
-        Record::Placed { actor, placement, host: life, restarts: 7 },
+        Record::Placed { actor, placement, host: life, restarts: 7, bundle: Some(1) },
         Record::Hosted { actor },
         Record::Ending { actor, how: How::Kill, why: Gone::OwnerEnded { life } },
         Record::Grouped { create: Arc::new(create) },

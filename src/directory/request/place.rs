@@ -39,8 +39,9 @@ impl Directory {
         let (placement, need) = (actor.placement, actor.need.clone());
         let restarts = actor.restarts_left;
         let host = Host { placement, restarts, spawn: actor.spawn.clone(), saved: actor.saved_state() };
-        effects.journal(Record::Placed { actor: id, placement, host: life, restarts });
         self.occupy(life, id, &need);
+        let bundle = self.bundle_of(life, id);
+        effects.journal(Record::Placed { actor: id, placement, host: life, restarts, bundle });
         self.stays(id, life, &need, ticket);
         self.order(life, Command::Host(host), effects);
     }
@@ -51,6 +52,11 @@ impl Directory {
         {
             living.room.take_for(id, need);
         }
+    }
+
+    /// In which bundle of its group an actor is there.
+    pub(super) fn bundle_of(&self, life: Life, id: ActorId) -> Option<u32> {
+        self.lives.get(life).and_then(|living| living.room.bundle_of(id)).map(|(_, index)| index)
     }
 
     pub(in crate::directory) fn vacate(&mut self, life: Life, id: ActorId, need: &Requirement) {

@@ -18,7 +18,7 @@ impl Directory {
         all.extend(self.lives.iter().map(|(life, living)| Record::Began { life, join: living.join.clone() }));
         let closing = self.closing_bundles(&mut all);
         self.group_records(&mut all);
-        self.actors.all.iter().for_each(|(id, actor)| actor_records(*id, actor, &mut all));
+        self.actors.all.iter().for_each(|(id, actor)| self.actor_records(*id, actor, &mut all));
         all.extend(self.groups.gone.iter().map(|(group, ())| Record::GroupBuried { group }));
         all.extend(closing.into_iter().map(|group| Record::GroupGone { group }));
         all.extend(self.actors.ended.iter().map(|(actor, why)| Record::Gone { actor, why: why.clone() }));
@@ -52,23 +52,24 @@ impl Directory {
             }
         }
     }
-}
 
-fn actor_records(id: ActorId, actor: &Actor, all: &mut Vec<Record>) {
-    let (placement, restarts) = (actor.placement, actor.restarts_left);
-    let placed = |host: Life| Record::Placed { actor: id, placement, host, restarts };
-    all.push(Record::Spawned { spawn: actor.spawn.clone() });
-    match actor.phase {
-        Phase::Unplaced(_) if placement == Placement(0) && restarts == actor.spawn.restarts => {}
-        Phase::Unplaced(_) => all.push(Record::Unplaced { actor: id, placement, restarts }),
-        Phase::Placing(host) => all.push(placed(host)),
-        Phase::Running(host) => all.extend([placed(host), Record::Hosted { actor: id }]),
-    }
-    if let Some(Saved { placement, number, state }) = actor.saved.clone() {
-        all.push(Record::Checkpointed { actor: id, placement, number, state });
-    }
-    if let Some((how, why)) = actor.ending.clone() {
-        all.push(Record::Ending { actor: id, how, why });
+    fn actor_records(&self, id: ActorId, actor: &Actor, all: &mut Vec<Record>) {
+        let (placement, restarts) = (actor.placement, actor.restarts_left);
+        let bundle = actor.host().and_then(|host| self.bundle_of(host, id));
+        let placed = |host: Life| Record::Placed { actor: id, placement, host, restarts, bundle };
+        all.push(Record::Spawned { spawn: actor.spawn.clone() });
+        match actor.phase {
+            Phase::Unplaced(_) if placement == Placement(0) && restarts == actor.spawn.restarts => {}
+            Phase::Unplaced(_) => all.push(Record::Unplaced { actor: id, placement, restarts }),
+            Phase::Placing(host) => all.push(placed(host)),
+            Phase::Running(host) => all.extend([placed(host), Record::Hosted { actor: id }]),
+        }
+        if let Some(Saved { placement, number, state }) = actor.saved.clone() {
+            all.push(Record::Checkpointed { actor: id, placement, number, state });
+        }
+        if let Some((how, why)) = actor.ending.clone() {
+            all.push(Record::Ending { actor: id, how, why });
+        }
     }
 }
 

@@ -18,12 +18,9 @@ impl Directory {
                 let need = spawn.needs.of(&spawn.kind, Some(spawn.constructor));
                 self.insert_actor(spawn, need);
             }
-            Record::Placed { actor: id, placement, host, restarts } => {
-                self.replay_unplaced(id, placement, restarts);
-                let Some(actor) = self.actors.all.get_mut(&id) else { return };
-                actor.phase = Phase::Placing(host);
-                let need = actor.need.clone();
-                self.occupy(host, id, &need);
+            Record::Placed { actor, placement, host, restarts, bundle } => {
+                self.replay_unplaced(actor, placement, restarts);
+                self.replay_placed(actor, host, bundle);
             }
             Record::Unplaced { actor, placement, restarts } => self.replay_unplaced(actor, placement, restarts),
             Record::Hosted { actor } => {
@@ -65,6 +62,16 @@ impl Directory {
                 }
             }
         }
+    }
+
+    fn replay_placed(&mut self, id: ActorId, host: Life, bundle: Option<u32>) {
+        let Some(actor) = self.actors.all.get_mut(&id) else { return };
+        actor.phase = Phase::Placing(host);
+        let mut need = (*actor.need).clone();
+        if let Strategy::Bundle { index, .. } = &mut need.strategy {
+            *index = bundle.or(*index);
+        }
+        self.occupy(host, id, &need);
     }
 
     /// It leaves where it was: its host no longer had it, or it was nowhere.

@@ -195,7 +195,7 @@ fn l2_an_earlier_incarnation_life_or_placement_that_is_accepted_is_noticed() {
 }
 
 fn placed(placement: u64, host: u64) -> Record {
-    Record::Placed { actor: ACTOR, placement: Placement(placement), host: Life(host), restarts: 0 }
+    Record::Placed { actor: ACTOR, placement: Placement(placement), host: Life(host), restarts: 0, bundle: None }
 }
 
 fn host(placement: u64) -> News {

@@ -76,8 +76,7 @@ impl World {
         self.serial += 1;
         let name = (self.below(2) == 0).then(|| name(&format!("n{}", self.serial % 4)));
         let strategy = match self.group() {
-            // Of one bundle: of several on one node a record does not say which.
-            Some(group) if self.below(2) == 0 => Strategy::Bundle { group, index: Some(0) },
+            Some(group) if self.below(2) == 0 => Strategy::Bundle { group, index: None },
             _ => Strategy::Default,
         };
         let needs = Needs { resources: cpus([0.0, 0.5, 1.0][self.serial as usize % 3]), strategy, ..Needs::default() };
@@ -131,7 +130,8 @@ impl World {
                 self.serial += 1;
                 let group = GroupId { life, serial: self.serial };
                 let bundles = vec![cpus(1.0); 1 + usize::try_from(self.below(2)).unwrap()];
-                let (packing, name) = (Packing::StrictSpread, None);
+                let packing = [Packing::StrictSpread, Packing::Pack][usize::try_from(self.below(2)).unwrap()];
+                let name = None;
                 let detached = self.below(2) == 0;
                 self.head.asks(life, CreateGroup { group, bundles, packing, name, detached });
             }
