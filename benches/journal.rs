@@ -172,7 +172,7 @@ fn actors() -> Vec<Record> {
             arguments: Arguments::Encoded(bytes::Bytes::from_static(&[7; 64])),
             patience: Patience::Fail,
         };
-        let placed = Record::Placed { actor, placement: Placement(1), host: life(serial), restarts: 1 };
+        let placed = Record::Placed { actor, placement: Placement(1), host: life(serial), restarts: 1, bundle: None };
         [Record::Spawned { spawn: Arc::new(spawn) }, placed, Record::Hosted { actor }]
     });
     began.chain(spawned).collect()

@@ -253,6 +253,9 @@ impl Node {
     /// The head gives slots.
     pub(super) fn granted(&mut self, stage: &mut Stage, granted: &Granted) {
         let Granted { grant, class, life, slots, .. } = *granted;
+        if self.core.known().has_ended(life) {
+            return self.ask(stage, GiveBack { grant, keep: 0 }, Purpose::Report);
+        }
         let epoch = self.core.reign().unwrap_or_default().epoch;
         let cpus = CLASSES[class.0 as usize % CLASSES.len()];
         self.own(stage, |owner, now| {
