@@ -16,6 +16,27 @@ fn every_kind_of_record_comes_back() {
     assert_eq!(unpacked(&blocks), Ok(every_kind()));
 }
 
+/// What version 1 has on disk for the first records of every kind, as block 7.
+const VERSION_1: &str = include_str!("version_1.hex");
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// Who changes what a record looks like finds out here: that is another version, which a head of this one must not read.
+#[test]
+fn what_version_1_wrote_is_read_and_written_as_it_was() {
+    let (bytes, kinds) = (from_hex(VERSION_1), &every_kind()[..17]);
+    let written = pack(7, kinds).unwrap().concat();
+    let hex: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(written, bytes, "it is written as {hex}");
+    let mut read = Vec::new();
+    unpack(7, &bytes, &mut read).unwrap();
+    assert_eq!((read.as_slice(), VERSION), (kinds, 1));
+}
+
 #[test]
 fn long_batches_are_several_blocks_and_an_empty_one_is_none() {
     let records: Vec<Record> = (0..20_000).map(gone).collect();

@@ -114,3 +114,19 @@ fn what_needs_much_does_not_starve_behind_a_stream_of_what_needs_little() {
         large_ones_do_not_starve(seed, 1 + seed % 6);
     }
 }
+
+/// What the property is worth: it is lost where nobody keeps a room.
+#[test]
+fn what_needs_much_starves_where_who_is_overtaken_keeps_nothing() {
+    for seed in 1..=4 {
+        let mut stream = Stream::new(seed, 2);
+        stream.world.head.directory.elders.keep_nothing = true;
+        let (most, actor) = (stream.most, stream.actor(1));
+        stream.spawn(actor, most);
+        let found = (0..4_000).any(|_| {
+            stream.goes_on();
+            stream.has_room(actor)
+        });
+        assert!(most < 2.0 || !found, "seed {seed}: of a node of {most} CPUs all was free at once");
+    }
+}
