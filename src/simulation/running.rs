@@ -191,7 +191,7 @@ impl Node {
         });
         self.refuse_tasks(stage, unbegun.unwrap_or_default());
         self.host.forget_if_over(grant);
-        if !self.host.grants.contains_key(&grant) || stage.has(Bug::VacatesEarly) {
+        if !self.host.grants.contains_key(&grant) {
             self.is_vacant(stage, grant);
         }
     }

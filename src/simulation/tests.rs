@@ -50,7 +50,6 @@ fn a_planted_bug_is_found() {
             Bug::KeepsSlots => (&[Rule::Q2, Rule::Q5, Rule::Settled], 0..40, None),
             Bug::ForgetsBundles => (&[Rule::AllOrNothing, Rule::Q1, Rule::Settled], 0..60, None),
             Bug::RunsAhead => (&[Rule::Behind], 0..40, None),
-            Bug::VacatesEarly => (&[Rule::Q1], 0..100, Some(Temper::Grants)),
         };
         let failed = |seed| run(seed, &Options { bug: Some(bug), temper, ..Options::default() }).err();
         let failure = seeds.into_iter().find_map(failed).unwrap_or_else(|| panic!("{bug} is not found"));
