@@ -56,7 +56,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 23] = [
         Bug::Redelivers,
         Bug::LeaseFromAnswer,
         Bug::RepeatsAnswers,
