@@ -37,6 +37,7 @@
 //! | stop, kill and watch them | the trait [`Handle`], which every handle has |
 //! | find them by name | [`Cluster::lookup`], and [`LookupActor`] for `Counter::lookup` |
 //! | call several together | [`Pool`] spreads work over actors, [`Group`] calls those that joined it |
+//! | start actors again when they end | [`Supervisor`]: one for one, one for all, rest for one |
 //! | hand work from node to node | [`Queue`], bounded, first in first out |
 //! | start or join a cluster | [`#[mobula::main]`](macro@main), or [`Cluster`] and [`ClusterBuilder`] by hand |
 //! | look at it | [`Cluster::status`], [`Cluster::nodes`], [`Cluster::counters`] |
@@ -121,6 +122,9 @@ pub use cluster::pool::{Pool, PoolCall, PoolMap, Router};
 pub use cluster::queue::{NewQueue, Queue, QueueError};
 pub use cluster::spawn::{Spawn, SpawnError};
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceAmount, ResourceStatus};
+pub use cluster::supervisor::{
+    ChildContext, ChildStatus, NewSupervisor, Supervisor, SupervisorError, SupervisorHandle,
+};
 pub use cluster::tasks::TaskCall;
 pub use directory::request::{ActorState, GroupState, JournalStatus};
 pub use mobula_macros::{actor, main, methods, task};
@@ -159,6 +163,7 @@ pub mod error {
     pub use crate::cluster::placement::PlacementError;
     pub use crate::cluster::queue::QueueError;
     pub use crate::cluster::spawn::SpawnError;
+    pub use crate::cluster::supervisor::SupervisorError;
     pub use crate::directory::AskError;
     pub use crate::directory::journal::JournalError;
     pub use crate::directory::request::{

@@ -44,6 +44,17 @@ pub const MONITORS: usize = 65_536;
 pub const ENDS_REMEMBERED: usize = 4_096;
 /// The pause before the head is asked again where an actor is whose end is watched, when it could not be.
 pub const SEEK_PAUSE: Duration = Duration::from_secs(1);
+/// Children of one supervisor: looks for one go through all of them.
+pub const CHILDREN: usize = 4_096;
+/// How often a supervisor starts children again, if it is not told otherwise, within [`INTENSITY_WINDOW`]: more is a fault that
+/// a fresh start does not mend.
+pub const INTENSITY: u32 = 3;
+/// See [`INTENSITY`].
+pub const INTENSITY_WINDOW: Duration = Duration::from_secs(5);
+/// How long a child may take to stop before it is killed, if its supervisor is not told otherwise.
+pub const CHILD_STOP: Duration = Duration::from_secs(5);
+/// The pause before a node is asked again to kill a child, when it could not be.
+pub const KILL_PAUSE: Duration = Duration::from_secs(1);
 
 // ---- queues and groups of actors ----
 /// Items one queue may hold: about 2 GB of small ones.

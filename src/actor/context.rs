@@ -163,6 +163,11 @@ impl<A: Actor> ActorContext<A> {
         self.inbox.mailbox().close(EndReason::Killed);
     }
 
+    /// The same, for a reason of the library's own.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.inbox.mailbox().close(reason);
+    }
+
     /// Sends the actor a call after `delay`, unless it ends or is started again before. The reply is discarded.
     ///
     /// ```

@@ -41,6 +41,16 @@ pub enum EndReason {
         /// Why not.
         message: String,
     },
+    /// It was a supervisor, and a child of it ended once more than children may be started again.
+    #[error(
+        "its children were started again {restarts} times, which is as often as they may be, and then failed: {message}"
+    )]
+    ChildrenFailed {
+        /// How often they may be.
+        restarts: u32,
+        /// The child that failed last, and why.
+        message: String,
+    },
     /// Its constructor failed, panicked or was dropped: it never was.
     #[error("its constructor did not succeed")]
     NotConstructed,
@@ -67,7 +77,10 @@ impl EndReason {
 
     /// With no more text than travels.
     pub(crate) fn shortened(mut self) -> Self {
-        if let EndReason::Panicked { message } | EndReason::RestartsSpent { message, .. } = &mut self {
+        if let EndReason::Panicked { message }
+        | EndReason::RestartsSpent { message, .. }
+        | EndReason::ChildrenFailed { message, .. } = &mut self
+        {
             message.truncate(message.floor_char_boundary(FAULT_TEXT));
         }
         self
@@ -81,6 +94,7 @@ impl EndReason {
             EndReason::Panicked { message } => End::Panicked { message },
             EndReason::RestartsSpent { restarts, message } => End::RestartsSpent { restarts: *restarts, message },
             EndReason::NotRestored { message } => End::NotRestored { message },
+            EndReason::ChildrenFailed { restarts, message } => End::ChildrenFailed { restarts: *restarts, message },
             EndReason::NotConstructed => End::NeverStarted { message: "" },
             EndReason::NodeDied => End::NodeEnded,
             EndReason::OwnerDied => End::OwnerEnded,
@@ -97,6 +111,9 @@ impl EndReason {
             End::Panicked { message } => EndReason::Panicked { message: message.into() },
             End::RestartsSpent { restarts, message } => EndReason::RestartsSpent { restarts, message: message.into() },
             End::NotRestored { message } => EndReason::NotRestored { message: message.into() },
+            End::ChildrenFailed { restarts, message } => {
+                EndReason::ChildrenFailed { restarts, message: message.into() }
+            }
             End::NeverStarted { .. } => EndReason::NotConstructed,
             End::OwnerEnded => EndReason::OwnerDied,
             End::NodeEnded => EndReason::NodeDied,

@@ -20,5 +20,6 @@ pub mod spawn;
 mod stage;
 mod start;
 pub mod status;
+pub mod supervisor;
 pub mod tasks;
 mod workers;

@@ -54,6 +54,10 @@ pub(super) fn spawn<C: Constructor>(
             }
             let mut needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
             node.living().await.map_err(SpawnError::Head)?;
+            if options.here {
+                now.asks_node(node.id());
+                return here(&node, options.restarts, message).await;
+            }
             if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
                 needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
             }

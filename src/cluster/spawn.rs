@@ -52,6 +52,8 @@ pub(super) struct Options {
     pub(super) needed: Needed,
     pub(super) restarts: Restarts,
     pub(super) isolation: Isolation,
+    /// It goes nowhere else.
+    pub(super) here: bool,
     /// What it is to be near of.
     pub(super) near: Option<ObjectRef<()>>,
     pub(super) patience: Patience,
@@ -61,8 +63,8 @@ pub(super) struct Options {
 impl Options {
     fn new(restarts: Restarts, isolation: Isolation) -> Options {
         let (name, namespace, detached, get, near, limit) = (None, None, false, false, None, None);
-        let (needed, patience) = (Needed::default(), Patience::Fail);
-        Options { name, namespace, detached, get, needed, restarts, isolation, near, patience, limit }
+        let (needed, here, patience) = (Needed::default(), false, Patience::Fail);
+        Options { name, namespace, detached, get, needed, restarts, isolation, here, near, patience, limit }
     }
 
     /// Whether any node will do, and the head need not know.
@@ -132,6 +134,11 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
     /// every actor of a type.
     pub fn isolated(self) -> Self {
         self.with(|options| options.isolation = Isolation::Process)
+    }
+
+    /// Makes it in this process, whether that hosts actors or not.
+    pub(super) fn in_this_process(self) -> Self {
+        self.with(|options| options.here = true)
     }
 
     /// Takes so many CPUs of its node, in steps of 1/10,000, until it ends. By default an actor takes none.

@@ -136,6 +136,9 @@ fn gone(reason: &EndReason) -> Gone {
         EndReason::NotRestored { message } => {
             Gone::Unmade(crate::directory::request::Failure::NotRestored(message.as_str().into()))
         }
+        EndReason::ChildrenFailed { restarts, message } => {
+            Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
+        }
         EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
         EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
             Gone::Killed

@@ -1,9 +1,11 @@
 //! Monitors of actors whose processes are killed or stopped.
 
 use crate::common::{DETECTION, bounded, ends_without_a_trace, kill, runs, signal, until, workers};
+use crate::parts::{Diary, PartHandle, part};
+use crate::supervisors::Boss;
 use crate::support::{Foreman, ForemanHandle, Stubborn, Worker, told_of};
 use mobula::prelude::*;
-use mobula::{EndReason, Handle};
+use mobula::{ChildContext, EndReason, Handle, Supervisor};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -89,5 +91,45 @@ async fn code_that_is_no_actor_waits_for_an_end_as_well() {
     let ended = tokio::spawn(worker.ended());
     kill(process);
     assert_eq!(bounded(ended).await.unwrap(), Ok(EndReason::NodeDied));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_of_a_node_that_is_killed_are_started_again_elsewhere_with_those_that_go_along() {
+    let (cluster, _, other, process) = apart().await;
+    let [(first, _), _] = workers(&cluster)[..] else { panic!("two workers") };
+    let diary = bounded(Diary::spawn(&cluster).on(first)).await.unwrap();
+    let make = |name: &'static str, node| {
+        let part = part(name, &diary);
+        move |cluster: &ChildContext<'_>| part(cluster).prefer(node)
+    };
+    let supervisor =
+        Supervisor::one_for_all().child("stays", make("stays", first)).child("moves", make("moves", other));
+    let supervisor = bounded(supervisor.start(&cluster)).await.unwrap();
+    let former = bounded(supervisor.child::<PartHandle>("moves")).await.unwrap();
+    assert_eq!(bounded(former.process()).await, Ok(process));
+    kill(process);
+    let lines = bounded(diary.lines(5)).await.unwrap();
+    assert_eq!(lines, ["stays starts", "moves starts", "stays stops", "stays starts", "moves starts"]);
+    assert_eq!(bounded(former.ended()).await, Ok(EndReason::NodeDied));
+    let next = bounded(supervisor.child::<PartHandle>("moves")).await.unwrap();
+    assert!(bounded(next.process()).await.is_ok_and(|now| now != process));
+    assert_eq!(bounded(supervisor.stop()).await, Ok(EndReason::Stopped));
+    assert_eq!(bounded(diary.lines(7)).await.unwrap()[5..], ["moves stops", "stays stops"]);
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_ends_with_its_process_and_its_children_with_it() {
+    let (cluster, _, other, process) = apart().await;
+    let [(first, _), _] = workers(&cluster)[..] else { panic!("two workers") };
+    let diary = bounded(Diary::spawn(&cluster).on(first)).await.unwrap();
+    let boss = bounded(Boss::spawn(&cluster).on(other)).await.unwrap();
+    let supervisor = bounded(boss.hire(&diary)).await.unwrap();
+    let hired = bounded(supervisor.child::<PartHandle>("hired")).await.unwrap();
+    kill(process);
+    assert_eq!(bounded(supervisor.ended()).await, Ok(EndReason::NodeDied));
+    let ended = bounded(hired.ended()).await;
+    assert!(matches!(ended, Ok(EndReason::OwnerDied | EndReason::NodeDied)), "{ended:?}");
     ends_without_a_trace(cluster).await;
 }

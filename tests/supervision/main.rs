@@ -5,6 +5,8 @@
 mod common;
 mod deaths;
 mod monitors;
+mod parts;
+mod supervisors;
 mod support;
 
 mobula::test_worker!();

@@ -24,7 +24,7 @@ impl Restarts {
     }
 }
 
-/// What an actor's restarts have come to.
+/// What the restarts of an actor, or of a supervisor's children, have come to.
 #[derive(Debug)]
 pub(crate) struct Tally {
     policy: Restarts,

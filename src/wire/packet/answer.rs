@@ -182,6 +182,13 @@ pub enum End<'a> {
         /// Why.
         message: &'a str,
     },
+    /// It supervised others, which failed once more than they may be started again.
+    ChildrenFailed {
+        /// How often they may be.
+        restarts: u32,
+        /// Which failed last, and why.
+        message: &'a str,
+    },
     /// Its constructor failed, so it never was.
     NeverStarted {
         /// Why.
@@ -343,6 +350,11 @@ impl<'a> End<'a> {
                 put_varint(out, u64::from(restarts));
                 put_text(out, message, FAULT_TEXT);
             }
+            End::ChildrenFailed { restarts, message } => {
+                out.push(10);
+                put_varint(out, u64::from(restarts));
+                put_text(out, message, FAULT_TEXT);
+            }
         }
     }
 
@@ -360,6 +372,10 @@ impl<'a> End<'a> {
                 message: reader.text(FAULT_TEXT, "an actor's end")?,
             },
             9 => End::NotRestored { message: reader.text(FAULT_TEXT, "an actor's end")? },
+            10 => End::ChildrenFailed {
+                restarts: reader.varint32("a count of restarts")?,
+                message: reader.text(FAULT_TEXT, "an actor's end")?,
+            },
             tag => return Err(WireError::Tag { what: "an actor's end", tag }),
         })
     }

@@ -143,6 +143,8 @@ fn faults_have_their_golden_bytes() {
         (CallFault::ActorDied(End::OwnerEnded), "02 05"),
         (CallFault::ActorDied(End::NodeEnded), "02 06"),
         (CallFault::ActorDied(End::NodeStopped), "02 07"),
+        (CallFault::ActorDied(End::RestartsSpent { restarts: 3, message: "no" }), "02 08 03 026e6f"),
+        (CallFault::ActorDied(End::ChildrenFailed { restarts: 3, message: "no" }), "02 0a 03 026e6f"),
         (CallFault::ActorRestarted, "03"),
         (CallFault::Panicked { message: "no" }, "04 026e6f"),
         (CallFault::UnknownType, "05"),
