@@ -34,7 +34,7 @@
 //! | make a function a task | [`#[task]`](macro@task) on it gives it `submit` and `call`; [`TaskContext`] as a parameter |
 //! | spawn actors | the generated `spawn`, which gives a [`Spawn`]: options, then `.await` |
 //! | call them | the generated handle, whose methods give a [`Call`] or a [`StreamCall`]; arguments are [`IntoArg`] |
-//! | stop, kill and watch them | the trait [`Handle`], which every handle has |
+//! | stop, kill and watch them | the trait [`Handle`], which every handle has; in an actor [`ActorContext::monitor`] and [`ActorContext::link`] |
 //! | find them by name | [`Cluster::lookup`], and [`LookupActor`] for `Counter::lookup` |
 //! | call several together | [`Pool`] spreads work over actors, [`Group`] calls those that joined it |
 //! | start actors again when they end | [`Supervisor`]: one for one, one for all, rest for one |
@@ -104,8 +104,9 @@ pub use actor::checkpoint::CheckpointError;
 pub use actor::context::{ActorContext, FencingToken, Timer};
 pub use actor::dispatch::{Actor, Isolation};
 pub use actor::ending::Ending;
-pub use actor::error::{CallError, EndReason, Executed, Failure, Never, Part, Waiting, WireError};
+pub use actor::error::{CallError, EndReason, Executed, Failure, FirstEnd, Never, Part, Waiting, WireError};
 pub use actor::handle::{ActorRef, Handle};
+pub use actor::link::LinkError;
 pub use actor::monitor::{Monitor, MonitorError};
 pub use actor::registry::RegisterError;
 pub use actor::reply::{Reply, Streamed};
@@ -153,7 +154,8 @@ pub use task::stream::ObjectRefStream;
 pub mod error {
     pub use crate::actor::call::TryTellError;
     pub use crate::actor::checkpoint::CheckpointError;
-    pub use crate::actor::error::{CallError, EndReason, Executed, Failure, Never, Part, Waiting, WireError};
+    pub use crate::actor::error::{CallError, EndReason, Executed, Failure, FirstEnd, Never, Part, Waiting, WireError};
+    pub use crate::actor::link::LinkError;
     pub use crate::actor::monitor::MonitorError;
     pub use crate::actor::registry::RegisterError;
     pub use crate::cluster::config::StartError;

@@ -40,6 +40,8 @@ pub const NEIGHBOURS: usize = 2;
 // ---- supervision ----
 /// Actors whose ends one actor may wait to be told of: each is a task of a few hundred bytes, and a call that waits.
 pub const MONITORS: usize = 65_536;
+/// Actors that one actor may be linked with: each is a task of a few hundred bytes, and a call that waits.
+pub const LINKS: usize = 65_536;
 /// Ended actors of which a node can still say why they did: who begins to watch one too late is told so.
 pub const ENDS_REMEMBERED: usize = 4_096;
 /// The pause before the head is asked again where an actor is whose end is watched, when it could not be.

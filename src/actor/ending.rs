@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use std::any::Any;
 use std::fmt;
 use std::future::ready;
 use std::num::NonZeroU32;
@@ -13,7 +14,7 @@ use super::dispatch::Actor;
 use super::error::{CallError, EndReason, Executed};
 use super::frame::{self, Chain, Held, Place, Wait};
 use super::handle::{ActorRef, Route};
-use super::inbox::Inbox;
+use super::inbox::{Host, Inbox, Resolved};
 use super::remote::ask;
 use super::remote::placed::{Binding, Lost, Placed};
 use crate::id::ActorId;
@@ -83,7 +84,14 @@ impl<A: Actor> Ending<A> {
                 ticket = asked.ticket;
                 asked.answer
             }
-            Route::Placed(actor) => Box::pin(end_placed::<A>(actor.to.clone(), self.end)),
+            Route::Placed(actor) => {
+                let end = self.end;
+                Box::pin(end_placed(actor.to.clone(), end, move |here| {
+                    let inbox = here.downcast::<Inbox<A>>().ok()?;
+                    end.of(&inbox);
+                    Some(Box::pin(async move { ended(&inbox).await }))
+                }))
+            }
             Route::Local(inbox) => {
                 self.end.of(inbox);
                 let inbox = inbox.to.clone();
@@ -208,14 +216,20 @@ impl<A: Actor> Wait for EndWait<A> {
 }
 
 /// The end of an actor that the head may place again: asked for wherever it is, until it has ended for good.
-async fn end_placed<A: Actor>(actor: Arc<Placed>, end: End) -> Result<EndReason, CallError> {
+/// `here` asks for it of its inbox on this node.
+async fn end_placed(
+    actor: Arc<Placed>,
+    end: End,
+    here: impl Fn(Arc<dyn Any + Send + Sync>) -> Option<BoxFuture<'static, EndReason>> + Send,
+) -> Result<EndReason, CallError> {
     loop {
         let there = match actor.whereabouts().await {
             Ok(Binding::There(there)) => there,
             Ok(Binding::Here(inbox)) => {
-                let Ok(inbox) = inbox.downcast::<Inbox<A>>() else { return Ok(EndReason::Unknown) };
-                end.of(&inbox);
-                return Ok(ended(&inbox).await);
+                return Ok(match here(inbox) {
+                    Some(ending) => ending.await,
+                    None => EndReason::Unknown,
+                });
             }
             Err(Some(reason)) => return Ok(reason),
             Err(None) => match actor.here().filter(|here| end == End::Watch && !here.is_over()) {
@@ -233,6 +247,24 @@ async fn end_placed<A: Actor>(actor: Arc<Placed>, end: End) -> Result<EndReason,
             reason => return Ok(reason),
         }
     }
+}
+
+/// The end of an actor of whatever type, that a message named.
+pub(crate) async fn end_of(id: ActorId, actor: Resolved, host: Arc<dyn Host>) -> EndReason {
+    let here = move || Some(host.hosting(id)?.over());
+    let ending = match actor {
+        Resolved::Gone(reason) => return reason,
+        Resolved::Here(_) => match here() {
+            Some(ending) => return ending.await,
+            None => return EndReason::Unknown,
+        },
+        Resolved::There(there) => match ask::end(&there, End::Watch, None) {
+            Ok(asked) => asked.answer.await,
+            Err(error) => Err(error),
+        },
+        Resolved::Placed(placed) => end_placed(placed, End::Watch, move |_| here()).await,
+    };
+    ending.unwrap_or(EndReason::Unknown)
 }
 
 /// Waits until an actor of this process has ended.

@@ -51,6 +51,9 @@ pub enum EndReason {
         /// The child that failed last, and why.
         message: String,
     },
+    /// An actor that it was [linked](crate::ActorContext::link) with ended, or one that that was linked with, and so on.
+    #[error("it was linked with actor {}, which ended: {}", .0.actor, .0.message)]
+    Linked(Box<FirstEnd>),
     /// Its constructor failed, panicked or was dropped: it never was.
     #[error("its constructor did not succeed")]
     NotConstructed,
@@ -68,6 +71,15 @@ pub enum EndReason {
     Unknown,
 }
 
+/// The end that was the first of those of linked actors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstEnd {
+    /// Whose it was.
+    pub actor: ActorId,
+    /// Why that ended.
+    pub message: String,
+}
+
 impl EndReason {
     /// Whether it ended as it was meant to: it was stopped, or nobody held it any more.
     #[must_use]
@@ -77,13 +89,24 @@ impl EndReason {
 
     /// With no more text than travels.
     pub(crate) fn shortened(mut self) -> Self {
-        if let EndReason::Panicked { message }
-        | EndReason::RestartsSpent { message, .. }
-        | EndReason::ChildrenFailed { message, .. } = &mut self
-        {
-            message.truncate(message.floor_char_boundary(FAULT_TEXT));
-        }
+        let message = match &mut self {
+            EndReason::Panicked { message }
+            | EndReason::RestartsSpent { message, .. }
+            | EndReason::NotRestored { message }
+            | EndReason::ChildrenFailed { message, .. } => message,
+            EndReason::Linked(first) => &mut first.message,
+            _ => return self,
+        };
+        message.truncate(message.floor_char_boundary(FAULT_TEXT));
         self
+    }
+
+    /// What the end of this actor is to one that is linked with it.
+    pub(crate) fn linked_to(self, actor: ActorId) -> Self {
+        match self {
+            EndReason::Linked(_) => self,
+            why => EndReason::Linked(Box::new(FirstEnd { actor, message: why.to_string() })).shortened(),
+        }
     }
 
     /// As it travels.
@@ -95,6 +118,7 @@ impl EndReason {
             EndReason::RestartsSpent { restarts, message } => End::RestartsSpent { restarts: *restarts, message },
             EndReason::NotRestored { message } => End::NotRestored { message },
             EndReason::ChildrenFailed { restarts, message } => End::ChildrenFailed { restarts: *restarts, message },
+            EndReason::Linked(first) => End::Linked { actor: first.actor, message: &first.message },
             EndReason::NotConstructed => End::NeverStarted { message: "" },
             EndReason::NodeDied => End::NodeEnded,
             EndReason::OwnerDied => End::OwnerEnded,
@@ -114,6 +138,7 @@ impl EndReason {
             End::ChildrenFailed { restarts, message } => {
                 EndReason::ChildrenFailed { restarts, message: message.into() }
             }
+            End::Linked { actor, message } => EndReason::Linked(Box::new(FirstEnd { actor, message: message.into() })),
             End::NeverStarted { .. } => EndReason::NotConstructed,
             End::OwnerEnded => EndReason::OwnerDied,
             End::NodeEnded => EndReason::NodeDied,

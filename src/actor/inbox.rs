@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::checkpoint::CheckpointError;
 use super::dispatch::{Actor, Method, Methods};
-use super::ending::End;
+use super::ending::{End, ended};
 use super::error::{CallError, EndReason, Executed};
 use super::frame::{Blockers, Chain, Held, Serves};
 use super::job::{Access, Job};
 use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
+use super::link::{LinkError, Links};
 use super::mailbox::{Mailbox, Taken};
 use super::occupied::Occupied;
 use super::remote::RemoteActor;
@@ -46,6 +47,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn keep(&self, actor: ActorId, type_key: Key, at: At) -> Keeps;
     /// The last handle here that kept an actor is gone.
     fn let_go(&self, actor: LetGo);
+    /// An actor of this node.
+    fn hosting(&self, actor: ActorId) -> Option<Arc<dyn Hosted>>;
     /// Finds an actor that is not there any more, and tells it.
     fn seek(&self, actor: Arc<Placed>, at: At, why: Lost);
     /// Runs a cell, as a task of its own.
@@ -107,11 +110,12 @@ struct Rare<A: Actor> {
     renewal: Option<Renewal<A>>,
     /// How many ends it waits to be told of.
     monitors: AtomicUsize,
+    links: Links,
 }
 
 impl<A: Actor> Default for Rare<A> {
     fn default() -> Self {
-        Rare { arrivals: Arrivals::default(), renewal: None, monitors: AtomicUsize::new(0) }
+        Rare { arrivals: Arrivals::default(), renewal: None, monitors: AtomicUsize::new(0), links: Links::default() }
     }
 }
 
@@ -165,6 +169,11 @@ impl<A: Actor> Inbox<A> {
     /// How many ends it waits to be told of.
     pub(super) fn monitors(&self) -> &AtomicUsize {
         &self.rare.get_or_init(Box::default).monitors
+    }
+
+    /// Whose end is its own.
+    pub(super) fn links(&self) -> &Links {
+        &self.rare.get_or_init(Box::default).links
     }
 
     /// Which run of it this is.
@@ -316,6 +325,12 @@ pub(crate) trait Hosted: Send + Sync {
     fn stop(&self);
     /// Ends it at once, for this reason.
     fn close(&self, reason: EndReason);
+    /// Its end.
+    fn over(self: Arc<Self>) -> BoxFuture<'static, EndReason>;
+    /// Its end is to be that of another, once that ends so.
+    fn linked(self: Arc<Self>, other: ActorId, end: BoxFuture<'static, EndReason>) -> Result<(), LinkError>;
+    /// It is no more.
+    fn unlinked(&self, other: ActorId);
     /// Its inbox, for handles of its own type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// A frame of it waits for the first time.
@@ -363,6 +378,18 @@ impl<A: Methods> Hosted for Inbox<A> {
 
     fn close(&self, reason: EndReason) {
         self.mailbox.close(reason);
+    }
+
+    fn over(self: Arc<Self>) -> BoxFuture<'static, EndReason> {
+        Box::pin(async move { ended(&self).await })
+    }
+
+    fn linked(self: Arc<Self>, other: ActorId, end: BoxFuture<'static, EndReason>) -> Result<(), LinkError> {
+        self.follow(other, end)
+    }
+
+    fn unlinked(&self, other: ActorId) {
+        self.unfollow(other);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

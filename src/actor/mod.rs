@@ -16,6 +16,7 @@ pub(crate) mod inbox;
 pub(crate) mod job;
 pub(crate) mod lifetime;
 pub(crate) mod line;
+pub mod link;
 pub(crate) mod mailbox;
 pub mod monitor;
 pub(crate) mod occupied;

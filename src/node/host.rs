@@ -55,6 +55,10 @@ impl Host for Node {
         self.let_actor_go(actor);
     }
 
+    fn hosting(&self, actor: ActorId) -> Option<Arc<dyn Hosted>> {
+        self.actors().get(actor)
+    }
+
     fn seek(&self, actor: Arc<Placed>, at: At, why: Lost) {
         self.seek_placed(actor, at, why);
     }
@@ -139,6 +143,7 @@ fn gone(reason: &EndReason) -> Gone {
         EndReason::ChildrenFailed { restarts, message } => {
             Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
         }
+        EndReason::Linked(first) => Gone::Linked { actor: first.actor, text: first.message.as_str().into() },
         EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
         EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
             Gone::Killed

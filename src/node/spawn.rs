@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::actors::{Entry, Known, NotHosted, Reserved};
 use super::runtime::Node;
-use crate::actor::error::{CallError, EndReason};
+use crate::actor::error::{CallError, EndReason, FirstEnd};
 use crate::actor::inbox::Hosted;
 use crate::actor::remote::NodeRef;
 use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
@@ -367,6 +367,9 @@ pub(crate) fn end_reason(why: &Gone) -> EndReason {
             EndReason::RestartsSpent { restarts: *restarts, message: text.to_string() }
         }
         Gone::Unmade(request::Failure::NotRestored(text)) => EndReason::NotRestored { message: text.to_string() },
+        Gone::Linked { actor, text } => {
+            EndReason::Linked(Box::new(FirstEnd { actor: *actor, message: text.to_string() }))
+        }
         Gone::Unmade(_) => EndReason::NotConstructed,
         Gone::OwnerEnded { .. } => EndReason::OwnerDied,
         Gone::NodeEnded { .. } | Gone::Lost => EndReason::NodeDied,

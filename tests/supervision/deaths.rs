@@ -1,6 +1,7 @@
 //! Monitors of actors whose processes are killed or stopped.
 
 use crate::common::{DETECTION, bounded, ends_without_a_trace, kill, runs, signal, until, workers};
+use crate::links::{Knot, linked};
 use crate::parts::{Diary, PartHandle, part};
 use crate::supervisors::Boss;
 use crate::support::{Foreman, ForemanHandle, Stubborn, Worker, told_of};
@@ -131,5 +132,25 @@ async fn a_supervisor_ends_with_its_process_and_its_children_with_it() {
     assert_eq!(bounded(supervisor.ended()).await, Ok(EndReason::NodeDied));
     let ended = bounded(hired.ended()).await;
     assert!(matches!(ended, Ok(EndReason::OwnerDied | EndReason::NodeDied)), "{ended:?}");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_death_of_a_node_ends_who_was_linked_with_its_actors() {
+    let (cluster, _, other, process) = apart().await;
+    let [(first, _), _] = workers(&cluster)[..] else { panic!("two workers") };
+    let mut pairs = Vec::new();
+    for asks_from_here in [true, false] {
+        let here = bounded(Knot::spawn(&cluster).on(first)).await.unwrap();
+        let there = bounded(Knot::spawn(&cluster).on(other)).await.unwrap();
+        let (asks, asked) = if asks_from_here { (&here, &there) } else { (&there, &here) };
+        bounded(asks.ties(asked)).await.unwrap();
+        pairs.push((here, there));
+    }
+    kill(process);
+    for (here, there) in pairs {
+        let ended = tokio::time::timeout(DETECTION, here.ended()).await.expect("a proven death is known soon");
+        assert_eq!(ended, linked(there.id(), "its node died"));
+    }
     ends_without_a_trace(cluster).await;
 }

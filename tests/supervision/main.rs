@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod deaths;
+mod links;
 mod monitors;
 mod parts;
 mod supervisors;

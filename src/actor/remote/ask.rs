@@ -14,6 +14,7 @@ use crate::actor::ending::{End, ended};
 use crate::actor::error::{CallError, EndReason, Executed, Part};
 use crate::actor::frame::Chain;
 use crate::actor::inbox::Inbox;
+use crate::actor::link;
 use crate::id::{ActorId, Key, NodeId};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
@@ -193,7 +194,7 @@ pub(crate) fn nonsense() -> CallError {
     CallError::Decode { what: Part::Reply, message, executed: Executed::Yes }
 }
 
-/// A request that may be about the end of an actor.
+/// A request that may be about the end of an actor, or its links.
 pub(crate) enum AboutEnd {
     /// It is not.
     Not,
@@ -205,7 +206,7 @@ pub(crate) enum AboutEnd {
 
 /// Takes a request that ends or watches an actor of this node.
 pub(crate) fn serve_end<A: Actor>(inbox: &Arc<Inbox<A>>, incoming: &Incoming<'_>) -> AboutEnd {
-    let Some(end) = end_of(incoming.request.method) else { return AboutEnd::Not };
+    let Some(end) = end_of(incoming.request.method) else { return link::serve(inbox, incoming) };
     end.of(inbox);
     let (inbox, peer, arrival) = (inbox.clone(), incoming.peer.clone(), incoming.arrival);
     let begun = peer.begin(arrival, inbox.share());

@@ -40,6 +40,14 @@ pub enum Gone {
         /// What failed last, and what it said.
         text: Arc<str>,
     },
+    /// It was linked with another, which ended.
+    #[error("it was linked with actor {actor}, which ended: {text}")]
+    Linked {
+        /// The one that ended first.
+        actor: ActorId,
+        /// Why that did.
+        text: Arc<str>,
+    },
     /// It was never made.
     #[error("{0}")]
     Unmade(Failure),
@@ -112,6 +120,7 @@ impl Directory {
             Gone::Panicked(text) => Gone::Panicked(cut(text)),
             Gone::RestartsSpent { restarts, text } => Gone::RestartsSpent { restarts, text: cut(text) },
             Gone::Unmade(failure) => Gone::Unmade(failure.cut()),
+            Gone::Linked { actor, text } => Gone::Linked { actor, text: cut(text) },
             why => why,
         };
         self.gone(id, why, effects);

@@ -189,6 +189,13 @@ pub enum End<'a> {
         /// Which failed last, and why.
         message: &'a str,
     },
+    /// It was linked with one that ended.
+    Linked {
+        /// The one that ended first.
+        actor: ActorId,
+        /// Why that did.
+        message: &'a str,
+    },
     /// Its constructor failed, so it never was.
     NeverStarted {
         /// Why.
@@ -355,6 +362,11 @@ impl<'a> End<'a> {
                 put_varint(out, u64::from(restarts));
                 put_text(out, message, FAULT_TEXT);
             }
+            End::Linked { actor, message } => {
+                out.push(11);
+                actor.put(out);
+                put_text(out, message, FAULT_TEXT);
+            }
         }
     }
 
@@ -376,6 +388,7 @@ impl<'a> End<'a> {
                 restarts: reader.varint32("a count of restarts")?,
                 message: reader.text(FAULT_TEXT, "an actor's end")?,
             },
+            11 => End::Linked { actor: ActorId::read(reader)?, message: reader.text(FAULT_TEXT, "an actor's end")? },
             tag => return Err(WireError::Tag { what: "an actor's end", tag }),
         })
     }
