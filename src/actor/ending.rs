@@ -84,18 +84,18 @@ impl<A: Actor> Ending<A> {
                 ticket = asked.ticket;
                 asked.answer
             }
-            Route::Placed(actor) => {
-                let end = self.end;
-                Box::pin(end_placed(actor.to.clone(), end, move |here| {
-                    let inbox = here.downcast::<Inbox<A>>().ok()?;
-                    end.of(&inbox);
-                    Some(Box::pin(async move { ended(&inbox).await }))
-                }))
-            }
+            Route::Placed(actor) => Box::pin(end_placed(actor.to.clone(), self.end, end_here::<A>(self.end))),
             Route::Local(inbox) => {
                 self.end.of(inbox);
-                let inbox = inbox.to.clone();
-                Box::pin(async move { Ok(ended(&inbox).await) })
+                let (inbox, end) = (inbox.to.clone(), self.end);
+                Box::pin(async move {
+                    let reason = ended(&inbox).await;
+                    // It may go on elsewhere.
+                    match inbox.moved().cloned() {
+                        Some(placed) => end_placed(placed, end, end_here::<A>(end)).await,
+                        None => Ok(reason),
+                    }
+                })
             }
         };
         if let Some(frame) = frame {
@@ -215,6 +215,15 @@ impl<A: Actor> Wait for EndWait<A> {
     }
 }
 
+/// Asks for the end of an actor of its inbox on this node.
+fn end_here<A: Actor>(end: End) -> impl Fn(Arc<dyn Any + Send + Sync>) -> Option<BoxFuture<'static, EndReason>> {
+    move |here| {
+        let inbox = here.downcast::<Inbox<A>>().ok()?;
+        end.of(&inbox);
+        Some(Box::pin(async move { ended(&inbox).await }))
+    }
+}
+
 /// The end of an actor that the head may place again: asked for wherever it is, until it has ended for good.
 /// `here` asks for it of its inbox on this node.
 async fn end_placed(
@@ -226,10 +235,12 @@ async fn end_placed(
         let there = match actor.whereabouts().await {
             Ok(Binding::There(there)) => there,
             Ok(Binding::Here(inbox)) => {
-                return Ok(match here(inbox) {
-                    Some(ending) => ending.await,
-                    None => EndReason::Unknown,
-                });
+                let Some(ending) = here(inbox.clone()) else { return Ok(EndReason::Unknown) };
+                match ending.await {
+                    EndReason::NodeDied => actor.lost_here(&inbox),
+                    reason => return Ok(reason),
+                }
+                continue;
             }
             Err(Some(reason)) => return Ok(reason),
             Err(None) => match actor.here().filter(|here| end == End::Watch && !here.is_over()) {

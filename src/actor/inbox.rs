@@ -49,6 +49,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn let_go(&self, actor: LetGo);
     /// An actor of this node.
     fn hosting(&self, actor: ActorId) -> Option<Arc<dyn Hosted>>;
+    /// The address of an actor that the head had placed on this node, in a life that has ended.
+    fn placed_again(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed>;
     /// Finds an actor that is not there any more, and tells it.
     fn seek(&self, actor: Arc<Placed>, at: At, why: Lost);
     /// Runs a cell, as a task of its own.
@@ -111,11 +113,14 @@ struct Rare<A: Actor> {
     /// How many ends it waits to be told of.
     monitors: AtomicUsize,
     links: Links,
+    /// Where it is after this node's life has ended: made by the first who looks for it there.
+    moved: OnceLock<Arc<Placed>>,
 }
 
 impl<A: Actor> Default for Rare<A> {
     fn default() -> Self {
-        Rare { arrivals: Arrivals::default(), renewal: None, monitors: AtomicUsize::new(0), links: Links::default() }
+        let (monitors, links, moved) = (AtomicUsize::new(0), Links::default(), OnceLock::new());
+        Rare { arrivals: Arrivals::default(), renewal: None, monitors, links, moved }
     }
 }
 
@@ -191,6 +196,16 @@ impl<A: Actor> Inbox<A> {
             Some(reason) => CallError::ActorDied { actor, reason, executed },
             None => CallError::Cancelled { executed },
         }
+    }
+
+    /// Its address where the head has placed it again, or may: if it has ended because the life of its node had.
+    pub(crate) fn moved(&self) -> Option<&Arc<Placed>> {
+        if self.placement == Placement::BY_SPAWNER || !self.mailbox.is_closed_by(&EndReason::NodeDied) {
+            return None;
+        }
+        let rare = self.rare.get_or_init(Box::default);
+        let at = At { host: self.id.life, placement: self.placement };
+        Some(rare.moved.get_or_init(|| self.host.placed_again(self.id, A::NAME.key(), at)))
     }
 
     /// The credit that each stream of other nodes should have (PROTOCOLS §1.7).

@@ -237,6 +237,11 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         Poll::Pending
     }
 
+    /// Whether it lets nothing run any more, for this reason.
+    pub(crate) fn is_closed_by(&self, reason: &EndReason) -> bool {
+        self.closed.load(Ordering::Relaxed) && matches!(&self.inner.lock().gate, Gate::Closed(why) if **why == *reason)
+    }
+
     /// Lets in no more; what stands in line still runs, and so does what is expected.
     pub(crate) fn drain(&self) {
         let mut inner = self.inner.lock();

@@ -2,7 +2,6 @@
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use std::borrow::Cow;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -180,7 +179,13 @@ impl<M: Method> Slot<M> {
     fn send(self: &Arc<Self>, flags: Flags, deadline: Option<Moment>) -> Result<Place, CallError> {
         match self.route() {
             None => Err(self.refused(EndReason::Unknown)),
-            Some(Route::Local(inbox)) => inbox.mailbox().push(self.clone()).map_err(|reason| self.refused(reason)),
+            Some(Route::Local(inbox)) => match inbox.mailbox().push(self.clone()) {
+                Ok(place) => Ok(place),
+                Err(reason) => match inbox.moved() {
+                    Some(placed) => self.send_placed(placed, How { flags, deadline }),
+                    None => Err(self.refused(reason)),
+                },
+            },
             Some(Route::Gone(gone)) => Err(self.refused(gone.1.clone())),
             Some(Route::Placed(actor)) => self.send_placed(&actor.to, How { flags, deadline }),
             Some(Route::Remote(actor)) => {
@@ -212,17 +217,9 @@ impl<M: Method> Slot<M> {
         }
         match (pushed, message) {
             (Ok(_), message) => Ok(message),
+            (Err(_), Some(message)) if message.moved().is_some() => Ok(Some(message)),
             (Err(reason), Some(message)) => Err(message.refused(reason)),
             (Err(_), None) => Ok(None),
-        }
-    }
-
-    #[inline]
-    fn local(&self) -> Option<Cow<'_, Arc<Inbox<M::Actor>>>> {
-        match self.route() {
-            Some(Route::Local(inbox)) => Some(Cow::Borrowed(&inbox.to)),
-            Some(Route::Placed(actor)) => placed::inbox_of::<M>(actor).map(Cow::Owned),
-            Some(Route::Remote(_) | Route::Gone(_)) | None => None,
         }
     }
 }
@@ -296,6 +293,9 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
             return Ok(slot.let_go()?.map(|slot| slot as Arc<dyn Pending<M::Reply, M::Error>>));
         }
         match slot.route() {
+            Some(Route::Local(inbox)) if let Some(placed) = inbox.moved() => {
+                Ok(slot.try_send_placed(placed)?.is_none().then_some(slot))
+            }
             None | Some(Route::Local(_)) => Ok(Some(slot)),
             Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
             Some(Route::Placed(actor)) => Ok(slot.try_send_placed(&actor.to)?.is_none().then_some(slot)),

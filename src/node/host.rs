@@ -59,6 +59,10 @@ impl Host for Node {
         self.actors().get(actor)
     }
 
+    fn placed_again(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed> {
+        self.placed_after(actor, type_key, at)
+    }
+
     fn seek(&self, actor: Arc<Placed>, at: At, why: Lost) {
         self.seek_placed(actor, at, why);
     }

@@ -32,6 +32,18 @@ impl Node {
         placed
     }
 
+    /// The one address of an actor that the head had placed here, in a life that has ended.
+    pub(crate) fn placed_after(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed> {
+        let host: Arc<dyn Host> = self.shared();
+        let mut all = self.links().placed().lock();
+        if let Some(known) = all.get(&actor).and_then(Weak::upgrade) {
+            return known;
+        }
+        let placed = Placed::moved((actor, type_key), at, &host);
+        all.insert(actor, Arc::downgrade(&placed));
+        placed
+    }
+
     pub(super) fn seek_placed(&self, actor: Arc<Placed>, at: At, why: Lost) {
         let node = self.shared();
         let lives = !self.known(|known| known.has_ended(at.host));

@@ -4,14 +4,14 @@ use crate::common::*;
 use crate::heads::Keys;
 use mobula::id::Incarnation;
 use mobula::prelude::*;
-use mobula::{CheckpointError, EndReason, Executed};
+use mobula::{CheckpointError, EndReason};
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::path::Path;
 use std::time::Duration;
 
 /// Short enough to wait for its end.
-const LEASE: Duration = Duration::from_secs(2);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
 /// What is saved: whether it can be read again is said in it.
 #[derive(Serialize)]
@@ -111,7 +111,7 @@ async fn state(till: &TillHandle) -> (u64, bool) {
         loop {
             match till.state().await {
                 Ok(state) => return state,
-                Err(CallError::NodeDied { executed: Executed::Maybe, .. } | CallError::Unreachable { .. }) => {}
+                Err(CallError::NodeDied { .. } | CallError::Unreachable { .. }) => {}
                 Err(other) => panic!("{other:?}"),
             }
             // The pause only keeps the core free for those who find it.

@@ -8,6 +8,7 @@ mod clusters;
 #[path = "../common/mod.rs"]
 mod common;
 mod drivers;
+mod fences;
 mod heads;
 mod restarts;
 mod retries;

@@ -130,6 +130,16 @@ impl Placed {
         Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled })
     }
 
+    /// One that was on this node, in a life that has ended: it is sought by the first call.
+    pub(crate) fn moved((id, type_key): (ActorId, Key), at: At, host: &Arc<dyn Host>) -> Arc<Self> {
+        let mut course = Course::new(None);
+        // Its line is empty still.
+        let _ = course.not_found(Lost::NotHere);
+        let state = State { at, node: None, course };
+        let (host, arguments, settled) = (Arc::downgrade(host), OnceLock::new(), Notify::new());
+        Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled })
+    }
+
     /// Where calls wait for arguments, once one did.
     pub(crate) fn line(&self) -> &OnceLock<Arc<Line>> {
         &self.arguments
@@ -199,6 +209,13 @@ impl Placed {
     /// It is not there any more.
     pub(crate) fn lost(&self, at: &Arc<RemoteActor>, why: Lost) {
         let former = self.state.lock().course.lost(|binding| binding.is(at), why);
+        drop(former);
+    }
+
+    /// Its inbox on this node has ended with the node's life.
+    pub(crate) fn lost_here(&self, inbox: &Arc<dyn Any + Send + Sync>) {
+        let is_it = |binding: &Binding| matches!(binding, Binding::Here(here) if Arc::ptr_eq(here, inbox));
+        let former = self.state.lock().course.lost(is_it, Lost::NotHere);
         drop(former);
     }
 

@@ -193,7 +193,9 @@ impl<M: Method> Slot<M> {
     pub(super) fn remote<'a>(&'a self, away: &'a Away<M>) -> Option<&'a Arc<RemoteActor>> {
         match (self.route(), away) {
             (Some(Route::Remote(actor)), _) => Some(&actor.to),
-            (Some(Route::Placed(_)), Away::Keeps(keeps)) => keeps.again.as_ref().map(|again| &again.at),
+            (Some(Route::Placed(_) | Route::Local(_)), Away::Keeps(keeps)) => {
+                keeps.again.as_ref().map(|again| &again.at)
+            }
             _ => None,
         }
     }

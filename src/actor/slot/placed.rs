@@ -1,6 +1,7 @@
 //! A call's slot on its way to an actor that the head may place again: what it takes to send it once more.
 
 use futures_util::future::BoxFuture;
+use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::actor::args;
 use crate::actor::bring;
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, EndReason, Executed};
+use crate::actor::handle::Route;
 use crate::actor::inbox::Inbox;
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::actor::remote::placed::{Binding, Entered, How, Lost, Out, Placed, Queued, Resend};
@@ -41,6 +43,29 @@ impl<M: Method> Again<M> {
     }
 }
 
+impl<M: Method> Slot<M> {
+    /// The inbox of its actor on this node; if that has moved, the one that it has now, or else the one that it had.
+    #[inline]
+    pub(super) fn local(&self) -> Option<Cow<'_, Arc<Inbox<M::Actor>>>> {
+        match self.route() {
+            Some(Route::Local(inbox)) => {
+                let here = inbox.moved().and_then(|placed| inbox_of::<M>(placed));
+                Some(here.map_or(Cow::Borrowed(&inbox.to), Cow::Owned))
+            }
+            Some(Route::Placed(actor)) => inbox_of::<M>(actor).map(Cow::Owned),
+            Some(Route::Remote(_) | Route::Gone(_)) | None => None,
+        }
+    }
+
+    /// Where its actor is that was on this node in an earlier life.
+    pub(super) fn moved(&self) -> Option<&Arc<Placed>> {
+        match self.route() {
+            Some(Route::Local(inbox)) => inbox.moved(),
+            _ => None,
+        }
+    }
+}
+
 /// The inbox of an actor that is on this node.
 pub(super) fn inbox_of<M: Method>(placed: &Placed) -> Option<Arc<Inbox<M::Actor>>> {
     placed.inbox()?.downcast().ok()
@@ -60,10 +85,18 @@ impl<M: Method> Slot<M> {
     fn go_to(self: &Arc<Self>, binding: &Binding, out: Out, how: How) -> Result<Place, CallError> {
         let at = match binding {
             Binding::There(at) => at,
-            Binding::Here(inbox) => {
-                let inbox =
-                    inbox.clone().downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
-                return inbox.mailbox().push(self.clone()).map_err(|reason| self.refused(reason));
+            Binding::Here(here) => {
+                let inbox = here.clone().downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
+                return match inbox.mailbox().push(self.clone()) {
+                    Ok(place) => Ok(place),
+                    // With the life of this node: it is sought anew.
+                    Err(EndReason::NodeDied) => {
+                        out.actor().lost_here(here);
+                        out.again(Queued { call: self.clone(), how, executed: self.may_have_run() });
+                        Ok(Place::InLine)
+                    }
+                    Err(reason) => Err(self.refused(reason)),
+                };
             }
         };
         let mut going = Some(Going { how, at: at.clone(), out });
@@ -95,10 +128,16 @@ impl<M: Method> Slot<M> {
         let Some((binding, out)) = placed.try_enter().map_err(refused)? else { return Ok(None) };
         let at = match binding {
             Binding::There(at) => at,
-            Binding::Here(inbox) => {
-                let inbox = inbox.downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
-                let pushed = inbox.mailbox().try_push(|| self.clone()).map_err(|reason| self.refused(reason))?;
-                return Ok(pushed.then_some(()));
+            Binding::Here(here) => {
+                let inbox = here.clone().downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
+                return match inbox.mailbox().try_push(|| self.clone()) {
+                    Ok(pushed) => Ok(pushed.then_some(())),
+                    Err(EndReason::NodeDied) => {
+                        out.actor().lost_here(&here);
+                        Ok(None)
+                    }
+                    Err(reason) => Err(self.refused(reason)),
+                };
             }
         };
         let (stream, caller) = (at.stream(group_of::<M>()), self.clone() as Arc<dyn Caller>);
