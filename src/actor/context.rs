@@ -113,7 +113,7 @@ impl<A: Actor> ActorContext<A> {
     /// finds it, or a later one: after a panic beside the actor, after the death of its node at the head. An actor that is
     /// never started again saves nothing.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use mobula::prelude::*;
     /// # use mobula::CheckpointError;
     /// #[actor(restarts = 3)]
