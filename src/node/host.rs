@@ -14,7 +14,7 @@ use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
 use crate::actor::restart::Kept;
 use crate::directory::AskError;
-use crate::directory::request::{Checkpoint, Ended, Gone, NotKept};
+use crate::directory::request::{Checkpoint, Ended, Failure, Gone, NotKept};
 use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use crate::object::promised::Promised;
 use crate::wire::packet::Frame;
@@ -90,7 +90,7 @@ impl Host for Node {
             Known::Reserved(_) => Placement(0),
             Known::Placed => placement,
         };
-        let mut known = self.client().report_until_known(Ended { actor, placement, why: gone(reason) });
+        let mut known = self.client().report_until_known(Ended { actor, placement, why: gone(actor, reason) });
         if known.is_done() {
             return None;
         }
@@ -134,23 +134,20 @@ impl Host for Node {
 }
 
 /// Why an actor ended, as the head keeps it.
-fn gone(reason: &EndReason) -> Gone {
+fn gone(actor: ActorId, reason: &EndReason) -> Gone {
     match reason {
         EndReason::Stopped => Gone::Stopped,
         EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
         EndReason::RestartsSpent { restarts, message } => {
             Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
         }
-        EndReason::NotRestored { message } => {
-            Gone::Unmade(crate::directory::request::Failure::NotRestored(message.as_str().into()))
-        }
+        EndReason::NotRestored { message } => Gone::Unmade(Failure::NotRestored(message.as_str().into())),
         EndReason::ChildrenFailed { restarts, message } => {
             Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
         }
         EndReason::Linked(first) => Gone::Linked { actor: first.actor, text: first.message.as_str().into() },
-        EndReason::NotConstructed => Gone::Unmade(crate::directory::request::Failure::Unknown),
-        EndReason::Killed | EndReason::OwnerDied | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => {
-            Gone::Killed
-        }
+        EndReason::NotConstructed => Gone::Unmade(Failure::Unknown),
+        EndReason::OwnerDied => Gone::OwnerEnded { life: actor.life },
+        EndReason::Killed | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => Gone::Killed,
     }
 }
