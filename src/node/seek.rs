@@ -16,31 +16,35 @@ use crate::id::{ActorId, Key, Placement};
 impl Node {
     /// The one address of an actor that the head placed elsewhere.
     pub(crate) fn placed(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed> {
+        // Not under the lock of addresses.
+        let link = self.link_to(at.host).ok_or(Lost::LinkEnded);
+        self.one_address((actor, type_key), at, || {
+            link.map(|link| RemoteActor::new(actor, type_key, at.placement, link))
+        })
+    }
+
+    /// The one address of an actor that the head had placed here, in a life that has ended.
+    pub(crate) fn placed_after(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed> {
+        self.one_address((actor, type_key), at, || Err(Lost::NotHere))
+    }
+
+    fn one_address(
+        &self,
+        (actor, type_key): (ActorId, Key),
+        at: At,
+        there: impl FnOnce() -> Result<Arc<RemoteActor>, Lost>,
+    ) -> Arc<Placed> {
         let host: Arc<dyn Host> = self.shared();
-        let link = self.link_to(at.host);
         let mut all = self.links().placed().lock();
         if let Some(known) = all.get(&actor).and_then(Weak::upgrade) {
             return known;
         }
-        let there = link.map(|link| RemoteActor::new(actor, type_key, at.placement, link));
-        let placed = Placed::new((actor, type_key), at, there, &host);
+        let placed = Placed::new((actor, type_key), at, there(), &host);
         all.insert(actor, Arc::downgrade(&placed));
         // Addresses that nobody holds are forgotten when they are half of what is kept.
         if all.len() > 64 && all.len() == all.capacity() {
             all.retain(|_, placed| placed.strong_count() > 0);
         }
-        placed
-    }
-
-    /// The one address of an actor that the head had placed here, in a life that has ended.
-    pub(crate) fn placed_after(&self, actor: ActorId, type_key: Key, at: At) -> Arc<Placed> {
-        let host: Arc<dyn Host> = self.shared();
-        let mut all = self.links().placed().lock();
-        if let Some(known) = all.get(&actor).and_then(Weak::upgrade) {
-            return known;
-        }
-        let placed = Placed::moved((actor, type_key), at, &host);
-        all.insert(actor, Arc::downgrade(&placed));
         placed
     }
 

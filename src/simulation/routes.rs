@@ -113,7 +113,7 @@ impl Node {
         }
         let Handle { life, placement, ephemeral, .. } = handle;
         let bound = if self.life() == Some(life) { Some(Bound::Here) } else { self.bind(stage, life) };
-        let (course, sought) = (Course::new(bound), (placement, Lost::LinkEnded));
+        let (course, sought) = (Course::new(bound.ok_or(Lost::LinkEnded)), (placement, Lost::LinkEnded));
         self.routes.insert(handle.actor, Route { course, life, placement, ephemeral, streams: [None; 2], sought });
     }
 

@@ -62,8 +62,8 @@ pub(crate) struct Former<B, E> {
 
 impl<B: Clone, Q, E: Clone> Course<B, Q, E> {
     /// To one that is there, or was: then it is sought by the first call.
-    pub(crate) fn new(there: Option<B>) -> Self {
-        let stage = there.map_or(Stage::Lost(Lost::LinkEnded), Stage::Bound);
+    pub(crate) fn new(there: Result<B, Lost>) -> Self {
+        let stage = there.map_or_else(Stage::Lost, Stage::Bound);
         Course { stage, out: 0, order: 0, line: BTreeMap::new(), asked: false }
     }
 
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_goes_in_the_order_of_its_first_sending_and_before_what_is_new() {
-        let mut course = Tried::new(Some(1));
+        let mut course = Tried::new(Ok(1));
         let (first, second) = (goes(&mut course), goes(&mut course));
         let _former = course.lost(|there| *there == 1, Lost::NotHere);
         waits(&mut course, "third");
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn one_that_is_lost_while_its_line_moves_is_sought_once_what_went_is_back() {
-        let mut course = Tried::new(None);
+        let mut course = Tried::new(Err(Lost::LinkEnded));
         waits(&mut course, "first");
         waits(&mut course, "second");
         assert!(course.seeks() && course.seek() == Some(Lost::LinkEnded));
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn those_in_line_are_given_back_when_it_has_ended_or_cannot_be_found() {
-        let mut course = Tried::new(None);
+        let mut course = Tried::new(Err(Lost::LinkEnded));
         waits(&mut course, "first");
         let _ = course.seek();
         let (left, former) = course.not_found(Lost::LinkEnded);

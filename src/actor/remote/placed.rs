@@ -2,7 +2,7 @@
 //! [`Course`] says when a call goes, and in which order; here is the lock around it.
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -108,11 +108,7 @@ impl Drop for Out {
     fn drop(&mut self) {
         let mut state = self.actor.state.lock();
         state.course.returns();
-        let seeks = state.course.seeks();
-        drop(state);
-        if seeks {
-            self.actor.seek();
-        }
+        self.actor.seek_if_due(state);
     }
 }
 
@@ -121,21 +117,11 @@ impl Placed {
     pub(crate) fn new(
         (id, type_key): (ActorId, Key),
         at: At,
-        there: Option<Arc<RemoteActor>>,
+        there: Result<Arc<RemoteActor>, Lost>,
         host: &Arc<dyn Host>,
     ) -> Arc<Self> {
-        let node = there.as_ref().map(|there| there.peer.node());
+        let node = there.as_ref().ok().map(|there| there.peer.node());
         let state = State { at, node, course: Course::new(there.map(Binding::There)) };
-        let (host, arguments, settled) = (Arc::downgrade(host), OnceLock::new(), Notify::new());
-        Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled })
-    }
-
-    /// One that was on this node, in a life that has ended: it is sought by the first call.
-    pub(crate) fn moved((id, type_key): (ActorId, Key), at: At, host: &Arc<dyn Host>) -> Arc<Self> {
-        let mut course = Course::new(None);
-        // Its line is empty still.
-        let _ = course.not_found(Lost::NotHere);
-        let state = State { at, node: None, course };
         let (host, arguments, settled) = (Arc::downgrade(host), OnceLock::new(), Notify::new());
         Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled })
     }
@@ -180,11 +166,7 @@ impl Placed {
             }
             course::Entered::Waits(order) => state.course.again(order, queued()),
         }
-        let seeks = state.course.seeks();
-        drop(state);
-        if seeks {
-            self.seek();
-        }
+        self.seek_if_due(state);
         Ok(Entered::Waits)
     }
 
@@ -198,11 +180,7 @@ impl Placed {
             return Ok(Some((binding, Out { actor: self.clone(), order })));
         }
         state.course.asks();
-        let seeks = state.course.seeks();
-        drop(state);
-        if seeks {
-            self.seek();
-        }
+        self.seek_if_due(state);
         Ok(None)
     }
 
@@ -217,6 +195,14 @@ impl Placed {
         let is_it = |binding: &Binding| matches!(binding, Binding::Here(here) if Arc::ptr_eq(here, inbox));
         let former = self.state.lock().course.lost(is_it, Lost::NotHere);
         drop(former);
+    }
+
+    fn seek_if_due(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        let seeks = state.course.seeks();
+        drop(state);
+        if seeks {
+            self.seek();
+        }
     }
 
     fn seek(self: &Arc<Self>) {

@@ -1,6 +1,7 @@
 //! A call's slot on its way to an actor that the head may place again: what it takes to send it once more.
 
 use futures_util::future::BoxFuture;
+use std::any::Any;
 use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
@@ -44,6 +45,11 @@ impl<M: Method> Again<M> {
 }
 
 impl<M: Method> Slot<M> {
+    /// What a binding to this node leads to.
+    fn inbox_at(&self, here: &Arc<dyn Any + Send + Sync>) -> Result<Arc<Inbox<M::Actor>>, CallError> {
+        here.clone().downcast().map_err(|_| self.refused(EndReason::Unknown))
+    }
+
     /// The inbox of its actor on this node; if that has moved, the one that it has now, or else the one that it had.
     #[inline]
     pub(super) fn local(&self) -> Option<Cow<'_, Arc<Inbox<M::Actor>>>> {
@@ -86,8 +92,7 @@ impl<M: Method> Slot<M> {
         let at = match binding {
             Binding::There(at) => at,
             Binding::Here(here) => {
-                let inbox = here.clone().downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
-                return match inbox.mailbox().push(self.clone()) {
+                return match self.inbox_at(here)?.mailbox().push(self.clone()) {
                     Ok(place) => Ok(place),
                     // With the life of this node: it is sought anew.
                     Err(EndReason::NodeDied) => {
@@ -129,8 +134,7 @@ impl<M: Method> Slot<M> {
         let at = match binding {
             Binding::There(at) => at,
             Binding::Here(here) => {
-                let inbox = here.clone().downcast::<Inbox<M::Actor>>().map_err(|_| self.refused(EndReason::Unknown))?;
-                return match inbox.mailbox().try_push(|| self.clone()) {
+                return match self.inbox_at(&here)?.mailbox().try_push(|| self.clone()) {
                     Ok(pushed) => Ok(pushed.then_some(())),
                     Err(EndReason::NodeDied) => {
                         out.actor().lost_here(&here);
