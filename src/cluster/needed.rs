@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actor::restart::Restarts;
 use crate::directory::request::Needs;
-use crate::limits::{NAME_BYTES, RESTART_WINDOW};
+use crate::limits::NAME_BYTES;
 use crate::schedule::labels::LabelError;
 use crate::schedule::resources::is_name;
 use crate::schedule::{Amount, Condition, InvalidOption, Strategy};
@@ -71,7 +72,7 @@ impl Needed {
     }
 
     pub(super) fn restart_window(&mut self, window: Duration) {
-        if window < Duration::from_millis(1) || window > RESTART_WINDOW {
+        if !Restarts::count_within(window) {
             self.invalid.get_or_insert(InvalidOption::RestartWindow(window));
         }
     }

@@ -18,7 +18,7 @@ use crate::actor::dispatch::Actor;
 use crate::actor::handle::Handle;
 use crate::actor::restart::Restarts;
 use crate::id::ActorId;
-use crate::limits::{CHILD_STOP, CHILDREN, INTENSITY, INTENSITY_WINDOW, RESTART_WINDOW};
+use crate::limits::{CHILD_STOP, CHILDREN, INTENSITY, INTENSITY_WINDOW};
 use crate::object::parcel::Parcel;
 
 pub use self::error::SupervisorError;
@@ -174,8 +174,7 @@ impl NewSupervisor {
         if self.children.len() > CHILDREN {
             return Err(SupervisorError::TooMany { limit: CHILDREN });
         }
-        let window = self.intensity.window.unwrap_or_default();
-        if window < Duration::from_millis(1) || window > RESTART_WINDOW {
+        if !self.intensity.window.is_some_and(Restarts::count_within) {
             return Err(SupervisorError::Window);
         }
         let mut names = BTreeSet::new();
@@ -246,8 +245,8 @@ pub struct ChildStatus {
 }
 
 impl SupervisorHandle {
-    /// The child of this name, as it is now; waits while it is being started, or once it is known to have ended. A child that is started again is another actor, to
-    /// which this is asked anew: a handle of the former one finds it ended.
+    /// The child of this name, as it is now; waits while it is being started, or once it is known to have ended. A child that
+    /// is started again is another actor, for which this is asked anew: a handle of the former one finds it ended.
     ///
     /// # Errors
     /// There is no such child, it is of another type, it has ended for good, or the supervisor has.

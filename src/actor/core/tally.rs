@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::limits::{RESTART_CALM, RESTART_PAUSE_FIRST, RESTART_PAUSE_LAST};
+use crate::limits::{RESTART_CALM, RESTART_PAUSE_FIRST, RESTART_PAUSE_LAST, RESTART_WINDOW};
 
 /// How often an actor is started again after a panic: `#[actor(restarts = 3, restart_window = "1m")]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +21,11 @@ impl Restarts {
 
     pub(crate) const fn allow_any(self) -> bool {
         self.limit > 0
+    }
+
+    /// Whether restarts can be counted within such a time.
+    pub(crate) fn count_within(window: Duration) -> bool {
+        (Duration::from_millis(1)..=RESTART_WINDOW).contains(&window)
     }
 }
 

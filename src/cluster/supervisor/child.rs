@@ -6,8 +6,8 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use super::ChildContext;
 use super::keeper::Supervisor;
-use super::{ChildContext, SupervisorError};
 use crate::actor::dispatch::Actor;
 use crate::actor::error::{CallError, EndReason, panic_message};
 use crate::actor::handle::Handle;
@@ -136,11 +136,5 @@ pub(super) async fn end(child: &dyn Incarnation, stop_within: Duration) {
             // Its node could not be told: as long as it is silent, the child may run there.
             () = tokio::time::sleep(KILL_PAUSE) => {}
         }
-    }
-}
-
-impl SupervisorError {
-    pub(super) fn not_started(name: &str, message: String) -> Self {
-        SupervisorError::NotStarted { name: name.to_owned(), message }
     }
 }

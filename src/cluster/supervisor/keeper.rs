@@ -120,7 +120,7 @@ impl Supervisor {
         let all = supervisor.all();
         if let Err((child, message)) = supervisor.start(all.clone(), ctx).await {
             supervisor.stop(all).await;
-            return Err(SupervisorError::not_started(supervisor.name(child), message));
+            return Err(SupervisorError::NotStarted { name: supervisor.name(child).to_owned(), message });
         }
         Ok(supervisor)
     }
@@ -241,7 +241,7 @@ impl Supervisor {
             let it: Arc<dyn Incarnation> = made.into();
             let monitor = ctx.told_of(it.ended(), move |me, why| me.ended(child, starts, why));
             let monitor = monitor.map_err(|error| (child, error.to_string()))?;
-            self.set(child, Stage::Up { it, monitor }, starts);
+            self.set(child, Stage::Up { it, monitor });
         }
         Ok(())
     }
@@ -252,8 +252,7 @@ impl Supervisor {
             let Some(it) = self.begin_to_stop(child) else { continue };
             end(&*it, self.policy.stop_within).await;
             let temporary = self.policy.children.get(child).is_some_and(|spec| spec.kind == Kind::Temporary);
-            let starts = self.children.lock().get(child).map_or(0, |child| child.starts);
-            self.set(child, if temporary { Stage::Over } else { Stage::Down }, starts);
+            self.set(child, if temporary { Stage::Over } else { Stage::Down });
         }
     }
 
@@ -269,9 +268,12 @@ impl Supervisor {
         Some(it)
     }
 
-    fn set(&self, child: usize, stage: Stage, starts: u64) {
+    fn set(&self, child: usize, stage: Stage) {
         let mut children = self.children.lock();
-        let former = children.get_mut(child).map(|child| std::mem::replace(child, Child { stage, starts }));
+        let former = children.get_mut(child).map(|child| {
+            child.starts += u64::from(matches!(stage, Stage::Up { .. }));
+            std::mem::replace(&mut child.stage, stage)
+        });
         drop(children);
         drop(former);
         self.changed.notify_waiters();
