@@ -1,8 +1,9 @@
 //! Actors that are in the middle of something when their process dies.
 
 use futures::StreamExt;
-use mobula::EndReason;
+use mobula::id::Incarnation;
 use mobula::prelude::*;
+use mobula::{EndReason, FencingToken};
 use std::future::pending;
 use tokio::sync::watch;
 
@@ -102,5 +103,36 @@ impl<T: Message + Clone> Holder<T> {
 
     pub fn held(&self) -> T {
         self.held.clone()
+    }
+}
+
+/// Writes down what it is told, and is placed again.
+#[actor(restarts = 3)]
+pub struct Rover {
+    noted: Vec<u64>,
+}
+
+#[methods]
+impl Rover {
+    #[constructor]
+    pub fn landed() -> Self {
+        Self { noted: Vec::new() }
+    }
+
+    pub fn note(&mut self, number: u64) -> u64 {
+        self.noted.push(number);
+        number
+    }
+
+    pub fn noted(&self) -> Vec<u64> {
+        self.noted.clone()
+    }
+
+    pub fn process(&self) -> u32 {
+        std::process::id()
+    }
+
+    pub fn run(&self, ctx: &mut ActorContext<Self>) -> (Incarnation, FencingToken, u32) {
+        (ctx.incarnation(), ctx.fence(), std::process::id())
     }
 }

@@ -1,6 +1,7 @@
 //! A node of the user's own process that is cut off from its head: its actors end, it joins anew, and the handles that it held
 //! on them find where they are now.
 
+use crate::actors::{Rover, RoverHandle};
 use crate::checkpoints::LEASE;
 use crate::common::*;
 use crate::heads::Keys;
@@ -9,32 +10,6 @@ use mobula::prelude::*;
 use mobula::{EndReason, Executed, FencingToken};
 use rustix::process::Signal;
 use std::time::Duration;
-
-#[actor(restarts = 20)]
-pub struct Rover {
-    noted: Vec<u64>,
-}
-
-#[methods]
-impl Rover {
-    #[constructor]
-    pub fn landed() -> Self {
-        Self { noted: Vec::new() }
-    }
-
-    pub fn note(&mut self, number: u64) -> u64 {
-        self.noted.push(number);
-        number
-    }
-
-    pub fn noted(&self) -> Vec<u64> {
-        self.noted.clone()
-    }
-
-    pub fn run(&self, ctx: &mut ActorContext<Self>) -> (Incarnation, FencingToken, u32) {
-        (ctx.incarnation(), ctx.fence(), std::process::id())
-    }
-}
 
 /// Keeps the head from hearing and saying anything for a lease: until its nodes have ended their own lives.
 async fn cut_off_all(head: &Player) {
@@ -81,7 +56,7 @@ async fn a_handle_on_the_node_that_was_fenced_finds_its_actor_again() {
     let mut head = Player::start("journaled head", &keys.environment());
     head.reported("ready").await;
     let node = bounded(keys.worker()).await.unwrap();
-    let rover = bounded(Rover::spawn(&node).name("rover").detached()).await.unwrap();
+    let rover = bounded(Rover::spawn(&node).restarts(20).name("rover").detached()).await.unwrap();
     let (first, token, process) = bounded(rover.run()).await.unwrap();
     assert_eq!(process, std::process::id(), "it is on this node");
     cut_off(&head, &rover).await;
@@ -109,7 +84,7 @@ async fn it_finds_it_on_another_node_as_well_and_back_on_its_own() {
     let mut head = Player::start("journaled head", &keys.environment());
     head.reported("ready").await;
     let node = bounded(keys.worker()).await.unwrap();
-    let rover = bounded(Rover::spawn(&node).detached()).await.unwrap();
+    let rover = bounded(Rover::spawn(&node).restarts(20).detached()).await.unwrap();
     let mut last = bounded(rover.run()).await.unwrap();
     let mut other = Player::start("worker", &keys.environment());
     other.reported("joined").await;

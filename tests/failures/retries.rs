@@ -1,5 +1,6 @@
 //! Calls that may be tried again: as often as was said, whoever dies, and for as long as it takes.
 
+use crate::actors::Rover;
 use crate::common::*;
 use mobula::Executed;
 use mobula::prelude::*;
@@ -77,36 +78,10 @@ async fn a_call_whose_last_try_its_node_did_not_survive_says_that_it_may_have_ru
 }
 
 /// Counts what it ran.
-#[actor(restarts = 3)]
-pub struct Tally {
-    noted: Vec<u64>,
-}
-
-#[methods]
-impl Tally {
-    #[constructor]
-    pub fn empty() -> Self {
-        Self { noted: Vec::new() }
-    }
-
-    pub fn note(&mut self, number: u64) -> u64 {
-        self.noted.push(number);
-        number
-    }
-
-    pub fn noted(&self) -> Vec<u64> {
-        self.noted.clone()
-    }
-
-    pub fn process(&self) -> u32 {
-        std::process::id()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_with_retries_wait_for_a_silent_node_and_others_are_told_that_it_is() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
-    let tally = bounded(Tally::spawn(&cluster)).await.unwrap();
+    let tally = bounded(Rover::spawn(&cluster)).await.unwrap();
     let process = bounded(tally.process()).await.unwrap();
     signal(process, Signal::STOP);
     let patient: Vec<_> = (1..=3).map(|number| tally.note(number).retries(1).submit()).collect();
@@ -133,7 +108,7 @@ async fn calls_with_retries_wait_for_a_silent_node_and_others_are_told_that_it_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_with_retries_that_wait_for_a_silent_node_run_elsewhere_when_its_life_ends() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
-    let tally = bounded(Tally::spawn(&cluster)).await.unwrap();
+    let tally = bounded(Rover::spawn(&cluster)).await.unwrap();
     let process = bounded(tally.process()).await.unwrap();
     signal(process, Signal::STOP);
     let patient: Vec<_> = (1..=3).map(|number| tally.note(number).retries(1).submit()).collect();

@@ -4,7 +4,7 @@ use crate::common::{DETECTION, bounded, ends_without_a_trace, kill, runs, signal
 use crate::links::{Knot, linked};
 use crate::parts::{Diary, PartHandle, part};
 use crate::supervisors::Boss;
-use crate::support::{Foreman, ForemanHandle, Stubborn, Worker, told_of};
+use crate::support::{Foreman, ForemanHandle, Worker, told_of};
 use mobula::prelude::*;
 use mobula::{ChildContext, EndReason, Handle, Supervisor};
 use rustix::process::Signal;
@@ -40,9 +40,9 @@ async fn the_death_of_a_node_is_the_end_of_its_actors() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn to_be_placed_again_is_no_end() {
     let (cluster, foreman, other, process) = apart().await;
-    let stubborn = bounded(Stubborn::spawn(&cluster).prefer(other)).await.unwrap();
+    let stubborn = bounded(Worker::spawn(&cluster).restarts(1).prefer(other)).await.unwrap();
     assert_eq!(bounded(stubborn.process()).await, Ok(process));
-    bounded(foreman.watch_stubborn(stubborn.clone())).await.unwrap();
+    bounded(foreman.watch(stubborn.clone(), "stubborn".to_owned())).await.unwrap();
     kill(process);
     // Asked until it is there: a call without retries that is under way when the node dies fails.
     let moved = async {

@@ -1,7 +1,7 @@
 //! A monitor tells once, of every kind of end.
 
 use crate::common::{bounded, ends_without_a_trace, hold};
-use crate::support::{Foreman, Stubborn, Worker, WorkerHandle, told_of};
+use crate::support::{Foreman, Worker, WorkerHandle, told_of};
 use mobula::limits::MONITORS;
 use mobula::prelude::*;
 use mobula::{EndReason, Handle};
@@ -74,8 +74,8 @@ async fn a_named_actor_is_watched_like_any_other(cluster: &Cluster) {
 
 async fn to_be_started_again_is_no_end(cluster: &Cluster) {
     let foreman = bounded(Foreman::spawn(cluster)).await.unwrap();
-    let stubborn = bounded(Stubborn::spawn(cluster)).await.unwrap();
-    bounded(foreman.watch_stubborn(stubborn.clone())).await.unwrap();
+    let stubborn = bounded(Worker::spawn(cluster).restarts(1)).await.unwrap();
+    bounded(foreman.watch(stubborn.clone(), "stubborn".to_owned())).await.unwrap();
     bounded(stubborn.falls()).await.unwrap_err();
     bounded(stubborn.process()).await.expect("it runs again");
     assert_eq!(bounded(foreman.told(0)).await, Ok(Vec::new()));

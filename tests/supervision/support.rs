@@ -27,26 +27,6 @@ impl Worker {
     }
 }
 
-/// Is started again, once.
-#[actor(restarts = 1)]
-pub struct Stubborn;
-
-#[methods]
-impl Stubborn {
-    #[constructor]
-    pub fn new() -> Self {
-        Self
-    }
-
-    pub fn process(&self) -> u32 {
-        std::process::id()
-    }
-
-    pub fn falls(&mut self) {
-        panic!("on purpose");
-    }
-}
-
 /// Monitors workers, and writes down what it is told.
 #[actor(restarts = 1)]
 pub struct Foreman {
@@ -65,11 +45,6 @@ impl Foreman {
         let told = name.clone();
         let monitor = ctx.monitor(&worker, move |me, why| me.ended(told, why))?;
         self.monitors.lock().unwrap().insert(name, monitor);
-        Ok(())
-    }
-
-    pub fn watch_stubborn(&self, ctx: &mut ActorContext<Self>, stubborn: StubbornHandle) -> mobula::Result<()> {
-        ctx.monitor(&stubborn, |me, why| me.ended("stubborn".to_owned(), why))?;
         Ok(())
     }
 
