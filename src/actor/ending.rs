@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use super::dispatch::Actor;
 use super::error::{CallError, EndReason, Executed};
 use super::frame::{self, Chain, Held, Place, Wait};
-use super::handle::{ActorRef, Route};
+use super::handle::{ActorRef, Elsewhere, Route};
 use super::inbox::{Host, Inbox, Resolved};
 use super::remote::ask;
 use super::remote::placed::{Binding, Lost, Placed};
@@ -78,13 +78,15 @@ impl<A: Actor> Ending<A> {
         let frame = frame::current();
         let mut ticket = None;
         let answer: BoxFuture<'static, _> = match self.actor.route() {
-            Route::Gone(gone) => Box::pin(ready(Ok(gone.1.clone()))),
-            Route::Remote(actor) => {
-                let asked = ask::end(&actor.to, self.end, frame.as_ref())?;
-                ticket = asked.ticket;
-                asked.answer
-            }
-            Route::Placed(actor) => Box::pin(end_placed(actor.to.clone(), self.end, end_here::<A>(self.end))),
+            Route::Elsewhere(there) => match &**there {
+                Elsewhere::Gone(_, reason) => Box::pin(ready(Ok(reason.clone()))),
+                Elsewhere::Remote(actor) => {
+                    let asked = ask::end(&actor.to, self.end, frame.as_ref())?;
+                    ticket = asked.ticket;
+                    asked.answer
+                }
+                Elsewhere::Placed(actor) => Box::pin(end_placed(actor.to.clone(), self.end, end_here::<A>(self.end))),
+            },
             Route::Local(inbox) => {
                 self.end.of(inbox);
                 let (inbox, end) = (inbox.to.clone(), self.end);
@@ -187,20 +189,21 @@ impl<A: Actor> Wait for EndWait<A> {
 
     fn place(&self) -> Place {
         let actor = self.actor.id();
-        match (self.actor.route(), self.ticket) {
-            (Route::Remote(remote), Some(ticket)) => match remote.peer.standing(ticket) {
-                Some(call) => Place::There(remote.peer.life(), ProbeTo { actor, method: ask::name(self.end), call }),
-                None => Place::Over,
-            },
-            (Route::Local(inbox), _) if inbox.mailbox().ended().is_err() => Place::Here,
-            _ => Place::Over,
+        let (remote, ticket) = match (self.actor.route(), self.ticket) {
+            (Route::Local(inbox), _) if inbox.mailbox().ended().is_err() => return Place::Here,
+            (Route::Elsewhere(there), Some(ticket)) if let Elsewhere::Remote(remote) = &**there => (remote, ticket),
+            _ => return Place::Over,
+        };
+        match remote.peer.standing(ticket) {
+            Some(call) => Place::There(remote.peer.life(), ProbeTo { actor, method: ask::name(self.end), call }),
+            None => Place::Over,
         }
     }
 
     fn held(&self) -> Held {
         match self.actor.route() {
             Route::Local(inbox) => inbox.held_end(self.end),
-            Route::Remote(_) | Route::Placed(_) | Route::Gone(_) => Held::Not,
+            Route::Elsewhere(_) => Held::Not,
         }
     }
 

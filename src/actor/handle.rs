@@ -10,7 +10,7 @@ use super::dispatch::{Actor, Methods};
 use super::ending::{End, Ending};
 use super::error::{CallError, EndReason, Executed};
 use super::frame::Chain;
-use super::inbox::{Inbox, Resolved};
+use super::inbox::{Host, Inbox, Resolved};
 use super::job::Access;
 use super::lifetime::{Address, At, Keeps};
 use super::line::Line;
@@ -58,16 +58,50 @@ pub trait Handle: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwne
     }
 }
 
-/// Where calls to an actor go.
+/// Where calls to an actor go. One of two, so that cloning, dropping and asking a handle take a plain branch.
 pub(crate) enum Route<A: Actor> {
     /// It lives in this process.
     Local(Arc<Address<Inbox<A>>>),
+    /// It does not, as far as was known when the handle was made.
+    Elsewhere(Arc<Elsewhere>),
+}
+
+/// An actor that is not of this process.
+pub(crate) enum Elsewhere {
     /// It lives on another node.
-    Remote(Arc<Address<RemoteActor>>),
+    Remote(Address<RemoteActor>),
     /// It lives wherever the head has placed it, which was elsewhere, and may place it again.
-    Placed(Arc<Address<Placed>>),
+    Placed(Address<Placed>),
     /// It lives no more.
-    Gone(Arc<(ActorId, EndReason)>),
+    Gone(ActorId, EndReason),
+}
+
+impl Elsewhere {
+    fn id(&self) -> ActorId {
+        match self {
+            Elsewhere::Remote(actor) => actor.id,
+            Elsewhere::Placed(actor) => actor.id,
+            Elsewhere::Gone(id, _) => *id,
+        }
+    }
+
+    /// Where it is, or was last, and how the handle keeps it.
+    fn address(&self) -> Result<(At, &Keeps), &EndReason> {
+        match self {
+            Elsewhere::Remote(actor) => Ok((actor.at(), &actor.keeps)),
+            Elsewhere::Placed(actor) => Ok((actor.at(), &actor.keeps)),
+            Elsewhere::Gone(_, reason) => Err(reason),
+        }
+    }
+
+    /// The node that the handle is on, unless that is gone.
+    pub(crate) fn here(&self) -> Option<Arc<dyn Host>> {
+        match self {
+            Elsewhere::Remote(actor) => actor.here(),
+            Elsewhere::Placed(actor) => actor.here(),
+            Elsewhere::Gone(..) => None,
+        }
+    }
 }
 
 impl<A: Actor> Route<A> {
@@ -75,9 +109,11 @@ impl<A: Actor> Route<A> {
     pub(crate) fn line(&self) -> Option<&OnceLock<Arc<Line>>> {
         match self {
             Route::Local(inbox) => Some(inbox.line()),
-            Route::Remote(actor) => Some(actor.line()),
-            Route::Placed(actor) => Some(actor.line()),
-            Route::Gone(_) => None,
+            Route::Elsewhere(there) => match &**there {
+                Elsewhere::Remote(actor) => Some(actor.line()),
+                Elsewhere::Placed(actor) => Some(actor.line()),
+                Elsewhere::Gone(..) => None,
+            },
         }
     }
 }
@@ -86,9 +122,7 @@ impl<A: Actor> Clone for Route<A> {
     fn clone(&self) -> Self {
         match self {
             Route::Local(inbox) => Route::Local(inbox.clone()),
-            Route::Remote(actor) => Route::Remote(actor.clone()),
-            Route::Placed(actor) => Route::Placed(actor.clone()),
-            Route::Gone(gone) => Route::Gone(gone.clone()),
+            Route::Elsewhere(there) => Route::Elsewhere(there.clone()),
         }
     }
 }
@@ -100,15 +134,19 @@ pub struct ActorRef<A: Actor> {
 
 impl<A: Actor> ActorRef<A> {
     pub(crate) fn local(inbox: Arc<Inbox<A>>, keeps: Keeps) -> Self {
-        ActorRef { route: Route::Local(Address::new(inbox, keeps)) }
+        ActorRef { route: Route::Local(Arc::new(Address { to: inbox, keeps })) }
     }
 
-    pub(crate) fn remote(actor: Arc<RemoteActor>, keeps: Keeps) -> Self {
-        ActorRef { route: Route::Remote(Address::new(actor, keeps)) }
+    pub(crate) fn remote(to: Arc<RemoteActor>, keeps: Keeps) -> Self {
+        Self::elsewhere(Elsewhere::Remote(Address { to, keeps }))
     }
 
-    fn placed(actor: Arc<Placed>, keeps: Keeps) -> Self {
-        ActorRef { route: Route::Placed(Address::new(actor, keeps)) }
+    fn placed(to: Arc<Placed>, keeps: Keeps) -> Self {
+        Self::elsewhere(Elsewhere::Placed(Address { to, keeps }))
+    }
+
+    fn elsewhere(there: Elsewhere) -> Self {
+        ActorRef { route: Route::Elsewhere(Arc::new(there)) }
     }
 
     /// The address of an actor that a message or the head named.
@@ -119,7 +157,7 @@ impl<A: Actor> ActorRef<A> {
             Resolved::There(actor) => Ok(Self::remote(actor, keeps)),
             Resolved::Placed(actor) if actor.type_key != A::NAME.key() => Err(WrongType),
             Resolved::Placed(actor) => Ok(Self::placed(actor, keeps)),
-            Resolved::Gone(reason) => Ok(ActorRef { route: Route::Gone(Arc::new((id, reason))) }),
+            Resolved::Gone(reason) => Ok(Self::elsewhere(Elsewhere::Gone(id, reason))),
         }
     }
 
@@ -127,9 +165,11 @@ impl<A: Actor> ActorRef<A> {
     pub(crate) fn weakened(&self) -> Self {
         match &self.route {
             Route::Local(inbox) => Self::local(inbox.to.clone(), Keeps::Weak),
-            Route::Remote(actor) => Self::remote(actor.to.clone(), Keeps::Weak),
-            Route::Placed(actor) => Self::placed(actor.to.clone(), Keeps::Weak),
-            Route::Gone(gone) => ActorRef { route: Route::Gone(gone.clone()) },
+            Route::Elsewhere(there) => match &**there {
+                Elsewhere::Remote(actor) => Self::remote(actor.to.clone(), Keeps::Weak),
+                Elsewhere::Placed(actor) => Self::placed(actor.to.clone(), Keeps::Weak),
+                Elsewhere::Gone(..) => self.clone(),
+            },
         }
     }
 
@@ -142,9 +182,7 @@ impl<A: Actor> ActorRef<A> {
     pub fn id(&self) -> ActorId {
         match &self.route {
             Route::Local(inbox) => inbox.id(),
-            Route::Remote(actor) => actor.id,
-            Route::Placed(actor) => actor.id,
-            Route::Gone(gone) => gone.0,
+            Route::Elsewhere(there) => there.id(),
         }
     }
 
@@ -152,9 +190,11 @@ impl<A: Actor> ActorRef<A> {
     pub(crate) fn has_ended(&self) -> bool {
         match &self.route {
             Route::Local(inbox) => inbox.mailbox().reason().is_some(),
-            Route::Remote(actor) => actor.has_ended(),
-            Route::Placed(actor) => actor.has_ended(),
-            Route::Gone(_) => true,
+            Route::Elsewhere(there) => match &**there {
+                Elsewhere::Remote(actor) => actor.has_ended(),
+                Elsewhere::Placed(actor) => actor.has_ended(),
+                Elsewhere::Gone(..) => true,
+            },
         }
     }
 
@@ -200,11 +240,9 @@ impl<A: Actor> Serialize for ActorRef<A> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (at, keeps) = match &self.route {
             Route::Local(inbox) => (At { host: inbox.host().life(), placement: inbox.placement() }, &inbox.keeps),
-            Route::Remote(actor) => (actor.at(), &actor.keeps),
-            Route::Placed(actor) => (actor.at(), &actor.keeps),
-            Route::Gone(gone) => {
-                return Err(S::Error::custom(format_args!("the handle of {} {}: {}", A::NAME, gone.0, gone.1)));
-            }
+            Route::Elsewhere(there) => there.address().map_err(|reason| {
+                S::Error::custom(format_args!("the handle of {} {}: {reason}", A::NAME, there.id()))
+            })?,
         };
         let (actor, type_key, At { host, placement }) = (self.id(), A::NAME.key(), at);
         let (kept, hold) = keeps.to_wire();

@@ -124,12 +124,6 @@ pub(crate) struct Address<T> {
     pub(crate) keeps: Keeps,
 }
 
-impl<T> Address<T> {
-    pub(crate) fn new(to: Arc<T>, keeps: Keeps) -> Arc<Self> {
-        Arc::new(Address { to, keeps })
-    }
-}
-
 impl<T> Deref for Address<T> {
     type Target = T;
     fn deref(&self) -> &T {

@@ -20,7 +20,7 @@ use super::context::ActorContext;
 use super::dispatch::Actor;
 use super::ending::{end_of, ended};
 use super::error::{CallError, EndReason, Executed};
-use super::handle::{Handle, Route};
+use super::handle::{Elsewhere, Handle, Route};
 use super::inbox::Inbox;
 use super::remote::ask::{AboutEnd, NodeAsk, Plain, answer_value, nonsense};
 use super::remote::host::{Incoming, answer_fault};
@@ -81,9 +81,7 @@ impl<A: Actor> ActorContext<A> {
                     let me = inbox.clone();
                     other.to.follow(inbox.id(), Box::pin(async move { ended(&me).await }))
                 }
-                Route::Remote(there) => ask_of(&there.to, LINK, Linking::of(&inbox)).await,
-                Route::Placed(placed) => ask_placed(&placed.to, LINK, &inbox).await,
-                Route::Gone(_) => Ok(()),
+                Route::Elsewhere(there) => ask_elsewhere(there, LINK, &inbox).await,
             };
             if linked.is_err() {
                 inbox.unfollow(id);
@@ -101,12 +99,12 @@ impl<A: Actor> ActorContext<A> {
         async move {
             inbox.unfollow(other.id());
             match other.route() {
-                Route::Local(other) => other.to.unfollow(inbox.id()),
-                Route::Remote(there) => return ask_of(&there.to, UNLINK, Linking::of(&inbox)).await,
-                Route::Placed(placed) => return ask_placed(&placed.to, UNLINK, &inbox).await,
-                Route::Gone(_) => {}
+                Route::Local(other) => {
+                    other.to.unfollow(inbox.id());
+                    Ok(())
+                }
+                Route::Elsewhere(there) => ask_elsewhere(there, UNLINK, &inbox).await,
             }
-            Ok(())
         }
     }
 }
@@ -196,6 +194,15 @@ async fn ask(actor: &Arc<RemoteActor>, method: Key, mut me: Linking) -> Result<b
     match poll_fn(|cx| ask.poll(cx)).await? {
         Plain::Value(_, body) => codec::decode(&body).map_err(|_| nonsense()),
         Plain::App(..) | Plain::Elsewhere(_) => Err(nonsense()),
+    }
+}
+
+/// The same of an actor wherever it is; what has ended needs no asking.
+async fn ask_elsewhere<A: Actor>(there: &Elsewhere, method: Key, me: &Arc<Inbox<A>>) -> Result<(), LinkError> {
+    match there {
+        Elsewhere::Remote(actor) => ask_of(&actor.to, method, Linking::of(me)).await,
+        Elsewhere::Placed(actor) => ask_placed(&actor.to, method, me).await,
+        Elsewhere::Gone(..) => Ok(()),
     }
 }
 

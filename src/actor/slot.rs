@@ -17,7 +17,6 @@ use super::inbox::Inbox;
 use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict};
 use super::mailbox::{Entry, Place};
 use super::remote::placed::How;
-use super::remote::{Caller, Outgoing, Sent};
 use super::restart::Kept;
 use crate::clock::{self, Moment};
 use crate::id::{ActorId, Life};
@@ -32,7 +31,7 @@ mod stalled;
 mod submit;
 mod take;
 mod wait;
-use away::{Away, group_of};
+use away::Away;
 use stalled::Stalled;
 use submit::Awaited;
 pub(crate) use submit::{Listener, Sink, to_get_error};
@@ -186,16 +185,7 @@ impl<M: Method> Slot<M> {
                     None => Err(self.refused(reason)),
                 },
             },
-            Some(Route::Gone(gone)) => Err(self.refused(gone.1.clone())),
-            Some(Route::Placed(actor)) => self.send_placed(&actor.to, How { flags, deadline }),
-            Some(Route::Remote(actor)) => {
-                let stream = actor.stream(group_of::<M>());
-                let caller: Arc<dyn Caller> = self.clone();
-                let sent = self.encode(actor, flags, &mut None, |packet, enclosed| {
-                    actor.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
-                })?;
-                Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
-            }
+            Some(Route::Elsewhere(there)) => self.send_away(there, How { flags, deadline }),
         }
     }
 
@@ -297,16 +287,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
                 Ok(slot.try_send_placed(placed)?.is_none().then_some(slot))
             }
             None | Some(Route::Local(_)) => Ok(Some(slot)),
-            Some(Route::Gone(gone)) => Err(slot.refused(gone.1.clone())),
-            Some(Route::Placed(actor)) => Ok(slot.try_send_placed(&actor.to)?.is_none().then_some(slot)),
-            Some(Route::Remote(actor)) => {
-                let stream = actor.stream(group_of::<M>());
-                let caller: Arc<dyn Caller> = slot.clone();
-                let sent = slot.encode(actor, Flags::TELL, &mut None, |packet, enclosed| {
-                    actor.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
-                })?;
-                Ok(if sent.is_some() { None } else { Some(slot) })
-            }
+            Some(Route::Elsewhere(there)) => Ok(slot.try_send_away(there)?.is_none().then_some(slot)),
         }
     }
 

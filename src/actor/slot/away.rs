@@ -7,11 +7,11 @@ use super::placed::{Again, Going};
 use super::{Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
-use crate::actor::handle::Route;
+use crate::actor::handle::{Elsewhere, Route};
 use crate::actor::job::Access;
-use crate::actor::mailbox::Entry as _;
-use crate::actor::remote::placed::Lost;
-use crate::actor::remote::{self, Caller, Envelope, RemoteActor, Sent};
+use crate::actor::mailbox::{Entry as _, Place};
+use crate::actor::remote::placed::{How, Lost};
+use crate::actor::remote::{self, Caller, Envelope, Outgoing, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
@@ -100,6 +100,35 @@ pub(super) const fn group_of<M: Method>() -> u8 {
 }
 
 impl<M: Method> Slot<M> {
+    /// Sends it to another node, or has it stand in line.
+    pub(super) fn send_away(self: &Arc<Self>, there: &Elsewhere, how: How) -> Result<Place, CallError> {
+        let actor = match there {
+            Elsewhere::Remote(actor) => actor,
+            Elsewhere::Placed(actor) => return self.send_placed(&actor.to, how),
+            Elsewhere::Gone(_, reason) => return Err(self.refused(reason.clone())),
+        };
+        let (stream, How { flags, deadline }) = (actor.stream(group_of::<M>()), how);
+        let caller: Arc<dyn Caller> = self.clone();
+        let sent = self.encode(actor, flags, &mut None, |packet, enclosed| {
+            actor.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
+        })?;
+        Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
+    }
+
+    /// Sends it one way if it can go at once; `None` if it cannot.
+    pub(super) fn try_send_away(self: &Arc<Self>, there: &Elsewhere) -> Result<Option<()>, CallError> {
+        let actor = match there {
+            Elsewhere::Remote(actor) => actor,
+            Elsewhere::Placed(actor) => return self.try_send_placed(&actor.to),
+            Elsewhere::Gone(_, reason) => return Err(self.refused(reason.clone())),
+        };
+        let (stream, caller) = (actor.stream(group_of::<M>()), self.clone() as Arc<dyn Caller>);
+        let sent = self.encode(actor, Flags::TELL, &mut None, |packet, enclosed| {
+            actor.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
+        })?;
+        Ok(sent.map(drop))
+    }
+
     /// Encodes the message for another node and gives it to `send`; what was not sent is as it was. `going` is taken and kept
     /// with the message while the call is out, if it may have to go again.
     pub(super) fn encode(
@@ -191,13 +220,13 @@ impl<M: Method> Slot<M> {
 
     /// Where it was sent.
     pub(super) fn remote<'a>(&'a self, away: &'a Away<M>) -> Option<&'a Arc<RemoteActor>> {
-        match (self.route(), away) {
-            (Some(Route::Remote(actor)), _) => Some(&actor.to),
-            (Some(Route::Placed(_) | Route::Local(_)), Away::Keeps(keeps)) => {
-                keeps.again.as_ref().map(|again| &again.at)
-            }
-            _ => None,
+        if let Route::Elsewhere(there) = self.route()?
+            && let Elsewhere::Remote(actor) = &**there
+        {
+            return Some(&actor.to);
         }
+        let Away::Keeps(keeps) = away else { return None };
+        keeps.again.as_ref().map(|again| &again.at)
     }
 
     /// Takes what a call over a link keeps, while user code decodes.

@@ -12,7 +12,7 @@ use crate::actor::args;
 use crate::actor::bring;
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, EndReason, Executed};
-use crate::actor::handle::Route;
+use crate::actor::handle::{Elsewhere, Route};
 use crate::actor::inbox::Inbox;
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::actor::remote::placed::{Binding, Entered, How, Lost, Out, Placed, Queued, Resend};
@@ -55,11 +55,11 @@ impl<M: Method> Slot<M> {
     pub(super) fn local(&self) -> Option<Cow<'_, Arc<Inbox<M::Actor>>>> {
         match self.route() {
             Some(Route::Local(inbox)) => {
-                let here = inbox.moved().and_then(|placed| inbox_of::<M>(placed));
+                let here = inbox.moved().and_then(|placed| placed_inbox::<M>(placed));
                 Some(here.map_or(Cow::Borrowed(&inbox.to), Cow::Owned))
             }
-            Some(Route::Placed(actor)) => inbox_of::<M>(actor).map(Cow::Owned),
-            Some(Route::Remote(_) | Route::Gone(_)) | None => None,
+            Some(Route::Elsewhere(there)) => inbox_of::<M>(there).map(Cow::Owned),
+            None => None,
         }
     }
 
@@ -73,8 +73,16 @@ impl<M: Method> Slot<M> {
 }
 
 /// The inbox of an actor that is on this node.
-pub(super) fn inbox_of<M: Method>(placed: &Placed) -> Option<Arc<Inbox<M::Actor>>> {
+fn placed_inbox<M: Method>(placed: &Placed) -> Option<Arc<Inbox<M::Actor>>> {
     placed.inbox()?.downcast().ok()
+}
+
+/// The inbox of an actor that was elsewhere, and is on this node.
+pub(super) fn inbox_of<M: Method>(there: &Elsewhere) -> Option<Arc<Inbox<M::Actor>>> {
+    match there {
+        Elsewhere::Placed(actor) => placed_inbox::<M>(actor),
+        Elsewhere::Remote(_) | Elsewhere::Gone(..) => None,
+    }
 }
 
 impl<M: Method> Slot<M> {

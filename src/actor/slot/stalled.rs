@@ -8,7 +8,7 @@ use crate::actor::args;
 use crate::actor::bring::{self, Gathered, Gathering, Next};
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
-use crate::actor::handle::Route;
+use crate::actor::handle::{Elsewhere, Route};
 use crate::actor::line::{InLine, Line, Missing};
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::clock::Moment;
@@ -80,9 +80,12 @@ impl<M: Method> Slot<M> {
     /// Whether it goes to another node, which has references brought that are read where the objects lie.
     fn goes_away(&self) -> bool {
         match self.route() {
-            Some(Route::Remote(_)) => true,
-            Some(Route::Placed(actor)) => actor.inbox().is_none(),
-            Some(Route::Local(_) | Route::Gone(_)) | None => false,
+            Some(Route::Elsewhere(there)) => match &**there {
+                Elsewhere::Remote(_) => true,
+                Elsewhere::Placed(actor) => actor.inbox().is_none(),
+                Elsewhere::Gone(..) => false,
+            },
+            Some(Route::Local(_)) | None => false,
         }
     }
 }

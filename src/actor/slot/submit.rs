@@ -10,6 +10,7 @@ use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Never, WireError};
 use crate::actor::frame::Serves;
 use crate::actor::handle::{ActorRef, Route};
+use crate::actor::inbox::Host;
 use crate::actor::job::Outcome;
 use crate::id::{Life, ObjectId};
 use crate::object::content::Content;
@@ -91,7 +92,7 @@ impl<M: Method> Outcome<M> for Awaited<M> {
     fn abandoned(&self) -> CallError {
         match self.to.as_ref().map(ActorRef::route) {
             Some(Route::Local(inbox)) => inbox.abandoned(),
-            Some(Route::Placed(actor)) if let Some(inbox) = inbox_of::<M>(actor) => inbox.abandoned(),
+            Some(Route::Elsewhere(there)) if let Some(inbox) = inbox_of::<M>(there) => inbox.abandoned(),
             _ => CallError::Cancelled { executed: Executed::Yes },
         }
     }
@@ -134,27 +135,22 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
 impl<M: Method> Slot<M> {
     /// An object of the node that the call is made on; it has failed already if too many are promised.
     pub(super) fn promise(&self) -> Arc<Entry> {
-        let host = match self.route() {
-            Some(Route::Local(inbox)) => Some(inbox.host().clone()),
-            Some(Route::Remote(actor)) => actor.here(),
-            Some(Route::Placed(actor)) => actor.here(),
-            Some(Route::Gone(_)) | None => None,
-        };
         // Without a node the call fails at once, and nobody will ask elsewhere.
-        let Some(host) = host else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
+        let Some(host) = self.here() else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
         host.promised().promise(host.next_object())
     }
 
     pub(super) fn run_beside(&self, task: BoxFuture<'static, ()>) {
-        match self.route() {
-            Some(Route::Local(inbox)) => inbox.host().spawn(task),
-            Some(Route::Remote(actor)) => actor.peer.spawn(task),
-            Some(Route::Placed(actor)) => {
-                if let Some(host) = actor.here() {
-                    host.spawn(task);
-                }
-            }
-            Some(Route::Gone(_)) | None => {}
+        if let Some(host) = self.here() {
+            host.spawn(task);
+        }
+    }
+
+    /// The node that the call is made on.
+    fn here(&self) -> Option<Arc<dyn Host>> {
+        match self.route()? {
+            Route::Local(inbox) => Some(inbox.host().clone()),
+            Route::Elsewhere(there) => there.here(),
         }
     }
 
