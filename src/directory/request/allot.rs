@@ -118,14 +118,17 @@ impl Directory {
         if decisions.looked > DEMAND_FREE {
             self.grants.rest = now + DEMAND_REST * decisions.looked;
         }
-        for (group, hosts) in decisions.grouped {
-            self.place_group(group, hosts, effects);
+        for (group, hosts) in &decisions.grouped {
+            self.place_group(*group, hosts, effects);
         }
         for ((claim, life, bundle), slots) in decisions.given {
             self.lend(claim, life, bundle, slots, effects);
         }
         for (grant, slots) in decisions.recalled {
             self.ask_back(grant, slots, effects);
+        }
+        for host in decisions.grouped.into_iter().flat_map(|(_, hosts)| hosts) {
+            self.fill(host, effects);
         }
         for id in decisions.blocked {
             self.explain(id);

@@ -120,7 +120,10 @@ impl Directory {
             group.asker = Some(asker);
         }
         match self.hosts_for(id) {
-            Some(hosts) => self.place_group(id, hosts, effects),
+            Some(hosts) => {
+                self.place_group(id, &hosts, effects);
+                hosts.into_iter().for_each(|host| self.fill(host, effects));
+            }
             None => self.tell(life, News::Waits { request, why: Why::Full }, effects),
         }
         None
@@ -159,19 +162,17 @@ impl Directory {
         self.groups.insert(create, ticket);
     }
 
-    /// All bundles that are missing at once.
-    pub(super) fn place_group(&mut self, id: GroupId, missing: Vec<Life>, effects: &mut Effects) {
+    /// All bundles that are missing at once. What waits within them is placed by [`Directory::fill`], once all is taken that
+    /// was decided together.
+    pub(super) fn place_group(&mut self, id: GroupId, missing: &[Life], effects: &mut Effects) {
         let Some(group) = self.groups.all.get(&id) else { return };
-        let (ticket, hosts) = (group.ticket().unwrap_or(NEWEST), group.with(missing.clone()));
+        let (ticket, hosts) = (group.ticket().unwrap_or(NEWEST), group.with(missing.to_vec()));
         effects.journal(Record::GroupPlaced { group: id, hosts: hosts.clone() });
         self.settle_group(id, &hosts);
         missing.iter().for_each(|host| self.overtake((*host, None), ticket));
         let asker = self.groups.all.get_mut(&id).and_then(|group| group.asker.take());
         if let (Some(asker), Some(reply)) = (asker, self.grouped(id)) {
             self.answer(asker.life, asker.request, reply, effects);
-        }
-        for host in missing {
-            self.fill(host, effects);
         }
     }
 

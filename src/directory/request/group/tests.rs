@@ -1,5 +1,5 @@
 use super::*;
-use crate::directory::message::Command;
+use crate::directory::message::{Command, How};
 use crate::directory::request::{GroupLine, GroupState, Needs, Page, Prospect, Query, Spawn, SpawnError, WantError};
 use crate::directory::testing::{Head, choose, cpus, name, spawn, want};
 use crate::id::ActorId;
@@ -159,6 +159,26 @@ fn a_group_that_waits_has_slots_of_tasks_asked_back() {
         }
     }
     assert!(matches!(head.answer::<CreateGroup>(waits), Some(Ok(_))), "{:?}", head.grant_orders(driver));
+}
+
+#[test]
+fn what_waits_within_a_group_takes_nothing_of_a_group_that_is_placed_with_it() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(11));
+    let (taker, ..) =
+        head.spawned(Spawn { needs: Needs { resources: cpus(2.0), ..Needs::default() }, ..spawn(driver, 1) });
+    let group = |serial| GroupId { life: driver, serial };
+    let groups = [1, 2].map(|serial| head.asks(driver, create(driver, serial, &[1.0], Packing::Pack)));
+    head.asked(driver, want(0, 1.0, 1)).unwrap();
+    let within = head.asks(driver, Spawn { needs: within(group(1), None, 1.0), ..spawn(driver, 2) });
+    head.ends(driver, taker, How::Kill);
+    head.obeys(taker);
+    assert!(groups.iter().all(|group| matches!(head.answer::<CreateGroup>(*group), Some(Ok(_)))));
+    assert_eq!((head.granted(driver).len(), head.free(worker).get("cpu")), (0, Default::default()));
+    head.obeys(ActorId { life: driver, serial: 2 });
+    assert!(matches!(head.answer::<Spawn>(within), Some(Ok(_))));
+    head.asked(driver, RemoveGroup { group: group(2) }).unwrap();
+    assert_eq!(head.granted(driver).len(), 1, "what the other group held");
 }
 
 #[test]
