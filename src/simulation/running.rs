@@ -205,8 +205,9 @@ impl Node {
     /// Tasks that will not run here.
     fn refuse_tasks(&mut self, stage: &mut Stage, unbegun: impl IntoIterator<Item = Ready>) {
         for ready in unbegun {
-            if let Some((call, _)) = ready.call {
-                self.refuse_errand(stage, ready.owner, call, CallFault::NoGrant);
+            match ready.call {
+                Some((call, _)) => self.refuse_errand(stage, ready.owner, call, CallFault::NoGrant),
+                None => self.grant_gone(stage, &ready.sent),
             }
         }
     }
