@@ -141,7 +141,7 @@ impl<A: Actor> ActorRef<A> {
         Self::elsewhere(Elsewhere::Remote(Address { to, keeps }))
     }
 
-    fn placed(to: Arc<Placed>, keeps: Keeps) -> Self {
+    pub(crate) fn placed(to: Arc<Placed>, keeps: Keeps) -> Self {
         Self::elsewhere(Elsewhere::Placed(Address { to, keeps }))
     }
 

@@ -22,8 +22,10 @@ use super::remote::ask::{self, AboutEnd};
 use super::remote::host::{Incoming, RemoteJob, Served};
 use super::remote::placed::{Lost, Placed};
 use super::restart::{Kept, Renewal};
+use super::slot::Replied;
 use crate::id::{ActorId, Epoch, Incarnation, Key, Life, ObjectId, Placement};
 use crate::limits::MAILBOX_CAPACITY;
+use crate::object::entry::Entry as Object;
 use crate::object::promised::Promised;
 use crate::wire::bytes::List;
 use crate::wire::codec::DecodeError;
@@ -61,6 +63,9 @@ pub(crate) trait Host: Any + Send + Sync {
     fn ended(&self, actor: ActorId, placement: Placement, reason: &EndReason) -> Option<BoxFuture<'static, ()>>;
     /// Whether the head has placed this actor, and may place it again.
     fn is_placed(&self, actor: ActorId) -> bool;
+    /// The value of a call's reply lies at another node, as this object: the reply is settled by that, and is made again if it
+    /// can be where it is lost.
+    fn replied(&self, reply: &Arc<Object>, value: &Arc<Object>, how: Replied);
     /// Has the head keep what was saved of such an actor, for its next host; `number` tells which it is of this placement.
     fn keep_checkpoint(
         &self,

@@ -20,6 +20,7 @@ pub mod link;
 pub(crate) mod mailbox;
 pub mod monitor;
 pub(crate) mod occupied;
+pub(crate) mod packed;
 pub mod registry;
 pub(crate) mod remote;
 pub mod reply;

@@ -26,12 +26,14 @@ use crate::wire::packet::Flags;
 
 mod away;
 mod placed;
+mod repeat;
 mod retry;
 mod stalled;
 mod submit;
 mod take;
 mod wait;
 use away::Away;
+pub(crate) use repeat::{Repeat, Replied};
 use stalled::Stalled;
 use submit::Awaited;
 pub(crate) use submit::{Listener, Sink, to_get_error};
@@ -56,7 +58,7 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     /// Sends it one way if there is room; gives it back if there is none.
     fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
     /// The reply; gives it back if there is none yet, to be woken.
-    fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Replied<T, E>;
+    fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Polled<T, E>;
     /// Ready when there was room for it.
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
     /// Its caller no longer waits. Says how far it had come.
@@ -66,7 +68,7 @@ pub(crate) trait Pending<T, E>: Send + Sync {
 }
 
 /// The reply, or the call to wait with.
-pub(crate) type Replied<T, E> = Result<Result<T, CallError<E>>, Arc<dyn Pending<T, E>>>;
+pub(crate) type Polled<T, E> = Result<Result<T, CallError<E>>, Arc<dyn Pending<T, E>>>;
 
 /// What a call's caller still waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,11 +183,11 @@ impl<M: Method> Slot<M> {
             Some(Route::Local(inbox)) => match inbox.mailbox().push(self.clone()) {
                 Ok(place) => Ok(place),
                 Err(reason) => match inbox.moved() {
-                    Some(placed) => self.send_placed(placed, How { flags, deadline }),
+                    Some(placed) => self.send_placed(placed, How { flags, deadline, anew: false }),
                     None => Err(self.refused(reason)),
                 },
             },
-            Some(Route::Elsewhere(there)) => self.send_away(there, How { flags, deadline }),
+            Some(Route::Elsewhere(there)) => self.send_away(there, How { flags, deadline, anew: false }),
         }
     }
 
@@ -291,7 +293,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         }
     }
 
-    fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Replied<M::Reply, M::Error> {
+    fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Polled<M::Reply, M::Error> {
         // Mostly whoever ran it has let go of it by now, and so has the frame that would wait for it.
         let slot = match alone(self) {
             Ok(mut slot) => match mem::replace(&mut slot.state.get_mut().stage, Stage::Over) {

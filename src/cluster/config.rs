@@ -276,9 +276,9 @@ impl ClusterBuilder {
         self
     }
 
-    /// Bytes that this node keeps for making results of its tasks again that are lost with the nodes where they lie (128 MiB):
-    /// what the tasks were called with, and values of arguments that are kept for that alone. Only of tasks that may run once
-    /// more ([`retries`](crate::TaskCall::retries)), and while their results are referred to. Beyond it the oldest are dropped, and
+    /// Bytes that this node keeps for making results of its tasks and calls again that are lost with the nodes where they lie
+    /// (128 MiB): what they were called with, and values of arguments that are kept for that alone. Only of those that may run
+    /// once more ([`retries`](crate::TaskCall::retries)), and while their results are referred to. Beyond it the oldest are dropped, and
     /// results of those are lost with their nodes; with 0, all.
     pub fn lineage_memory(mut self, bytes: u64) -> Self {
         self.lineage_memory = bytes;

@@ -13,9 +13,11 @@ use crate::actor::inbox::{Host, Hosted, Resolved};
 use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
 use crate::actor::restart::Kept;
+use crate::actor::slot::Replied;
 use crate::directory::AskError;
 use crate::directory::request::{Checkpoint, Ended, Failure, Gone, NotKept};
 use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
+use crate::object::entry::Entry as Object;
 use crate::object::promised::Promised;
 use crate::wire::packet::Frame;
 
@@ -101,6 +103,10 @@ impl Host for Node {
 
     fn is_placed(&self, actor: ActorId) -> bool {
         !self.is_alone() && self.actors().is_placed(actor)
+    }
+
+    fn replied(&self, reply: &Arc<Object>, value: &Arc<Object>, how: Replied) {
+        self.shared().call_replied(reply, value, how);
     }
 
     fn keep_checkpoint(

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! X, of its owner ── Elsewhere ──▶ Y, of the life where it lies       leads: Y ─▶ X, and how X was made
-//! that life ends:  Y is X from here on, and X pending:   its task runs again        at its owner
+//! that life ends:  Y is X from here on, and X pending:   its task or call again      at its owner
 //!                                                        its owner is asked anew    anywhere else
 //! ```
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use super::fetch::{How, Read, ask};
 use super::runtime::Node;
 use super::tasks::lineage::Lineage;
-use crate::id::{Life, ObjectId};
+use crate::id::{ActorId, Life, ObjectId};
 use crate::limits::OBJECT_HOPS;
 use crate::object::content::{Content, Encoded};
 use crate::object::entry::{Entry, Outcome as Settled};
@@ -32,12 +32,28 @@ pub(super) struct Lead {
 pub(super) enum Made {
     /// Its owner knows, and is not this node.
     Elsewhere,
-    /// By a task that may not run again.
+    /// By a task or a call that may not run again.
     Once,
+    /// By an actor that has ended with its node.
+    ByOneThatEnds(ActorId),
     /// As an item of a stream.
     Streamed,
-    /// By a task that may.
-    Task(Arc<Lineage>),
+    /// By one that may.
+    Again(Arc<Lineage>),
+}
+
+impl Made {
+    /// Why it is not made again, if that is known already.
+    pub(super) fn beyond(&self) -> Option<Lost> {
+        match self {
+            Made::Once => Some(Lost::NoRetries),
+            Made::ByOneThatEnds(actor) => {
+                Some(Lost::NotRepeated { why: format!("actor {actor} has ended with that node") })
+            }
+            Made::Streamed => Some(Lost::Streamed),
+            Made::Again(_) | Made::Elsewhere => None,
+        }
+    }
 }
 
 impl Node {
@@ -73,12 +89,7 @@ impl Node {
 
     /// Why a value that is lost is not made again.
     pub(super) fn beyond(&self, value: ObjectId) -> Option<Lost> {
-        match self.made(value) {
-            None => Some(Lost::OwnerDied),
-            Some(Made::Once) => Some(Lost::NoRetries),
-            Some(Made::Streamed) => Some(Lost::Streamed),
-            Some(Made::Task(_) | Made::Elsewhere) => None,
-        }
+        self.made(value).map_or(Some(Lost::OwnerDied), |made| made.beyond())
     }
 
     /// A value is lost, and nobody was given it: whatever it is the value of is made again, if somebody waits for it.
@@ -112,9 +123,10 @@ impl Node {
             return Ok(of);
         }
         match &lead.made {
-            Made::Once => return Err(lost(Lost::NoRetries)),
-            Made::Streamed => return Err(lost(Lost::Streamed)),
-            Made::Task(lineage) => self.rebuild(value, &of, lineage).await.map_err(lost)?,
+            Made::Once | Made::ByOneThatEnds(_) | Made::Streamed => {
+                return Err(lost(lead.made.beyond().unwrap_or(Lost::OwnerDied)));
+            }
+            Made::Again(lineage) => self.rebuild(value, &of, lineage).await.map_err(lost)?,
             Made::Elsewhere => {
                 // Of two who miss it one asks.
                 if let Some(known) = of.renew(value, None) {

@@ -15,14 +15,23 @@ pub enum Lost {
     /// Its owner counts no reference to it any more: a node through which this one came has ended.
     #[error("its owner has let it go")]
     LetGo,
-    /// The node where it lay has ended, and its task may not run once more.
-    #[error("the node where it lay has ended, and the task that made it has no further attempt: give it `retries`")]
+    /// The node where it lay has ended, and its task, or the call of an actor, may not run once more.
+    #[error(
+        "the node where it lay has ended, and what made it, a task or a call, has no further attempt: give it `retries`"
+    )]
     NoRetries,
     /// The node where it lay has ended, and what its task was called with was dropped to make room for others'.
     #[error(
         "the node where it lay has ended, and how it was made is not kept any more: allow more of `lineage_memory`"
     )]
     Evicted,
+    /// The node where it lay has ended, and the actor whose reply it is does not make it again: that has ended for good, or no
+    /// further try was left when another node ended.
+    #[error("the node where it lay has ended, and the actor whose reply it is did not make it again: {why}")]
+    NotRepeated {
+        /// What became of the actor, or of the call.
+        why: String,
+    },
     /// The node where it lay has ended, and too many tasks would have to run again, each for the next.
     #[error(
         "the node where it lay has ended, and it hangs on more than {LINEAGE_DEPTH} lost results, one on the other"

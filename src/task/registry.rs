@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::recipe::{self, Coming};
+use super::recipe::{self, Coming, Make};
 use super::slot::Runnable;
 use super::spec::Task;
 use crate::actor::dispatch::TypeName;
@@ -20,10 +20,8 @@ pub struct TaskRegistration {
     pub(crate) signature: &'static str,
     pub(crate) key: Key,
     pub(crate) type_id: fn() -> TypeId,
-    arrived: Arrives,
+    arrived: Make,
 }
-
-type Arrives = fn(Coming<'_>) -> Result<Arc<dyn Runnable>, DecodeError>;
 
 /// Why a task that arrived was not made.
 #[derive(Debug)]

@@ -97,12 +97,30 @@ impl<B: Clone, Q, E: Clone> Course<B, Q, E> {
         }
         self.order += 1;
         Ok(match &self.stage {
-            Stage::Bound(binding) => {
-                self.out += 1;
-                Entered::Goes(binding.clone(), self.order)
-            }
+            Stage::Bound(binding) => self.goes(binding.clone(), self.order),
             _ => Entered::Waits(self.order),
         })
+    }
+
+    /// Lets a call go that has gone before, had its answer, and goes once more under its old order: it waits for none that was
+    /// first sent after it, as that may wait for what it makes.
+    ///
+    /// # Errors
+    /// The actor has ended.
+    pub(crate) fn enter_anew(&mut self, order: u64) -> Result<Entered<B>, E> {
+        Ok(match &self.stage {
+            Stage::Gone(reason) => return Err(reason.clone()),
+            Stage::Bound(binding) => self.goes(binding.clone(), order),
+            Stage::Moving(binding) if self.line.first_key_value().is_none_or(|(first, _)| *first > order) => {
+                self.goes(binding.clone(), order)
+            }
+            Stage::Moving(_) | Stage::Lost(_) | Stage::Sought => Entered::Waits(order),
+        })
+    }
+
+    fn goes(&mut self, binding: B, order: u64) -> Entered<B> {
+        self.out += 1;
+        Entered::Goes(binding, order)
     }
 
     /// A call stands in line, by its order: it is new, or it was lost and goes again.
@@ -229,6 +247,32 @@ mod tests {
         course.again(order, call);
         course.returns();
         assert!(course.seeks());
+    }
+
+    #[test]
+    fn what_is_made_anew_goes_before_what_was_first_sent_after_it_and_never_waits_for_that() {
+        let mut course = Tried::new(Ok(1));
+        let orders: Vec<u64> = (0..4).map(|_| goes(&mut course)).collect();
+        (0..4).for_each(|_| course.returns());
+        let _former = course.lost(|there| *there == 1, Lost::LinkEnded);
+        waits(&mut course, "new");
+        for (order, call) in [(orders[2], "third"), (orders[0], "first")] {
+            let Ok(Entered::Waits(at)) = course.enter_anew(order) else { panic!("{call} goes") };
+            course.again(at, call);
+        }
+        assert!(course.seeks() && course.seek().is_some());
+        let _former = course.found(2);
+        assert_eq!(course.next_in_line(), Some((orders[0], "first")));
+        let Ok(Entered::Goes(2, order)) = course.enter_anew(orders[1]) else { panic!("what comes later is before it") };
+        assert_eq!(order, orders[1]);
+        let Ok(Entered::Waits(_)) = course.enter_anew(orders[3]) else { panic!("it is before what comes earlier") };
+        course.again(orders[3], "fourth");
+        let went: Vec<_> = std::iter::from_fn(|| course.next_in_line()).map(|(_, call)| call).collect();
+        assert_eq!(went, ["third", "fourth", "new"]);
+        let Ok(Entered::Goes(2, _)) = course.enter_anew(orders[2]) else { panic!("it waits where it is bound") };
+        let (_, former) = course.ends(());
+        drop(former);
+        assert!(course.enter_anew(orders[2]).is_err());
     }
 
     #[test]

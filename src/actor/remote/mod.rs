@@ -6,6 +6,7 @@
 //! Slot <- Caller::answered <- link <===========  link <- Peer::settle <- RemoteJob::finish
 //! ```
 
+pub(crate) mod anew;
 pub(crate) mod arrivals;
 pub(crate) mod ask;
 pub(crate) mod host;
@@ -183,8 +184,8 @@ pub(crate) struct RemoteActor {
     pub(crate) peer: Arc<dyn Peer>,
     /// The stream of the default group, which most calls are of.
     stream: u64,
-    /// Those of other groups that were called.
-    groups: Mutex<Vec<(u8, u64)>>,
+    /// Those of other groups that were called, and of each the one of calls that are made anew.
+    groups: Mutex<Vec<((u8, bool), u64)>>,
     /// Calls that wait for arguments; made by the first.
     line: OnceLock<Arc<Line>>,
     /// Why it ended, once that was said.
@@ -208,9 +209,15 @@ impl RemoteActor {
     }
 
     pub(crate) fn stream(&self, group: u8) -> u64 {
-        if group == 0 {
-            return self.stream;
-        }
+        if group == 0 { self.stream } else { self.other_stream((group, false)) }
+    }
+
+    /// The stream of calls that are made once more, for replies that are lost: those in the other may wait for these.
+    pub(crate) fn stream_anew(&self, group: u8) -> u64 {
+        self.other_stream((group, true))
+    }
+
+    fn other_stream(&self, group: (u8, bool)) -> u64 {
         let mut groups = self.groups.lock();
         match groups.iter().find(|(known, _)| *known == group) {
             Some((_, stream)) => *stream,

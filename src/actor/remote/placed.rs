@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 
 use super::RemoteActor;
+use super::anew::Anew;
 use crate::actor::core::course::{self, Course, Former};
 use crate::actor::error::{CallError, EndReason, Executed};
 use crate::actor::inbox::Host;
@@ -41,6 +42,9 @@ pub(crate) struct How {
     pub(crate) flags: Flags,
     /// When its caller stops waiting.
     pub(crate) deadline: Option<Moment>,
+    /// Whether it is made once more for a reply that is lost: on a stream of its own, since calls that stand in the other may
+    /// wait for that reply.
+    pub(crate) anew: bool,
 }
 
 /// A call that is sent once the actor is found.
@@ -84,6 +88,8 @@ pub(crate) struct Placed {
     state: Mutex<State>,
     /// Told when it is found, or will not be.
     settled: Notify,
+    /// Calls that are made once more.
+    anew: Anew,
 }
 
 /// A call that is out: until this is dropped the actor is not sought, since the call may have to be sent again.
@@ -96,6 +102,11 @@ impl Out {
     /// The actor was lost while the call was out: it goes again once that is found.
     pub(crate) fn again(self, queued: Queued) {
         self.actor.state.lock().course.again(self.order, queued);
+    }
+
+    /// Its place in the order of first sending.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
     }
 
     /// Whose call it is.
@@ -123,7 +134,12 @@ impl Placed {
         let node = there.as_ref().ok().map(|there| there.peer.node());
         let state = State { at, node, course: Course::new(there.map(Binding::There)) };
         let (host, arguments, settled) = (Arc::downgrade(host), OnceLock::new(), Notify::new());
-        Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled })
+        Arc::new(Placed { id, type_key, host, arguments, state: Mutex::new(state), settled, anew: Anew::default() })
+    }
+
+    /// Calls that are made once more.
+    pub(super) fn anew(&self) -> &Anew {
+        &self.anew
     }
 
     /// Where calls wait for arguments, once one did.
@@ -143,7 +159,12 @@ impl Placed {
 
     /// Whether it is known to have ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.state.lock().course.gone().is_some()
+        self.why_gone().is_some()
+    }
+
+    /// Why it has ended, if that is known.
+    pub(crate) fn why_gone(&self) -> Option<EndReason> {
+        self.state.lock().course.gone().cloned()
     }
 
     /// Its inbox, if it is on this node.
@@ -160,14 +181,38 @@ impl Placed {
     /// It has ended.
     pub(crate) fn enter(self: &Arc<Self>, queued: impl FnOnce() -> Queued) -> Result<Entered, EndReason> {
         let mut state = self.state.lock();
-        match state.course.enter()? {
+        let entered = state.course.enter()?;
+        Ok(self.entered(state, entered, queued))
+    }
+
+    /// The same of a call that is made once more, and has its order.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) fn enter_anew(
+        self: &Arc<Self>,
+        order: u64,
+        queued: impl FnOnce() -> Queued,
+    ) -> Result<Entered, EndReason> {
+        let mut state = self.state.lock();
+        let entered = state.course.enter_anew(order)?;
+        Ok(self.entered(state, entered, queued))
+    }
+
+    fn entered(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        entered: course::Entered<Binding>,
+        queued: impl FnOnce() -> Queued,
+    ) -> Entered {
+        match entered {
             course::Entered::Goes(binding, order) => {
-                return Ok(Entered::Goes(binding, Out { actor: self.clone(), order }));
+                return Entered::Goes(binding, Out { actor: self.clone(), order });
             }
             course::Entered::Waits(order) => state.course.again(order, queued()),
         }
         self.seek_if_due(state);
-        Ok(Entered::Waits)
+        Entered::Waits
     }
 
     /// Lets a call go if it may at once.

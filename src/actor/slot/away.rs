@@ -4,6 +4,8 @@ use std::mem;
 use std::sync::Arc;
 
 use super::placed::{Again, Going};
+use super::repeat::{Replied, repeated};
+use super::submit::Sink;
 use super::{Listener, Slot, Stage};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
@@ -107,7 +109,7 @@ impl<M: Method> Slot<M> {
             Elsewhere::Placed(actor) => return self.send_placed(&actor.to, how),
             Elsewhere::Gone(_, reason) => return Err(self.refused(reason.clone())),
         };
-        let (stream, How { flags, deadline }) = (actor.stream(group_of::<M>()), how);
+        let (stream, How { flags, deadline, .. }) = (actor.stream(group_of::<M>()), how);
         let caller: Arc<dyn Caller> = self.clone();
         let sent = self.encode(actor, flags, &mut None, |packet, enclosed| {
             actor.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
@@ -248,8 +250,9 @@ impl<M: Method> Slot<M> {
         match mem::take(&mut state.caller) {
             Listener::Object(sink) => {
                 state.stage = Stage::Over;
+                let retries = state.retries;
                 drop(state);
-                return sink.lead(object);
+                return self.lies_there(&sink, &object, away.again(), retries);
             }
             caller => state.caller = caller,
         }
@@ -267,6 +270,18 @@ impl<M: Method> Slot<M> {
                 self.finish(result);
             }
         }));
+    }
+
+    /// The value of an object that waits for the reply is this one, and may be lost with its node.
+    fn lies_there(&self, sink: &Sink<M::Reply, M::Error>, value: &Arc<Entry>, again: Option<Again<M>>, retries: u8) {
+        let (reply, fill) = sink.of();
+        let Some(host) = self.here() else { return };
+        let how = match again {
+            None => Replied::ByOneThatEnds(self.id()),
+            Some(_) if retries == 0 => Replied::Once,
+            Some(again) => Replied::Repeats(repeated(again, fill), retries),
+        };
+        host.replied(reply, value, how);
     }
 
     fn app_error(from: &Asked, enclosed: Enclosed, body: &[u8]) -> CallError<M::Error> {

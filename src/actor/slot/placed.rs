@@ -113,8 +113,11 @@ impl<M: Method> Slot<M> {
             }
         };
         let mut going = Some(Going { how, at: at.clone(), out });
-        let (stream, caller) = (at.stream(group_of::<M>()), self.clone() as Arc<dyn Caller>);
-        let deadline = how.deadline;
+        let stream = match how.anew {
+            true => at.stream_anew(group_of::<M>()),
+            false => at.stream(group_of::<M>()),
+        };
+        let (caller, deadline) = (self.clone() as Arc<dyn Caller>, how.deadline);
         let sent = self.encode(at, how.flags, &mut going, |packet, enclosed| {
             at.peer.request(stream, Outgoing { packet, deadline, enclosed }, &caller).map(Some)
         });
@@ -153,7 +156,7 @@ impl<M: Method> Slot<M> {
             }
         };
         let (stream, caller) = (at.stream(group_of::<M>()), self.clone() as Arc<dyn Caller>);
-        let how = How { flags: Flags::TELL, deadline: None };
+        let how = How { flags: Flags::TELL, deadline: None, anew: false };
         let mut going = Some(Going { how, at: at.clone(), out });
         let sent = self.encode(&at, Flags::TELL, &mut going, |packet, enclosed| {
             at.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
@@ -190,25 +193,10 @@ impl<M: Method> Slot<M> {
             _ => return Ok(()),
         };
         let gathered = gathered.bring().await.map_err(absent)?;
-        let mut message = {
-            let mut state = self.state.lock();
-            match mem::replace(&mut state.stage, Stage::Resolving) {
-                Stage::Made(message) => message,
-                other => {
-                    state.stage = other;
-                    return Ok(());
-                }
-            }
-        };
-        let resolved = args::resolve(&mut message).map_err(absent);
-        let mut state = self.state.lock();
-        let left = match state.stage {
-            Stage::Resolving => mem::replace(&mut state.stage, Stage::Made(message)),
-            _ => Stage::Made(message),
-        };
-        drop(state);
-        drop((left, gathered));
-        resolved
+        self.put_values(args::resolve)?;
+        // At hand until here.
+        drop(gathered);
+        Ok(())
     }
 
     fn told_of(self: &Arc<Self>, sent: Result<Place, CallError>) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::{Slot, Stage};
 use crate::actor::args;
-use crate::actor::bring::{self, Gathered, Gathering, Next};
+use crate::actor::bring::{self, Absent, Gathered, Gathering, Next};
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
 use crate::actor::handle::{Elsewhere, Route};
@@ -52,9 +52,17 @@ impl<M: Method> Slot<M> {
         Ok(true)
     }
 
-    /// Puts values in the places of the references that it was passed, outside of the lock: decoding them is user code.
-    /// `false` if its caller has dropped it.
+    /// Puts values in the places of the references that it was passed. `false` if its caller has dropped it.
     fn resolve(&self) -> Result<bool, CallError> {
+        match self.goes_away() {
+            true => self.put_values(|message| args::leave(message, |_| false)),
+            false => self.put_values(args::resolve),
+        }
+    }
+
+    /// Puts values in the places of references, outside of the lock: decoding them is user code. `false` if its caller has
+    /// dropped it.
+    pub(super) fn put_values(&self, put: impl FnOnce(&mut M) -> Result<(), Absent>) -> Result<bool, CallError> {
         let mut message = {
             let mut state = self.state.lock();
             match mem::replace(&mut state.stage, Stage::Resolving) {
@@ -65,8 +73,7 @@ impl<M: Method> Slot<M> {
                 }
             }
         };
-        let resolved =
-            if self.goes_away() { args::leave(&mut message, |_| false) } else { args::resolve(&mut message) };
+        let resolved = put(&mut message);
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Resolving) {
             drop(state);

@@ -1,6 +1,7 @@
 //! A call's slot as what makes an object: nobody polls it, its reply settles the object.
 
 use futures_util::future::BoxFuture;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -15,13 +16,14 @@ use crate::actor::job::Outcome;
 use crate::id::{Life, ObjectId};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
-use crate::object::error::GetError;
+use crate::object::error::{Fault, GetError};
+use crate::object::lost::Lost;
 use crate::object::param::Param;
 use crate::wire::packet::Flags;
 
 /// Whom a call's reply goes to.
 #[derive(Default)]
-pub(crate) enum Listener<T, E> {
+pub(crate) enum Listener<T: 'static, E: 'static> {
     /// Nobody yet, or no more.
     #[default]
     Nobody,
@@ -40,9 +42,23 @@ impl<T, E> Listener<T, E> {
 }
 
 /// The object that a call's reply settles. Dropped before, it says that nothing will come.
-pub(crate) struct Sink<T, E> {
+pub(crate) struct Sink<T: 'static, E: 'static> {
     entry: Arc<Entry>,
+    fill: &'static Fill<T, E>,
+}
+
+/// How an object is settled by a reply.
+pub(crate) struct Fill<T: 'static, E: 'static> {
     settle: fn(&Entry, Result<T, CallError<E>>),
+    /// By that of a call that is made once more.
+    anew: Option<&'static Fill<T, E>>,
+}
+
+struct Fills<T, E>(PhantomData<(T, E)>);
+
+impl<T: Param<Owned = T>, E: WireError> Fills<T, E> {
+    const ANEW: Fill<T, E> = Fill { settle: settle_anew::<T, E>, anew: None };
+    const FIRST: Fill<T, E> = Fill { settle: settle::<T, E>, anew: Some(&Self::ANEW) };
 }
 
 impl<T, E> Sink<T, E> {
@@ -52,16 +68,20 @@ impl<T, E> Sink<T, E> {
         T: Param<Owned = T>,
         E: WireError,
     {
-        Sink { entry, settle: settle::<T, E> }
+        Sink { entry, fill: const { &Fills::<T, E>::FIRST } }
     }
 
-    /// The value is that of another object.
-    pub(crate) fn lead(&self, elsewhere: Arc<Entry>) {
-        self.entry.settle(Ok(Content::Elsewhere(elsewhere)));
+    /// Settles `entry` by the reply of a call that is made once more.
+    pub(super) fn anew(entry: Arc<Entry>, fill: &'static Fill<T, E>) -> Self {
+        Sink { entry, fill: fill.anew.unwrap_or(fill) }
+    }
+
+    pub(super) fn of(&self) -> (&Arc<Entry>, &'static Fill<T, E>) {
+        (&self.entry, self.fill)
     }
 
     pub(crate) fn fill(&self, result: Result<T, CallError<E>>) {
-        (self.settle)(&self.entry, result);
+        (self.fill.settle)(&self.entry, result);
     }
 }
 
@@ -109,6 +129,16 @@ fn settle<T: Param<Owned = T>, E: WireError>(entry: &Entry, result: Result<T, Ca
     });
 }
 
+/// The same of a call that was made once more, for a reply that is lost: it stays lost if its actor has ended.
+fn settle_anew<T: Param<Owned = T>, E: WireError>(entry: &Entry, result: Result<T, CallError<E>>) {
+    match result {
+        Err(error @ (CallError::ActorDied { .. } | CallError::NodeDied { .. })) => {
+            entry.settle(Err(Arc::new(Fault::lost(entry.id(), Lost::NotRepeated { why: error.to_string() }))));
+        }
+        result => settle(entry, result),
+    }
+}
+
 /// A call's error as who asks for its object is told.
 pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
     let executed = error.executed();
@@ -147,7 +177,7 @@ impl<M: Method> Slot<M> {
     }
 
     /// The node that the call is made on.
-    fn here(&self) -> Option<Arc<dyn Host>> {
+    pub(super) fn here(&self) -> Option<Arc<dyn Host>> {
         match self.route()? {
             Route::Local(inbox) => Some(inbox.host().clone()),
             Route::Elsewhere(there) => there.here(),

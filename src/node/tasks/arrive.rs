@@ -8,6 +8,7 @@ use super::line::{Ready, Whose, refuse};
 use super::terms::{CANCEL, Header, PARKED, RECALL, TERMS, Terms, put_ran};
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
+use crate::actor::packed::Unpacking;
 use crate::actor::remote::host::{Incoming, Served, answer_fault};
 use crate::actor::remote::items::Consumer;
 use crate::actor::remote::{Peer, ask, with_scratch};
@@ -214,7 +215,8 @@ impl Node {
         let (here, pending) = (self.here(), result.result.clone()?);
         let next_object = || self.next_object();
         let more = Makes::New(&next_object);
-        let coming = Coming { body, enclosed, left_out, here, result: pending, name: title, more };
+        let arguments = Unpacking { body, enclosed, left_out, here };
+        let coming = Coming { arguments, result: pending, name: title, more };
         let (task, result) = match self.task_table().make(arrived.kind, coming) {
             Ok(task) => (task, result.made()?),
             Err(why) => {

@@ -1,4 +1,4 @@
-//! What is kept of a task whose results lie at other nodes, so that they can be made again (PROTOCOLS §7).
+//! What is kept of a task, or an actor's call, whose results lie at other nodes, so that they can be made again (PROTOCOLS §7).
 //!
 //! ```text
 //! result X of this node ── Elsewhere ──▶ Y of the life where it lies          leads: Y ─▶ X, Lineage   (`node/recover.rs`)
@@ -9,6 +9,7 @@
 //! Arguments are packed by a thread of their own: whoever takes answers does not encode. What all of them take is
 //! bounded, and the oldest are dropped first.
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -22,15 +23,21 @@ use tokio::sync::Notify;
 use super::classes::Kind;
 use super::owner::Queued;
 use crate::actor::inbox::Host as _;
+use crate::actor::packed;
+use crate::actor::slot::{Repeat, Replied};
 use crate::id::ObjectId;
 use crate::limits::LINEAGE_ENTRY;
 use crate::node::recover::Made;
 use crate::node::runtime::Node;
+use crate::object::content::Content;
 use crate::object::entry::{Entry, Watch};
-use crate::task::recipe::Recipe;
+use crate::object::error::Fault;
+use crate::object::lost::Lost;
+use crate::task::recipe::{Make, Recipe};
 use crate::task::slot::Runnable;
+use crate::wire::codec::Enclosed;
 
-/// How a task's results are made again. Kept while one of them is referred to, or hangs on one that is.
+/// How the results of a task, or of a call, are made again. Kept while one of them is referred to, or hangs on one that is.
 pub(in crate::node) struct Lineage {
     pub(super) number: u64,
     ledger: Arc<Ledger<Lineage>>,
@@ -41,30 +48,45 @@ pub(in crate::node) struct Lineage {
 
 pub(super) struct State {
     pub(super) arguments: Arguments,
-    /// The task's result, or its several results. One that is let go is another object when it is made again.
+    /// Its result, or a task's several results. One that is let go is another object when it is made again.
     pub(super) results: Vec<(ObjectId, Weak<Entry>)>,
-    pub(super) is_several: bool,
-    pub(super) kind: Arc<Kind>,
-    pub(super) priority: i32,
     /// Attempts that are left, and how many were made.
     pub(super) retries: u32,
     pub(super) attempt: u32,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) enum Arguments {
     /// As the task has them.
-    OfTask(Arc<dyn Runnable>),
+    OfTask(Arc<dyn Runnable>, Terms),
+    /// As the call has them.
+    OfCall(Arc<dyn Repeat>),
     Packed(Arc<Packed>),
     /// There was no room for them, or they do not encode.
     #[default]
     Dropped,
 }
 
-/// A task's arguments, encoded.
+/// How a task is queued.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) is_several: bool,
+    pub(super) kind: Arc<Kind>,
+    pub(super) priority: i32,
+}
+
+/// Arguments, encoded, and what runs with them.
 pub(super) struct Packed {
-    pub(super) recipe: Recipe,
+    pub(super) body: Bytes,
+    pub(super) enclosed: Enclosed,
     pub(super) passed: Vec<(u32, Passed)>,
+    pub(super) work: Work,
+}
+
+/// What runs again.
+pub(super) enum Work {
+    Task(Option<Box<str>>, Make, Terms),
+    Call(Arc<dyn Repeat>),
 }
 
 /// An argument that is a reference.
@@ -82,7 +104,7 @@ impl Lineage {
             let mut packed = pin!(self.packed.notified());
             // Entered before the look, so that what comes after it is heard of.
             packed.as_mut().enable();
-            if !matches!(self.state.lock().arguments, Arguments::OfTask(_)) {
+            if let Arguments::Packed(_) | Arguments::Dropped = self.state.lock().arguments {
                 return;
             }
             packed.await;
@@ -93,8 +115,9 @@ impl Lineage {
     fn unsettled(&self) -> Vec<Arc<Entry>> {
         let unsettled = RefCell::new(Vec::new());
         let task = match &self.state.lock().arguments {
-            Arguments::OfTask(task) => task.clone(),
-            Arguments::Packed(_) | Arguments::Dropped => return Vec::new(),
+            Arguments::OfTask(task, _) => task.clone(),
+            // A call was sent with all of them.
+            Arguments::OfCall(_) | Arguments::Packed(_) | Arguments::Dropped => return Vec::new(),
         };
         let look = |argument: &Arc<Entry>| {
             unsettled.borrow_mut().extend((!argument.is_settled()).then(|| argument.clone()));
@@ -112,16 +135,20 @@ impl Lineage {
 
     /// Encodes the arguments. Blocks.
     fn pack(self: &Arc<Self>, node: &Node) {
-        let task = match &self.state.lock().arguments {
-            Arguments::OfTask(task) => task.clone(),
+        let arguments = self.state.lock().arguments.clone();
+        let packed = match arguments {
+            Arguments::OfTask(task, terms) => {
+                // It encodes values of the user's types.
+                let recipe = catch_unwind(AssertUnwindSafe(|| task.recipe())).ok().flatten();
+                recipe.map(|Recipe { packed, name, make }| (packed, Work::Task(name, make, terms)))
+            }
+            Arguments::OfCall(call) => call.pack().map(|packed| (packed, Work::Call(call))),
             Arguments::Packed(_) | Arguments::Dropped => return,
         };
-        // It encodes values of the user's types.
-        let recipe = catch_unwind(AssertUnwindSafe(|| task.recipe())).ok().flatten();
-        drop(task);
-        let Some(mut recipe) = recipe else { return self.put(Arguments::Dropped) };
-        let mut bytes = LINEAGE_ENTRY + recipe.body.len() as u64;
-        let passed = std::mem::take(&mut recipe.passed).into_iter().map(|(position, entry)| {
+        let Some((packed, work)) = packed else { return self.put(Arguments::Dropped) };
+        let packed::Packed { body, enclosed, passed } = packed;
+        let mut bytes = LINEAGE_ENTRY + body.len() as u64;
+        let passed = passed.into_iter().map(|(position, entry)| {
             let passed = node.passed(entry);
             if let Passed::Held(entry) = &passed {
                 bytes += entry.bytes_here();
@@ -129,7 +156,7 @@ impl Lineage {
             (position, passed)
         });
         let passed = passed.collect();
-        self.put(Arguments::Packed(Arc::new(Packed { recipe, passed })));
+        self.put(Arguments::Packed(Arc::new(Packed { body, enclosed, passed, work })));
         let over = self.ledger.put(self.number, Arc::downgrade(self), bytes);
         over.iter().filter_map(Weak::upgrade).for_each(|oldest| oldest.put(Arguments::Dropped));
     }
@@ -157,7 +184,7 @@ impl Drop for Lineage {
 pub(in crate::node) struct Lineages {
     ledger: Arc<Ledger<Lineage>>,
     next: AtomicU64,
-    /// Of tasks that run again: by their results.
+    /// Of what runs again: by its results.
     again: Mutex<FxHashMap<ObjectId, Weak<Lineage>>>,
     /// Held while it is decided what runs again: each once.
     pub(super) deciding: Mutex<()>,
@@ -213,13 +240,17 @@ impl<T> Ledger<T> {
     }
 }
 
-/// Told when a task that ran again is over.
-struct Over(Weak<Node>, ObjectId);
+/// Told when what ran again is over.
+struct Over(Weak<Node>, Weak<Entry>, ObjectId);
 
 impl Watch for Over {
     fn settled(self: Arc<Self>, _: usize) {
-        if let Some(node) = self.0.upgrade() {
-            node.tasks().lineages.again.lock().remove(&self.1);
+        let Some(node) = self.0.upgrade() else { return };
+        let lineage = node.tasks().lineages.again.lock().remove(&self.2);
+        let failed = self.1.upgrade().is_some_and(|result| matches!(result.outcome(), Some(Err(_))));
+        // How often it was tried in vain is not said.
+        if failed && let Some(lineage) = lineage.and_then(|lineage| lineage.upgrade()) {
+            lineage.state.lock().retries = 0;
         }
     }
 }
@@ -236,13 +267,9 @@ impl Node {
 
     /// How the results of a task were made.
     fn made_by(self: &Arc<Self>, queued: &Queued) -> Made {
-        let lineages = &self.tasks().lineages;
-        let again = lineages.again.lock().get(&queued.task.result().id()).and_then(Weak::upgrade);
+        let again = self.ran_again(queued.task.result().id(), queued.retries, queued.attempt);
         if let Some(lineage) = again {
-            let mut state = lineage.state.lock();
-            (state.retries, state.attempt) = (queued.retries, queued.attempt);
-            drop(state);
-            return Made::Task(lineage);
+            return Made::Again(lineage);
         }
         if queued.retries == 0 {
             return Made::Once;
@@ -252,15 +279,51 @@ impl Node {
         let is_several = !parts.is_empty();
         let all = if is_several { parts } else { std::slice::from_ref(task.result()) };
         let results = all.iter().map(|result| (result.id(), Arc::downgrade(result))).collect();
-        let arguments = Arguments::OfTask(task);
+        let arguments = Arguments::OfTask(task, Terms { is_several, kind, priority });
+        Made::Again(self.remember(State { arguments, results, retries, attempt }))
+    }
+
+    /// The value of a call's reply lies at another node, as this object.
+    pub(in crate::node) fn call_replied(self: &Arc<Self>, reply: &Arc<Entry>, value: &Arc<Entry>, how: Replied) {
+        let made = match how {
+            Replied::ByOneThatEnds(actor) => Made::ByOneThatEnds(actor),
+            Replied::Once => Made::Once,
+            Replied::Repeats(call, retries) => {
+                let retries = u32::from(retries);
+                let again = self.ran_again(reply.id(), retries, 0);
+                Made::Again(again.unwrap_or_else(|| {
+                    let results = vec![(reply.id(), Arc::downgrade(reply))];
+                    self.remember(State { arguments: Arguments::OfCall(call), results, retries, attempt: 0 })
+                }))
+            }
+        };
+        if self.is_orphan(value) {
+            let why = || Lost::NotRepeated { why: "its node ended as it answered".to_owned() };
+            return reply.settle(Err(Arc::new(Fault::lost(reply.id(), made.beyond().unwrap_or_else(why)))));
+        }
+        self.leads(reply, value, made);
+        reply.settle(Ok(Content::Elsewhere(value.clone())));
+    }
+
+    /// What is known of a result that was made again, whose task or call has these attempts left.
+    fn ran_again(&self, result: ObjectId, retries: u32, attempt: u32) -> Option<Arc<Lineage>> {
+        let lineage = self.tasks().lineages.again.lock().get(&result).and_then(Weak::upgrade)?;
+        let mut state = lineage.state.lock();
+        (state.retries, state.attempt) = (retries, attempt);
+        drop(state);
+        Some(lineage)
+    }
+
+    fn remember(self: &Arc<Self>, state: State) -> Arc<Lineage> {
+        let lineages = &self.tasks().lineages;
         let lineage = Arc::new(Lineage {
             number: lineages.next.fetch_add(1, Ordering::Relaxed),
             ledger: lineages.ledger.clone(),
-            state: Mutex::new(State { arguments, results, is_several, kind, priority, retries, attempt }),
+            state: Mutex::new(state),
             packed: Notify::new(),
         });
         self.spawn(Box::pin(self.clone().pack(lineage.clone())));
-        Made::Task(lineage)
+        lineage
     }
 
     /// Packs arguments once it is known of each where it lies: answers of tasks may overtake those of tasks before them.
@@ -275,17 +338,17 @@ impl Node {
         }
     }
 
-    /// A task of this lineage is about to run again, for this result.
+    /// What this lineage is of is about to run again, for this result.
     pub(super) fn runs_again(self: &Arc<Self>, result: &Arc<Entry>, lineage: &Arc<Lineage>) {
         self.tasks().lineages.again.lock().insert(result.id(), Arc::downgrade(lineage));
-        let over: Arc<dyn Watch> = Arc::new(Over(Arc::downgrade(self), result.id()));
+        let over: Arc<dyn Watch> = Arc::new(Over(Arc::downgrade(self), Arc::downgrade(result), result.id()));
         result.watch(&over, 0);
     }
 
     /// How an argument is kept.
     fn passed(&self, entry: Arc<Entry>) -> Passed {
         let lineage = entry.leads_to().and_then(|value| match self.made(value.id()) {
-            Some(Made::Task(lineage)) => Some(lineage),
+            Some(Made::Again(lineage)) => Some(lineage),
             _ => None,
         });
         let place = lineage.and_then(|lineage| {

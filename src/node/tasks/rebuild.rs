@@ -1,4 +1,5 @@
-//! Running tasks again whose results are lost (PROTOCOLS §7): what is to run is decided at once, then it runs like any task.
+//! Running tasks and actors' calls again whose results are lost (PROTOCOLS §7): what is to run is decided at once, then it runs
+//! like any other.
 //!
 //! Results that hang one on the other are made again in the order of their arguments, each once. They are pending meanwhile,
 //! so that whoever wants one waits for it as for any.
@@ -6,18 +7,19 @@
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
-use super::classes::Kind;
-use super::lineage::{Arguments, Lineage, Packed, Passed};
+use super::lineage::{Arguments, Lineage, Packed, Passed, Terms, Work};
 use super::owner::Queued;
 use crate::actor::inbox::Host as _;
+use crate::actor::packed::Unpacking;
 use crate::id::ObjectId;
 use crate::limits::LINEAGE_DEPTH;
 use crate::node::runtime::Node;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::lost::Lost;
-use crate::task::recipe::{Coming, Makes, Recipe};
+use crate::task::recipe::{Coming, Makes};
 use crate::task::returns::More;
+use crate::wire::codec::DecodeError;
 
 /// Why nothing runs again.
 enum Stop {
@@ -26,7 +28,7 @@ enum Stop {
     Unpacked(Arc<Lineage>),
 }
 
-/// A task whose arguments are looked through.
+/// A task or call whose arguments are looked through.
 struct Looked {
     lineage: Arc<Lineage>,
     packed: Arc<Packed>,
@@ -41,15 +43,12 @@ struct Decided {
     runs: Vec<Run>,
 }
 
-/// A task that runs again.
+/// What runs again.
 struct Run {
     lineage: Arc<Lineage>,
     packed: Arc<Packed>,
     passed: Vec<(u32, Arc<Entry>)>,
     results: Vec<Arc<Entry>>,
-    is_several: bool,
-    kind: Arc<Kind>,
-    priority: i32,
     retries: u32,
     attempt: u32,
 }
@@ -176,46 +175,55 @@ impl Node {
     }
 
     fn run_again(self: &Arc<Self>, decided: Decided) {
-        let Decided { lost, runs } = decided;
+        let Decided { lost, mut runs } = decided;
         for (value, result) in lost {
             value.give(result);
         }
-        runs.into_iter().for_each(|run| self.run_once_more(run));
+        // Calls go in the order of their first sending, whatever hangs on them.
+        runs.sort_by_key(|run| match &run.packed.work {
+            Work::Task(..) => None,
+            Work::Call(call) => Some(call.order()),
+        });
+        for run in runs {
+            let results = run.results.clone();
+            if let Err(error) = self.run_once_more(run) {
+                let fault: Arc<Fault> = Arc::new(GetError::Codec { message: error.to_string() });
+                results.iter().for_each(|result| result.settle(Err(fault.clone())));
+            }
+        }
     }
 
-    fn run_once_more(self: &Arc<Self>, run: Run) {
-        let Run { lineage, packed, passed, results, is_several, kind, priority, retries, attempt } = run;
-        let Recipe { body, enclosed, name, make, .. } = &packed.recipe;
-        let whole = match (is_several, &results[..]) {
-            (false, [result]) => result.clone(),
-            _ => Entry::pending(self.next_object(), None),
-        };
-        let more = is_several.then(|| Arc::new(More::Parts(results.clone())));
-        let coming = Coming {
-            body,
-            enclosed: enclosed.clone(),
-            left_out: passed,
-            here: self.here(),
-            result: whole.clone(),
-            name: name.clone(),
-            more: Makes::These(more),
-        };
-        let task = match make(coming) {
-            Ok(task) => task,
-            Err(error) => {
-                let fault: Arc<Fault> = Arc::new(GetError::Codec { message: error.to_string() });
-                return results.iter().for_each(|result| result.settle(Err(fault.clone())));
+    fn run_once_more(self: &Arc<Self>, run: Run) -> Result<(), DecodeError> {
+        let Run { lineage, packed, passed, results, retries, attempt } = run;
+        let Packed { body, enclosed, work, .. } = &*packed;
+        let arguments = Unpacking { body, enclosed: enclosed.clone(), left_out: passed, here: self.here() };
+        match work {
+            Work::Task(name, make, terms) => {
+                let Terms { is_several, kind, priority } = terms.clone();
+                let whole = match (is_several, &results[..]) {
+                    (false, [result]) => result.clone(),
+                    _ => Entry::pending(self.next_object(), None),
+                };
+                let more = is_several.then(|| Arc::new(More::Parts(results.clone())));
+                let (result, name) = (whole.clone(), name.clone());
+                let task = make(Coming { arguments, result, name, more: Makes::These(more) })?;
+                task.standing().is_of(&task);
+                task.standing().again();
+                results.iter().for_each(|result| result.made_by(task.standing().clone()));
+                self.runs_again(&whole, &lineage);
+                self.enqueue_again(Queued { task, kind, priority, retries, attempt, sent: false, behind: false });
+                Ok(())
             }
-        };
-        task.standing().is_of(&task);
-        task.standing().again();
-        results.iter().for_each(|result| result.made_by(task.standing().clone()));
-        self.runs_again(&whole, &lineage);
-        self.enqueue_again(Queued { task, kind, priority, retries, attempt, sent: false, behind: false });
+            Work::Call(call) => {
+                let Some(reply) = results.into_iter().next() else { return Ok(()) };
+                self.runs_again(&reply, &lineage);
+                call.repeat(arguments, reply, u8::try_from(retries).unwrap_or(u8::MAX))
+            }
+        }
     }
 }
 
-/// Looks whether a task may run again.
+/// Looks whether what made a result may run again.
 fn look(lineage: Arc<Lineage>) -> Result<Looked, Stop> {
     let state = lineage.state.lock();
     if state.retries == 0 {
@@ -224,9 +232,15 @@ fn look(lineage: Arc<Lineage>) -> Result<Looked, Stop> {
     let packed = match &state.arguments {
         Arguments::Packed(packed) => Ok(packed.clone()),
         Arguments::Dropped => Err(Some(Lost::Evicted)),
-        Arguments::OfTask(_) => Err(None),
+        Arguments::OfTask(..) | Arguments::OfCall(_) => Err(None),
     };
     drop(state);
+    if let Ok(packed) = &packed
+        && let Work::Call(call) = &packed.work
+        && let Some(why) = call.why_not()
+    {
+        return Err(Stop::For(Lost::NotRepeated { why }));
+    }
     match packed {
         Ok(packed) => Ok(Looked { lineage, packed, next: 0 }),
         Err(Some(why)) => Err(Stop::For(why)),
@@ -256,17 +270,18 @@ impl Lineage {
 }
 
 impl Decided {
-    /// A task runs again: its results are pending from here on.
+    /// It runs again: its results are pending from here on.
     fn put(&mut self, node: &Node, lineage: Arc<Lineage>, packed: Arc<Packed>, seen: &mut Seen) {
         let mut state = lineage.state.lock();
-        (state.retries, state.attempt) = (state.retries.saturating_sub(1), state.attempt.saturating_add(1));
         let mut results = Vec::with_capacity(state.results.len());
+        let mut is_pending = false;
         for (id, known) in &mut state.results {
             let Some(result) = known.upgrade() else {
                 *id = node.next_object();
                 let result = Entry::pending(*id, Some(node.promised().again()));
                 *known = Arc::downgrade(&result);
                 results.push(result);
+                is_pending = true;
                 continue;
             };
             if let Some(value) = result.leads_to() {
@@ -274,12 +289,18 @@ impl Decided {
                     && let Some(value) = result.renew(value.id(), Some(node.promised().again()))
                 {
                     self.lost.push((value, result.clone()));
+                    is_pending = true;
                 }
                 seen.push(value);
             }
             results.push(result);
         }
-        let (is_several, kind, priority) = (state.is_several, state.kind.clone(), state.priority);
+        // Its values are there, or nobody can say that they are not.
+        if !is_pending {
+            drop(state);
+            return seen.extend(results);
+        }
+        (state.retries, state.attempt) = (state.retries.saturating_sub(1), state.attempt.saturating_add(1));
         let (retries, attempt) = (state.retries, state.attempt);
         drop(state);
         let there = |passed: &Passed| match passed {
@@ -288,6 +309,6 @@ impl Decided {
         };
         // Each is there: it was seen, or is a result of a run before this one.
         let passed = packed.passed.iter().filter_map(|(at, passed)| Some((*at, there(passed)?))).collect();
-        self.runs.push(Run { lineage, packed, passed, results, is_several, kind, priority, retries, attempt });
+        self.runs.push(Run { lineage, packed, passed, results, retries, attempt });
     }
 }

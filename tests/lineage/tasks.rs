@@ -1,64 +1,32 @@
-//! What lay at a node that ended is made again by who owns it, each result once; else the error says why not. Real processes.
-#![allow(missing_docs)]
+//! Results of tasks.
 
-mod common;
-
+use crate::common::{bounded, ends_without_a_trace, kill, until, workers};
+use crate::{LARGE, Log, Pair, ran};
 use bytes::Bytes;
-use common::{bounded, ends_without_a_trace, kill, until, workers};
 use futures::StreamExt;
 use futures::future::join_all;
-use mobula::id::NodeId;
 use mobula::prelude::*;
 use mobula::{GetError, Lost, task};
-use std::io::Write;
-
-mobula::test_worker!();
-
-/// Too much for an answer: it stays where it was made.
-const LARGE: usize = 100_000;
-
-/// Who ran, one line a run.
-struct Log(tempfile::TempDir);
-
-impl Log {
-    fn new() -> Self {
-        Log(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> String {
-        self.0.path().join("runs").to_str().unwrap().to_owned()
-    }
-
-    fn runs(&self, name: &str) -> usize {
-        let runs = std::fs::read_to_string(self.path()).unwrap_or_default();
-        runs.lines().filter(|run| *run == name).count()
-    }
-}
-
-fn ran(log: &str, name: &str) {
-    let mut runs = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-    runs.write_all(format!("{name}\n").as_bytes()).unwrap();
-}
 
 #[task(retries = 2)]
-fn makes(log: &str, name: &str, of: u8) -> Bytes {
+pub fn makes(log: &str, name: &str, of: u8) -> Bytes {
     ran(log, name);
     vec![of; LARGE].into()
 }
 
 #[task]
-fn makes_once(of: u8) -> Bytes {
+pub fn makes_once(of: u8) -> Bytes {
     vec![of; LARGE].into()
 }
 
 #[task(retries = 2)]
-fn adds_one(log: &str, name: &str, to: Bytes) -> Bytes {
+pub fn adds_one(log: &str, name: &str, to: Bytes) -> Bytes {
     ran(log, name);
     to.iter().map(|byte| byte.wrapping_add(1)).collect::<Vec<u8>>().into()
 }
 
 #[task(retries = 2)]
-fn adds(log: &str, name: &str, one: Bytes, two: Bytes, three: Bytes) -> Bytes {
+pub fn adds(log: &str, name: &str, one: Bytes, two: Bytes, three: Bytes) -> Bytes {
     ran(log, name);
     one.iter().zip(&two).zip(&three).map(|((one, two), three)| one + two + three).collect::<Vec<u8>>().into()
 }
@@ -81,12 +49,12 @@ async fn leaves(ctx: &TaskContext, of: u8) -> mobula::Result<ObjectRef<Bytes>> {
 }
 
 #[task]
-fn length(of: Bytes) -> usize {
+pub fn length(of: Bytes) -> usize {
     of.len()
 }
 
 #[actor]
-struct Reader;
+pub struct Reader;
 
 #[methods(concurrency = 8)]
 impl Reader {
@@ -109,68 +77,13 @@ impl Reader {
     }
 }
 
-struct Pair {
-    cluster: Cluster,
-    lives: NodeId,
-    dies: NodeId,
-    victim: u32,
-    log: Log,
-}
-
 impl Pair {
-    async fn of(builder: mobula::ClusterBuilder) -> Pair {
-        let cluster = bounded(builder.workers(2).cpus(8.0)).await.unwrap();
-        let [(lives, _), (dies, victim)] = workers(&cluster)[..] else { panic!("two workers") };
-        Pair { cluster, lives, dies, victim, log: Log::new() }
-    }
-
-    async fn new() -> Pair {
-        Pair::of(Cluster::local()).await
-    }
-
-    /// Submitted to where it will be lost, and waited for: not its value.
-    async fn there<T: mobula::Object + mobula::Param<Owned = T>>(&self, call: mobula::TaskCall<T>) -> ObjectRef<T> {
-        let object = call.prefer(self.dies).submit();
-        self.settled(&object).await;
-        object
-    }
-
-    async fn settled<T>(&self, object: &ObjectRef<T>) {
-        bounded(self.cluster.wait([object], 1)).await;
-    }
-
-    async fn makes(&self, name: &str, of: u8) -> ObjectRef<Bytes> {
+    pub async fn makes(&self, name: &str, of: u8) -> ObjectRef<Bytes> {
         self.there(makes::call(&self.cluster, self.log.path(), name, of)).await
     }
 
-    async fn adds_one(&self, name: &str, to: &ObjectRef<Bytes>) -> ObjectRef<Bytes> {
+    pub async fn adds_one(&self, name: &str, to: &ObjectRef<Bytes>) -> ObjectRef<Bytes> {
         self.there(adds_one::call(&self.cluster, self.log.path(), name, to)).await
-    }
-
-    async fn is(&self, object: &ObjectRef<Bytes>, byte: u8) {
-        let got = bounded(self.cluster.get(object)).await.unwrap();
-        assert!(got.len() == LARGE && got.iter().all(|got| *got == byte), "{} instead of {byte}", got[0]);
-    }
-
-    async fn is_lost(&self, object: &ObjectRef<Bytes>) -> Lost {
-        match bounded(self.cluster.get(object)).await {
-            Err(GetError::Lost { object: named, owner, why }) => {
-                assert!(named == object.id() && owner == named.life, "{named} of {owner}, and not {}", object.id());
-                why
-            }
-            Err(other) => panic!("it is lost, and not so: {other}"),
-            Ok(_) => panic!("it is lost"),
-        }
-    }
-
-    /// Nothing is referred to any more.
-    async fn ends_empty(self) {
-        until("nothing is shared", || {
-            let shared = self.cluster.shared_objects();
-            (shared.lent, shared.borrowed, shared.in_transit) == (0, 0, 0)
-        })
-        .await;
-        ends_without_a_trace(self.cluster).await;
     }
 }
 
