@@ -35,7 +35,8 @@ struct Bundle {
 pub(super) struct Room {
     free: Resources,
     /// What is taken beyond what there is: an actor that an earlier head had chosen this node for may be made after a later
-    /// one has heard from it, and has given its room away. It comes back first.
+    /// one has heard from it, and has given its room away; and what runs under a grant may have lost its room to others that
+    /// the earlier head knew to be over. It comes back first.
     owed: Resources,
     /// Slots for tasks that declare nothing: taken, and in all.
     weightless: (u32, u32),
@@ -161,6 +162,15 @@ impl Room {
         let Some(free) = free.filter(|free| free.lacks(&all).is_none()) else { return false };
         free.take(&all);
         true
+    }
+
+    /// Takes slots that are used already, whether or not there is room.
+    pub(super) fn owe_slots(&mut self, size: &Resources, slots: u32) {
+        if size.is_empty() {
+            self.weightless.0 = self.weightless.0.saturating_add(slots);
+        } else {
+            self.take(&size.times(slots));
+        }
     }
 
     pub(super) fn give_slots(&mut self, size: &Resources, slots: u32, bundle: Option<BundleId>) {

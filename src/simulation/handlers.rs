@@ -60,10 +60,7 @@ impl Node {
             return self.run_over(stage, frame.actor);
         }
         self.pump(stage, frame.actor, frame.group as usize);
-        let Some(actor) = self.actors.get(&frame.actor) else { return };
-        if let Some(why) = actor.draining.clone().filter(|_| actor.idle()) {
-            self.actor_ends(stage, frame.actor, why);
-        }
+        self.ends_if_drained(stage, frame.actor);
     }
 
     /// A frame is no more; what it asked is dropped.

@@ -412,8 +412,14 @@ impl Node {
 
     pub(super) fn actor_drains(&mut self, stage: &mut Stage, id: ActorId, why: Gone) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        actor.draining = Some(why.clone());
-        if actor.idle() {
+        actor.draining = Some(why);
+        self.ends_if_drained(stage, id);
+    }
+
+    /// An actor that is to end does so once nothing runs and nothing waits.
+    pub(super) fn ends_if_drained(&mut self, stage: &mut Stage, id: ActorId) {
+        let drained = self.actors.get(&id).filter(|actor| actor.idle());
+        if let Some(why) = drained.and_then(|actor| actor.draining.clone()) {
             self.actor_ends(stage, id, why);
         }
     }

@@ -54,7 +54,7 @@ impl Sent {
 
 /// A grant that this node has.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+pub(super) struct Held {
     life: Life,
     slots: u32,
     cpus: u64,
@@ -67,7 +67,7 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) queue: Queue<u32, Queued>,
-    held: BTreeMap<GrantId, Held>,
+    pub(super) held: BTreeMap<GrantId, Held>,
     to_do: VecDeque<Effect>,
     carrying_out: bool,
     /// What the head was told last.
@@ -186,7 +186,7 @@ impl Node {
             (queued.sent, queued.behind) = (true, behind);
             let sent = Sent { grant, number: *number, queued: *queued };
             stage.note(83, sent.task(), grant.0, || format!("task {} is pushed under {grant}", sent.task()));
-            let pushed = stage.tasks.pushes(sent.task(), grant);
+            let pushed = stage.tasks.pushes(sent.task(), grant, self.life());
             stage.check(pushed);
             if Some(held.life) == self.life() {
                 self.run_here(stage, sent);

@@ -69,10 +69,10 @@ impl Node {
     pub(super) fn run_over(&mut self, stage: &mut Stage, id: ActorId) {
         let runs = self.frames.values().any(|frame| frame.actor == id) && !stage.has(Bug::RestartsBeside);
         let Some(actor) = self.actors.get_mut(&id).filter(|actor| !runs && actor.phase == Phase::Ends) else { return };
-        if let Some(why) = actor.draining.clone().filter(|_| actor.idle()) {
-            return self.actor_ends(stage, id, why);
+        if actor.draining.is_none() || !actor.idle() {
+            return self.starts_again(stage, id);
         }
-        self.starts_again(stage, id);
+        self.ends_if_drained(stage, id);
     }
 
     /// A run has failed, or did not come to be.
@@ -100,9 +100,7 @@ impl Node {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.tally.runs(now);
         actor.phase = Phase::Runs;
-        if let Some(why) = actor.draining.clone().filter(|_| actor.idle()) {
-            return self.actor_ends(stage, id, why);
-        }
         (0..2).for_each(|group| self.pump(stage, id, group));
+        self.ends_if_drained(stage, id);
     }
 }

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::directory::request::{GiveBack, Lending};
 use crate::id::{ActorId, Epoch, GrantId, Life};
 use crate::schedule::TaskNumber;
-use crate::wire::packet::CallFault;
+use crate::wire::packet::{CallFault, Executed};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A task that may begin here.
@@ -185,6 +185,7 @@ impl Node {
     /// Nobody is to use a grant any more, says the head, which hears when nothing runs under it.
     pub(super) fn grant_vacated(&mut self, stage: &mut Stage, grant: GrantId) {
         self.host.vacated.insert(grant);
+        self.lose_grants(stage, |of, _| of == grant);
         let unbegun = self.host.grants.get_mut(&grant).map(|lent| {
             lent.slots = 0;
             lent.unbegun()
@@ -207,7 +208,7 @@ impl Node {
         for ready in unbegun {
             match ready.call {
                 Some((call, _)) => self.refuse_errand(stage, ready.owner, call, CallFault::NoGrant),
-                None => self.grant_gone(stage, &ready.sent),
+                None => self.refused_here(stage, &ready.sent),
             }
         }
     }
@@ -249,7 +250,16 @@ impl Node {
         let Some(owner) = self.life() else { return };
         match self.host.grants.get_mut(&sent.grant).filter(|lent| lent.slots > 0) {
             Some(_) => self.lines_up(stage, Ready { sent, owner, call: None }),
-            None => self.grant_gone(stage, &sent),
+            None => self.refused_here(stage, &sent),
+        }
+    }
+
+    /// A task of this node's own does not run here. If this node knew that the grant is over, others of its tasks may still
+    /// run under it, and the head hears when they have ended.
+    fn refused_here(&mut self, stage: &mut Stage, sent: &Sent) {
+        match self.owner.held.contains_key(&sent.grant) {
+            true => self.grant_gone(stage, sent),
+            false => self.attempt_failed(stage, sent, Executed::No),
         }
     }
 

@@ -76,7 +76,8 @@ impl Directory {
         }
     }
 
-    /// A node says that a grant is on it.
+    /// A node says that a grant is on it. If it has no room for that, since it has not heard yet of all that owners gave
+    /// back to the head before this one, then what runs under the grant has to end.
     fn lent_again(&mut self, host: Life, lending: Lending, effects: &mut Effects) {
         let Lending { grant: id, owner, slots, size, bundle } = lending;
         self.grants.last = self.grants.last.max(id);
@@ -92,15 +93,19 @@ impl Directory {
         let Some(living) = self.lives.get_mut(host) else { return };
         // A bundle that was removed holds nothing any more: the node does.
         let bundle = bundle.filter(|bundle| !over || living.room.has_bundle(*bundle));
-        if living.room.take_slots(&size, slots, bundle) {
-            let (since, confirmed) = (self.grants.now, told.is_some());
-            let grant = Grant { owner, class, host, bundle, size, slots, keep: slots, since, confirmed, over: false };
-            self.insert_grant(id, grant);
-            if over {
-                self.vacate_grant(id, effects);
-            }
-        } else if let Some(told) = told {
-            self.grants.awaited.insert(id, told);
+        let fits = living.room.take_slots(&size, slots, bundle);
+        let bundle = bundle.filter(|_| fits);
+        if !fits {
+            living.room.owe_slots(&size, slots);
+        }
+        let (since, confirmed) = (self.grants.now, told.is_some());
+        let grant = Grant { owner, class, host, bundle, size, slots, keep: slots, since, confirmed, over: false };
+        self.insert_grant(id, grant);
+        if !fits && told.is_some() {
+            self.order(owner, Command::Revoke { grant: id, why: Revoked::NotKnown }, effects);
+        }
+        if over || !fits {
+            self.vacate_grant(id, effects);
         }
     }
 
@@ -109,6 +114,9 @@ impl Directory {
         let id = holding.grant;
         self.grants.last = self.grants.last.max(id);
         if let Some(grant) = self.grants.all.get_mut(&id).filter(|grant| grant.owner == owner) {
+            if grant.over {
+                return self.order(owner, Command::Revoke { grant: id, why: Revoked::NotKnown }, effects);
+            }
             let fewer = grant.slots.saturating_sub(holding.slots);
             (grant.class, grant.confirmed) = (holding.class, true);
             (grant.slots, grant.keep) = (grant.slots - fewer, grant.keep.min(holding.slots));

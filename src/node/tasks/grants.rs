@@ -3,8 +3,8 @@
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
-use super::host::is_local;
-use super::line::refuse;
+use super::host::{Host, is_local};
+use super::line::{Ready, refuse};
 use super::owner::{Held, Queued, State};
 use super::send::{own_numbers, terms};
 use crate::actor::inbox::Host as _;
@@ -14,6 +14,14 @@ use crate::id::{Epoch, GrantId, Life};
 use crate::node::runtime::Node;
 use crate::object::error::GetError;
 use crate::schedule::TaskNumber;
+
+/// Of tasks whose grant is over, these have not begun on this node.
+fn unsend(lost: &mut [(TaskNumber, Queued)], unbegun: &[Ready]) {
+    let unbegun: FxHashSet<TaskNumber> = own_numbers(unbegun).into_iter().collect();
+    for (number, queued) in lost {
+        queued.sent &= !unbegun.contains(number);
+    }
+}
 
 /// Tells the head, when it is dropped, that nothing runs under a grant on this node any more.
 pub(super) struct Vacates {
@@ -74,7 +82,7 @@ impl Node {
         let Some(held) = held else { return };
         let (held, told) = (Held { slots: 0, ..held }, held.told);
         let lost = if held.life == self.life() {
-            self.lose_own_grant(grant, &held)
+            self.lose_here(grant, |host| host.take_terms(held.life, terms(grant, &held)))
         } else {
             let lost = self.lose_grant(grant);
             if told {
@@ -94,12 +102,12 @@ impl Node {
     /// Nobody is to use a grant on this node any more: the head hears when nothing runs under it.
     pub(in crate::node) fn grant_vacated(self: &Arc<Self>, grant: GrantId) {
         let vacates = || Vacates { client: self.client().clone(), grant };
-        let Some(unbegun) = self.tasks().host.vacate(grant, vacates) else {
-            return drop(vacates());
-        };
-        let own = own_numbers(&unbegun);
-        refuse(unbegun);
-        own.into_iter().for_each(|number| self.refused_here(grant, number, None));
+        self.lose_here(grant, |host| {
+            host.vacate(grant, vacates).unwrap_or_else(|| {
+                drop(vacates());
+                Vec::new()
+            })
+        });
     }
 
     /// A grant is over. What was sent under it is answered by its node, or fails with its life; gives that. The rest goes
@@ -109,14 +117,13 @@ impl Node {
         self.go_elsewhere(lost)
     }
 
-    /// The same of one on this node: what has not begun here goes elsewhere, too.
-    fn lose_own_grant(self: &Arc<Self>, grant: GrantId, over: &Held) -> Vec<Queued> {
-        let unbegun = own_numbers(&self.tasks().host.take_terms(over.life, terms(grant, over)));
-        let unbegun: FxHashSet<TaskNumber> = unbegun.into_iter().collect();
+    /// The same of one on this node: what `end` gives has not begun here, and goes elsewhere, too. The queue lets go of it
+    /// first. So nothing is sent under it meanwhile and refused, of which the head would be told before all has ended.
+    fn lose_here(self: &Arc<Self>, grant: GrantId, end: impl FnOnce(&Host) -> Vec<Ready>) -> Vec<Queued> {
         let mut lost = self.own(|state, _| state.lose(grant));
-        for (number, queued) in &mut lost {
-            queued.sent &= !unbegun.contains(number);
-        }
+        let unbegun = end(&self.tasks().host);
+        unsend(&mut lost, &unbegun);
+        refuse(unbegun);
         self.go_elsewhere(lost)
     }
 
@@ -139,10 +146,7 @@ impl Node {
     pub(super) fn lose_all_grants(self: &Arc<Self>) {
         let mut lost = self.own(|state, _| state.lose_those(|_| true));
         let unbegun = self.tasks().host.clear();
-        let numbers: FxHashSet<TaskNumber> = own_numbers(&unbegun).into_iter().collect();
-        for (number, queued) in &mut lost {
-            queued.sent &= !numbers.contains(number);
-        }
+        unsend(&mut lost, &unbegun);
         self.go_elsewhere(lost);
         refuse(unbegun);
     }

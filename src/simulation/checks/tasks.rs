@@ -127,8 +127,9 @@ impl Tasks {
         u32::try_from(depth).unwrap_or(u32::MAX).clamp(PUSH_DEPTH_MIN, PUSH_DEPTH_MAX)
     }
 
-    /// A task leaves its owner's queue for a grant's node.
-    pub(crate) fn pushes(&mut self, id: u64, to: GrantId) -> Checked {
+    /// A task leaves its owner's queue for a grant's node. An owner that stood still until its life was over may push before
+    /// it knows: nobody hears that.
+    pub(crate) fn pushes(&mut self, id: u64, to: GrantId, owner: Option<Life>) -> Checked {
         let Some(task) = self.tasks.get_mut(id as usize) else { return Ok(()) };
         hold(task.at == At::Queued, Rule::Q2, || format!("task {id} is pushed under {to}, and is {:?}", task.at))?;
         task.at = At::Pushed(to);
@@ -144,7 +145,8 @@ impl Tasks {
             return hold(false, Rule::Q1, || format!("task {id} is pushed under {to}, which nobody granted"));
         };
         grant.pushed += 1;
-        let sound = grant.pushed <= grant.keep.saturating_mul(depth) && grant.class == lane.1;
+        let heard = owner.is_none_or(|owner| !self.over.contains(&owner));
+        let sound = !heard || grant.pushed <= grant.keep.saturating_mul(depth) && grant.class == lane.1;
         hold(sound, Rule::Q1, || format!("task {id} of {lane:?} is pushed, {depth} a slot, under {to}: {grant:?}"))
     }
 

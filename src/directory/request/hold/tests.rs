@@ -113,10 +113,29 @@ fn an_owner_that_gave_some_back_while_no_head_was_there_holds_the_rest() {
 }
 
 #[test]
-fn a_node_that_claims_more_than_it_has_is_not_over_committed() {
-    let (mut head, worker, driver, holding, lending) = after_a_restart();
-    head.rejoins_with(worker, 1, lent(Lending { slots: 3, ..lending }));
-    head.rejoins_with(driver, 11, held(holding));
-    assert!(revoked(&head, driver, holding.grant));
-    assert_eq!(head.free(worker), cpus(2.0));
+fn what_a_node_has_no_room_for_is_over_and_holds_its_room_until_nothing_runs_there() {
+    for owner_first in [true, false] {
+        let (mut head, worker, driver, holding, lending) = after_a_restart();
+        let grant = holding.grant;
+        // Of the same size, and given back to the former head.
+        let former = Lending { grant: GrantId(grant.0 - 1), slots: 1, ..lending.clone() };
+        let holds = Holdings { lent: vec![former.clone(), lending], ..Holdings::default() };
+        if owner_first {
+            head.rejoins_with(driver, 11, held(holding));
+            head.rejoins_with(worker, 1, holds);
+        } else {
+            head.rejoins_with(worker, 1, holds);
+            head.rejoins_with(driver, 11, held(holding));
+        }
+        assert!(revoked(&head, driver, grant));
+        assert!(head.grant_orders(worker).contains(&Command::Vacate { grant }));
+        head.gives_back(worker, former.grant, 0);
+        let next = head.driver(12);
+        head.asked(next, want(0, 1.0, 2)).unwrap();
+        assert_eq!(head.granted(next), [], "two tasks run there");
+        head.gives_back(driver, grant, 0);
+        assert_eq!(head.granted(next), [], "its owner does not know when they end");
+        head.gives_back(worker, grant, 0);
+        assert_eq!(head.granted(next).iter().map(|granted| granted.slots).sum::<u32>(), 2);
+    }
 }

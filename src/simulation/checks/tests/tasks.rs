@@ -35,17 +35,21 @@ fn tasks(count: usize) -> Tasks {
 fn q1_more_than_a_grant_or_a_node_has_is_noticed() {
     let mut deep = tasks(4);
     for task in 0..u64::from(PUSH_DEPTH_MIN) {
-        deep.pushes(task, GRANT).unwrap();
+        deep.pushes(task, GRANT, Some(OWNER)).unwrap();
     }
-    breaks(deep.pushes(3, GRANT), Rule::Q1);
+    breaks(deep.pushes(3, GRANT, Some(OWNER)), Rule::Q1);
     let mut fast = tasks(4);
     fast.measured(LANE.0, CLASS, Duration::from_millis(1));
-    (0..4).for_each(|task| fast.pushes(task, GRANT).unwrap());
+    (0..4).for_each(|task| fast.pushes(task, GRANT, Some(OWNER)).unwrap());
 
     let mut kept = tasks(1);
     kept.keeps(GRANT, 0);
-    breaks(kept.pushes(0, GRANT), Rule::Q1);
-    breaks(tasks(1).pushes(0, GrantId(99)), Rule::Q1);
+    breaks(kept.pushes(0, GRANT, Some(OWNER)), Rule::Q1);
+    breaks(tasks(1).pushes(0, GrantId(99), Some(OWNER)), Rule::Q1);
+    let mut over = tasks(1);
+    over.keeps(GRANT, 0);
+    over.over(OWNER);
+    over.pushes(0, GRANT, Some(OWNER)).unwrap();
 
     let mut slots = tasks(2);
     slots.begins(0, attempt(1, HOST, GRANT), (0, 4)).unwrap();
@@ -72,8 +76,8 @@ fn q1_what_an_owner_left_running_is_counted_until_it_ends() {
 #[test]
 fn q2_a_task_that_is_pushed_or_begins_twice_is_noticed() {
     let mut pushed = tasks(1);
-    pushed.pushes(0, GRANT).unwrap();
-    breaks(pushed.pushes(0, ELSEWHERE), Rule::Q2);
+    pushed.pushes(0, GRANT, Some(OWNER)).unwrap();
+    breaks(pushed.pushes(0, ELSEWHERE, Some(OWNER)), Rule::Q2);
     let mut begun = tasks(1);
     begun.begins(0, attempt(1, HOST, GRANT), (0, 4)).unwrap();
     begun.leaves(0, attempt(1, HOST, GRANT));
@@ -124,14 +128,14 @@ fn q2_a_process_takes_its_tasks_with_it() {
 #[test]
 fn q3_a_task_that_is_pushed_after_a_later_one_is_noticed() {
     let mut tasks = tasks(3);
-    tasks.pushes(1, GRANT).unwrap();
-    tasks.pushes(2, ELSEWHERE).unwrap();
-    breaks(tasks.pushes(0, GRANT), Rule::Q3);
+    tasks.pushes(1, GRANT, Some(OWNER)).unwrap();
+    tasks.pushes(2, ELSEWHERE, Some(OWNER)).unwrap();
+    breaks(tasks.pushes(0, GRANT, Some(OWNER)), Rule::Q3);
     let mut again = self::tasks(2);
-    again.pushes(0, GRANT).unwrap();
+    again.pushes(0, GRANT, Some(OWNER)).unwrap();
     again.returns(0).unwrap();
-    again.pushes(1, GRANT).unwrap();
-    again.pushes(0, GRANT).unwrap();
+    again.pushes(1, GRANT, Some(OWNER)).unwrap();
+    again.pushes(0, GRANT, Some(OWNER)).unwrap();
 }
 
 #[test]
@@ -140,6 +144,6 @@ fn q4_a_slot_that_idles_while_tasks_are_ready_is_noticed() {
     breaks(tasks.no_slot_idles(&[CLASS], [GRANT].into_iter()), Rule::Q4);
     tasks.no_slot_idles(&[], [GRANT].into_iter()).unwrap();
     tasks.no_slot_idles(&[Class(1)], [GRANT].into_iter()).unwrap();
-    tasks.pushes(0, GRANT).unwrap();
+    tasks.pushes(0, GRANT, Some(OWNER)).unwrap();
     tasks.no_slot_idles(&[CLASS], [GRANT].into_iter()).unwrap();
 }
