@@ -16,6 +16,7 @@ use super::error::{Never, panic_message};
 use super::handle::Handle;
 use super::inbox::Host;
 use super::remote::{Here, NodeRef};
+use crate::id::ObjectId;
 use crate::limits::ARGUMENT_INLINE;
 use crate::object::content::{Content, Encoded};
 use crate::object::entry::Entry;
@@ -97,6 +98,9 @@ pub trait Unresolved: Send {
     /// Why it cannot be had.
     #[doc(hidden)]
     fn resolve(&mut self) -> Result<(), String>;
+    /// Refers to another object from now on, if it refers to one.
+    #[doc(hidden)]
+    fn refer_to(&mut self, object: Pending<'_>);
     /// Puts an object in the place of a large value.
     #[doc(hidden)]
     fn lift(&mut self, owner: &Owner<'_>);
@@ -134,6 +138,22 @@ pub(crate) fn positions<M: Arguments, T>(message: &mut M, of: impl Fn(&Arc<Entry
         found.extend(positions.next().zip(said));
     });
     found
+}
+
+/// The object that was passed whose value cannot be had: this is it, or the last of those that it leads to.
+pub(crate) fn passed_as<M: Arguments>(message: &mut M, absent: ObjectId) -> Option<ObjectId> {
+    let leads_there = |entry: &Arc<Entry>| entry.followed().is_ok_and(|last| last.id() == absent);
+    let passed = positions(message, |entry| leads_there(entry).then(|| entry.id()));
+    passed.into_iter().next().map(|(_, object)| object)
+}
+
+/// Puts another object in the place of one that was passed.
+pub(crate) fn replace<M: Arguments>(message: &mut M, passed: ObjectId, by: &Arc<Entry>) {
+    message.each(&mut |argument| {
+        if argument.entry().is_some_and(|pending| pending.0.id() == passed) {
+            argument.refer_to(Pending(by));
+        }
+    });
 }
 
 /// Puts the values in the places of the references, which must all be there.
@@ -205,6 +225,12 @@ impl<T: ?Sized + Param> Unresolved for Arg<T> {
         })?;
         self.0 = State::View(View::new(shared));
         Ok(())
+    }
+
+    fn refer_to(&mut self, object: Pending<'_>) {
+        if let State::Reference(reference) = &mut self.0 {
+            *reference = ObjectRef::new(object.0.clone());
+        }
     }
 
     fn lift(&mut self, owner: &Owner<'_>) {

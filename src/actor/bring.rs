@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::args::{Arguments, references};
 use crate::id::ObjectId;
 use crate::object::entry::{Entry, Outcome};
+use crate::object::error::Fault;
 use crate::object::get::Value;
 
 /// Which object cannot be had, and why.
@@ -47,10 +48,18 @@ impl Gathered {
     /// # Errors
     /// The first that cannot be had.
     pub(crate) async fn bring(self) -> Result<Gathered, Absent> {
+        self.try_bring().await.map_err(|(object, fault)| (object, fault.to_string()))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// The first that cannot be had, and the fault itself.
+    pub(crate) async fn try_bring(self) -> Result<Gathered, (ObjectId, Arc<Fault>)> {
         let Gathered { mut at_hand, away } = self;
         let ids: Vec<ObjectId> = away.iter().map(|object| object.id()).collect();
         let brought = futures_util::future::join_all(away.into_iter().map(Value::of)).await;
-        match ids.into_iter().zip(&brought).find_map(|(id, value)| Some((id, value.as_ref().err()?.to_string()))) {
+        match ids.into_iter().zip(&brought).find_map(|(id, value)| Some((id, value.as_ref().err()?.clone()))) {
             Some(absent) => Err(absent),
             None => {
                 at_hand.extend(brought);

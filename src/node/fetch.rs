@@ -25,6 +25,7 @@ use super::give::{ADOPT, GIVE, GIVEN};
 use super::isolated::ISOLATE;
 use super::lend::{ATTACH, Lender};
 use super::link::PeerLink;
+use super::missed::MISSED;
 use super::recover::Made;
 use super::runtime::Node;
 use super::tried::{self, TRIED};
@@ -234,6 +235,7 @@ impl Node {
             GIVEN => self.serve_given(incoming),
             ISOLATE => self.serve_isolate(incoming),
             TRIED => tried::serve(incoming),
+            MISSED => self.serve_missed(incoming),
             _ => return self.shared().run_for_peer(incoming),
         }
         None

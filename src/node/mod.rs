@@ -15,6 +15,7 @@ pub(crate) mod link;
 pub(crate) mod links;
 pub(crate) mod look;
 pub(crate) mod machine;
+mod missed;
 mod neighbours;
 mod objects;
 mod prober;

@@ -1,6 +1,7 @@
 //! What lay at a node that ended is made again by who owns it, each result once; else the error says why not. Real processes.
 #![allow(missing_docs)]
 
+mod arguments;
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;

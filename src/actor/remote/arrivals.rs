@@ -74,7 +74,7 @@ impl<M: Method> InLine for Arrived<M> {
             Next::Brings(gathered) => {
                 let arrived = self.clone();
                 self.job.run_beside(Box::pin(async move {
-                    arrived.gathering.done(gathered.bring().await);
+                    arrived.gathering.done(arrived.job.bring(gathered).await);
                     if let Some(line) = arrived.line.upgrade() {
                         line.advance();
                     }

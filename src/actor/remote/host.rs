@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
-use super::{Arrival, NodeRef, Peer, with_scratch};
+use super::{Arrival, Instead, NodeRef, Peer, with_scratch};
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::context::ActorContext;
@@ -20,6 +20,8 @@ use crate::actor::mailbox::Entry;
 use crate::actor::reply::{Answering, Arriving, Reply};
 use crate::actor::restart::Kept;
 use crate::clock::{self, Moment};
+use crate::limits::OBJECT_HOPS;
+use crate::object::error::GetError;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, DecodeError, Enclosed};
 use crate::wire::packet::{self, Answer, CallFault, Flags, Request};
@@ -120,6 +122,25 @@ impl<M: Method> RemoteJob<M> {
     /// The values of its references.
     pub(crate) fn gather(&self) -> Gathered {
         self.with_message(bring::gather).unwrap_or_else(Gathered::none)
+    }
+
+    /// Brings them. One that is lost may be the value of an object that its caller's node has made again.
+    pub(crate) async fn bring(&self, mut gathered: Gathered) -> Result<Gathered, Absent> {
+        for _ in 0..OBJECT_HOPS {
+            let (object, fault) = match gathered.try_bring().await {
+                Err((object, fault)) if matches!(*fault, GetError::Lost { .. }) => (object, fault),
+                brought => return brought.map_err(|(object, fault)| (object, fault.to_string())),
+            };
+            let passed = self.with_message(|message| args::passed_as(message, object)).flatten();
+            let Some(passed) = passed else { return Err((object, fault.to_string())) };
+            match self.to.peer.instead_of(passed).await {
+                Instead::Object(by) => drop(self.with_message(|message| args::replace(message, passed, &by))),
+                Instead::Lost(object, why) => return Err((object, why)),
+                Instead::Nothing => return Err((object, fault.to_string())),
+            }
+            gathered = self.gather();
+        }
+        gathered.bring().await
     }
 
     pub(crate) fn run_beside(&self, work: BoxFuture<'static, ()>) {

@@ -26,7 +26,8 @@ use super::lifetime::At;
 use super::line::Line;
 use super::restart::Restarts;
 use crate::clock::Moment;
-use crate::id::{ActorId, Epoch, GroupId, Key, Life, NodeId, Placement};
+use crate::id::{ActorId, Epoch, GroupId, Key, Life, NodeId, ObjectId, Placement};
+use crate::object::entry::Entry as Object;
 use crate::schedule::Resources;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed, EncodeError};
@@ -88,6 +89,8 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn waits(&self, arrival: Arrival);
     /// Such a request leaves that line for the mailbox.
     fn comes(&self, arrival: Arrival);
+    /// An object that a request of the peer was passed is lost: what the peer has in its place.
+    fn instead_of(&self, object: ObjectId) -> BoxFuture<'static, Instead>;
     /// A request of the peer that began goes again here. Ready when its caller counts that; `false` if nobody waits for it any
     /// more, or if the peer cannot be told.
     fn goes_again(&self, call: u64) -> BoxFuture<'static, bool>;
@@ -128,6 +131,16 @@ pub(crate) struct Begun {
     pub(crate) runs: bool,
     /// Whether no other request of its stream is waiting: one stream less at that mailbox.
     pub(crate) closes: bool,
+}
+
+/// What there is in the place of an object that is lost.
+pub(crate) enum Instead {
+    /// This one, whose value it was.
+    Object(Arc<Object>),
+    /// Nothing: that one is lost as well, and why.
+    Lost(ObjectId, String),
+    /// Nothing that the peer would know of.
+    Nothing,
 }
 
 /// What became of an item.

@@ -7,6 +7,7 @@ use super::placed::{Again, Going};
 use super::repeat::{Replied, repeated};
 use super::submit::Sink;
 use super::{Listener, Slot, Stage};
+use crate::actor::args;
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
 use crate::actor::handle::{Elsewhere, Route};
@@ -34,6 +35,8 @@ pub(super) struct Keeps<M: Method> {
     ticket: Option<u64>,
     /// The references among its arguments: held until the answer (PROTOCOLS §3.5).
     enclosed: Enclosed,
+    /// Objects whose values those are: one that is lost on its way is made again (PROTOCOLS §7).
+    _passed: Vec<(u32, Arc<Entry>)>,
     /// What it takes to send it again, if its actor may be placed again.
     again: Option<Again<M>>,
 }
@@ -43,18 +46,19 @@ impl<M: Method> Away<M> {
         // A plain value arrives at once: nothing is kept of it.
         match size_of::<<M::Reply as Reply>::Arriving>() {
             0 => Away::Asking,
-            _ => Away::keeps(None, Enclosed::default()),
+            _ => Away::keeps(None, Enclosed::default(), Vec::new()),
         }
     }
 
-    fn keeps(ticket: Option<u64>, enclosed: Enclosed) -> Self {
-        Away::Keeps(Box::new(Keeps { arriving: Default::default(), ticket, enclosed, again: None }))
+    fn keeps(ticket: Option<u64>, enclosed: Enclosed, passed: Vec<(u32, Arc<Entry>)>) -> Self {
+        let arriving = Default::default();
+        Away::Keeps(Box::new(Keeps { arriving, ticket, enclosed, _passed: passed, again: None }))
     }
 
     /// Keeps what it takes to send it again.
     fn keep(&mut self, again: Again<M>) {
         if let Away::Asking | Away::Asked(_) = self {
-            *self = Away::keeps(self.ticket(), Enclosed::default());
+            *self = Away::keeps(self.ticket(), Enclosed::default(), Vec::new());
         }
         if let Away::Keeps(keeps) = self {
             keeps.again = Some(again);
@@ -68,11 +72,13 @@ impl<M: Method> Away<M> {
         }
     }
 
-    fn asked(&mut self, ticket: u64, enclosed: &Enclosed) {
+    fn asked(&mut self, ticket: u64, enclosed: &Enclosed, passed: Vec<(u32, Arc<Entry>)>) {
         match self {
-            Away::Keeps(keeps) => (keeps.ticket, keeps.enclosed) = (Some(ticket), enclosed.clone()),
+            Away::Keeps(keeps) => {
+                (keeps.ticket, keeps.enclosed, keeps._passed) = (Some(ticket), enclosed.clone(), passed);
+            }
             _ if enclosed.is_empty() => *self = Away::Asked(ticket),
-            _ => *self = Away::keeps(Some(ticket), enclosed.clone()),
+            _ => *self = Away::keeps(Some(ticket), enclosed.clone(), passed),
         }
     }
 
@@ -99,6 +105,11 @@ pub(super) const fn group_of<M: Method>() -> u8 {
         Access::Exclusive => 0,
         Access::Shared(group) => group,
     }
+}
+
+/// The arguments that are references to what lies at other nodes, and their positions.
+fn leading<M: Method>(message: &mut M) -> Vec<(u32, Arc<Entry>)> {
+    args::positions(message, |entry| entry.leads_to().is_some().then(|| entry.clone()))
 }
 
 impl<M: Method> Slot<M> {
@@ -149,8 +160,10 @@ impl<M: Method> Slot<M> {
             }
         };
         state.away = Some(Away::asking());
-        let retries = state.retries;
+        let (retries, by_reference) = (state.retries, state.by_reference);
         drop(state);
+        // What goes again has them itself.
+        let mut passed = if by_reference && going.is_none() { leading(&mut message) } else { Vec::new() };
         let envelope = Envelope {
             flags: flags.and(<M::Reply as Reply>::Arriving::FLAGS),
             actor: actor.id,
@@ -166,7 +179,7 @@ impl<M: Method> Slot<M> {
             let mut state = self.state.lock();
             let sent = send(packet, enclosed)?;
             if let (Some(Sent::Asked(ticket) | Sent::Waiting(ticket)), Some(away)) = (sent, &mut state.away) {
-                away.asked(ticket, enclosed);
+                away.asked(ticket, enclosed, mem::take(&mut passed));
             }
             // Until the message is kept: a failure that comes at once finds it.
             held = keeps.then_some(state);

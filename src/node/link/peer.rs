@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use super::{Core, PeerLink};
 use crate::actor::error::CallError;
-use crate::actor::remote::{Arrival, Begun, Caller, ItemSent, NodeRef, Outgoing, Peer, Sent};
-use crate::id::{ActorId, Key, Life, NodeId, Placement};
+use crate::actor::remote::{Arrival, Begun, Caller, Instead, ItemSent, NodeRef, Outgoing, Peer, Sent};
+use crate::id::{ActorId, Key, Life, NodeId, ObjectId, Placement};
 use crate::node::core::link::{self, Answered, Begin, Called, Demand, Failure, Patience, StreamId, Taken, Ticket};
-use crate::node::tried;
+use crate::node::{missed, tried};
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
 use crate::wire::packet::{self, Executed, Flags, Ref, Request};
@@ -123,6 +123,10 @@ impl Peer for PeerLink {
 
     fn comes(&self, arrival: Arrival) {
         self.hold(arrival.bytes);
+    }
+
+    fn instead_of(&self, object: ObjectId) -> BoxFuture<'static, Instead> {
+        missed::ask(self, object)
     }
 
     fn goes_again(&self, call: u64) -> BoxFuture<'static, bool> {
