@@ -77,9 +77,10 @@ impl Node {
         self.lead(value).map(|lead| lead.made)
     }
 
-    /// Whether a life has ended that is not this node's.
+    /// Whether a life has ended that is not this node's. What is lost with it is heard of while its link is being ended.
     fn is_over(&self, life: Life) -> bool {
-        life != self.last_life() && self.link_to(life).is_none_or(|link| link.is_over())
+        let has_ended = || self.known(|known| known.has_ended(life));
+        life != self.last_life() && (has_ended() || self.link_to(life).is_none_or(|link| link.is_over()))
     }
 
     /// Whether a value lay at a node that has ended, and nothing of it is here.
