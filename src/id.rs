@@ -61,6 +61,12 @@ number! {
 impl Placement {
     /// Of an actor that its spawner placed: the only one that it has. The head's rise from one.
     pub const BY_SPAWNER: Placement = Placement(0);
+
+    /// Whether the spawner put it there: it is put nowhere else after that.
+    #[must_use]
+    pub const fn is_by_spawner(self) -> bool {
+        self.0 == 0
+    }
 }
 
 macro_rules! bytes_id {

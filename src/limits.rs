@@ -44,6 +44,9 @@ pub const MONITORS: usize = 65_536;
 pub const LINKS: usize = 65_536;
 /// Ended actors of which a node can still say why they did: who begins to watch one too late is told so.
 pub const ENDS_REMEMBERED: usize = 4_096;
+/// Actors of other nodes whose placement a node remembers because they have called it: all that called within the seconds
+/// until the head is heard again, about 50 MB of them. Calls of further ones are refused until then.
+pub const CALLERS: usize = 1 << 20;
 /// The pause before the head is asked again where an actor is whose end is watched, when it could not be.
 pub const SEEK_PAUSE: Duration = Duration::from_secs(1);
 /// Children of one supervisor: looks for one go through all of them.

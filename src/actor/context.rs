@@ -229,7 +229,7 @@ impl<A: Actor> ActorContext<A> {
                 _ = super::ending::ended(&inbox) => {}
             }
         });
-        self.inbox.host().spawn(Box::pin(async move {
+        self.inbox.run(Box::pin(async move {
             let _ = work.await;
         }));
         Timer { abort }

@@ -75,13 +75,18 @@ impl<A: Actor> Ending<A> {
     }
 
     fn begin(&mut self) -> Result<(), CallError> {
-        let frame = frame::current();
+        let origin = frame::origin();
+        if origin.as_ref().is_some_and(|origin| origin.is_fenced()) {
+            return Err(CallError::Stale);
+        }
+        let caller = origin.as_ref().and_then(|origin| origin.caller());
+        let frame = origin.filter(|origin| origin.is_frame());
         let mut ticket = None;
         let answer: BoxFuture<'static, _> = match self.actor.route() {
             Route::Elsewhere(there) => match &**there {
                 Elsewhere::Gone(_, reason) => Box::pin(ready(Ok(reason.clone()))),
                 Elsewhere::Remote(actor) => {
-                    let asked = ask::end(&actor.to, self.end, frame.as_ref())?;
+                    let asked = ask::end(&actor.to, self.end, caller, frame.as_ref())?;
                     ticket = asked.ticket;
                     asked.answer
                 }
@@ -255,7 +260,7 @@ async fn end_placed(
                 None => return Ok(EndReason::NodeDied),
             },
         };
-        match ask::end(&there, end, None)?.answer.await? {
+        match ask::end(&there, end, frame::caller(), None)?.answer.await? {
             EndReason::NodeDied => actor.lost(&there, Lost::LinkEnded),
             EndReason::Unknown => actor.lost(&there, Lost::NotHere),
             reason => return Ok(reason),
@@ -272,7 +277,7 @@ pub(crate) async fn end_of(id: ActorId, actor: Resolved, host: Arc<dyn Host>) ->
             Some(ending) => return ending.await,
             None => return EndReason::Unknown,
         },
-        Resolved::There(there) => match ask::end(&there, End::Watch, None) {
+        Resolved::There(there) => match ask::end(&there, End::Watch, None, None) {
             Ok(asked) => asked.answer.await,
             Err(error) => Err(error),
         },

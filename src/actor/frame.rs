@@ -3,6 +3,10 @@
 //! The job sets a frame around each poll of a method; [`Call`](super::call::Call) reads it when it is first polled.
 //! Tasks that a method spawns have none: what they wait for, the method need not wait for.
 //!
+//! What else an actor runs that the head may place again (its constructor, synchronous methods, `on_stop`, timers) has an
+//! *origin* only: nobody waits for it, but what it calls carries which run of the actor it is (PROTOCOLS §2). So does what a
+//! method calls, also what it submits and does not wait for.
+//!
 //! ```text
 //! outer frame <--above-- frame --waits--> call, call ..      a frame that has waited stands in its actor's table
 //! ```
@@ -12,14 +16,16 @@
 
 use parking_lot::Mutex;
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::mem;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::inbox::Hosted;
 use super::job::Access;
 use crate::clock::Moment;
-use crate::id::{ActorId, Life};
+use crate::id::{ActorId, Incarnation, Life};
 use crate::limits::CHAIN_FRAMES;
 use crate::wire::packet::{Frame, ProbeTo};
 
@@ -75,6 +81,28 @@ impl Chain {
             Above::There(frames) => frames.len(),
         };
         Arc::new(Chain { id, access, serves, above, depth, home, waits: Mutex::default() })
+    }
+
+    /// What an actor runs beside the calls that are polled: frames are numbered from one on.
+    fn origin(home: Arc<dyn Hosted>) -> Arc<Chain> {
+        let id = Frame { actor: home.id(), frame: 0 };
+        Chain::new(id, Access::Exclusive, Serves::Nobody, Above::Nobody, home)
+    }
+
+    /// Whether it is a call's: others may wait for it, and it may wait.
+    pub(crate) fn is_frame(&self) -> bool {
+        self.id.frame != 0
+    }
+
+    /// The actor and which run of it this is, if the head may place it again.
+    pub(crate) fn caller(&self) -> Option<(ActorId, Incarnation)> {
+        let incarnation = self.home.incarnation();
+        (!incarnation.placement.is_by_spawner()).then_some((self.id.actor, incarnation))
+    }
+
+    /// Whether the life of its node has ended, and its actor may run elsewhere by now.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.home.is_fenced()
     }
 
     pub(crate) fn id(&self) -> Frame {
@@ -340,12 +368,23 @@ thread_local! {
     static CURRENT: Cell<Option<Arc<Chain>>> = const { Cell::new(None) };
 }
 
-/// The frame of the method that is being polled on this thread.
+/// The frame of the method that is being polled on this thread, or what else an actor runs there.
 #[inline]
-pub(crate) fn current() -> Option<Arc<Chain>> {
+pub(crate) fn origin() -> Option<Arc<Chain>> {
     let chain = CURRENT.take();
     CURRENT.set(chain.clone());
     chain
+}
+
+/// The actor that runs on this thread and which run of it this is, if the head may place it again.
+pub(crate) fn caller() -> Option<(ActorId, Incarnation)> {
+    origin()?.caller()
+}
+
+/// Runs what is an actor's, and no call of it.
+pub(crate) async fn within<T>(home: Arc<dyn Hosted>, work: impl Future<Output = T>) -> T {
+    let (mut origin, mut work) = (Some(Chain::origin(home)), pin!(work));
+    poll_fn(|cx| enter(&mut origin, || work.as_mut().poll(cx))).await
 }
 
 /// Polls with `chain` as the current frame; restores the former also when `poll` panics.

@@ -9,7 +9,7 @@ use super::checkpoint::CheckpointError;
 use super::dispatch::{Actor, Method, Methods};
 use super::ending::{End, ended};
 use super::error::{CallError, EndReason, Executed};
-use super::frame::{Blockers, Chain, Held, Serves};
+use super::frame::{self, Blockers, Chain, Held, Serves};
 use super::job::{Access, Job};
 use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
@@ -191,6 +191,19 @@ impl<A: Actor> Inbox<A> {
         Incarnation { placement: self.placement, restart: self.renewal().map_or(0, Renewal::restart) }
     }
 
+    /// Runs what is this actor's beside its calls, as a task of its own. If the head may place the actor again, what is called
+    /// there carries which run of it this is.
+    pub(crate) fn run(&self, work: BoxFuture<'static, ()>) {
+        let home = match self.placement.is_by_spawner() {
+            true => None,
+            false => self.host.hosting(self.id).filter(|home| home.placement() == self.placement),
+        };
+        self.host.spawn(match home {
+            Some(home) => Box::pin(frame::within(home, work)),
+            None => work,
+        });
+    }
+
     /// What becomes of a call whose method was dropped before it returned.
     pub(crate) fn abandoned(&self) -> CallError {
         let (actor, executed) = (self.id, Executed::Yes);
@@ -205,7 +218,7 @@ impl<A: Actor> Inbox<A> {
 
     /// Its address where the head has placed it again, or may: if it has ended because the life of its node had.
     pub(crate) fn moved(&self) -> Option<&Arc<Placed>> {
-        if self.placement == Placement::BY_SPAWNER || !self.mailbox.is_closed_by(&EndReason::NodeDied) {
+        if self.placement.is_by_spawner() || !self.mailbox.is_closed_by(&EndReason::NodeDied) {
             return None;
         }
         let rare = self.rare.get_or_init(Box::default);
@@ -339,6 +352,10 @@ pub(crate) trait Hosted: Send + Sync {
     fn id(&self) -> ActorId;
     /// Where it was put.
     fn placement(&self) -> Placement;
+    /// Which run of it this is.
+    fn incarnation(&self) -> Incarnation;
+    /// Whether it has ended with the life of its node, and the head may have placed it again since.
+    fn is_fenced(&self) -> bool;
     /// Takes a call that arrived over a link, or answers it with a fault.
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
     /// Stops it: see [`Handle::stop`](super::handle::Handle::stop).
@@ -370,6 +387,14 @@ impl<A: Methods> Hosted for Inbox<A> {
 
     fn placement(&self) -> Placement {
         self.placement
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        Inbox::incarnation(self)
+    }
+
+    fn is_fenced(&self) -> bool {
+        !self.placement.is_by_spawner() && self.mailbox.is_closed_by(&EndReason::NodeDied)
     }
 
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {

@@ -20,6 +20,7 @@ use super::context::ActorContext;
 use super::dispatch::Actor;
 use super::ending::{end_of, ended};
 use super::error::{CallError, EndReason, Executed};
+use super::frame;
 use super::handle::{Elsewhere, Handle, Route};
 use super::inbox::Inbox;
 use super::remote::ask::{AboutEnd, NodeAsk, Plain, answer_value, nonsense};
@@ -184,8 +185,16 @@ async fn ask_of(actor: &Arc<RemoteActor>, method: Key, me: Linking) -> Result<()
 
 /// Whether it did.
 async fn ask(actor: &Arc<RemoteActor>, method: Key, mut me: Linking) -> Result<bool, CallError> {
-    let envelope =
-        Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, retries: 0, up: None };
+    let caller = frame::caller();
+    let envelope = Envelope {
+        flags: Flags::ASK,
+        actor: actor.id,
+        placement: actor.placement,
+        method,
+        retries: 0,
+        caller,
+        up: None,
+    };
     let ask = NodeAsk::new(actor.id, actor.peer.node(), ("link", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     encode_request(&envelope, &*actor.peer, &mut me, |packet, enclosed| {

@@ -96,6 +96,7 @@ pub(crate) struct Slot<M: Method> {
     /// None once it was told and let go of: then nobody asks where it went, and the count of the actor's addresses does
     /// not travel from the sender's processor to the cell's.
     to: Option<ActorRef<M::Actor>>,
+    /// What it is called from. Not said where an actor of this process is told or submitted to, whom nobody else could be.
     up: Option<Arc<Chain>>,
     state: Mutex<State<M>>,
 }
@@ -224,7 +225,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
     fn prepare(&mut self, caller: &Waker) {
         let state = self.state.get_mut();
         (state.wants, state.caller) = (Wants::Reply, Listener::Task(caller.clone()));
-        self.up = frame::current();
+        self.up = frame::origin();
     }
 
     fn promise(&self) -> Arc<Object> {
@@ -241,8 +242,8 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
 
     fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
         match &self.up {
-            Some(frame) => self.ask_in(frame, limit)?,
-            None => drop(self.push(Flags::ASK, limit)?),
+            Some(frame) if frame.is_frame() => self.ask_in(frame, limit)?,
+            _ => drop(self.push(Flags::ASK, limit)?),
         }
         Ok(self)
     }
@@ -255,7 +256,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         let Some(mut slot) = left else { return Ok(None) };
         if let Some(slot) = Arc::get_mut(&mut slot) {
             slot.state.get_mut().wants = Wants::Room;
-            slot.up = frame::current();
+            slot.up = frame::origin();
         }
         Ok(match slot.push(Flags::TELL, None)? {
             Place::Admitted if turn == Turn::Lasts => None,
@@ -264,7 +265,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
                 Some(slot)
             }
             Place::InLine => {
-                if let Some(frame) = &slot.up {
+                if let Some(frame) = slot.up.as_ref().filter(|origin| origin.is_frame()) {
                     slot.begin_wait(frame);
                 }
                 Some(slot)
@@ -277,6 +278,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
         if !slot.resolve_now()? {
             return Ok(Some(slot));
         }
+        slot.note_origin();
         // With its values in their places it is as any other.
         if matches!(slot.route(), Some(Route::Local(_)))
             && let Some(resolved) = Arc::get_mut(&mut slot)

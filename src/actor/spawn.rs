@@ -51,7 +51,7 @@ pub(crate) async fn construct<C: Constructor>(
     };
     unborn.born = true;
     checkpoint::begin(&inbox);
-    inbox.host().spawn(<C::Actor as Methods>::drive(Cell::new(actor, ctx)));
+    inbox.run(<C::Actor as Methods>::drive(Cell::new(actor, ctx)));
     Ok(())
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn plant<C: Constructor>(planting: Planting<'_>) -> Result<(), Decode
         done(Planted::Failed(error));
         return Ok(());
     }
-    planting.host.spawn(Box::pin(async move {
+    inbox.clone().run(Box::pin(async move {
         let error = match construct(inbox, restarts, saved, message).await {
             Ok(()) => return done(Planted::Alive),
             Err(error) => error,

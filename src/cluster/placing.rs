@@ -333,15 +333,12 @@ fn seed<C: Constructor>(actor: ActorId, owner: Option<crate::id::Life>, restarts
         if let Err(error) = node.host_placed(inbox.clone(), owner) {
             return done(Planted::Failed(error));
         }
-        Host::spawn(
-            &*node,
-            Box::pin(async move {
-                done(match construct(inbox, restarts, None, message).await {
-                    Ok(()) => Planted::Alive,
-                    Err(error) => failed(error),
-                });
-            }),
-        );
+        inbox.clone().run(Box::pin(async move {
+            done(match construct(inbox, restarts, None, message).await {
+                Ok(()) => Planted::Alive,
+                Err(error) => failed(error),
+            });
+        }));
     })
 }
 

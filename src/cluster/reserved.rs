@@ -64,7 +64,7 @@ impl Drop for Wanted {
     fn drop(&mut self) {
         let Some((actor, reserved)) = self.0.take() else { return };
         // Sent before this returns.
-        let mut asked = ask::end(&actor, End::Kill, None);
+        let mut asked = ask::end(&actor, End::Kill, None, None);
         if reserved.kept {
             return;
         }
@@ -80,7 +80,7 @@ impl Drop for Wanted {
                     return drop(reserved);
                 }
                 tokio::time::sleep(BEAT).await;
-                asked = ask::end(&actor, End::Kill, None);
+                asked = ask::end(&actor, End::Kill, None, None);
             }
         });
     }

@@ -181,7 +181,7 @@ impl Node {
             return;
         }
         let Some(link) = self.link_to(at.host) else { return };
-        if let Ok(asked) = ask::end(&self.reach(actor, type_key, at.placement, link), End::Stop, None) {
+        if let Ok(asked) = ask::end(&self.reach(actor, type_key, at.placement, link), End::Stop, None, None) {
             // Until it is answered, its stream stays open.
             self.runtime().spawn(async move { drop(asked.answer.await) });
         }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::actors::Actors;
 use super::bulk::Bulk;
 use super::compute::Compute;
+use super::core::callers::Callers;
 use super::core::life::{Effect, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
 use super::give::Givings;
@@ -42,6 +43,7 @@ use crate::task::registry::Tasks as TaskTable;
 use crate::task::tail::Tail;
 use crate::wire::packet::Executed;
 
+mod callers;
 mod effects;
 mod standing;
 
@@ -97,6 +99,8 @@ pub(crate) struct Node {
     client: Client,
     looks: Looks,
     actors: Actors,
+    /// Which runs of actors elsewhere have called.
+    callers: Mutex<Callers>,
     links: Links,
     prober: Prober,
     seeds: Seeds,
@@ -151,6 +155,7 @@ impl Node {
             client: Client::new(head_wait),
             looks: Looks::default(),
             actors: Actors::default(),
+            callers: Mutex::default(),
             links: Links::default(),
             prober: Prober::default(),
             seeds: Seeds::default(),

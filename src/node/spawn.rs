@@ -102,6 +102,12 @@ impl Node {
 
     /// Takes a request that arrived over a link.
     pub(super) fn serve(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
+        if let Some((actor, incarnation)) = incoming.request.caller
+            && let Err(fault) = self.admit_caller(incoming.now, actor, incarnation.placement)
+        {
+            incoming.refuse(fault);
+            return None;
+        }
         if incoming.request.flags.has(Flags::SPAWN) {
             self.plant_for_peer(incoming);
             return None;

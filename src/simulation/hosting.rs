@@ -244,11 +244,9 @@ impl Node {
             return self.errand_arrives(stage, life, arrival, call);
         }
         if let Some((actor, incarnation)) = request.caller {
-            let seen = self.incarnations.entry(actor).or_insert(incarnation);
-            if incarnation < *seen {
+            if !self.admits(now, actor, incarnation) {
                 return self.refuse(stage, entry, request.placement, CallFault::Stale);
             }
-            *seen = incarnation;
             let accepted = stage.lives.accepts(own, actor, incarnation);
             stage.check(accepted);
         }

@@ -13,7 +13,8 @@
 //! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
 //! references  objects, who holds them     errands  node to node
 //! owning    tasks and their grants        running  tasks at their hosts      grouping  placement groups
-//! restarting  actors, in place      following  tasks behind others     bugs     what can be planted
+//! restarting  actors, in place      following  tasks behind others     calling  which runs of actors may call
+//! bugs      what can be planted
 //! ```
 //!
 //! A seed replays exactly: no clock, no thread, no hash map; one stream of randomness a component; equal seeds give equal
@@ -23,6 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 mod bugs;
+mod calling;
 mod checks;
 mod clock;
 mod errands;

@@ -18,8 +18,9 @@ use super::stage::{Event, Run, Stage, Within};
 use crate::clock::Moment;
 use crate::directory::request::{Gone, Holdings, Hosting, Join, Rejoin, Standing};
 use crate::directory::{News, Reign, Stale, ToHead};
-use crate::id::{ActorId, Incarnation, Life, NodeId, Placement};
+use crate::id::{ActorId, Life, NodeId, Placement};
 use crate::limits::{FENCE_AT, HANDSHAKE_TIME, LEASE};
+use crate::node::core::callers::Callers;
 use crate::node::core::life::{Effect, Fenced, NodeLife, Stuck};
 use crate::node::core::link::Acks;
 use crate::schedule::Resources;
@@ -62,7 +63,7 @@ pub(super) struct Node {
     pub(super) frame: u64,
     /// Frames by the call that they answer.
     pub(super) serving: BTreeMap<(Life, u64), u64>,
-    pub(super) incarnations: BTreeMap<ActorId, Incarnation>,
+    pub(super) callers: Callers,
     /// Of the life that is lived.
     pub(super) references: Option<References>,
     /// Lives that there is something to say to, and that are not known yet.
@@ -103,7 +104,7 @@ impl Node {
             frames: BTreeMap::new(),
             frame: 0,
             serving: BTreeMap::new(),
-            incarnations: BTreeMap::new(),
+            callers: Callers::default(),
             references: None,
             unmet: Vec::new(),
             owner: Owner::new(),
@@ -352,7 +353,7 @@ impl Node {
         self.ended.clear();
         self.frames.clear();
         self.serving.clear();
-        self.incarnations.clear();
+        self.callers.clear();
         stage.lives.process_gone(self.index);
     }
 

@@ -2,6 +2,7 @@
 //! member that has the key and breaks the rules. Whoever breaks them is closed and counted; everyone else notices nothing.
 #![allow(missing_docs)]
 
+mod callers;
 mod chunks;
 #[path = "../common/mod.rs"]
 mod common;

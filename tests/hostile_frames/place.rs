@@ -86,21 +86,26 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn start() -> Place {
-        Place::of(Cluster::local()).await
+        Place::with_workers(1).await
+    }
+
+    /// The witness is on the first of so many.
+    pub(crate) async fn with_workers(count: usize) -> Place {
+        Place::of(Cluster::local().workers(count)).await
     }
 
     /// Its processes share no memory.
     pub(crate) async fn apart() -> Place {
-        Place::of(Cluster::local().never_share_memory()).await
+        Place::of(Cluster::local().workers(1).never_share_memory()).await
     }
 
     async fn of(builder: mobula::ClusterBuilder) -> Place {
         let (key, identity) = ClusterKey::generate().unwrap();
         let head = identity.node_id();
-        let cluster = builder.workers(1).listen("tcp://127.0.0.1:0").cluster_key(key.clone());
+        let cluster = builder.listen("tcp://127.0.0.1:0").cluster_key(key.clone());
         let cluster = bounded(cluster.identity(identity)).await.unwrap();
         let worker = cluster.nodes().into_iter().find(|node| node.hosts_actors).unwrap();
-        let witness = bounded(Witness::spawn(&cluster)).await.unwrap();
+        let witness = bounded(Witness::spawn(&cluster).on(worker.id)).await.unwrap();
         Place { cluster, key, head, worker, witness }
     }
 

@@ -18,7 +18,7 @@ const FIRST: Placement = Placement::BY_SPAWNER;
 /// The session's number, by its dialer.
 const SESSION: u64 = 1;
 /// Lives that no head has given yet are taken for those of nodes that joined a moment ago.
-const SOME_LIFE: u64 = 1 << 60;
+pub(crate) const SOME_LIFE: u64 = 1 << 60;
 
 /// The rogue's end of a link to the worker.
 pub(crate) struct Rogue {
@@ -30,7 +30,7 @@ pub(crate) struct Rogue {
 
 /// What the rogue is answered.
 #[derive(Debug, PartialEq)]
-enum Said {
+pub(crate) enum Said {
     Value(Vec<u8>),
     Fault(Executed, String),
     /// An error of what was asked for; whether it says anything.
@@ -41,7 +41,7 @@ enum Said {
 
 impl Rogue {
     /// A member whose session with the worker has begun, hellos included.
-    async fn greeted(place: &Place, life: u64) -> Rogue {
+    pub(crate) async fn greeted(place: &Place, life: u64) -> Rogue {
         let mut rogue = Rogue::silent(place).await;
         rogue.greet(place, Life(life)).await;
         rogue
@@ -108,7 +108,7 @@ impl Rogue {
     }
 
     /// Waits for the answers of so many calls.
-    async fn answers(&mut self, count: usize) -> BTreeMap<u64, Said> {
+    pub(crate) async fn answers(&mut self, count: usize) -> BTreeMap<u64, Said> {
         let mut answers = BTreeMap::new();
         while answers.len() < count {
             let (_, heard) = self.node.batch().await;

@@ -15,7 +15,7 @@ use crate::actor::error::{CallError, EndReason, Executed, Part};
 use crate::actor::frame::Chain;
 use crate::actor::inbox::Inbox;
 use crate::actor::link;
-use crate::id::{ActorId, Key, NodeId};
+use crate::id::{ActorId, Incarnation, Key, NodeId};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
@@ -127,14 +127,20 @@ pub(crate) struct EndAsked {
     pub(crate) answer: BoxFuture<'static, Result<EndReason, CallError>>,
 }
 
-/// Asks an actor's node for its end, inside of this frame. The request stands in the same line as the calls of this node
-/// to that actor.
-pub(crate) fn end(actor: &Arc<RemoteActor>, end: End, up: Option<&Arc<Chain>>) -> Result<EndAsked, CallError> {
+/// Asks an actor's node for its end, inside of this frame; `caller` is the actor that does. The request stands in the same
+/// line as the calls of this node to that actor.
+pub(crate) fn end(
+    actor: &Arc<RemoteActor>,
+    end: End,
+    caller: Option<(ActorId, Incarnation)>,
+    up: Option<&Arc<Chain>>,
+) -> Result<EndAsked, CallError> {
     if let Some(reason) = actor.end.get() {
         return Ok(EndAsked { ticket: None, answer: Box::pin(ready(Ok(reason.clone()))) });
     }
     let method = name(end);
-    let envelope = Envelope { flags: Flags::ASK, actor: actor.id, placement: actor.placement, method, retries: 0, up };
+    let flags = Flags::ASK;
+    let envelope = Envelope { flags, actor: actor.id, placement: actor.placement, method, retries: 0, caller, up };
     let ask = NodeAsk::new(actor.id, actor.peer.node(), ("end", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     let sent = encode_request(&envelope, &*actor.peer, &mut (), |packet, enclosed| {

@@ -20,13 +20,13 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::args::{self, Arguments};
 use super::error::{CallError, EndReason, Executed, Part};
-use super::frame::Chain;
+use super::frame::{self, Chain};
 use super::inbox::Host;
 use super::lifetime::At;
 use super::line::Line;
 use super::restart::Restarts;
 use crate::clock::Moment;
-use crate::id::{ActorId, Epoch, GroupId, Key, Life, NodeId, ObjectId, Placement};
+use crate::id::{ActorId, Epoch, GroupId, Incarnation, Key, Life, NodeId, ObjectId, Placement};
 use crate::object::entry::Entry as Object;
 use crate::schedule::Resources;
 use crate::wire::bytes::List;
@@ -268,6 +268,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) method: Key,
     /// How often the host may try it again.
     pub(crate) retries: u8,
+    /// The actor that calls, if the head may place it again.
+    pub(crate) caller: Option<(ActorId, Incarnation)>,
     pub(crate) up: Option<&'a Arc<Chain>>,
 }
 
@@ -309,7 +311,7 @@ pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
             actor: envelope.actor,
             method: envelope.method,
             retries: u32::from(envelope.retries),
-            caller: None,
+            caller: envelope.caller,
             chain: List::Items(&frames),
             refs: List::Items(&enclosed.refs),
             body,
@@ -352,7 +354,8 @@ pub(crate) fn encode_spawn<M: Arguments + serde::Serialize, R>(
             actor,
             method: constructor,
             retries: 0,
-            caller: None,
+            // Whoever awaits it makes the actor.
+            caller: frame::caller(),
             chain: List::EMPTY,
             refs: List::Items(&enclosed.refs),
             body: &body,

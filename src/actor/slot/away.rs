@@ -151,6 +151,7 @@ impl<M: Method> Slot<M> {
         going: &mut Option<Going>,
         send: impl FnOnce(&mut [u8], &Enclosed) -> Result<Option<Sent>, CallError>,
     ) -> Result<Option<Sent>, CallError> {
+        let caller = self.caller()?;
         let mut state = self.state.lock();
         let mut message = match mem::replace(&mut state.stage, Stage::Away) {
             Stage::Made(message) => message,
@@ -161,6 +162,7 @@ impl<M: Method> Slot<M> {
         };
         state.away = Some(Away::asking());
         let (retries, by_reference) = (state.retries, state.by_reference);
+        let waiter = self.waiter(&state);
         drop(state);
         // What goes again has them itself.
         let mut passed = if by_reference && going.is_none() { leading(&mut message) } else { Vec::new() };
@@ -170,8 +172,8 @@ impl<M: Method> Slot<M> {
             placement: actor.placement,
             method: M::KEY,
             retries,
-            // Nobody waits for what a tell runs.
-            up: self.up.as_ref().filter(|_| !flags.has(Flags::TELL)),
+            caller,
+            up: waiter,
         };
         let (keeps, mut held) = (going.is_some(), None);
         let sent = remote::encode_request(&envelope, &*actor.peer, &mut message, |packet, enclosed| {

@@ -99,6 +99,7 @@ impl<M: Method> Slot<M> {
     fn go_to(self: &Arc<Self>, binding: &Binding, out: Out, how: How) -> Result<Place, CallError> {
         let at = match binding {
             Binding::There(at) => at,
+            Binding::Here(_) if self.is_fenced() => return Err(CallError::Stale),
             Binding::Here(here) => {
                 return match self.inbox_at(here)?.mailbox().push(self.clone()) {
                     Ok(place) => Ok(place),
@@ -144,6 +145,7 @@ impl<M: Method> Slot<M> {
         let Some((binding, out)) = placed.try_enter().map_err(refused)? else { return Ok(None) };
         let at = match binding {
             Binding::There(at) => at,
+            Binding::Here(_) if self.is_fenced() => return Err(CallError::Stale),
             Binding::Here(here) => {
                 return match self.inbox_at(&here)?.mailbox().try_push(|| self.clone()) {
                     Ok(pushed) => Ok(pushed.then_some(())),

@@ -188,6 +188,7 @@ impl<M: Method> Slot<M> {
         let Some(slot) = Arc::get_mut(&mut self) else { return };
         let state = slot.state.get_mut();
         (state.wants, state.caller) = (Wants::Reply, super::Listener::Object(sink));
+        self.note_origin();
         if let Err(error) = self.push(Flags::ASK, None) {
             self.finish(Err(error.widen()));
         }

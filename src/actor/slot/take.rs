@@ -54,7 +54,8 @@ impl<M: Method> Slot<M> {
         let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Begun(None)) else {
             return Taken::Abandoned;
         };
-        let (above, retries) = (Self::above(self.up.as_ref(), state.wants), state.retries);
+        let (above, retries) =
+            (self.waiter(&state).map_or(Above::Nobody, |frame| Above::Here(frame.clone())), state.retries);
         drop(state);
         let kept = if retries > 0 { self.keep(&message) } else { None };
         Taken::Asked(message, (self, kept), above)

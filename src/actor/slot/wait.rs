@@ -5,12 +5,13 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Slot, Stage, State, Wants};
+use super::{Listener, Slot, Stage, State, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Waiting};
-use crate::actor::frame::{Above, Chain, Held, Place, Serves, Wait};
+use crate::actor::frame::{self, Chain, Held, Place, Serves, Wait};
+use crate::actor::handle::Route;
 use crate::actor::job::Access;
-use crate::id::ActorId;
+use crate::id::{ActorId, Incarnation};
 use crate::wire::packet::{Flags, ProbeTo};
 
 impl<M: Method> Slot<M> {
@@ -38,12 +39,32 @@ impl<M: Method> Slot<M> {
         }
     }
 
-    /// Who waits for the call when it begins: the caller of a tell goes on.
-    pub(super) fn above(up: Option<&Arc<Chain>>, wants: Wants) -> Above {
-        match up {
-            Some(frame) if wants == Wants::Reply => Above::Here(frame.clone()),
-            _ => Above::Nobody,
+    /// The frame that waits for the call: who told or submitted it goes on.
+    pub(super) fn waiter(&self, state: &State<M>) -> Option<&Arc<Chain>> {
+        let waits = state.wants == Wants::Reply && !matches!(state.caller, Listener::Object(_));
+        self.up.as_ref().filter(|origin| waits && origin.is_frame())
+    }
+
+    /// Notes what a call is made from that nobody waits for, and that may leave this process later than now.
+    pub(super) fn note_origin(self: &mut Arc<Self>) {
+        let stays = matches!(self.route(), Some(Route::Local(_))) && self.moved().is_none();
+        if !stays && let Some(slot) = Arc::get_mut(self) {
+            slot.up = frame::origin();
         }
+    }
+
+    /// The actor that calls and which run of it this is, if the head may place it again.
+    ///
+    /// # Errors
+    /// The life of that run's node has ended.
+    pub(super) fn caller(&self) -> Result<Option<(ActorId, Incarnation)>, CallError> {
+        let caller = self.up.as_ref().and_then(|origin| origin.caller());
+        if caller.is_some() && self.is_fenced() { Err(CallError::Stale) } else { Ok(caller) }
+    }
+
+    /// Whether it is called by a run whose node's life has ended: it leaves this process no more.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.up.as_ref().is_some_and(|origin| origin.is_fenced())
     }
 
     /// Its caller waits no more. Says how far it had come.

@@ -141,6 +141,9 @@ pub struct NodeLife {
     vitals: Vitals,
     /// When the open session was last heard of (or opened).
     session: Option<Moment>,
+    /// Whether a beat was answered over it.
+    answered: bool,
+    caught_up: Moment,
 }
 
 impl NodeLife {
@@ -148,7 +151,8 @@ impl NodeLife {
     #[must_use]
     pub fn new(join: Join, stuck: Stuck) -> NodeLife {
         let (phase, fence, known) = (Phase::Joining { asked: None }, Fence::default(), KnownLives::default());
-        NodeLife { join, stuck, phase, fence, known, vitals: Vitals::default(), session: None }
+        let (vitals, caught_up) = (Vitals::default(), Moment(0));
+        NodeLife { join, stuck, phase, fence, known, vitals, session: None, answered: false, caught_up }
     }
 
     /// The life being lived.
@@ -187,6 +191,16 @@ impl NodeLife {
         &self.known
     }
 
+    /// All that the head had told its members before this moment is known here. A head in the same process tells this node
+    /// before it tells others.
+    #[must_use]
+    pub fn caught_up(&self) -> Moment {
+        match &self.phase {
+            Phase::Living(living) if living.lease.is_none() => Moment(u64::MAX),
+            _ => self.caught_up,
+        }
+    }
+
     /// What the next beats say.
     pub fn set_vitals(&mut self, vitals: Vitals) {
         self.vitals = vitals;
@@ -210,7 +224,7 @@ impl NodeLife {
     /// A session with the head is open.
     pub fn attached(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.tick(now, effects);
-        self.session = Some(now);
+        (self.session, self.answered) = (Some(now), false);
         match &mut self.phase {
             Phase::Joining { asked } => {
                 *asked = Some(now);
@@ -352,6 +366,10 @@ impl NodeLife {
             living.beats.pop_front();
             if number == beat {
                 living.counted_from = living.counted_from.max(sent);
+                // The first answer of a session comes before what the one before it lost.
+                if std::mem::replace(&mut self.answered, true) {
+                    self.caught_up = self.caught_up.max(sent);
+                }
             }
         }
     }

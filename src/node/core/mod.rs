@@ -5,11 +5,13 @@
 //! link     one link between two lives: channels, sessions, streams, calls (PROTOCOLS §1)
 //! channel  numbers, windows, what is not acknowledged      calls    tables by number and by ticket
 //! stream   credit                                          reply    streaming replies
+//! callers  which runs of calling actors are refused (PROTOCOLS §2)
 //! refs     who holds references to what this node owns, and what it holds of others (PROTOCOLS §3)
 //! pull     whom an object's ranges are asked of          places   who may ask a holder for them
 //! probe    re-entrance and cycles of waits (PROTOCOLS §5)
 //! ```
 
+pub mod callers;
 mod calls;
 mod channel;
 pub mod life;

@@ -87,6 +87,7 @@ impl Node {
         }
         self.links.end_all();
         self.bulk.end(|_| true);
+        self.callers.lock().clear();
         self.actors.close(&EndReason::NodeDied, |_| true);
         if *why == Fenced::Left {
             return;

@@ -68,7 +68,7 @@ pub struct Request<'a> {
     pub method: Key,
     /// How often it may begin again in a later incarnation.
     pub retries: u32,
-    /// The actor that calls, if one does.
+    /// The actor that calls, if the head has placed it and may do so again.
     pub caller: Option<(ActorId, Incarnation)>,
     /// The frames that this call happens inside of, the outermost first.
     pub chain: List<'a, Frame>,
