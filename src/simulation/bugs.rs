@@ -28,6 +28,8 @@ pub enum Bug {
     KeepsEpoch,
     /// A host does not report that an actor has ended.
     ForgetsEnd,
+    /// A node takes calls of runs of actors that the head has replaced.
+    TakesStale,
     /// An owner does not count what it sends, now and then.
     SendsUncounted,
     /// A node that sends another one's object on does not hold it until it has landed.
@@ -56,7 +58,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 24] = [
         Bug::Redelivers,
         Bug::LeaseFromAnswer,
         Bug::RepeatsAnswers,
@@ -68,6 +70,7 @@ impl Bug {
         Bug::AnswersBeforeSync,
         Bug::KeepsEpoch,
         Bug::ForgetsEnd,
+        Bug::TakesStale,
         Bug::SendsUncounted,
         Bug::ForgetsTransit,
         Bug::KeepsHolds,
@@ -97,6 +100,7 @@ impl fmt::Display for Bug {
             Bug::AnswersBeforeSync => "answers-before-sync",
             Bug::KeepsEpoch => "keeps-epoch",
             Bug::ForgetsEnd => "forgets-end",
+            Bug::TakesStale => "takes-stale",
             Bug::SendsUncounted => "sends-uncounted",
             Bug::ForgetsTransit => "forgets-transit",
             Bug::KeepsHolds => "keeps-holds",

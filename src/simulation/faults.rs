@@ -48,6 +48,8 @@ pub(super) enum Fault {
     StopHead,
     ContinueHead,
     SlowDisk(bool),
+    /// Nothing goes wrong: all actors that the head has placed ask one of this node.
+    Asks(usize),
     /// Everything is mended.
     Calm,
     /// Whoever takes resources ends, so that what waits for room is made.
@@ -73,6 +75,8 @@ pub enum Temper {
     Leases,
     /// Heads that end while what was granted is on its way.
     Grants,
+    /// Processes that are killed while what their actors have called is on its way.
+    Runs,
 }
 
 /// Draws all faults of a seed. Gives when they are over.
@@ -83,6 +87,7 @@ pub(super) fn plan(random: &mut Random, layout: &Layout, queue: &mut Queue, temp
         6..10 => Temper::Processes,
         10..12 => Temper::Leases,
         12 => Temper::Grants,
+        13 => Temper::Runs,
         _ => Temper::Everything,
     };
     let temper = temper.unwrap_or(drawn);
@@ -97,6 +102,10 @@ pub(super) fn plan(random: &mut Random, layout: &Layout, queue: &mut Queue, temp
     while temper == Temper::Grants && at < over {
         worst_for_a_grant(random, layout, queue, at);
         at = at + random.millis(8_000, 20_000);
+    }
+    while temper == Temper::Runs && at < over {
+        worst_for_a_run(random, layout, queue, at);
+        at = at + random.millis(10_000, 20_000);
     }
     while !matches!(temper, Temper::Calm | Temper::Leases) && at < over {
         let network = match temper {
@@ -196,6 +205,29 @@ fn worst_for_a_grant(random: &mut Random, layout: &Layout, queue: &mut Queue, at
     from.iter().for_each(|from| then(light, Fault::Light { from: *from, to }));
 }
 
+/// What actors of a node ask waits on a dark way, while their process is killed, and they are placed again and ask once more;
+/// the node of whom they ask hears nothing of the head meanwhile.
+fn worst_for_a_run(random: &mut Random, layout: &Layout, queue: &mut Queue, at: Moment) {
+    let (node, host) = (random.index(layout.nodes.len()), random.index(layout.nodes.len()));
+    let (from, to) = (layout.nodes[node].machine, layout.nodes[host].machine);
+    if from == to {
+        return;
+    }
+    let killed = at + random.millis(500, 2_000);
+    let again = killed + random.millis(1_500, 4_000);
+    let light = again + random.millis(200, 4_000);
+    let mut then = |at: Moment, fault: Fault| queue.at(at, Event::Fault(fault));
+    then(at, Fault::Dark { from, to });
+    then(at, Fault::Asks(host));
+    then(killed, Fault::Dark { from: 0, to });
+    then(killed, Fault::Kill { node, proved: true });
+    then(again, Fault::Asks(host));
+    then(light, Fault::Light { from, to });
+    let mended = light + random.millis(100, 2_000);
+    then(mended, Fault::Light { from: 0, to });
+    then(mended, Fault::Start(node));
+}
+
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) {
         self.stage.note(70, 0, 0, || format!("fault: {fault:?}"));
@@ -231,6 +263,7 @@ impl World {
             Fault::StopHead => self.head.stand_still(&mut self.stage),
             Fault::ContinueHead => self.head.go_on(&mut self.stage),
             Fault::SlowDisk(slow) => self.head.slow_disk = slow,
+            Fault::Asks(of) => self.all_ask(of),
             Fault::Calm => self.calm(),
             Fault::Room => self.nodes.iter_mut().for_each(|node| node.make_room(&mut self.stage)),
         }

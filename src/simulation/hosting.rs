@@ -244,7 +244,7 @@ impl Node {
             return self.errand_arrives(stage, life, arrival, call);
         }
         if let Some((actor, incarnation)) = request.caller {
-            if !self.admits(now, actor, incarnation) {
+            if !self.admits(stage, now, actor, incarnation) {
                 return self.refuse(stage, entry, request.placement, CallFault::Stale);
             }
             let accepted = stage.lives.accepts(own, actor, incarnation);
