@@ -7,8 +7,9 @@ use crate::common::*;
 use crate::heads::Keys;
 use mobula::id::Incarnation;
 use mobula::prelude::*;
-use mobula::{EndReason, Executed, FencingToken};
+use mobula::{EndReason, Executed, FencingToken, GetError};
 use rustix::process::Signal;
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// Keeps the head from hearing and saying anything for a lease: until its nodes have ended their own lives.
@@ -203,4 +204,79 @@ async fn what_a_run_sends_that_wakes_up_after_its_lease_is_taken_nowhere() {
     assert_eq!(all.first(), Some(&old));
     assert!(all.last().is_some_and(|last| *last > old));
     bounded(cluster.shutdown()).await;
+}
+
+/// What a blocking method and its test tell one another, in one process.
+static STUCK: Mutex<Stuck> = Mutex::new(Stuck { runs: false, goes_on: false, submitted: None });
+static TURNS: Condvar = Condvar::new();
+
+struct Stuck {
+    runs: bool,
+    goes_on: bool,
+    submitted: Option<ObjectRef<()>>,
+}
+
+/// A method of it goes on whatever becomes of its node.
+#[actor(restarts = 20)]
+pub struct Outliver {}
+
+#[methods(concurrency = 2)]
+impl Outliver {
+    #[constructor]
+    pub fn new() -> Self {
+        Self {}
+    }
+
+    #[method(blocking)]
+    pub fn stays(&self, ctx: &mut ActorContext<Self>, sink: SinkHandle) {
+        let token = ctx.fence();
+        let mut stuck = STUCK.lock().unwrap();
+        stuck.runs = true;
+        let (mut stuck, _) = TURNS.wait_timeout_while(stuck, BOUND, |stuck| !stuck.goes_on).unwrap();
+        stuck.submitted = Some(sink.take(token).submit());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_outlives_its_nodes_life_calls_nobody_any_more() {
+    let keys = Keys::new();
+    let mut head = Player::start("journaled head", &keys.environment());
+    head.reported("ready").await;
+    let node = bounded(keys.worker()).await.unwrap();
+    let rover = bounded(Rover::spawn(&node).restarts(20).detached()).await.unwrap();
+    let outliver = bounded(Outliver::spawn(&node).detached()).await.unwrap();
+    let mut other = Player::start("worker", &keys.environment());
+    other.reported("joined").await;
+    let nodes = node.nodes();
+    let elsewhere = nodes.iter().find(|other| other.hosts_actors && other.id != node.node_id()).unwrap().id;
+    let sink = bounded(Sink::spawn(&node).name("sink").restarts(20).detached().on(elsewhere)).await.unwrap();
+    assert_eq!(bounded(sink.process()).await, Ok(other.process()));
+    bounded(outliver.stays(&sink).tell()).await.unwrap();
+    until("the method", || STUCK.lock().unwrap().runs).await;
+    cut_off(&head, &rover).await;
+    found(&rover).await;
+    // Its node lives again, and nobody knows better than it that this run does not.
+    STUCK.lock().unwrap().goes_on = true;
+    TURNS.notify_all();
+    until("its call", || STUCK.lock().unwrap().submitted.is_some()).await;
+    let submitted = STUCK.lock().unwrap().submitted.take().unwrap();
+    let refused = bounded(node.get(&submitted)).await;
+    let stale = |error: &GetError| error.to_string().contains("this run of it is stale");
+    assert!(refused.as_ref().is_err_and(stale), "{refused:?}");
+    // The same handle is as good as ever for those who live.
+    assert_eq!(bounded(found_sink(&sink)).await, []);
+    bounded(node.shutdown()).await;
+    other.kill();
+    head.kill();
+}
+
+/// What the sink has taken, once it is found.
+async fn found_sink(sink: &SinkHandle) -> Vec<FencingToken> {
+    loop {
+        match sink.taken().await {
+            Ok(taken) => return taken,
+            Err(error) => assert_ne!(error.executed(), Executed::Yes, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
