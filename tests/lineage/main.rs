@@ -70,7 +70,7 @@ impl Pair {
     }
 
     async fn settled<T>(&self, object: &ObjectRef<T>) {
-        bounded(self.cluster.wait([object], 1)).await;
+        bounded(self.cluster.wait([object], 1).without_fetching()).await;
     }
 
     async fn is(&self, object: &ObjectRef<Bytes>, byte: u8) {
