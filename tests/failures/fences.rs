@@ -247,8 +247,13 @@ async fn a_method_that_outlives_its_nodes_life_calls_nobody_any_more() {
     let outliver = bounded(Outliver::spawn(&node).detached()).await.unwrap();
     let mut other = Player::start("worker", &keys.environment());
     other.reported("joined").await;
-    let nodes = node.nodes();
-    let elsewhere = nodes.iter().find(|other| other.hosts_actors && other.id != node.node_id()).unwrap().id;
+    let elsewhere = || {
+        let others = node.nodes().into_iter().filter(|other| other.hosts_actors && other.id != node.node_id());
+        others.map(|other| other.id).next()
+    };
+    // The head tells of it a moment after it has joined.
+    until("the other among the members", || elsewhere().is_some()).await;
+    let elsewhere = elsewhere().unwrap();
     let sink = bounded(Sink::spawn(&node).name("sink").restarts(20).detached().on(elsewhere)).await.unwrap();
     assert_eq!(bounded(sink.process()).await, Ok(other.process()));
     bounded(outliver.stays(&sink).tell()).await.unwrap();
