@@ -6,7 +6,7 @@
 //! header   = session varint . ack_work varint . ack_settle varint . room_work varint (bytes)
 //! section  = first number varint . length varint . packets
 //! packet   = length varint . bytes (packet.rs)
-//! hello    = 01 . life varint . to varint . session varint . received_work varint . received_settle varint
+//! hello    = 01 . life varint . to varint . session varint . dialled varint . received_work varint . received_settle varint
 //! ```
 //!
 //! Acknowledgements are cumulative: the number of the last packet of that channel that was applied, zero before any.
@@ -45,6 +45,8 @@ pub struct Hello {
     pub to: Life,
     /// The dialer's number of this session, repeated by who answers.
     pub session: u64,
+    /// How many sessions the sender has dialled: none of those begins any more but this one.
+    pub dialled: u64,
     /// The last work packet that the sender applied.
     pub received_work: u64,
     /// The last settle packet that the sender applied.
@@ -80,7 +82,7 @@ impl Hello {
     /// Appends the batch that is this hello.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(HELLO);
-        for number in [self.life.0, self.to.0, self.session, self.received_work, self.received_settle] {
+        for number in [self.life.0, self.to.0, self.session, self.dialled, self.received_work, self.received_settle] {
             put_varint(out, number);
         }
     }
@@ -176,6 +178,7 @@ impl<'a> Batch<'a> {
             life: Life(reader.varint("a hello")?),
             to: Life(reader.varint("a hello")?),
             session: reader.varint("a hello")?,
+            dialled: reader.varint("a hello")?,
             received_work: reader.varint("a hello")?,
             received_settle: reader.varint("a hello")?,
         };

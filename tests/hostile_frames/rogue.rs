@@ -49,7 +49,14 @@ impl Rogue {
 
     /// Says hello as this life, and is answered.
     pub(crate) async fn greet(&mut self, place: &Place, life: Life) {
-        let hello = Hello { life, to: place.worker.life, session: SESSION, received_work: 0, received_settle: 0 };
+        let hello = Hello {
+            life,
+            to: place.worker.life,
+            session: SESSION,
+            dialled: SESSION,
+            received_work: 0,
+            received_settle: 0,
+        };
         let mut batch = Vec::new();
         hello.encode(&mut batch);
         self.session.send(&batch).await.unwrap();
@@ -278,7 +285,8 @@ async fn a_batch_that_no_peer_can_have_sent_ends_the_session_and_no_other() {
     let answered = sized(&settled(Settle::Answer(answer)));
     let credited = sized(&settled(Settle::Credit { stream: 9, count: 3 }));
     let mut hello = Vec::new();
-    Hello { life: Life(1), to: Life(0), session: 2, received_work: 0, received_settle: 0 }.encode(&mut hello);
+    Hello { life: Life(1), to: Life(0), session: 2, dialled: 2, received_work: 0, received_settle: 0 }
+        .encode(&mut hello);
     let cases = [
         ("random bytes", random(2_000)),
         ("nothing", Vec::new()),

@@ -354,7 +354,8 @@ impl<T: Clone> Link<T> {
         self.settle_in.acknowledge();
         self.work_in.acknowledge();
         let (received_work, received_settle) = (self.work_in.received, self.settle_in.received);
-        Hello { life: self.own.life, to: self.peer.life, session, received_work, received_settle }.encode(out);
+        let (life, to, dialled) = (self.own.life, self.peer.life, self.dials);
+        Hello { life, to, session, dialled, received_work, received_settle }.encode(out);
     }
 
     fn header(&mut self, session: u64, echo: bool) -> Header {

@@ -41,10 +41,10 @@ fn a_batch_without_packets_has_its_golden_bytes() {
 
 #[test]
 fn a_hello_has_its_golden_bytes() {
-    let hello = Hello { life: Life(5), to: Life(0), session: 2, received_work: 1_000, received_settle: 1 };
+    let hello = Hello { life: Life(5), to: Life(0), session: 2, dialled: 3, received_work: 1_000, received_settle: 1 };
     let mut out = Vec::new();
     hello.encode(&mut out);
-    assert_eq!(out, [0x01, 5, 0, 2, 0xe8, 0x07, 1]);
+    assert_eq!(out, [0x01, 5, 0, 2, 3, 0xe8, 0x07, 1]);
     assert_eq!(Batch::decode(&out), Ok(Batch::Hello(hello)));
 }
 

@@ -95,12 +95,14 @@ impl<T: Clone> Link<T> {
                     return Err(Breach::Hello.into());
                 }
                 own.heard_hello = true;
+                // Of those, a hello may still be on its way that says how far the peer was when it dialled.
+                self.peer_dials = self.peer_dials.max(hello.dialled);
                 None
             }
             current => {
                 self.admit(current, hello.session)?;
                 let number = hello.session;
-                self.peer_dials = number;
+                self.peer_dials = number.max(hello.dialled);
                 let (dialer, since) = (Side::Peer, now);
                 let session = Session { id, number, dialer, since, said_hello: false, heard_hello: true };
                 self.session.replace(session).map(|old| old.id)

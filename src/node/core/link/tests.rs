@@ -1,6 +1,7 @@
 //! I1 to I6 on two links that a network joins which cuts sessions wherever it likes, and each rule by itself.
 
 mod rules;
+mod sessions;
 mod world;
 
 use world::World;

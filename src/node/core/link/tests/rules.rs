@@ -3,15 +3,14 @@
 use crate::clock::Moment;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{
-    ACK_BYTES, ACK_DELAY, BEFORE_HELLO_BYTES, KEEPALIVE, SETTLE_BACKLOG, STREAM_CREDIT, UNREACHABLE_AFTER,
-    WINDOW_PACKETS, WORK_WINDOW, WORK_WINDOW_MAX,
+    ACK_BYTES, ACK_DELAY, KEEPALIVE, SETTLE_BACKLOG, STREAM_CREDIT, UNREACHABLE_AFTER, WINDOW_PACKETS, WORK_WINDOW,
+    WORK_WINDOW_MAX,
 };
 use crate::node::core::link::{
-    Acks, Answered, Arrival, Begin, Breach, Delivery, Demand, Failure, Link, Party, Patience, Sent, SessionRefused,
-    StreamId, Taken,
+    Acks, Answered, Arrival, Begin, Breach, Delivery, Demand, Failure, Link, Party, Patience, Sent, StreamId, Taken,
 };
 use crate::wire::bytes::{List, put_sized};
-use crate::wire::frame::{Batch, Header, Hello, Section};
+use crate::wire::frame::{Batch, Header, Section};
 use crate::wire::packet::{Answer, CallFault, Executed, Flags, Outcome, Request, Settle, Work};
 use std::time::Duration;
 
@@ -19,11 +18,11 @@ type Deliveries = Vec<Delivery<u64>>;
 
 const PLAIN: Patience = Patience::Fails;
 
-fn party(index: u8) -> Party {
+pub(super) fn party(index: u8) -> Party {
     Party { node: NodeId([index; 32]), life: Life(u64::from(index) + 1) }
 }
 
-fn request(flags: Flags, size: usize) -> Vec<u8> {
+pub(super) fn request(flags: Flags, size: usize) -> Vec<u8> {
     let mut packet = Vec::new();
     let actor = ActorId { life: Life(1), serial: 1 };
     Request {
@@ -44,14 +43,14 @@ fn request(flags: Flags, size: usize) -> Vec<u8> {
 }
 
 /// Two links over a network that loses nothing.
-struct Pair {
-    now: Moment,
-    links: [Link<u64>; 2],
-    id: u64,
+pub(super) struct Pair {
+    pub(super) now: Moment,
+    pub(super) links: [Link<u64>; 2],
+    pub(super) id: u64,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let link = |own: u8| Link::new(Moment(0), party(own), party(1 - own));
         let mut pair = Self { now: Moment(0), links: [link(0), link(1)], id: 0 };
         pair.connect();
@@ -87,7 +86,7 @@ impl Pair {
     }
 
     /// Everything both have to say.
-    fn exchange(&mut self) -> [Deliveries; 2] {
+    pub(super) fn exchange(&mut self) -> [Deliveries; 2] {
         let mut all = [Vec::new(), Vec::new()];
         while let Some((to, batch)) = (0..2).find_map(|from| Some((1 - from, self.batch(from)?))) {
             all[to].extend(self.deliver(to, &batch).unwrap());
@@ -95,11 +94,11 @@ impl Pair {
         all
     }
 
-    fn send(&mut self, stream: StreamId, flags: Flags, token: u64) -> Sent<u64> {
+    pub(super) fn send(&mut self, stream: StreamId, flags: Flags, token: u64) -> Sent<u64> {
         self.links[0].send(self.now, stream, &mut request(flags, 10), demand(token))
     }
 
-    fn pass(&mut self, pause: Duration) -> [Deliveries; 2] {
+    pub(super) fn pass(&mut self, pause: Duration) -> [Deliveries; 2] {
         self.now = self.now + pause;
         let mut all = [Vec::new(), Vec::new()];
         (0..2).for_each(|who| assert_eq!(self.links[who].tick(self.now, &mut all[who]), None));
@@ -126,7 +125,7 @@ impl Pair {
     }
 }
 
-fn demand(token: u64) -> Demand<u64> {
+pub(super) fn demand(token: u64) -> Demand<u64> {
     Demand { token, deadline: None, patience: PLAIN }
 }
 
@@ -209,79 +208,6 @@ fn rule_1_a_window_that_serves_well_grows_to_8_mib() {
     }
     rooms.dedup();
     assert_eq!(rooms, [1 << 20, 2 << 20, 4 << 20, WORK_WINDOW_MAX]);
-}
-
-#[test]
-fn rule_4_of_two_sessions_that_cross_both_ends_keep_the_smaller_nodes() {
-    let link = |own: u8| Link::<u64>::new(Moment(0), party(own), party(1 - own));
-    let [mut small, mut large] = [link(0), link(1)];
-    let now = Moment(0);
-    let hello = |link: &mut Link<u64>| {
-        let mut batch = Vec::new();
-        link.take_batch(now, &mut batch).unwrap();
-        let Ok(Batch::Hello(hello)) = Batch::decode(&batch) else { panic!("no hello") };
-        hello
-    };
-    assert_eq!(small.dialled(now, 10), Ok(None));
-    assert_eq!(large.dialled(now, 20), Ok(None));
-    let (from_small, from_large) = (hello(&mut small), hello(&mut large));
-    assert_eq!(small.hello(now, 20, &from_large, &mut vec![]), Err(SessionRefused::Duplicate));
-    assert_eq!(large.hello(now, 10, &from_small, &mut vec![]), Ok(Some(20)), "its own one is closed");
-    assert_eq!(large.dialled(now, 21), Err(SessionRefused::Duplicate));
-    let back = hello(&mut large);
-    assert_eq!(small.hello(now, 10, &back, &mut vec![]), Ok(None));
-    assert!(small.is_established() && large.is_established());
-    // The same dialer's next session replaces its last one; an earlier one does not.
-    assert_eq!(small.dialled(now, 11), Ok(Some(10)));
-    let next = hello(&mut small);
-    assert_eq!(large.hello(now, 11, &next, &mut vec![]), Ok(Some(10)));
-    assert_eq!(large.hello(now, 12, &from_small, &mut vec![]), Err(SessionRefused::Duplicate));
-}
-
-#[test]
-fn rule_5_a_dialer_sends_its_hello_alone_and_the_rest_after_the_peers() {
-    let mut link = Link::new(Moment(0), party(0), party(1));
-    let stream = link.open_stream();
-    for token in 0..200 {
-        link.send(Moment(0), stream, &mut request(Flags::ASK, 1_000), demand(token));
-    }
-    assert!(link.wants_session());
-    link.dialled(Moment(0), 1).unwrap();
-    let mut batch = Vec::new();
-    assert!(link.wake_sender(Moment(0)) && link.take_batch(Moment(0), &mut batch).is_some());
-    assert!(batch.len() < BEFORE_HELLO_BYTES);
-    assert_eq!(link.take_batch(Moment(0), &mut batch), None);
-    let hello = Hello { life: Life(2), to: Life(1), session: 1, received_work: 0, received_settle: 0 };
-    link.hello(Moment(0), 1, &hello, &mut Vec::new()).unwrap();
-    assert!(link.wake_sender(Moment(0)) && link.take_batch(Moment(0), &mut batch).is_some());
-    assert!(batch.len() > 200_000);
-}
-
-#[test]
-fn rule_5_a_peer_that_lost_its_state_or_is_in_another_life_is_refused() {
-    let hello = |life, to, received_work| Hello {
-        life: Life(life),
-        to: Life(to),
-        session: 9,
-        received_work,
-        received_settle: 0,
-    };
-    let mut pair = Pair::new();
-    let stream = pair.links[0].open_stream();
-    pair.send(stream, Flags::TELL, 1);
-    pair.exchange();
-    pair.pass(ACK_DELAY);
-    pair.exchange();
-    let refused = |pair: &mut Pair, hello: Hello| {
-        pair.links[0].closed(pair.now, pair.id);
-        pair.links[0].hello(pair.now, 9, &hello, &mut Vec::new()).unwrap_err()
-    };
-    let other = SessionRefused::OtherLife { expected: Life(2), found: Life(3) };
-    assert_eq!(refused(&mut pair, hello(3, 1, 1)), other);
-    assert_eq!(refused(&mut pair, hello(2, 7, 1)), SessionRefused::NotUs { own: Life(1), found: Life(7) });
-    assert_eq!(refused(&mut pair, hello(2, 1, 0)), Breach::Broken(0).into());
-    let mut pair = Pair::new();
-    assert_eq!(refused(&mut pair, hello(2, 1, 1)), Breach::Broken(1).into(), "it applied what was never sent");
 }
 
 #[test]
