@@ -34,17 +34,31 @@ pub fn kill(process: u32) {
     signal(process, rustix::process::Signal::KILL);
 }
 
-/// Sends a signal to a process that runs.
+/// Sends a signal to a process that runs. One that is stopped stands still once this returns: its threads stop one by one.
 pub fn signal(process: u32, signal: rustix::process::Signal) {
-    let process = rustix::process::Pid::from_raw(process.cast_signed()).expect("a process id");
-    rustix::process::kill_process(process, signal).expect("a process that runs");
+    let pid = rustix::process::Pid::from_raw(process.cast_signed()).expect("a process id");
+    rustix::process::kill_process(pid, signal).expect("a process that runs");
+    let deadline = std::time::Instant::now() + BOUND;
+    while signal == rustix::process::Signal::STOP && !stands_still(process) {
+        assert!(std::time::Instant::now() < deadline, "{process} does not stop");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether all threads of a process are stopped.
+fn stands_still(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("a process that runs");
+    threads.flatten().all(|thread| matches!(state(&thread.path().join("stat")), None | Some(b'T' | b'Z' | b'X')))
+}
+
+fn state(stat: &std::path::Path) -> Option<u8> {
+    let stat = std::fs::read_to_string(stat).ok()?;
+    stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0])
 }
 
 /// Whether a process runs. One that has ended does not, though nobody may have taken its status yet.
 pub fn runs(process: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
-    !matches!(state, None | Some(b'Z' | b'X'))
+    !matches!(state(std::path::Path::new(&format!("/proc/{process}/stat"))), None | Some(b'Z' | b'X'))
 }
 
 /// Leaves a file when it is dropped.
