@@ -41,7 +41,8 @@ fn rule_5_a_session_that_its_dialer_left_does_not_begin_after_the_one_it_was_lef
     let mut pair = Pair::new();
     let [small, large] = &mut pair.links;
     let now = pair.now;
-    (small.closed(now, pair.id), large.closed(now, pair.id));
+    small.closed(now, pair.id);
+    large.closed(now, pair.id);
     assert_eq!((large.dialled(now, 20), small.dialled(now, 30)), (Ok(None), Ok(None)));
     let late = hello(large);
     assert_eq!(large.hello(now, 30, &hello(small), &mut vec![]), Ok(Some(20)));
