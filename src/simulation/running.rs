@@ -335,10 +335,12 @@ impl Node {
         grant: GrantId,
         count: u32,
     ) -> Vec<TaskNumber> {
+        // A queue on this node, which is answered at once, would recall them for ever.
+        let keeps = stage.has(Bug::RunsRecalled) && self.life() != Some(owner);
         let Some(lent) = self.host.grants.get_mut(&grant).filter(|lent| lent.owner == owner) else { return Vec::new() };
         let first = lent.line.len().saturating_sub(count as usize);
         let back: Vec<Ready> = lent.line.drain(first..).collect();
-        if stage.has(Bug::RunsRecalled) {
+        if keeps {
             lent.line.extend(&back);
             return back.iter().map(|ready| ready.sent.number).collect();
         }
