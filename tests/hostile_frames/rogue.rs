@@ -26,6 +26,9 @@ pub(crate) struct Rogue {
     pub(crate) session: Session,
     sent: u64,
     pub(crate) heard: u64,
+    /// The last work packet that it was sent, and how many it has answered.
+    asked: u64,
+    settled: u64,
 }
 
 /// What the rogue is answered.
@@ -77,11 +80,11 @@ impl Rogue {
         let mut node = Node::start(config).await;
         let session = node.dial_at(place.worker.id, &place.address(At::Worker), Lane::Calls).await.unwrap();
         node.session().await;
-        Rogue { node, session, sent: 0, heard: 0 }
+        Rogue { node, session, sent: 0, heard: 0, asked: 0, settled: 0 }
     }
 
     pub(crate) fn header(&self) -> Header {
-        Header { session: SESSION, ack_work: 0, ack_settle: self.heard, room_work: 1 << 20, echo: false }
+        Header { session: SESSION, ack_work: self.asked, ack_settle: self.heard, room_work: 1 << 20, echo: false }
     }
 
     /// Says that it is there, and nothing else.
@@ -114,28 +117,46 @@ impl Rogue {
         self.session.send(&batch).await.unwrap();
     }
 
-    /// Waits for the answers of so many calls.
+    /// Waits for the answers of so many calls. What it is asked itself meanwhile it does not know.
     pub(crate) async fn answers(&mut self, count: usize) -> BTreeMap<u64, Said> {
-        let mut answers = BTreeMap::new();
-        while answers.len() < count {
-            let (_, heard) = self.node.batch().await;
-            let Ok(Batch::Packets { settle, .. }) = Batch::decode(&heard) else { panic!("packets, not {heard:?}") };
-            for packet in settle.packets() {
-                let (number, packet) = packet.unwrap();
-                assert_eq!(number, self.heard + 1, "settle packets come in their order");
-                self.heard = number;
-                if let Ok(Settle::Answer(Answer { call, outcome })) = Settle::decode(packet) {
-                    let said = match outcome {
-                        Outcome::Value { body, .. } => Said::Value(body.to_vec()),
-                        Outcome::Error { executed, fault } => Said::Fault(executed, name(&fault)),
-                        Outcome::App { body, .. } => Said::Error { text: !body.is_empty() },
-                        other => panic!("{other:?}"),
-                    };
-                    assert!(answers.insert(call, said).is_none(), "one answer a call");
+        bounded(async {
+            let mut answers = BTreeMap::new();
+            while answers.len() < count {
+                let (_, heard) = self.node.batch().await;
+                let Ok(Batch::Packets { settle, work, .. }) = Batch::decode(&heard) else {
+                    panic!("packets, not {heard:?}")
+                };
+                for packet in settle.packets() {
+                    let (number, packet) = packet.unwrap();
+                    assert_eq!(number, self.heard + 1, "settle packets come in their order");
+                    self.heard = number;
+                    if let Ok(Settle::Answer(Answer { call, outcome })) = Settle::decode(packet) {
+                        assert!(answers.insert(call, said(&outcome)).is_none(), "one answer a call");
+                    }
                 }
+                let asked: Vec<u64> = work.packets().map(|packet| packet.unwrap().0).collect();
+                self.refuse(&asked).await;
             }
-        }
-        answers
+            answers
+        })
+        .await
+    }
+
+    /// Answers what it is asked in these work packets: it has nothing.
+    async fn refuse(&mut self, asked: &[u64]) {
+        let Some(last) = asked.last() else { return };
+        self.asked = *last;
+        let refused = |call: &u64| {
+            let outcome = Outcome::Error { executed: Executed::No, fault: CallFault::UnknownMethod };
+            sized(&settled(Settle::Answer(Answer { call: *call, outcome })))
+        };
+        let section: Vec<u8> = asked.iter().flat_map(refused).collect();
+        let mut batch = Vec::new();
+        self.header().encode(true, false, &mut batch);
+        Section::begin(self.settled + 1, section.len(), &mut batch);
+        batch.extend_from_slice(&section);
+        self.settled += asked.len() as u64;
+        self.session.send(&batch).await.unwrap();
     }
 
     /// Sends these bytes as a batch; the session ends, and nobody else's.
@@ -151,6 +172,15 @@ impl Rogue {
         }
         bounded(self.node.net.close()).await;
         place.is_undisturbed().await;
+    }
+}
+
+fn said(outcome: &Outcome<'_>) -> Said {
+    match outcome {
+        Outcome::Value { body, .. } => Said::Value(body.to_vec()),
+        Outcome::Error { executed, fault } => Said::Fault(*executed, name(fault)),
+        Outcome::App { body, .. } => Said::Error { text: !body.is_empty() },
+        other => panic!("{other:?}"),
     }
 }
 
@@ -319,7 +349,7 @@ async fn a_member_that_talks_nonsense_to_the_head_is_cut_off() {
         let mut node = Node::start(place.member()).await;
         let session = node.dial_at(place.head, &place.address(At::Head), Lane::Control).await.unwrap();
         node.session().await;
-        Rogue { node, session, sent: 0, heard: 0 }.ends_for(&place, what, &piece).await;
+        Rogue { node, session, sent: 0, heard: 0, asked: 0, settled: 0 }.ends_for(&place, what, &piece).await;
     }
     place.end().await;
 }
