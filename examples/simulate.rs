@@ -157,8 +157,24 @@ fn run_all(asked: &Asked) -> Result<()> {
         bail!("seed {} failed", failure.seed);
     }
     let (total, took) = (total.into_inner()?, started.elapsed().as_secs_f64());
-    let Report { events, calls, begun, lives, objects, losses, tasks, attempts, groups, moved, time, .. } =
-        total.report;
+    let Report {
+        events,
+        calls,
+        begun,
+        lives,
+        objects,
+        losses,
+        tasks,
+        attempts,
+        groups,
+        moved,
+        saves,
+        restored,
+        supervisors,
+        mended,
+        time,
+        ..
+    } = total.report;
     println!("{} seeds hold, {} of them run twice with equal traces", total.seeds, total.twice);
     println!(
         "{events} events, {calls} calls, {begun} begins, {lives} lives, {:.0} virtual hours",
@@ -167,6 +183,8 @@ fn run_all(asked: &Asked) -> Result<()> {
     println!(
         "{objects} objects, {losses} losses told, {tasks} tasks, {attempts} attempts, {groups} groups placed, {moved} placed again"
     );
+    println!("{saves} checkpoints, {restored} actors made of one");
+    println!("{supervisors} supervisors, which started children again {mended} times");
     println!("{:.0} seeds a second, in {took:.1} s on {threads} threads", total.seeds as f64 / took);
     ensure!(total.seeds == seeds, "{} of {seeds} seeds ran", total.seeds);
     Ok(())
@@ -192,6 +210,10 @@ fn one(seed: u64, total: &Mutex<Total>) -> Result<(), Box<Failure>> {
     total.report.attempts += report.attempts;
     total.report.groups += report.groups;
     total.report.moved += report.moved;
+    total.report.saves += report.saves;
+    total.report.restored += report.restored;
+    total.report.supervisors += report.supervisors;
+    total.report.mended += report.mended;
     total.report.time += report.time;
     Ok(())
 }

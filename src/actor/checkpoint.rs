@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::context::ActorContext;
+use super::core::saved::Saved;
 use super::dispatch::{Actor, Methods};
 use super::ending::ended;
 use super::error::{EndReason, panic_message};
@@ -157,7 +158,7 @@ pub enum CheckpointError {
 /// An actor's checkpoints, beside what else it is started again from.
 #[derive(Default)]
 pub(crate) struct Saves {
-    last: Mutex<Last>,
+    last: Mutex<Saved<Arc<Kept>>>,
     /// Who has it sends the last one.
     turn: tokio::sync::Mutex<()>,
     /// Somebody sends those that nobody waits for.
@@ -168,32 +169,21 @@ pub(crate) struct Saves {
     calls: AtomicU64,
 }
 
-#[derive(Default)]
-struct Last {
-    kept: Option<Arc<Kept>>,
-    /// Which it is, of those of this placement.
-    number: u64,
-    /// The last that is where it must be.
-    safe: u64,
-}
-
 impl Saves {
     /// What was saved last.
     pub(super) fn last(&self) -> Option<Arc<Kept>> {
-        self.last.lock().kept.clone()
+        self.last.lock().last().cloned()
     }
 
     /// What the actor came with.
     pub(super) fn begin_with(&self, kept: Arc<Kept>) {
-        let former = self.last.lock().kept.replace(kept);
+        let former = self.last.lock().begin_with(kept);
         drop(former);
     }
 
     fn take(&self, kept: Kept) -> u64 {
-        let mut last = self.last.lock();
-        last.number += 1;
-        let (number, former) = (last.number, last.kept.replace(Arc::new(kept)));
-        drop(last);
+        let kept = Arc::new(kept);
+        let (number, former) = self.last.lock().take(kept);
         drop(former);
         number
     }
@@ -206,19 +196,11 @@ impl Saves {
     /// Waits until the checkpoint of this number, or a later one, is where it must be.
     async fn until_safe<A: Actor>(&self, inbox: &Inbox<A>, number: u64) -> Result<(), CheckpointError> {
         let _turn = self.turn.lock().await;
-        let (newest, kept) = {
-            let last = self.last.lock();
-            if last.safe >= number {
-                return Ok(());
-            }
-            (last.number, last.kept.clone())
-        };
-        if let Some(kept) = kept
-            && inbox.host().is_placed(inbox.id())
-        {
+        let Some((newest, kept)) = self.last.lock().unsafe_at(number) else { return Ok(()) };
+        if inbox.host().is_placed(inbox.id()) {
             inbox.host().keep_checkpoint((inbox.id(), inbox.placement()), newest, &kept).await?;
         }
-        self.last.lock().safe = newest;
+        self.last.lock().is_safe(newest);
         Ok(())
     }
 }
@@ -304,12 +286,12 @@ fn by_itself<A: Methods>(actor: &A, inbox: &Arc<Inbox<A>>, renewal: &Renewal<A>)
 async fn send_all<A: Actor>(inbox: &Inbox<A>) {
     let Some(saves) = inbox.renewal().map(Renewal::saves) else { return };
     loop {
-        let number = saves.last.lock().number;
+        let number = saves.last.lock().number();
         if let Err(error) = saves.until_safe(inbox, number).await {
             tracing::warn!(actor = %inbox.id(), %error, "a checkpoint may not outlive this node");
         }
         saves.sends.store(false, Ordering::Release);
-        if saves.last.lock().number == number || saves.sends.swap(true, Ordering::AcqRel) {
+        if saves.last.lock().number() == number || saves.sends.swap(true, Ordering::AcqRel) {
             return;
         }
     }

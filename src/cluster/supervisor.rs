@@ -11,9 +11,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::child::{Kind, Spec};
-use self::keeper::{Plan, Policy, Strategy};
+use self::child::Spec;
+use self::keeper::{Plan, Policy};
 use super::client::Cluster;
+use crate::actor::core::supervision::{Kind, Strategy};
 use crate::actor::dispatch::Actor;
 use crate::actor::handle::Handle;
 use crate::actor::restart::Restarts;

@@ -354,8 +354,6 @@ impl PeerLink {
                         drop(self.attach(request.refs));
                     }
                 }
-                // Bound streams are not in use between nodes of this version.
-                Delivery::Drained { .. } => {}
             }
         }
         !broken

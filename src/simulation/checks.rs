@@ -1,11 +1,13 @@
-//! What must hold whatever happens: PROTOCOLS I1 to I6, L1 to L5, R1 to R4 and Q1 to Q5, each kept by a ledger of what was seen. The ledgers know
+//! What must hold whatever happens: PROTOCOLS I1 to I6, L1 to L6, R1 to R4 and Q1 to Q5, each kept by a ledger of what was seen. The ledgers know
 //! nothing of the machines that are checked: they are told of packets, calls, records and begins, and compare.
 //!
 //! ```text
 //! packets  I1 I5   what was sent under each number, what was applied, what is on its way
 //! calls    I2 I3 I4 I6   first sends, begins, attempts, refusals, ends
 //! lives    L1 L2 L3 L4 L5   what is on disk, who hosts what, who accepted what
+//! saves    L6   what was saved of actors, what they were made of
 //! references  R1 R2 R3 R4   who refers to which object, whose hands it went through
+//! supervision   who runs of a supervisor's children, and in which order it was started
 //! tasks    Q1 Q2 Q3 Q4   where tasks are, what they take where they run
 //! ```
 
@@ -16,6 +18,8 @@ pub(super) mod groups;
 pub(super) mod lives;
 pub(super) mod packets;
 pub(super) mod references;
+pub(super) mod saves;
+pub(super) mod supervision;
 pub(super) mod tasks;
 
 #[cfg(test)]
@@ -50,6 +54,8 @@ pub enum Rule {
     L4,
     /// Epochs only rise, and at most one head is obeyed.
     L5,
+    /// A run of an actor never saves its state over what a later one has saved, and each is made of what was saved last.
+    L6,
     /// An object lives while a handle or a packet refers to it and no life involved has ended.
     R1,
     /// Once nothing refers to it, it is freed.
@@ -72,6 +78,8 @@ pub enum Rule {
     Behind,
     /// A placement group has all its bundles or none, each where its packing says, and nobody is in another.
     AllOrNothing,
+    /// A supervisor's children run once each, in the order of its strategy, and are started again as often as it may.
+    Supervised,
     /// When all is mended, head and nodes agree who lives, what runs where and what it takes.
     Settled,
 }

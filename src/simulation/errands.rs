@@ -4,13 +4,15 @@
 use super::links::Token;
 use super::node::Node;
 use super::owning::Sent;
-use super::stage::Stage;
+use super::stage::{Stage, Within};
+use super::supervising::Watch;
 use crate::actor::core::course::Lost;
+use crate::actor::core::supervision::How;
 use crate::id::{ActorId, GrantId, Key, Life, ObjectId, Placement};
 use crate::node::core::link::{Arrival, Begin, Called, Delivery, Demand, Patience, Sent as Asked, Ticket};
 use crate::schedule::TaskNumber;
 use crate::wire::bytes::List;
-use crate::wire::packet::{Answer, CallFault, Executed, Flags, Outcome, Request, Settle};
+use crate::wire::packet::{Answer, CallFault, Executed, Flags, Outcome, Request, Settle, StopMode};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub(super) enum What {
     Run(Sent),
     /// Tasks that have not begun.
     Recall(GrantId, u32),
+    /// The end of an actor, which is asked for or only waited for.
+    End(ActorId, Option<StopMode>, Watch),
 }
 
 /// A grant, as its owner tells its node of it.
@@ -42,6 +46,7 @@ pub(super) enum Reply {
     Inside(Vec<ObjectId>),
     Ran(std::time::Duration),
     Recalled(Vec<TaskNumber>),
+    Ended(How),
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +62,7 @@ impl Node {
         let id = stage.errands.len() as u64;
         let tell = matches!(what, What::Terms(_));
         stage.note(80, id, to.0, || format!("node {} asks {to}: errand {id}, {what:?}", self.index));
+        let ends = matches!(what, What::End(..));
         let patience = if let What::Read(_) = what { Patience::Fails } else { Patience::Waits };
         stage.errands.push(Errand { what, reply: Reply::Nothing });
         let mut packet = Vec::new();
@@ -69,7 +75,12 @@ impl Node {
         });
         self.touched(stage, to);
         match sent {
-            Some(Asked::Asked { ticket, .. } | Asked::Waiting(ticket)) => Some(ticket),
+            Some(Asked::Asked { ticket, .. } | Asked::Waiting(ticket)) => {
+                if ends {
+                    self.supervisors.asks(id, to);
+                }
+                Some(ticket)
+            }
             Some(Asked::Told(_)) => None,
             Some(Asked::Unreachable(_) | Asked::Ended(_)) | None => {
                 self.errand_unsent(stage, id);
@@ -108,6 +119,7 @@ impl Node {
                 let back = self.recall_here(stage, from, grant, count);
                 self.answer_errand(stage, from, (arrival.call, id), Reply::Recalled(back));
             }
+            What::End(actor, mode, _) => self.end_asked_by(stage, from, (arrival.call, id), (actor, mode)),
         }
     }
 
@@ -140,6 +152,10 @@ impl Node {
                 }
             }
             (What::Read(_) | What::Terms(_), _) => {}
+            (What::End(_, _, watch), _) => {
+                self.supervisors.answered(id);
+                self.hears_end(stage, watch, if let Reply::Ended(how) = reply { how } else { How::Otherwise });
+            }
             (What::Run(sent), Outcome::Error { executed, fault }) => {
                 self.task_refused(stage, &sent, *executed, fault);
             }
@@ -156,6 +172,9 @@ impl Node {
         match stage.errands[id as usize].what.clone() {
             What::Run(sent) => self.grant_gone(stage, &sent),
             What::Recall(grant, _) => self.lose_grants(stage, |of, _| of == grant),
+            What::End(_, _, watch) => {
+                stage.queue.at(stage.queue.now, self.within(Within::Ended(watch, How::Otherwise)))
+            }
             What::Read(_) | What::Terms(_) => {}
         }
     }
@@ -194,8 +213,13 @@ impl Node {
     /// A peer will not answer.
     pub(super) fn errand_failed(&mut self, stage: &mut Stage, id: u64, to: Life, executed: Executed) {
         stage.note(82, id, to.0, || format!("errand {id} to {to} has failed: {executed:?}"));
-        if let What::Run(sent) = stage.errands[id as usize].what.clone() {
-            self.attempt_failed(stage, &sent, executed);
+        match stage.errands[id as usize].what.clone() {
+            What::Run(sent) => self.attempt_failed(stage, &sent, executed),
+            What::End(_, _, watch) => {
+                self.supervisors.answered(id);
+                self.hears_end(stage, watch, How::Otherwise);
+            }
+            What::Read(_) | What::Terms(_) | What::Recall(..) => {}
         }
     }
 }

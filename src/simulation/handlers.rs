@@ -32,7 +32,12 @@ impl Node {
     pub(super) fn frame_goes_on(&mut self, stage: &mut Stage, id: u64) {
         let Some(frame) = self.frames.get(&id).copied() else { return };
         match frame.script {
-            Script::Return(_) | Script::Hold(..) => self.finish(stage, id, Executed::Yes, None),
+            Script::Return(_) | Script::Hold(..) => {
+                if stage.saver.one_in(6) && self.may_begin(stage) {
+                    self.saves(stage, frame.actor);
+                }
+                self.finish(stage, id, Executed::Yes, None);
+            }
             Script::Fail(_) => self.finish(stage, id, Executed::Yes, None),
             Script::Panic(_) => self.panics(stage, id),
             Script::Ask(other, timeout) => match frame.asks {

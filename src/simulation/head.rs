@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::directory::held::{Batch, Held, Kind};
 use crate::directory::journal::memory::{Fault, MemoryDisk};
 use crate::directory::journal::{Journal, Opened, Opener};
-use crate::directory::message::{Command, News, Order};
+use crate::directory::message::{Ask, Command, News, Order, Request};
 use crate::directory::request::{Beat, Granted, Rejoin};
 use crate::directory::{Config, Directory, Door, Effect, Effects, Event as Heard, Keeps, Record, ToHead};
 use crate::id::{Epoch, NodeId};
@@ -99,6 +99,7 @@ impl Head {
         stage.check(started);
         stage.note(1, epoch.0, records.len() as u64, || format!("head starts: epoch {epoch}"));
         records.retain(|record| !stage.has(Bug::ForgetsBundles) || !matches!(record, Record::GroupPlaced { .. }));
+        records.retain(|record| !stage.has(Bug::ForgetsSaves) || !matches!(record, Record::Checkpointed { .. }));
         self.directory = Some(Directory::start(now, Config::new(reign), records));
         let (held, decided) = (Held::default(), VecDeque::new());
         self.writing = Some(Writing { journal, held, epoch, batch: None, failed: false, decided, durable: 0 });
@@ -167,7 +168,13 @@ impl Head {
         }
     }
 
-    fn hears(&mut self, stage: &mut Stage, event: Heard) {
+    fn hears(&mut self, stage: &mut Stage, mut event: Heard) {
+        if let Heard::Said(_, ToHead::Ask(Ask { what: Request::Checkpoint(what), .. })) = &mut event
+            && stage.has(Bug::TakesStaleSaves)
+            && let Some(earlier) = stage.saves.before(what.actor, what.placement)
+        {
+            what.state = earlier.encoded();
+        }
         let Some(directory) = &mut self.directory else { return };
         let now = stage.now(self.machine);
         if let Heard::Said(_, ToHead::Beat(beat) | ToHead::Rejoin(Rejoin { beat, .. })) = &event {
@@ -322,6 +329,8 @@ impl Writing {
             self.durable += 1;
             let checked = stage.lives.on_disk(&record);
             stage.check(checked);
+            let last = stage.saves.on_disk(&record);
+            stage.check(last);
             let whole = stage.groups.on_disk(&record);
             stage.check(whole);
         }

@@ -3,6 +3,7 @@
 use super::Bug;
 use super::checks::calls::{End, mailbox};
 use super::checks::lives::Present;
+use super::checks::saves::Save;
 use super::checks::{Rule, hold};
 use super::handlers::Frame;
 use super::load::CPUS;
@@ -10,6 +11,7 @@ use super::node::Node;
 use super::script::{At, Blocks, Kind, Script};
 use super::stage::{Stage, Within};
 use crate::actor::core::course::Lost;
+use crate::actor::core::saved::Saved;
 use crate::actor::core::tally::{Restarts, Tally};
 use crate::clock::Moment;
 use crate::directory::request::Gone;
@@ -67,6 +69,9 @@ pub(super) struct Actor {
     pub(super) restart: u32,
     /// What its restarts in place have come to.
     pub(super) tally: Tally,
+    pub(super) saved: Saved<Save>,
+    /// What was saved is on its way to the head.
+    pub(super) sends_saved: bool,
     pub(super) draining: Option<Gone>,
     maker: Option<Entry>,
     pub(super) groups: [Group; 2],
@@ -123,11 +128,7 @@ impl Group {
 
 impl Node {
     /// An actor is here from now on; its constructor runs.
-    pub(super) fn host(&mut self, stage: &mut Stage, id: ActorId, placement: Placement, restarts: Restarts) {
-        self.host_for(stage, (id, placement), restarts, None);
-    }
-
-    fn host_for(
+    pub(super) fn host_for(
         &mut self,
         stage: &mut Stage,
         (id, placement): (ActorId, Placement),
@@ -144,6 +145,8 @@ impl Node {
             phase: Phase::Made,
             restart: 0,
             tally,
+            saved: Saved::default(),
+            sends_saved: false,
             draining: None,
             maker,
             groups: [group(1), group(1 + stage.user.below(4) as u32)],
@@ -440,6 +443,7 @@ impl Node {
         for entry in actor.groups.iter_mut().flat_map(|group| std::mem::take(&mut group.mailbox)) {
             self.refuse(stage, entry, actor.placement, fault);
         }
+        self.tell_ends(stage, id, &why);
         if stage.has(Bug::ForgetsEnd) {
             return;
         }

@@ -324,7 +324,7 @@ impl Node {
                     _ => self.nonsense(stage, life),
                 },
                 Delivery::Told { token: Token::Call(token) } => self.told(stage, token),
-                Delivery::Item { .. } | Delivery::Told { .. } | Delivery::Drained { .. } => {}
+                Delivery::Item { .. } | Delivery::Told { .. } => {}
                 Delivery::Room { call } => self.room(stage, life, call),
                 Delivery::Cancel { call } => self.cancelled(stage, life, call),
                 Delivery::Settle { at } => self.settle_arrives(stage, life, at.of(batch)),

@@ -89,6 +89,11 @@ pub(super) fn inner(stage: &mut Stage, frame: u64, timeout: Duration, from: Opti
     }
 }
 
+/// What the head is asked for an ephemeral actor that needs nothing.
+pub(super) fn anywhere(actor: ActorId) -> Choose {
+    Choose { actor, kind: kind(), constructor: MAKE, needs: Needs::default(), patience: Patience::Wait }
+}
+
 impl Node {
     /// User code does something, and will again.
     pub(super) fn act(&mut self, stage: &mut Stage) {
@@ -110,6 +115,7 @@ impl Node {
             43..53 => self.tasks(stage),
             53..55 => self.cancels_task(stage),
             55..58 => self.groups(stage),
+            58..60 => self.supervises(stage),
             _ => self.calls(stage),
         }
     }

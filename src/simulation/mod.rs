@@ -1,9 +1,9 @@
 //! The simulation: a whole cluster in one thread, from one seed. It drives the real state machines of head, lives, links,
-//! references and queues ([`Directory`](crate::directory::Directory), [`NodeLife`](crate::node::core::life::NodeLife),
-//! [`Link`](crate::node::core::link::Link), [`Refs`](crate::node::core::refs::Refs),
-//! [`Queue`](crate::schedule::Queue)) on virtual clocks, a virtual network and a virtual disk; scripts stand for user code.
-//! PROTOCOLS I1 to I6, L1 to L5 and R1 to R4, Q1 to Q5 of the queue, that placement groups are placed whole and that
-//! tasks begin after those whose results they take, are checked as they go.
+//! references, queues, checkpoints and supervisors ([`Directory`](crate::directory::Directory),
+//! [`NodeLife`](crate::node::core::life::NodeLife), [`Link`](crate::node::core::link::Link),
+//! [`Refs`](crate::node::core::refs::Refs), [`Queue`](crate::schedule::Queue), `actor::core::saved`,
+//! `actor::core::supervision`) on virtual clocks, a virtual network and a virtual disk; scripts stand for user code. PROTOCOLS I1 to I6, L1 to L6 and R1 to R4, Q1 to Q5 of the queue, that placement groups are placed whole, that
+//! tasks begin after those whose results they take and what supervisors promise are checked as they go.
 //!
 //! ```text
 //! world     events by (time, serial); who is where            stage     what all of them share
@@ -13,7 +13,8 @@
 //! hosting   mailboxes    handlers  scripts     load      user code  checks    the invariants
 //! references  objects, who holds them     errands  node to node
 //! owning    tasks and their grants        running  tasks at their hosts      grouping  placement groups
-//! restarting  actors, in place      following  tasks behind others     calling  which runs of actors may call
+//! restarting  actors, in place      saving  what they are made of       following  tasks behind others
+//! supervising  who starts others again, who waits for ends    calling  which runs of actors may call
 //! bugs      what can be planted
 //! ```
 //!
@@ -46,8 +47,10 @@ mod requests;
 mod restarting;
 mod routes;
 mod running;
+mod saving;
 mod script;
 mod stage;
+mod supervising;
 mod world;
 
 #[cfg(test)]
@@ -93,6 +96,14 @@ pub struct Report {
     pub groups: u64,
     /// How often bundles of one were placed again, since their node had ended.
     pub moved: u64,
+    /// How often actors saved their state.
+    pub saves: u64,
+    /// How often one was made of that.
+    pub restored: u64,
+    /// Supervisors.
+    pub supervisors: u64,
+    /// How often one has started children again.
+    pub mended: u64,
     /// By the world's clock.
     pub time: Duration,
 }

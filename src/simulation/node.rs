@@ -4,9 +4,8 @@
 use super::Bug;
 use super::faults::Fault;
 use super::handlers::Frame;
-use super::hosting::{Actor, Phase};
+use super::hosting::Actor;
 use super::links::{Session, Watched};
-use super::load::cpus;
 use super::network::{Lane, Place, Side, What, Whose, Wire};
 use super::owning::Owner;
 use super::references::References;
@@ -15,15 +14,15 @@ use super::routes::Route;
 use super::running::Host;
 use super::script::{At, Blocks, Waiter};
 use super::stage::{Event, Run, Stage, Within};
+use super::supervising::Supervisors;
 use crate::clock::Moment;
-use crate::directory::request::{Gone, Holdings, Hosting, Join, Rejoin, Standing};
+use crate::directory::request::{Gone, Holdings, Join, Rejoin};
 use crate::directory::{News, Reign, Stale, ToHead};
 use crate::id::{ActorId, Life, NodeId, Placement};
 use crate::limits::{FENCE_AT, HANDSHAKE_TIME, LEASE};
 use crate::node::core::callers::Callers;
 use crate::node::core::life::{Effect, Fenced, NodeLife, Stuck};
 use crate::node::core::link::Acks;
-use crate::schedule::Resources;
 use crate::wire::packet::Executed;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,6 +69,7 @@ pub(super) struct Node {
     pub(super) unmet: Vec<Life>,
     pub(super) owner: Owner,
     pub(super) host: Host,
+    pub(super) supervisors: Supervisors,
     pub(super) serial: u64,
     pub(super) attempts: u64,
     pub(super) withholds_above: usize,
@@ -109,6 +109,7 @@ impl Node {
             unmet: Vec::new(),
             owner: Owner::new(),
             host: Host::default(),
+            supervisors: Supervisors::default(),
             serial: 0,
             attempts: 0,
             withholds_above: 200,
@@ -170,6 +171,9 @@ impl Node {
             Within::Bury => self.bury(stage),
             Within::Ran(id) => self.ran(stage, id),
             Within::Emptied(life) => self.emptied(stage, life),
+            Within::Tend(supervisor) => self.pause_over(stage, supervisor),
+            Within::Kill(supervisor, actor) => self.kills_child(stage, supervisor, actor),
+            Within::Ended(watch, how) => self.hears_end(stage, watch, how),
         }
         self.schedule(stage);
     }
@@ -270,26 +274,6 @@ impl Node {
         }
     }
 
-    /// What the head put here, as it stands.
-    fn standing(&self) -> Vec<Hosting> {
-        let living = self.actors.iter().filter(|(_, actor)| !actor.ephemeral).map(|(id, actor)| {
-            let standing = if actor.phase == Phase::Made { Standing::Making } else { Standing::Running };
-            Hosting { actor: *id, placement: actor.placement, standing }
-        });
-        let ended = self.ended.iter().map(|(id, (placement, why))| Hosting {
-            actor: *id,
-            placement: *placement,
-            standing: Standing::Ended(why.clone()),
-        });
-        living.chain(ended).collect()
-    }
-
-    /// What is taken here for ephemeral actors.
-    fn reserved(&self, stage: &Stage) -> Vec<(ActorId, Resources)> {
-        let takes = |(id, actor): &(&ActorId, &Actor)| actor.ephemeral && stage.takers.contains(id);
-        self.actors.iter().filter(takes).map(|(id, _)| (*id, cpus(1))).collect()
-    }
-
     fn begun(&mut self, stage: &mut Stage, life: Life, reign: Reign) {
         stage.note(21, self.index as u64, life.0, || format!("node {} lives as {life} under head {reign}", self.index));
         self.host.serves(reign.epoch);
@@ -315,6 +299,7 @@ impl Node {
     fn end_life(&mut self, stage: &mut Stage, life: Life) {
         stage.life_over(life);
         self.references = None;
+        self.supervisors = Supervisors::default();
         for (id, session) in std::mem::take(&mut self.sessions) {
             stage.network.close(&mut stage.queue, id, session.side);
         }
@@ -422,7 +407,7 @@ impl Node {
         self.life().into_iter().for_each(|life| stage.life_over(life));
         self.references = None;
         stage.tasks.process_gone(self.index, self.host.attempts());
-        (self.owner, self.host) = (Owner::new(), Host::default());
+        (self.owner, self.host, self.supervisors) = (Owner::new(), Host::default(), Supervisors::default());
         (self.still, self.fenced) = (false, None);
         self.missed.clear();
         let here = self.here();

@@ -1,6 +1,7 @@
 //! A node's requests to the head, as its client makes them: asked again over each new session until answered, given up when
 //! the head stays away.
 
+use super::checks::saves::Save;
 use super::node::{Control, Node};
 use super::stage::{Handle, Stage};
 use crate::actor::core::tally::Restarts;
@@ -20,6 +21,8 @@ pub(super) enum Purpose {
     Report,
     /// Where a route's actor is.
     Route(ActorId),
+    /// The head is to keep what was saved of an actor.
+    Save,
     /// User code waits for the actor.
     Spawn,
     /// User code waits for a node for this actor.
@@ -100,16 +103,24 @@ impl Node {
         let Some(open) = self.requests.open.remove(&request) else { return };
         match (open.purpose, reply) {
             (Purpose::Report, Reply::Reported(report)) => self.reported(stage, &open.what, report.is_ok()),
+            (Purpose::Save, Reply::Kept(kept)) => {
+                if let Request::Checkpoint(what) = &open.what {
+                    self.saved(stage, what, Some(kept));
+                }
+            }
             (Purpose::Route(actor), Reply::Located(located)) => self.located(stage, actor, located.ok()),
             (Purpose::Spawn, Reply::Spawned(Ok(spawned)) | Reply::Found(Ok(spawned))) => {
                 let (actor, life, placement) = (spawned.actor, spawned.life, spawned.placement);
                 stage.note(30, actor.serial, life.0, || format!("{actor} runs as {placement} in life {life}"));
                 stage.publish(Handle { actor, life, placement, ephemeral: false });
             }
-            (Purpose::Choose(actor), Reply::Chosen(Ok(chosen))) => {
-                if let Some(candidate) = chosen.candidates.first() {
-                    stage.chosen.insert(actor, candidate.epoch);
-                    self.make(stage, actor, candidate.life);
+            (Purpose::Choose(actor), Reply::Chosen(chosen)) => {
+                match chosen.ok().as_ref().and_then(|chosen| chosen.candidates.first()) {
+                    Some(candidate) => {
+                        stage.chosen.insert(actor, candidate.epoch);
+                        self.make(stage, actor, candidate.life);
+                    }
+                    None => self.child_made(stage, actor, None),
                 }
             }
             (Purpose::Group, Reply::Grouped(Ok(grouped))) => {
@@ -144,7 +155,8 @@ impl Node {
                 let newer = self.actors.get(&id).is_none_or(|actor| actor.placement < placement);
                 if newer && self.ended.get(&id).is_none_or(|(ended, _)| *ended < placement) {
                     let Spawn { restarts: limit, restart_window: window, .. } = *host.spawn;
-                    self.host(stage, id, placement, Restarts { limit, window });
+                    let of = host.saved.as_deref().and_then(Save::decoded);
+                    self.host(stage, (id, placement), Restarts { limit, window }, of);
                 }
             }
             Command::Grant(granted) => self.granted(stage, &granted),
@@ -225,13 +237,19 @@ impl Node {
             match (open.purpose, open.what) {
                 (Purpose::Route(actor), _) => self.head_away(stage, actor),
                 (Purpose::Want(class), _) => self.head_away_for(stage, class),
+                (Purpose::Save, Request::Checkpoint(what)) => self.saved(stage, &what, None),
                 (Purpose::DialMe(life), _) => self.dial_me_answered(stage, life, false),
                 // What it may have made is undone.
                 (_, Request::Spawn(spawn) | Request::GetOrSpawn(GetOrSpawn(spawn))) if open.said => {
                     self.ask(stage, End { actor: spawn.actor, how: How::Kill }, Purpose::Report);
                 }
                 (_, Request::CreateGroup(create)) if open.said => self.removes_group(stage, create.group),
-                (_, Request::Choose(choose)) if open.said => self.report_free(stage, choose.actor),
+                (_, Request::Choose(choose)) => {
+                    if open.said {
+                        self.report_free(stage, choose.actor);
+                    }
+                    self.child_made(stage, choose.actor, None);
+                }
                 _ => {}
             }
         }

@@ -100,6 +100,8 @@ impl Node {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.tally.runs(now);
         actor.phase = Phase::Runs;
+        let made = stage.saves.makes_again(id, actor.placement, actor.saved.last().copied());
+        stage.check(made);
         (0..2).for_each(|group| self.pump(stage, id, group));
         self.ends_if_drained(stage, id);
     }

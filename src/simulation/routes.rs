@@ -348,11 +348,15 @@ impl Node {
         let life = route.leads_to(self.life());
         let handle = life.map(|life| Handle { actor, life, placement: route.placement, ephemeral: true });
         match handle {
-            Some(handle) if end == End::Value => stage.publish(handle),
+            Some(handle) if end == End::Value => {
+                stage.publish(handle);
+                return self.child_made(stage, actor, Some(handle));
+            }
             // It may be made now: its node says when it is not there any more.
             Some(handle) => self.stop_ephemeral(stage, handle, StopMode::Kill),
             None => self.report_free(stage, actor),
         }
+        self.child_made(stage, actor, None);
     }
 
     /// Its caller waits no more (PROTOCOLS §1.10).

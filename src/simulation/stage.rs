@@ -5,6 +5,8 @@ use super::checks::groups::Groups;
 use super::checks::lives::Lives;
 use super::checks::packets::Packets;
 use super::checks::references::References;
+use super::checks::saves::Saves;
+use super::checks::supervision::Supervisors;
 use super::checks::tasks::Tasks;
 use super::checks::{Checked, Violation};
 use super::clock::Clock;
@@ -13,7 +15,9 @@ use super::faults::Fault;
 use super::network::{Listener, Network, Place, Side};
 use super::random::{Random, mix};
 use super::script::Call;
+use super::supervising::Watch;
 use super::{Bug, Options};
+use crate::actor::core::supervision::How;
 use crate::clock::Moment;
 use crate::directory::request::Died;
 use crate::id::{ActorId, Epoch, Life, NodeId, Placement};
@@ -72,6 +76,12 @@ pub(super) enum Within {
     Bury,
     /// All that ran under a fenced life is gone.
     Emptied(Life),
+    /// A supervisor's pause is over.
+    Tend(usize),
+    /// A supervisor's child has had the time to stop.
+    Kill(usize, ActorId),
+    /// An actor of this node has ended for whose end something waits.
+    Ended(Watch, How),
 }
 
 /// Events by time, then in the order in which they were added.
@@ -113,12 +123,15 @@ pub(super) struct Stage {
     pub(super) queue: Queue,
     pub(super) network: Network,
     pub(super) clocks: Vec<Clock>,
-    /// What user code does; what shells draw.
+    /// What user code does; what shells draw; which calls save.
     pub(super) user: Random,
     pub(super) shell: Random,
+    pub(super) saver: Random,
     pub(super) packets: Packets,
     pub(super) ledger: Calls,
     pub(super) lives: Lives,
+    pub(super) saves: Saves,
+    pub(super) supervisors: Supervisors,
     pub(super) references: References,
     pub(super) tasks: Tasks,
     pub(super) groups: Groups,
@@ -153,9 +166,12 @@ impl Stage {
             clocks,
             user: Random::new(seed, 3),
             shell: Random::new(seed, 4),
+            saver: Random::new(seed, 5),
             packets: Packets::default(),
             ledger: Calls::default(),
             lives: Lives::default(),
+            saves: Saves::default(),
+            supervisors: Supervisors::default(),
             references: References::default(),
             tasks: Tasks::default(),
             groups: Groups::default(),
@@ -212,6 +228,7 @@ impl Stage {
     pub(super) fn life_over(&mut self, life: Life) {
         self.references.over(life);
         self.tasks.over(life);
+        self.supervisors.over(life);
     }
 
     /// A call's caller is told of its end.

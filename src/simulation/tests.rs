@@ -28,7 +28,7 @@ fn a_planted_bug_is_found() {
     for bug in Bug::ALL {
         let (rules, seeds, temper): (&[Rule], Range<u64>, Option<Temper>) = match bug {
             Bug::Redelivers => (&[Rule::I1, Rule::I2, Rule::I3, Rule::R3, Rule::Q2], 0..10, None),
-            Bug::LeaseFromAnswer => (&[Rule::L1], 0..60, Some(Temper::Leases)),
+            Bug::LeaseFromAnswer => (&[Rule::L1, Rule::Supervised], 0..60, Some(Temper::Leases)),
             Bug::RepeatsAnswers => (&[Rule::I6], 0..10, None),
             Bug::DeniesBegun => (&[Rule::I4], 0..20, None),
             Bug::RetriesInPlace => (&[Rule::I2], 0..40, None),
@@ -49,6 +49,9 @@ fn a_planted_bug_is_found() {
             Bug::GrantsTwice => (&[Rule::Q1, Rule::Q2, Rule::Q5, Rule::Settled], 0..20, None),
             Bug::KeepsSlots => (&[Rule::Q2, Rule::Q5, Rule::Settled], 0..40, None),
             Bug::ForgetsBundles => (&[Rule::AllOrNothing, Rule::Q1, Rule::Settled], 0..60, None),
+            Bug::TakesStaleSaves | Bug::ForgetsSaves | Bug::KeepsFormer => (&[Rule::L6], 0..60, None),
+            Bug::ForgetsLater | Bug::StartsBeside | Bug::MendsForever => (&[Rule::Supervised], 0..80, None),
+            Bug::ForgetsWatchers => (&[Rule::Supervised, Rule::I6], 0..20, None),
             Bug::RunsAhead => (&[Rule::Behind], 0..40, None),
         };
         let failed = |seed| run(seed, &Options { bug: Some(bug), temper, ..Options::default() }).err();

@@ -136,6 +136,10 @@ impl World {
             attempts: self.stage.tasks.begun(),
             groups: self.stage.groups.count().0,
             moved: self.stage.groups.count().1,
+            saves: self.stage.saves.count().0,
+            restored: self.stage.saves.count().1,
+            supervisors: self.stage.supervisors.count().0,
+            mended: self.stage.supervisors.count().1,
             time: self.stage.queue.now.since(Moment(0)),
         };
         (report, self.stage.violation.take(), std::mem::take(&mut self.stage.lines))
@@ -261,6 +265,8 @@ impl World {
                 )
             })?;
         }
+        let runs = |actor| living.iter().any(|(_, node)| node.actors.contains_key(&actor));
+        self.stage.supervisors.stand(runs)?;
         self.actors_agree(head, &living)
     }
 

@@ -8,33 +8,13 @@ use std::time::Duration;
 
 use super::ChildContext;
 use super::keeper::Supervisor;
+use crate::actor::core::supervision::Kind;
 use crate::actor::dispatch::Actor;
 use crate::actor::error::{CallError, EndReason, panic_message};
 use crate::actor::handle::Handle;
 use crate::id::ActorId;
 use crate::limits::KILL_PAUSE;
 use crate::object::parcel::Parcel;
-
-/// When a child is started again by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Whenever it ends.
-    Permanent,
-    /// When it ends otherwise than by a stop.
-    Transient,
-    /// Never.
-    Temporary,
-}
-
-impl Kind {
-    pub(super) const fn restarts_after(self, why: &EndReason) -> bool {
-        match self {
-            Kind::Permanent => true,
-            Kind::Transient => !why.is_normal(),
-            Kind::Temporary => false,
-        }
-    }
-}
 
 type Made = Result<Box<dyn Incarnation>, String>;
 type Make = Box<dyn Fn(&ChildContext<'_>) -> BoxFuture<'static, Made> + Send + Sync>;

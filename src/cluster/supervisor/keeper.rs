@@ -1,26 +1,18 @@
-//! The actor that is a supervisor: it starts its children, is told of their ends, and starts them again.
-//!
-//! ```text
-//! a child ends ─▶ one restart more than it may? ──yes──▶ all are stopped, the last first ─▶ the supervisor ends
-//!                     │ no
-//!                     ▼
-//!            those that go with it are stopped, the last first ─▶ a pause ─▶ they are started, the first first
-//!                     ▲                                                          │ one cannot be started
-//!                     └──────────────────────────────────────────────────────────┘
-//! ```
+//! The actor that is a supervisor: it starts its children, is told of their ends, and does what
+//! [`Supervision`](crate::actor::core::supervision) says.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-use super::child::{Incarnation, Kind, Spec, end};
+use super::child::{Incarnation, Spec, end};
 use super::{ChildStatus, SupervisorError};
 use crate::actor::context::ActorContext;
-use crate::actor::core::tally::{Restarts, Tally};
+use crate::actor::core::supervision::{Follows, How, Stage, Step, Strategy, Supervision};
+use crate::actor::core::tally::Restarts;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::Host;
 use crate::actor::monitor::Monitor;
@@ -28,25 +20,6 @@ use crate::clock;
 use crate::cluster::client::Cluster;
 use crate::object::parcel::Parcel;
 use mobula_macros::{actor, methods};
-
-/// Which children are started again when one ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategy {
-    OneForOne,
-    OneForAll,
-    RestForOne,
-}
-
-impl Strategy {
-    /// Those of so many that go with this one.
-    fn affected(self, child: usize, children: usize) -> Range<usize> {
-        match self {
-            Strategy::OneForOne => child..child + 1,
-            Strategy::OneForAll => 0..children,
-            Strategy::RestForOne => child..children,
-        }
-    }
-}
 
 /// What a supervisor is to do.
 pub(super) struct Policy {
@@ -81,28 +54,16 @@ impl<'de> Deserialize<'de> for Plan {
 pub struct Supervisor {
     policy: Arc<Policy>,
     cluster: Cluster,
-    children: Mutex<Vec<Child>>,
-    tally: Mutex<Tally>,
+    core: Mutex<Supervision<Running>>,
     /// Told when a child has started or will not.
     changed: Notify,
 }
 
-struct Child {
-    stage: Stage,
-    /// How often it was started.
-    starts: u64,
-}
-
-enum Stage {
-    /// It is to be started, or is being started.
-    Down,
-    Up {
-        it: Arc<dyn Incarnation>,
-        monitor: Monitor,
-    },
-    Stopping(Arc<dyn Incarnation>),
-    /// It has ended, and is not started again by itself.
-    Over,
+/// A child that runs.
+#[derive(Clone)]
+struct Running {
+    it: Arc<dyn Incarnation>,
+    monitor: Monitor,
 }
 
 /// Which child could not be started, and why.
@@ -113,43 +74,30 @@ impl Supervisor {
     #[constructor]
     pub(crate) async fn begin(plan: Plan, ctx: &mut ActorContext<Self>) -> Result<Self, SupervisorError> {
         let Plan(policy) = plan;
-        let tally = Mutex::new(Tally::new(policy.intensity, clock::now()));
-        let children = policy.children.iter().map(|_| Child { stage: Stage::Down, starts: 0 });
-        let (children, changed) = (Mutex::new(children.collect()), Notify::new());
-        let supervisor = Supervisor { policy, cluster: ctx.cluster(), children, tally, changed };
-        let all = supervisor.all();
-        if let Err((child, message)) = supervisor.start(all.clone(), ctx).await {
-            supervisor.stop(all).await;
-            return Err(SupervisorError::NotStarted { name: supervisor.name(child).to_owned(), message });
+        let kinds = policy.children.iter().map(|spec| spec.kind);
+        let core = Supervision::new(policy.strategy, kinds, policy.intensity, clock::now());
+        let (core, changed) = (Mutex::new(core), Notify::new());
+        let supervisor = Supervisor { policy, cluster: ctx.cluster(), core, changed };
+        match supervisor.tend(ctx).await {
+            None => Ok(supervisor),
+            Some((child, message)) => {
+                Err(SupervisorError::NotStarted { name: supervisor.name(child).to_owned(), message })
+            }
         }
-        Ok(supervisor)
     }
 
     /// A child has ended, which was started so often.
     #[method(group = "tend")]
     pub(crate) async fn ended(&self, child: usize, starts: u64, why: EndReason, ctx: &mut ActorContext<Self>) {
-        if !self.note_end(child, starts, &why) {
-            return;
-        }
-        let (mut failed, mut message) = (child, why.to_string());
-        loop {
-            let pause = self.tally.lock().failed(clock::now());
-            let name = self.name(failed);
-            let Some(pause) = pause else {
-                tracing::error!(supervisor = %ctx.id(), child = name, "a supervisor gives up: {message}");
-                self.stop(self.all()).await;
-                let restarts = self.policy.intensity.limit;
-                let message = format!("`{name}`: {message}");
-                return ctx.end(EndReason::ChildrenFailed { restarts, message });
-            };
-            tracing::warn!(supervisor = %ctx.id(), child = name, ?pause, "a child is started again: {message}");
-            let affected = self.policy.strategy.affected(failed, self.policy.children.len());
-            self.stop(affected.clone()).await;
-            tokio::time::sleep(pause).await;
-            match self.start(affected, ctx).await {
-                Ok(()) => return self.tally.lock().runs(clock::now()),
-                Err(next) => (failed, message) = next,
-            }
+        let how = if why.is_normal() { How::Stopped } else { How::Otherwise };
+        let (follows, former) = self.core.lock().ended(child, starts, how, clock::now());
+        drop(former);
+        self.changed.notify_waiters();
+        self.log(follows, child, &why.to_string(), ctx);
+        let last = if follows == Follows::End { Some((child, why.to_string())) } else { None };
+        if let Some((child, message)) = self.tend(ctx).await.or(last) {
+            let message = format!("`{}`: {message}", self.name(child));
+            ctx.end(EndReason::ChildrenFailed { restarts: self.policy.intensity.limit, message });
         }
     }
 
@@ -168,31 +116,28 @@ impl Supervisor {
 
     #[method(group = "look")]
     pub(crate) fn list(&self) -> Vec<ChildStatus> {
-        let children = self.children.lock();
-        let status = |(child, spec): (&Child, &Spec)| ChildStatus {
+        let core = self.core.lock();
+        let status = |(child, spec): (usize, &Spec)| ChildStatus {
             name: spec.name.clone(),
-            actor: match &child.stage {
-                Stage::Up { it, .. } => Some(it.id()),
-                Stage::Down | Stage::Stopping(_) | Stage::Over => None,
+            actor: match core.stage(child) {
+                Some(Stage::Up(running)) => Some(running.it.id()),
+                Some(Stage::Down | Stage::Stopping(_) | Stage::Over) | None => None,
             },
-            restarts: child.starts.saturating_sub(1),
+            restarts: core.starts(child).saturating_sub(1),
         };
-        children.iter().zip(&self.policy.children).map(status).collect()
+        self.policy.children.iter().enumerate().map(status).collect()
     }
 
     #[on_stop]
-    async fn stop_children(&mut self) {
-        self.stop(self.all()).await;
+    async fn stop_children(&mut self, ctx: &mut ActorContext<Self>) {
+        self.core.get_mut().end();
+        let _stopped = self.tend(ctx).await;
     }
 }
 
 impl Supervisor {
     pub(super) fn cluster(&self) -> &Cluster {
         &self.cluster
-    }
-
-    fn all(&self) -> Range<usize> {
-        0..self.policy.children.len()
     }
 
     fn name(&self, child: usize) -> &str {
@@ -202,115 +147,80 @@ impl Supervisor {
     /// The child of this name, if it runs at present.
     pub(super) fn running(&self, name: &str) -> Result<Option<Arc<dyn Incarnation>>, SupervisorError> {
         let found = self.policy.children.iter().position(|spec| spec.name == name);
-        let children = self.children.lock();
-        match found.and_then(|child| children.get(child)).map(|child| &child.stage) {
-            Some(Stage::Up { it, .. }) => Ok(Some(it.clone())),
+        let core = self.core.lock();
+        match found.and_then(|child| core.stage(child)) {
+            Some(Stage::Up(running)) => Ok(Some(running.it.clone())),
             Some(Stage::Down | Stage::Stopping(_)) => Ok(None),
             Some(Stage::Over) => Err(SupervisorError::Over { name: name.to_owned() }),
             None => Err(SupervisorError::NoChild { name: name.to_owned() }),
         }
     }
 
-    /// Whether a child is to be started again that has ended: not if it was stopped by its supervisor, or was started since.
-    fn note_end(&self, child: usize, starts: u64, why: &EndReason) -> bool {
-        let Some(spec) = self.policy.children.get(child) else { return false };
-        let mut children = self.children.lock();
-        let Some(ended) = children.get_mut(child) else { return false };
-        if ended.starts != starts || !matches!(ended.stage, Stage::Up { .. }) {
-            return false;
-        }
-        let again = spec.kind.restarts_after(why);
-        let former = std::mem::replace(&mut ended.stage, if again { Stage::Down } else { Stage::Over });
-        drop(children);
-        drop(former);
-        self.changed.notify_waiters();
-        again
-    }
-
-    /// Starts those of these children that are to be, in their order.
-    async fn start(&self, these: Range<usize>, ctx: &ActorContext<Self>) -> Result<(), Failed> {
-        for child in these {
-            let Some(spec) = self.policy.children.get(child) else { continue };
-            let starts = match self.children.lock().get(child) {
-                Some(Child { stage: Stage::Down, starts }) => starts + 1,
-                // What is done is done anew with those that it goes with.
-                Some(Child { stage: Stage::Over, starts }) if spec.kind == Kind::Transient => starts + 1,
-                _ => continue,
-            };
-            let made = spec.start(self).await.map_err(|message| (child, message))?;
-            let it: Arc<dyn Incarnation> = made.into();
-            let monitor = ctx.told_of(it.ended(), move |me, why| me.ended(child, starts, why));
-            let monitor = monitor.map_err(|error| (child, error.to_string()))?;
-            self.set(child, Stage::Up { it, monitor });
-        }
-        Ok(())
-    }
-
-    /// Stops those of these children that run, the last first.
-    async fn stop(&self, these: Range<usize>) {
-        for child in these.rev() {
-            let Some(it) = self.begin_to_stop(child) else { continue };
-            end(&*it, self.policy.stop_within).await;
-            let temporary = self.policy.children.get(child).is_some_and(|spec| spec.kind == Kind::Temporary);
-            self.set(child, if temporary { Stage::Over } else { Stage::Down });
+    /// Does what there is to do about the children, until nothing is left. Gives which could not be started, and why, if that
+    /// is the end of the supervisor.
+    async fn tend(&self, ctx: &ActorContext<Self>) -> Option<Failed> {
+        let mut last = None;
+        loop {
+            let step = self.core.lock().next(clock::now());
+            match step {
+                Step::Stop(child, Running { it, monitor }) => {
+                    monitor.cancel();
+                    end(&*it, self.policy.stop_within).await;
+                    let former = self.core.lock().stopped(child);
+                    drop(former);
+                    self.changed.notify_waiters();
+                }
+                Step::Pause(pause) => tokio::time::sleep(pause).await,
+                Step::Start(child) => match self.start(child, ctx).await {
+                    Ok(running) => {
+                        self.core.lock().started(child, running);
+                        self.changed.notify_waiters();
+                    }
+                    Err(message) => {
+                        let follows = self.core.lock().not_started(child, clock::now());
+                        self.log(follows, child, &message, ctx);
+                        last = Some((child, message)).filter(|_| follows == Follows::End);
+                    }
+                },
+                Step::Rest | Step::End => return last,
+            }
         }
     }
 
-    /// What is to be stopped; its monitor tells nothing more.
-    fn begin_to_stop(&self, child: usize) -> Option<Arc<dyn Incarnation>> {
-        let mut children = self.children.lock();
-        let stage = &mut children.get_mut(child)?.stage;
-        let Stage::Up { it, monitor } = stage else { return None };
-        let (it, monitor) = (it.clone(), monitor.clone());
-        *stage = Stage::Stopping(it.clone());
-        drop(children);
-        monitor.cancel();
-        Some(it)
+    async fn start(&self, child: usize, ctx: &ActorContext<Self>) -> Result<Running, String> {
+        let spec = self.policy.children.get(child).ok_or_else(|| "there is no such child".to_owned())?;
+        let starts = self.core.lock().starts(child) + 1;
+        let it: Arc<dyn Incarnation> = spec.start(self).await?.into();
+        let monitor = ctx.told_of(it.ended(), move |me, why| me.ended(child, starts, why));
+        let monitor = monitor.map_err(|error| error.to_string())?;
+        Ok(Running { it, monitor })
     }
 
-    fn set(&self, child: usize, stage: Stage) {
-        let mut children = self.children.lock();
-        let former = children.get_mut(child).map(|child| {
-            child.starts += u64::from(matches!(stage, Stage::Up { .. }));
-            std::mem::replace(&mut child.stage, stage)
-        });
-        drop(children);
-        drop(former);
-        self.changed.notify_waiters();
+    fn log(&self, follows: Follows, child: usize, message: &str, ctx: &ActorContext<Self>) {
+        let (supervisor, child) = (ctx.id(), self.name(child));
+        match follows {
+            Follows::Nothing => {}
+            Follows::Restart(pause) => {
+                tracing::warn!(%supervisor, child, ?pause, "a child is started again: {message}");
+            }
+            Follows::End => tracing::error!(%supervisor, child, "a supervisor gives up: {message}"),
+        }
     }
 }
 
 /// A supervisor that was killed takes its children along.
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        let left = std::mem::take(self.children.get_mut()).into_iter().rev();
-        let left: Vec<_> = left
-            .filter_map(|child| match child.stage {
-                Stage::Up { it, .. } | Stage::Stopping(it) => Some(it),
-                Stage::Down | Stage::Over => None,
-            })
-            .collect();
+        let left = self.core.get_mut().take_living();
         if !left.is_empty() {
             Host::spawn(
                 &**self.cluster.node(),
                 Box::pin(async move {
                     for child in left {
-                        end(&*child, Duration::ZERO).await;
+                        end(&*child.it, Duration::ZERO).await;
                     }
                 }),
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strategy_says_who_goes_with_whom() {
-        assert_eq!(Strategy::OneForOne.affected(1, 3), 1..2);
-        assert_eq!(Strategy::OneForAll.affected(1, 3), 0..3);
-        assert_eq!(Strategy::RestForOne.affected(1, 3), 1..3);
     }
 }

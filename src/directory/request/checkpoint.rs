@@ -9,6 +9,7 @@ use crate::id::{ActorId, Life, Placement};
 use crate::limits::{BODY_INLINE, DIRECTORY_ARGUMENTS, MESSAGE_REFS};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// What was saved of an actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,9 +70,12 @@ impl Directory {
         if actor.placement != placement || actor.host() != Some(life) {
             return Err(NotKept::Stale);
         }
-        let is_later = |saved: &Saved| (saved.placement, saved.number) >= (placement, number);
-        if actor.saved.as_ref().is_some_and(is_later) {
-            return Err(NotKept::Stale);
+        let last = actor.saved.as_ref().map(|saved| (saved.placement, saved.number));
+        match last.cmp(&Some((placement, number))) {
+            Ordering::Less => {}
+            // It is asked again, because its answer was lost with an earlier head.
+            Ordering::Equal => return Ok(()),
+            Ordering::Greater => return Err(NotKept::Stale),
         }
         // Nobody will ask for it.
         if !actor.may_be_placed_again() {
@@ -179,6 +183,8 @@ mod tests {
         }
         let bytes = head.directory.actors.arguments;
         let state = head.directory.records();
+        assert_eq!(head.asked(host, saves(actor, placement, 2, b"state")), Ok(()), "its answer was lost");
+        assert_eq!(head.directory.records(), state, "it is kept already");
         let again = head.restarted();
         assert_eq!(again.directory.actors.all[&actor].saved, head_saved(placement, 2));
         assert_eq!(again.directory.actors.arguments, bytes);

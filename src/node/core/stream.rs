@@ -11,19 +11,9 @@ use super::calls::Slot;
 use crate::limits::{STREAM_CREDIT, STREAM_CREDIT_MIN};
 use std::collections::VecDeque;
 
-/// Whether a stream sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// Requests go out as credit and window allow.
-    Open,
-    /// It is being bound anew: nothing new goes out (PROTOCOLS §1.15).
-    Held,
-}
-
 /// The caller's side of a stream.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) flow: Flow,
     /// The number on the wire, while credit is out.
     pub(super) number: Option<u32>,
     pub(super) credit: u32,
@@ -42,7 +32,6 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) const fn new() -> Self {
         Self {
-            flow: Flow::Open,
             number: None,
             credit: STREAM_CREDIT,
             waiting: VecDeque::new(),
@@ -60,7 +49,7 @@ impl Outgoing {
 
     /// Whether a request may go out, as far as the stream is concerned.
     pub(super) fn may_send(&self) -> bool {
-        self.flow == Flow::Open && self.credit > 0
+        self.credit > 0
     }
 
     /// Nothing of it is left anywhere.

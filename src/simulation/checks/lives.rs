@@ -32,6 +32,8 @@ pub(crate) struct Lives {
     present: BTreeMap<ActorId, Vec<Present>>,
     /// Actors of which more than one process holds an incarnation.
     contested: BTreeSet<ActorId>,
+    /// Actors that were started in the place of others, which some process still holds.
+    succeeded: BTreeSet<(ActorId, ActorId)>,
     obeyed: BTreeMap<(usize, u32), Reign>,
     accepted_lives: BTreeMap<(usize, u32, NodeId), Life>,
     accepted: BTreeMap<(Life, ActorId), Incarnation>,
@@ -158,6 +160,7 @@ impl Lives {
             }
             if all.is_empty() {
                 self.present.remove(&actor);
+                self.succeeded.retain(|(former, later)| *former != actor && *later != actor);
             }
         }
     }
@@ -170,6 +173,13 @@ impl Lives {
             let lives = self.present.get(&actor).into_iter().flatten().filter(|present| present.node == node);
             let lives: Vec<_> = lives.map(|present| present.life).collect();
             lives.into_iter().for_each(|life| self.vanishes(actor, life));
+        }
+    }
+
+    /// A supervisor has started an actor in the place of another one.
+    pub(crate) fn succeeds(&mut self, former: ActorId, later: ActorId) {
+        if self.present.contains_key(&former) {
+            self.succeeded.insert((former, later));
         }
     }
 
@@ -193,6 +203,10 @@ impl Lives {
             let all = self.present.get(actor).into_iter().flatten();
             let begin: Vec<_> = all.filter(|present| may_begin(present)).collect();
             hold(begin.len() < 2, Rule::L1, || format!("{actor} may begin calls in {begin:?}"))?;
+        }
+        for (former, later) in &self.succeeded {
+            let begins = |actor| self.present.get(actor).into_iter().flatten().any(&may_begin);
+            hold(!begins(former) || !begins(later), Rule::Supervised, || format!("{later} runs beside {former}"))?;
         }
         Ok(())
     }

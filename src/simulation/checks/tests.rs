@@ -1,6 +1,8 @@
 //! Each ledger is told of a history that breaks its rule, and says so.
 
 mod references;
+mod saves;
+mod supervision;
 mod tasks;
 
 use super::calls::{Calls, End, Stream, mailbox};

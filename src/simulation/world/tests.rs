@@ -56,9 +56,9 @@ fn settled_an_actor_of_which_the_head_knows_nothing_is_noticed() {
         let stranger = ActorId { serial: u64::MAX, ..actor };
         world.nodes[node].host(
             &mut world.stage,
-            stranger,
-            crate::id::Placement(1),
+            (stranger, crate::id::Placement(1)),
             crate::actor::core::tally::Restarts::NEVER,
+            None,
         );
     };
     is_noticed(add, "a stranger");

@@ -4,7 +4,7 @@ use super::{Ask, Delivery, Failure, Link, StreamId, Ticket};
 use crate::clock::Moment;
 use crate::limits::{STREAM_CREDIT, STREAMS};
 use crate::node::core::calls::Slot;
-use crate::node::core::stream::{Flow, Outgoing};
+use crate::node::core::stream::Outgoing;
 use crate::wire::packet::{Arrived, Executed, Settle, set_stream, set_time_left};
 
 /// What a call expects of a peer that falls silent (PROTOCOLS §1.16).
@@ -248,13 +248,10 @@ impl<T: Clone> Link<T> {
     }
 
     /// One ask less of a stream is without its answer.
-    pub(super) fn asked_less(&mut self, slot: Slot, deliveries: &mut Vec<Delivery<T>>) {
+    pub(super) fn asked_less(&mut self, slot: Slot) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.asks = stream.asks.saturating_sub(1);
         if stream.asks == 0 {
-            if stream.flow == Flow::Held && !stream.closed {
-                deliveries.push(Delivery::Drained { stream: StreamId(slot) });
-            }
             self.forget_if_over(slot);
         }
     }
@@ -315,23 +312,6 @@ impl<T: Clone> Link<T> {
         let call = ask.call;
         if let Some(count) = ask.consumer.as_mut().and_then(|consumer| consumer.take(length)) {
             self.push_settle(&Settle::Room { call, count });
-        }
-    }
-
-    /// The stream sends nothing new until it is closed (PROTOCOLS §1.15). True if no call of it is outstanding; else
-    /// [`Delivery::Drained`] says when.
-    pub fn hold_stream(&mut self, stream: StreamId) -> bool {
-        let Some(state) = self.streams.get_mut(stream.0) else { return true };
-        state.flow = Flow::Held;
-        state.asks == 0
-    }
-
-    /// Sends on a stream that was held: its actor is where it was.
-    pub fn resume_stream(&mut self, now: Moment, stream: StreamId, deliveries: &mut Vec<Delivery<T>>) {
-        if let Some(state) = self.streams.get_mut(stream.0) {
-            state.flow = Flow::Open;
-            self.stand_in_line(stream.0);
-            self.pump(now, deliveries);
         }
     }
 

@@ -1,6 +1,5 @@
 //! What a link hands to the shell, and what it says of a peer that breaks the protocol.
 
-use super::StreamId;
 use crate::wire::bytes::WireError;
 use crate::wire::packet::Executed;
 
@@ -102,11 +101,6 @@ pub enum Delivery<T> {
         executed: Executed,
         /// Why.
         why: Failure,
-    },
-    /// A held stream has no call left that was sent and not answered.
-    Drained {
-        /// The stream.
-        stream: StreamId,
     },
 }
 

@@ -76,7 +76,7 @@ impl<T: Clone> Link<T> {
                     Some(token) => Delivery::Answer { token, order, at },
                     None => Delivery::Settle { at },
                 });
-                self.asked_less(stream, deliveries);
+                self.asked_less(stream);
             }
             Settle::Item { call, index, .. } => {
                 let slot = self.pending.get_mut(call).copied().ok_or(Breach::Item(call))?;

@@ -142,7 +142,7 @@ impl World {
             25..29 => self.send(who),
             29..35 => self.deliver(who),
             35 => self.dial(who),
-            36 if self.below(3) == 0 => self.bind_anew(who),
+            36 if self.below(3) == 0 => self.close_one(who),
             36 => self.notice_closed(who),
             37 if self.below(6) == 0 => self.cut(),
             38 if self.below(4) == 0 => self.withhold(who),
@@ -220,35 +220,18 @@ impl World {
         node.calls.insert(token, call);
     }
 
-    /// Holds a stream, lets it go on, or closes it.
-    fn bind_anew(&mut self, who: usize) {
+    /// Closes a stream.
+    fn close_one(&mut self, who: usize) {
         let count = self.nodes[who].streams.len();
         if count == 0 {
             return;
         }
-        let (index, what, now) = (self.below(count), self.below(3), self.now);
+        let index = self.below(count);
         let node = &mut self.nodes[who];
-        let (name, id) = node.streams[index];
-        match what {
-            0 => {
-                // A call that failed because the peer was silent is still to be answered.
-                let unanswered = |end: &Option<End>| matches!(end, None | Some(End::Failed(Executed::Maybe)));
-                let waits = |call: &Call| call.stream == name && unanswered(&call.end) && !call.tell;
-                let drained = node.link.hold_stream(id);
-                assert!(drained || node.calls.values().any(waits));
-            }
-            1 => {
-                let mut deliveries = Vec::new();
-                node.link.resume_stream(now, id, &mut deliveries);
-                deliveries.into_iter().for_each(|delivery| self.apply(who, delivery, &[]));
-            }
-            _ => {
-                node.streams.swap_remove(index);
-                let called = node.link.close_stream(id);
-                assert!(called.is_sorted_by_key(|called| called.order));
-                called.into_iter().for_each(|called| node.never_sent(called.token));
-            }
-        }
+        let (_, id) = node.streams.swap_remove(index);
+        let called = node.link.close_stream(id);
+        assert!(called.is_sorted_by_key(|called| called.order));
+        called.into_iter().for_each(|called| node.never_sent(called.token));
     }
 
     fn cancel(&mut self, who: usize) {
@@ -443,7 +426,7 @@ impl World {
                 assert_eq!(call.end.replace(End::Failed(executed)), None);
                 self.unreachable += 1;
             }
-            Delivery::Room { .. } | Delivery::Cancel { .. } | Delivery::Drained { .. } => {}
+            Delivery::Room { .. } | Delivery::Cancel { .. } => {}
             Delivery::Work { at } => {
                 assert!(matches!(Work::decode(at.of(batch)), Ok(Work::Request(_))), "cancelled early")
             }
@@ -535,11 +518,6 @@ impl World {
         (0..2).for_each(|who| {
             self.nodes[who].withheld = true;
             self.withhold(who);
-            for (_, id) in std::mem::take(&mut self.nodes[who].streams) {
-                let mut deliveries = Vec::new();
-                self.nodes[who].link.resume_stream(self.now, id, &mut deliveries);
-                deliveries.into_iter().for_each(|delivery| self.apply(who, delivery, &[]));
-            }
         });
         for round in 0..20_000 {
             for who in 0..2 {
