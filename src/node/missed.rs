@@ -53,7 +53,8 @@ impl Node {
         }
         let (node, peer, call) = (self.shared(), incoming.peer.clone(), incoming.arrival.call);
         incoming.peer.spawn_linked(Box::pin(async move {
-            if !node.is_lost(missed).await {
+            // Of its own objects this node has told all it knows when it was asked for the value.
+            if missed.life == node.last_life() || !node.is_lost(missed).await {
                 return answer_value(&*peer, call, &());
             }
             match node.made_again(missed).await {
