@@ -76,10 +76,7 @@ impl<A: Actor> Ending<A> {
 
     fn begin(&mut self) -> Result<(), CallError> {
         let origin = frame::origin();
-        if origin.as_ref().is_some_and(|origin| origin.is_fenced()) {
-            return Err(CallError::Stale);
-        }
-        let caller = origin.as_ref().and_then(|origin| origin.caller());
+        let caller = frame::caller_of(origin.as_ref())?;
         let frame = origin.filter(|origin| origin.is_frame());
         let mut ticket = None;
         let answer: BoxFuture<'static, _> = match self.actor.route() {

@@ -22,6 +22,7 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 
+use super::error::CallError;
 use super::inbox::Hosted;
 use super::job::Access;
 use crate::clock::Moment;
@@ -374,6 +375,16 @@ pub(crate) fn origin() -> Option<Arc<Chain>> {
     let chain = CURRENT.take();
     CURRENT.set(chain.clone());
     chain
+}
+
+/// The actor that calls from there and which run of it this is, if the head may place it again.
+///
+/// # Errors
+/// The life of that run's node has ended.
+pub(crate) fn caller_of(origin: Option<&Arc<Chain>>) -> Result<Option<(ActorId, Incarnation)>, CallError> {
+    let caller = origin.and_then(|origin| origin.caller());
+    let is_fenced = || origin.is_some_and(|origin| origin.is_fenced());
+    if caller.is_some() && is_fenced() { Err(CallError::Stale) } else { Ok(caller) }
 }
 
 /// The actor that runs on this thread and which run of it this is, if the head may place it again.

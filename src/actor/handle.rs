@@ -94,6 +94,22 @@ impl Elsewhere {
         }
     }
 
+    fn line(&self) -> Option<&OnceLock<Arc<Line>>> {
+        match self {
+            Elsewhere::Remote(actor) => Some(actor.line()),
+            Elsewhere::Placed(actor) => Some(actor.line()),
+            Elsewhere::Gone(..) => None,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Elsewhere::Remote(actor) => actor.has_ended(),
+            Elsewhere::Placed(actor) => actor.has_ended(),
+            Elsewhere::Gone(..) => true,
+        }
+    }
+
     /// The node that the handle is on, unless that is gone.
     pub(crate) fn here(&self) -> Option<Arc<dyn Host>> {
         match self {
@@ -109,11 +125,7 @@ impl<A: Actor> Route<A> {
     pub(crate) fn line(&self) -> Option<&OnceLock<Arc<Line>>> {
         match self {
             Route::Local(inbox) => Some(inbox.line()),
-            Route::Elsewhere(there) => match &**there {
-                Elsewhere::Remote(actor) => Some(actor.line()),
-                Elsewhere::Placed(actor) => Some(actor.line()),
-                Elsewhere::Gone(..) => None,
-            },
+            Route::Elsewhere(there) => there.line(),
         }
     }
 }
@@ -190,11 +202,7 @@ impl<A: Actor> ActorRef<A> {
     pub(crate) fn has_ended(&self) -> bool {
         match &self.route {
             Route::Local(inbox) => inbox.mailbox().reason().is_some(),
-            Route::Elsewhere(there) => match &**there {
-                Elsewhere::Remote(actor) => actor.has_ended(),
-                Elsewhere::Placed(actor) => actor.has_ended(),
-                Elsewhere::Gone(..) => true,
-            },
+            Route::Elsewhere(there) => there.has_ended(),
         }
     }
 

@@ -53,8 +53,7 @@ impl Node {
         }
         let (node, peer, call) = (self.shared(), incoming.peer.clone(), incoming.arrival.call);
         incoming.peer.spawn_linked(Box::pin(async move {
-            // Of its own objects this node has told all it knows when it was asked for the value.
-            if missed.life == node.last_life() || !node.is_lost(missed).await {
+            if !node.is_lost(missed).await {
                 return answer_value(&*peer, call, &());
             }
             match node.made_again(missed).await {

@@ -187,8 +187,12 @@ impl Node {
         }
     }
 
-    /// Whether a value cannot be had where it lies: who lives there is asked, and waited for until its life ends.
+    /// Whether a value cannot be had where it lies: who lives there is asked, and waited for until its life ends. This node
+    /// does not ask itself: of its own objects it has told all it knows when it was asked for them.
     pub(super) async fn is_lost(&self, value: ObjectId) -> bool {
+        if value.life == self.last_life() {
+            return false;
+        }
         match self.link_to(value.life) {
             Some(link) => matches!(ask(&link, value, How::Holders).await, Err(GetError::Lost { .. })),
             None => true,

@@ -38,11 +38,20 @@ pub fn kill(process: u32) {
 pub fn signal(process: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(process.cast_signed()).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("a process that runs");
-    let deadline = std::time::Instant::now() + BOUND;
-    while signal == rustix::process::Signal::STOP && !stands_still(process) {
-        assert!(std::time::Instant::now() < deadline, "{process} does not stop");
+    let stands = || signal != rustix::process::Signal::STOP || stands_still(process);
+    assert!(comes_to_be(BOUND, stands), "{process} does not stop");
+}
+
+/// Whether something holds within a time.
+fn comes_to_be(within: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = std::time::Instant::now() + within;
+    while !holds() {
+        if std::time::Instant::now() >= deadline {
+            return false;
+        }
         std::thread::yield_now();
     }
+    true
 }
 
 /// Whether all threads of a process are stopped.
@@ -103,13 +112,9 @@ impl Traces {
         for process in &self.processes {
             assert!(!runs(*process), "worker process {process} was left behind");
         }
-        let deadline = std::time::Instant::now() + DETECTION;
         for folder in &self.folders {
             // Another process that sweeps at the same time may be the one that removes it.
-            while folder.exists() {
-                assert!(std::time::Instant::now() < deadline, "{} was left behind", folder.display());
-                std::thread::yield_now();
-            }
+            assert!(comes_to_be(DETECTION, || !folder.exists()), "{} was left behind", folder.display());
         }
     }
 }

@@ -51,12 +51,18 @@ async fn found(rover: &RoverHandle) -> (Incarnation, FencingToken, u32) {
     bounded(found).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handle_on_the_node_that_was_fenced_finds_its_actor_again() {
+/// A head that keeps a journal, and a worker of it in this process.
+async fn started() -> (Keys, Player, Cluster) {
     let keys = Keys::new();
     let mut head = Player::start("journaled head", &keys.environment());
     head.reported("ready").await;
     let node = bounded(keys.worker()).await.unwrap();
+    (keys, head, node)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_on_the_node_that_was_fenced_finds_its_actor_again() {
+    let (_keys, head, node) = started().await;
     let rover = bounded(Rover::spawn(&node).restarts(20).name("rover").detached()).await.unwrap();
     let (first, token, process) = bounded(rover.run()).await.unwrap();
     assert_eq!(process, std::process::id(), "it is on this node");
@@ -81,10 +87,7 @@ async fn a_handle_on_the_node_that_was_fenced_finds_its_actor_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_finds_it_on_another_node_as_well_and_back_on_its_own() {
-    let keys = Keys::new();
-    let mut head = Player::start("journaled head", &keys.environment());
-    head.reported("ready").await;
-    let node = bounded(keys.worker()).await.unwrap();
+    let (keys, head, node) = started().await;
     let rover = bounded(Rover::spawn(&node).restarts(20).detached()).await.unwrap();
     let mut last = bounded(rover.run()).await.unwrap();
     let mut other = Player::start("worker", &keys.environment());
@@ -239,10 +242,7 @@ impl Outliver {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_method_that_outlives_its_nodes_life_calls_nobody_any_more() {
-    let keys = Keys::new();
-    let mut head = Player::start("journaled head", &keys.environment());
-    head.reported("ready").await;
-    let node = bounded(keys.worker()).await.unwrap();
+    let (keys, head, node) = started().await;
     let rover = bounded(Rover::spawn(&node).restarts(20).detached()).await.unwrap();
     let outliver = bounded(Outliver::spawn(&node).detached()).await.unwrap();
     let mut other = Player::start("worker", &keys.environment());

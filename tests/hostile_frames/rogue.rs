@@ -107,13 +107,17 @@ impl Rogue {
 
     /// Sends work packets, whatever they hold.
     pub(crate) async fn send(&mut self, packets: &[Vec<u8>]) {
-        let mut section = Vec::new();
-        packets.iter().for_each(|packet| section.extend_from_slice(&sized(packet)));
-        let mut batch = Vec::new();
-        self.header().encode(false, true, &mut batch);
-        Section::begin(self.sent + 1, section.len(), &mut batch);
-        batch.extend_from_slice(&section);
+        self.says(false, self.sent + 1, packets).await;
         self.sent += packets.len() as u64;
+    }
+
+    /// Sends a batch of these packets, settle or work, the first of which has this number.
+    async fn says(&self, settle: bool, first: u64, packets: &[Vec<u8>]) {
+        let section = packets.iter().map(|packet| sized(packet)).collect::<Vec<_>>().concat();
+        let mut batch = Vec::new();
+        self.header().encode(settle, !settle, &mut batch);
+        Section::begin(first, section.len(), &mut batch);
+        batch.extend_from_slice(&section);
         self.session.send(&batch).await.unwrap();
     }
 
@@ -148,15 +152,11 @@ impl Rogue {
         self.asked = *last;
         let refused = |call: &u64| {
             let outcome = Outcome::Error { executed: Executed::No, fault: CallFault::UnknownMethod };
-            sized(&settled(Settle::Answer(Answer { call: *call, outcome })))
+            settled(Settle::Answer(Answer { call: *call, outcome }))
         };
-        let section: Vec<u8> = asked.iter().flat_map(refused).collect();
-        let mut batch = Vec::new();
-        self.header().encode(true, false, &mut batch);
-        Section::begin(self.settled + 1, section.len(), &mut batch);
-        batch.extend_from_slice(&section);
+        let answers: Vec<Vec<u8>> = asked.iter().map(refused).collect();
+        self.says(true, self.settled + 1, &answers).await;
         self.settled += asked.len() as u64;
-        self.session.send(&batch).await.unwrap();
     }
 
     /// Sends these bytes as a batch; the session ends, and nobody else's.

@@ -10,6 +10,7 @@ use super::{Listener, Slot, Stage};
 use crate::actor::args;
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Part, Waiting};
+use crate::actor::frame;
 use crate::actor::handle::{Elsewhere, Route};
 use crate::actor::job::Access;
 use crate::actor::mailbox::{Entry as _, Place};
@@ -151,7 +152,7 @@ impl<M: Method> Slot<M> {
         going: &mut Option<Going>,
         send: impl FnOnce(&mut [u8], &Enclosed) -> Result<Option<Sent>, CallError>,
     ) -> Result<Option<Sent>, CallError> {
-        let caller = self.caller()?;
+        let caller = frame::caller_of(self.up.as_ref())?;
         let mut state = self.state.lock();
         let mut message = match mem::replace(&mut state.stage, Stage::Away) {
             Stage::Made(message) => message,

@@ -11,7 +11,7 @@ use crate::actor::error::{CallError, Executed, Waiting};
 use crate::actor::frame::{self, Chain, Held, Place, Serves, Wait};
 use crate::actor::handle::Route;
 use crate::actor::job::Access;
-use crate::id::{ActorId, Incarnation};
+use crate::id::ActorId;
 use crate::wire::packet::{Flags, ProbeTo};
 
 impl<M: Method> Slot<M> {
@@ -51,15 +51,6 @@ impl<M: Method> Slot<M> {
         if !stays && let Some(slot) = Arc::get_mut(self) {
             slot.up = frame::origin();
         }
-    }
-
-    /// The actor that calls and which run of it this is, if the head may place it again.
-    ///
-    /// # Errors
-    /// The life of that run's node has ended.
-    pub(super) fn caller(&self) -> Result<Option<(ActorId, Incarnation)>, CallError> {
-        let caller = self.up.as_ref().and_then(|origin| origin.caller());
-        if caller.is_some() && self.is_fenced() { Err(CallError::Stale) } else { Ok(caller) }
     }
 
     /// Whether it is called by a run whose node's life has ended: it leaves this process no more.

@@ -225,27 +225,24 @@ impl Node {
 
 /// Looks whether what made a result may run again.
 fn look(lineage: Arc<Lineage>) -> Result<Looked, Stop> {
-    let state = lineage.state.lock();
-    if state.retries == 0 {
+    let (retries, arguments) = {
+        let state = lineage.state.lock();
+        (state.retries, state.arguments.clone())
+    };
+    if retries == 0 {
         return Err(Stop::For(Lost::NoRetries));
     }
-    let packed = match &state.arguments {
-        Arguments::Packed(packed) => Ok(packed.clone()),
-        Arguments::Dropped => Err(Some(Lost::Evicted)),
-        Arguments::OfTask(..) | Arguments::OfCall(_) => Err(None),
+    let packed = match arguments {
+        Arguments::Packed(packed) => packed,
+        Arguments::Dropped => return Err(Stop::For(Lost::Evicted)),
+        Arguments::OfTask(..) | Arguments::OfCall(_) => return Err(Stop::Unpacked(lineage)),
     };
-    drop(state);
-    if let Ok(packed) = &packed
-        && let Work::Call(call) = &packed.work
+    if let Work::Call(call) = &packed.work
         && let Some(why) = call.why_not()
     {
         return Err(Stop::For(Lost::NotRepeated { why }));
     }
-    match packed {
-        Ok(packed) => Ok(Looked { lineage, packed, next: 0 }),
-        Err(Some(why)) => Err(Stop::For(why)),
-        Err(None) => Err(Stop::Unpacked(lineage)),
-    }
+    Ok(Looked { lineage, packed, next: 0 })
 }
 
 impl Stop {

@@ -15,6 +15,15 @@ fn hello(link: &mut Link<u64>) -> Hello {
     hello
 }
 
+/// Node 0 tells something, and knows that it has arrived.
+fn tells(pair: &mut Pair) {
+    let stream = pair.links[0].open_stream();
+    pair.send(stream, Flags::TELL, 1);
+    pair.exchange();
+    pair.pass(ACK_DELAY);
+    pair.exchange();
+}
+
 #[test]
 fn rule_4_of_two_sessions_that_cross_both_ends_keep_the_smaller_nodes() {
     let link = |own: u8| Link::<u64>::new(Moment(0), party(own), party(1 - own));
@@ -48,11 +57,7 @@ fn rule_5_a_session_that_its_dialer_left_does_not_begin_after_the_one_it_was_lef
     assert_eq!(large.hello(now, 30, &hello(small), &mut vec![]), Ok(Some(20)));
     assert_eq!(small.hello(now, 30, &hello(large), &mut vec![]), Ok(None));
     pair.id = 30;
-    let stream = pair.links[0].open_stream();
-    pair.send(stream, Flags::TELL, 1);
-    pair.exchange();
-    pair.pass(ACK_DELAY);
-    pair.exchange();
+    tells(&mut pair);
     let small = &mut pair.links[0];
     small.closed(now, 30);
     assert_eq!(small.hello(now, 20, &late, &mut vec![]), Err(SessionRefused::Duplicate), "it says that nothing came");
@@ -88,11 +93,7 @@ fn rule_5_a_peer_that_lost_its_state_or_is_in_another_life_is_refused() {
         received_settle: 0,
     };
     let mut pair = Pair::new();
-    let stream = pair.links[0].open_stream();
-    pair.send(stream, Flags::TELL, 1);
-    pair.exchange();
-    pair.pass(ACK_DELAY);
-    pair.exchange();
+    tells(&mut pair);
     let refused = |pair: &mut Pair, hello: Hello| {
         pair.links[0].closed(pair.now, pair.id);
         pair.links[0].hello(pair.now, 9, &hello, &mut Vec::new()).unwrap_err()
