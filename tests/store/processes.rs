@@ -190,18 +190,23 @@ fn footprint() -> (usize, usize, usize) {
     (entries("/proc/self/fd"), maps("self").len(), tasks)
 }
 
-#[test]
-fn a_store_that_has_ended_leaves_nothing() {
-    // Counted in a process of its own: the tests of this one run side by side.
+/// What a process has is looked at in one of its own: the tests of this one run side by side. Gives whether this is the
+/// process in which the test is to be gone through; if not, it has been, in another.
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "MOBULA_STORE_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
     let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", "processes::a_life_of_a_store", "--nocapture"]).env("MOBULA_STORE_ALONE", "1");
+    again.args(["--exact", &format!("processes::{test}"), "--nocapture"]).env(ALONE, "1");
     assert!(again.status().unwrap().success());
+    false
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_life_of_a_store() {
-    if std::env::var_os("MOBULA_STORE_ALONE").is_none() {
-        return; // A part of the test above.
+async fn a_store_that_has_ended_leaves_nothing() {
+    if !is_alone("a_store_that_has_ended_leaves_nothing") {
+        return;
     }
     let spilling = tempfile::tempdir().unwrap();
     let at_first = footprint();
@@ -236,6 +241,9 @@ async fn a_life_of_a_store() {
 
 #[tokio::test]
 async fn a_forked_child_does_not_inherit_what_can_be_written() {
+    if !is_alone("a_forked_child_does_not_inherit_what_can_be_written") {
+        return; // A segment is sealed off from children right after it is mapped, which another test may just be doing.
+    }
     let store = super::support::store(64 * MIB);
     let _stored = store.copy_in(b"shark").unwrap();
     let maps = fs::read_to_string("/proc/self/smaps").unwrap();
