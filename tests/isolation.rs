@@ -46,6 +46,10 @@ impl Risk {
         std::process::abort();
     }
 
+    pub fn falls(&mut self) {
+        panic!("on purpose");
+    }
+
     /// Takes memory, a megabyte at a time, and gives how many.
     pub fn take(&mut self, megabytes: usize) -> usize {
         let taken: Vec<Vec<u8>> = (0..megabytes).map(|_| vec![1; 1 << 20]).collect();
@@ -111,6 +115,25 @@ async fn a_crash_is_the_death_of_one_actor_and_of_nothing_else() {
     gone(of_next).await;
     gone(of_other).await;
     drop(meek);
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_may_be_started_again_has_a_process_of_its_own_all_the_same() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let meek = bounded(Meek::spawn(&cluster)).await.unwrap();
+    let risk = bounded(Risk::spawn(&cluster).restarts(2)).await.unwrap();
+    let [worker, process] = [bounded(meek.process()).await, bounded(risk.process()).await].map(Result::unwrap);
+    assert!(process != worker && process != std::process::id());
+    assert_eq!(bounded(risk.count()).await, Ok(1));
+    // A panic is no crash: it is started again where it is.
+    assert!(matches!(bounded(risk.falls()).await, Err(CallError::Panicked { .. })));
+    assert_eq!(bounded(risk.process()).await, Ok(process));
+    assert_eq!(bounded(risk.count()).await, Ok(1), "made anew");
+    assert!(matches!(bounded(risk.abort()).await, Err(CallError::NodeDied { executed: Executed::Maybe, .. })));
+    assert_eq!(bounded(meek.process()).await, Ok(worker), "nobody else dies of it");
+    gone(process).await;
+    drop((risk, meek));
     ends_without_a_trace(cluster).await;
 }
 

@@ -61,8 +61,10 @@ pub(super) fn spawn<C: Constructor>(
             if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
                 needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
             }
-            // The head knows actors that outlive something: a lookup, their spawner, their node.
-            match options.name.is_some() || options.detached || options.restarts.allow_any() {
+            // The head knows actors that outlive something: a lookup, their spawner, their node. One in a process of its own ends
+            // with that.
+            let outlives_its_node = options.restarts.allow_any() && options.isolation != Isolation::Process;
+            match options.name.is_some() || options.detached || outlives_its_node {
                 true => by_the_head(&cluster, options, needs, &now, message).await,
                 false => chosen(&node, needs, options, &now, message).await,
             }

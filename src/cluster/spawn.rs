@@ -130,8 +130,8 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
     /// Makes it in a process of its own, which its node starts for it (this executable again, as for workers): a crash there is
     /// this actor's death, [`NodeDied`](CallError::NodeDied), and nobody else's. The process takes some milliseconds to start
     /// and a few megabytes, and its calls go over a socket. More [`memory`](Spawn::memory) than was asked for it does not
-    /// get: who asks for that is aborted. It has no name and is not detached. `#[actor(isolation = "process")]` says so for
-    /// every actor of a type.
+    /// get: who asks for that is aborted. It has no name and is not detached, and is started again in its process only: the end
+    /// of that is its own. `#[actor(isolation = "process")]` says so for every actor of a type.
     pub fn isolated(self) -> Self {
         self.with(|options| options.isolation = Isolation::Process)
     }
