@@ -58,8 +58,8 @@ impl<T: Reply, E: WireError> Call<T, E> {
     /// node so often, and on as many nodes after the deaths of former ones. It comes before the calls that were sent after
     /// it. 0 by default, or what `#[method(retries = 3)]` says.
     ///
-    /// It is made again as well where it was [submitted](Call::submit), its reply was too large to travel and lay at the actor's
-    /// node, that has died, and somebody wants the reply: if the actor is one that is started again on another node.
+    /// It is made again as well where its reply was too large to travel and lay at the actor's node, and that has died: if the
+    /// actor is one that is started again on another node. One that was [submitted](Call::submit) is when somebody wants the reply.
     ///
     /// So it may run more than once, though never twice in one run of its actor. Streams are not tried again, and nor is what
     /// failed by the method's own error.

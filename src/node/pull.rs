@@ -100,11 +100,14 @@ impl Node {
         loop {
             let mut under_way = FuturesUnordered::new();
             loop {
-                // Its last reference here is gone.
+                // Its last reference here is gone, or its owner is.
                 if self.borrowed(object).is_none() {
                     return Err(GetError::lost(
                         object,
-                        Lost::Unreadable("nobody here refers to it any more".to_owned()),
+                        match owner.is_over() {
+                            true => Lost::OwnerDied,
+                            false => Lost::Unreadable("nobody here refers to it any more".to_owned()),
+                        },
                     ));
                 }
                 while let Some(next) = plan.ask() {

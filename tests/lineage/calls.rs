@@ -6,7 +6,10 @@ use crate::{LARGE, Log, Pair, ran};
 use bytes::Bytes;
 use futures::future::join_all;
 use mobula::prelude::*;
-use mobula::{GetError, Lost};
+use mobula::{CallError, Executed, GetError, Lost};
+
+/// Takes long to travel where no memory is shared.
+const MUCH: usize = 128 << 20;
 
 /// Notes what it runs, and in which of its incarnations.
 #[actor(restarts = 8)]
@@ -24,6 +27,11 @@ impl Maker {
     pub fn makes(&mut self, ctx: &mut ActorContext<Self>, name: String, of: u8) -> Bytes {
         self.ran(ctx, &name);
         vec![of; LARGE].into()
+    }
+
+    pub fn makes_much(&mut self, ctx: &mut ActorContext<Self>, name: String, of: u8) -> Bytes {
+        self.ran(ctx, &name);
+        vec![of; MUCH].into()
     }
 
     pub fn adds_one(&mut self, ctx: &mut ActorContext<Self>, name: String, to: Bytes) -> Bytes {
@@ -255,4 +263,23 @@ async fn a_reply_that_was_given_away_needs_nobody_to_make_it_again() {
     assert_eq!(pair.log.calls("made"), 1);
     drop(made);
     pair.ends_with(maker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_awaited_call_whose_reply_is_lost_on_its_way_is_made_again_if_it_may_be() {
+    let pair = Pair::of(Cluster::local().never_share_memory()).await;
+    let [often, once] = [pair.maker().await, pair.maker().await];
+    let made = tokio::spawn(often.makes_much("often", 7).retries(1).into_future());
+    let failed = tokio::spawn(once.makes_much("once", 7).into_future());
+    until("both have run", || pair.cluster.shared_objects().borrowed == 2).await;
+    kill(pair.victim);
+    let failed = bounded(failed).await.unwrap().unwrap_err();
+    assert!(matches!(failed, CallError::NodeDied { node, executed: Executed::Yes } if node == pair.dies), "{failed}");
+    let made = bounded(made).await.unwrap().unwrap();
+    assert!(made.len() == MUCH && made.iter().all(|byte| *byte == 7));
+    assert_eq!(["often", "once"].map(|name| pair.log.calls(name)), [2, 1]);
+    drop(made);
+    bounded(once.kill()).await.unwrap();
+    drop(once);
+    pair.ends_with(often).await;
 }

@@ -89,6 +89,8 @@ fn identity(actor: &Actor) -> TokenStream {
         )
     });
     quote! {
+        // Who forgot the attribute is not told of another actor instead.
+        #[diagnostic::do_not_recommend]
         impl #parameters ::mobula::Actor for #name #arguments #where_clause {
             const NAME: #m::TypeName = #type_name;
             #restarts

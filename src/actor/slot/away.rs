@@ -17,8 +17,11 @@ use crate::actor::mailbox::{Entry as _, Place};
 use crate::actor::remote::placed::{How, Lost};
 use crate::actor::remote::{self, Caller, Envelope, Outgoing, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
+use crate::id::NodeId;
 use crate::object::content::Content;
 use crate::object::entry::Entry;
+use crate::object::error::{Fault, GetError};
+use crate::object::lost::Lost as ObjectLost;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{self, CallFault, Flags};
 
@@ -280,12 +283,32 @@ impl<M: Method> Slot<M> {
                     .arriving(|arriving| arriving.value(&from, encoded.enclosed, &encoded.body))
                     .map_err(|error| decode(error.to_string())),
                 Ok(_) => Err(decode("the object was not sent".to_owned())),
-                Err(fault) => Err(decode(fault.to_string())),
+                Err(fault) => return self.reply_lost(away, from.peer.node(), &fault),
             };
             if let Some(result) = value.transpose() {
                 self.finish(result);
             }
         }));
+    }
+
+    /// Its reply lay where it ran, and cannot be had. If that node has ended, it is made once more, if it may be.
+    fn reply_lost(self: Arc<Self>, mut away: Away<M>, node: NodeId, fault: &Fault) {
+        let executed = Executed::Yes;
+        let error = match fault {
+            GetError::Lost { why: ObjectLost::OwnerDied, .. } => CallError::NodeDied { node, executed },
+            fault => CallError::Decode { what: Part::Reply, message: fault.to_string(), executed },
+        };
+        if let Some(again) = away.again() {
+            again.lost(&error);
+            if self.tries_again(&error) {
+                let (actor, order) = (again.out.actor().clone(), again.out.order());
+                self.restage(again.message);
+                return actor.make_again(order, self);
+            }
+        }
+        if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
+            self.finish(Err(error.widen()));
+        }
     }
 
     /// The value of an object that waits for the reply is this one, and may be lost with its node.

@@ -173,9 +173,16 @@ impl<M: Method> Slot<M> {
         }
     }
 
-    /// The actor is not where this was sent: it goes again, unless its caller has dropped it.
+    /// The actor is not where this was sent: it goes again.
     pub(super) fn go_again(self: Arc<Self>, again: Again<M>, why: Lost, executed: Executed) {
         let Again { message, how, at, out } = again;
+        self.restage(message);
+        out.actor().lost(&at, why);
+        out.again(Queued { call: self, how, executed });
+    }
+
+    /// It is to be sent once more, unless its caller has dropped it.
+    pub(super) fn restage(&self, message: M) {
         let mut state = self.state.lock();
         let left = match state.stage {
             Stage::Away => mem::replace(&mut state.stage, Stage::Made(message)),
@@ -183,8 +190,6 @@ impl<M: Method> Slot<M> {
         };
         drop(state);
         drop(left);
-        out.actor().lost(&at, why);
-        out.again(Queued { call: self, how, executed });
     }
 
     /// Puts values in the places of references that would have travelled, for an actor of this node.
