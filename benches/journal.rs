@@ -49,6 +49,7 @@ fn join(node: NodeId) -> Join {
         labels: Labels::default(),
         advertised: Arc::new(Advertised::default()),
         served: Epoch::default(),
+        claims: None,
     }
 }
 
@@ -169,6 +170,7 @@ fn actors() -> Vec<Record> {
             restarts: 1,
             restart_window: None,
             detached: true,
+            isolated: false,
             arguments: Arguments::Encoded(bytes::Bytes::from_static(&[7; 64])),
             patience: Patience::Fail,
         };

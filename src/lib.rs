@@ -127,10 +127,10 @@ pub use cluster::supervisor::{
     ChildContext, ChildStatus, NewSupervisor, Supervisor, SupervisorError, SupervisorHandle,
 };
 pub use cluster::tasks::TaskCall;
+pub use directory::request::IsolationError;
 pub use directory::request::{ActorState, GroupState, JournalStatus};
 pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
-pub use node::isolated::IsolationError;
 pub use object::buffer::{Buffer, Fill};
 pub use object::error::{GetError, GiveError};
 pub use object::get::{Get, GetView};

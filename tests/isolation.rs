@@ -5,8 +5,9 @@
 mod common;
 
 use common::*;
+use mobula::id::{Incarnation, NodeId};
 use mobula::prelude::*;
-use mobula::{EndReason, Executed, InvalidOption, IsolationError, SpawnError};
+use mobula::{CheckpointError, EndReason, Executed, FencingToken, IsolationError, LookupError, SpawnError};
 
 mobula::test_worker!();
 
@@ -76,10 +77,88 @@ impl Meek {
         std::process::id()
     }
 
+    /// Finds an actor by its name, and has it count.
+    pub async fn counts(&mut self, name: String, ctx: &mut ActorContext<Self>) -> mobula::Result<u64> {
+        Ok(ctx.cluster().lookup::<Risk>(name).await?.count().await?)
+    }
+
+    /// Makes one that outlives this process, with this name, on a node.
+    pub async fn leaves(&mut self, name: String, on: NodeId, ctx: &mut ActorContext<Self>) -> mobula::Result<u32> {
+        Ok(Risk::spawn(&ctx.cluster()).name(name).detached().on(on).await?.process().await?)
+    }
+
     /// Makes an actor in a process of its own, from within a worker.
     pub async fn makes(&mut self, ctx: &mut ActorContext<Self>) -> mobula::Result<RiskHandle> {
         Ok(Risk::spawn(&ctx.cluster()).await?)
     }
+}
+
+/// Is made of what it saved when it is started again.
+#[actor(isolation = "process", restarts = 2)]
+pub struct Safe {
+    total: u64,
+    restored: bool,
+}
+
+#[methods]
+impl Safe {
+    #[constructor]
+    pub fn with(total: u64) -> Self {
+        Self { total, restored: false }
+    }
+
+    pub async fn add(&mut self, by: u64, ctx: &mut ActorContext<Self>) -> Result<u64, CheckpointError> {
+        self.total += by;
+        ctx.checkpoint(self).await?;
+        Ok(self.total)
+    }
+
+    pub fn state(&self) -> (u64, bool) {
+        (self.total, self.restored)
+    }
+
+    pub fn run(&self, ctx: &mut ActorContext<Self>) -> (u32, Incarnation, FencingToken) {
+        (std::process::id(), ctx.incarnation(), ctx.fence())
+    }
+
+    pub fn abort(&mut self) {
+        std::process::abort();
+    }
+
+    pub fn falls(&mut self) {
+        panic!("on purpose");
+    }
+
+    #[checkpoint]
+    fn save(&self) -> u64 {
+        self.total
+    }
+
+    #[restore]
+    fn restored(total: u64) -> Self {
+        Self { total, restored: true }
+    }
+}
+
+/// Asks once more until it is found where it is now: what was sent before its end was known may have run.
+async fn found<T>(ask: impl AsyncFn() -> Result<T, CallError>) -> T {
+    let found = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(CallError::NodeDied { executed: Executed::Maybe, .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    };
+    bounded(found).await
+}
+
+/// The process that started another.
+fn parent(process: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process that runs");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("its parent");
+    parent.trim().parse().expect("a number")
 }
 
 /// Waits until a process has ended.
@@ -131,6 +210,8 @@ async fn one_that_may_be_started_again_has_a_process_of_its_own_all_the_same() {
     assert_eq!(bounded(risk.process()).await, Ok(process));
     assert_eq!(bounded(risk.count()).await, Ok(1), "made anew");
     assert!(matches!(bounded(risk.abort()).await, Err(CallError::NodeDied { executed: Executed::Maybe, .. })));
+    let next = found(async || risk.process().await).await;
+    assert!(next != process && next != worker && parent(next) == worker);
     assert_eq!(bounded(meek.process()).await, Ok(worker), "nobody else dies of it");
     gone(process).await;
     drop((risk, meek));
@@ -214,16 +295,142 @@ async fn a_constructor_that_fails_or_crashes_says_so_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_starts_it_again_in_another_process_with_what_it_saved_until_that_is_spent() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
+    let [(_, worker)] = workers(&cluster)[..] else { panic!("a worker") };
+    // All that the worker has: each process takes the room of the one before it.
+    let safe = bounded(Safe::spawn(&cluster, 10).cpus(1.0)).await.unwrap();
+    assert_eq!(bounded(safe.add(1)).await, Ok(11));
+    let (first, incarnation, fence) = bounded(safe.run()).await.unwrap();
+    assert_eq!(parent(first), worker);
+    // A panic is counted by itself, and moves nothing.
+    assert!(matches!(bounded(safe.falls()).await, Err(CallError::Panicked { .. })));
+    let (same, restarted, later) = bounded(safe.run()).await.unwrap();
+    assert_eq!((same, restarted.placement, restarted.restart), (first, incarnation.placement, 1));
+    assert!(later > fence);
+    let ended = tokio::spawn(safe.ended());
+    let (mut last, mut latest) = (first, later);
+    for _ in 0..2 {
+        assert!(bounded(safe.abort()).await.is_err());
+        assert_eq!(found(async || safe.state().await).await, (11, true));
+        let (process, incarnation, fence) = bounded(safe.run()).await.unwrap();
+        assert!(process != last && parent(process) == worker && fence > latest, "{incarnation:?}");
+        gone(last).await;
+        (last, latest) = (process, fence);
+    }
+    assert!(!ended.is_finished(), "it went on");
+    assert!(bounded(safe.abort()).await.is_err());
+    assert_eq!(bounded(ended).await.unwrap(), Ok(EndReason::NodeDied));
+    gone(last).await;
+    let next = bounded(Safe::spawn(&cluster, 1).cpus(1.0).wait_for_node()).await.unwrap();
+    assert_eq!(bounded(next.state()).await, Ok((1, false)), "its room is free");
+    drop((safe, next));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_has_a_name_that_other_nodes_find_it_by() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let meek = bounded(Meek::spawn(&cluster)).await.unwrap();
+    let made = || Risk::spawn(&cluster).name("risk").restarts(1).get_or_spawn();
+    let [one, other] = [made(), made()].map(|spawn| tokio::spawn(spawn.into_future()));
+    let (one, other) = (bounded(one).await.unwrap().unwrap(), bounded(other).await.unwrap().unwrap());
+    assert_eq!(one.id(), other.id());
+    let process = bounded(one.process()).await.unwrap();
+    assert_eq!(bounded(one.count()).await, Ok(1));
+    assert_eq!(bounded(meek.counts("risk".to_owned())).await, Ok(2));
+    let error = bounded(Risk::spawn(&cluster).name("risk")).await.err().unwrap();
+    assert!(matches!(error, SpawnError::NotPlaced(_)) && error.to_string().contains("is taken"), "{error:?}");
+    // It keeps its name in the next process.
+    assert!(bounded(one.abort()).await.is_err());
+    gone(process).await;
+    let next = found(async || other.process().await).await;
+    assert_eq!(bounded(meek.counts("risk".to_owned())).await, Ok(1));
+    assert_ne!(next, process);
+    assert_eq!(bounded(one.stop()).await, Ok(EndReason::Stopped));
+    gone(next).await;
+    let found = bounded(cluster.lookup::<Risk>("risk")).await.err();
+    assert!(matches!(found, Some(LookupError::NotFound(_))), "{found:?}");
+    drop((one, other, meek));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detached_one_outlives_who_made_it_until_it_is_killed() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [(host, parent_of), (dies, victim)] = workers(&cluster)[..] else { panic!("two workers") };
+    let meek = bounded(Meek::spawn(&cluster).on(dies)).await.unwrap();
+    let process = bounded(meek.leaves("stays".to_owned(), host)).await.unwrap();
+    assert_eq!(parent(process), parent_of);
+    kill(victim);
+    until("the end of its maker", || workers(&cluster).len() == 1).await;
+    let stays = bounded(cluster.lookup::<Risk>("stays")).await.unwrap();
+    assert_eq!((bounded(stays.process()).await, bounded(stays.count()).await), (Ok(process), Ok(1)));
+    drop(stays);
+    let stays = bounded(cluster.lookup::<Risk>("stays")).await.unwrap();
+    assert_eq!(bounded(stays.count()).await, Ok(2), "nor does it hang on a handle");
+    assert_eq!(bounded(stays.kill()).await, Ok(EndReason::Killed));
+    gone(process).await;
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_killed_takes_its_process_along_and_it_comes_back_elsewhere() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [(first, victim), (_, other)] = workers(&cluster)[..] else { panic!("two workers") };
+    let safe = bounded(Safe::spawn(&cluster, 7).name("safe").prefer(first)).await.unwrap();
+    assert_eq!(bounded(safe.add(1)).await, Ok(8));
+    let (process, incarnation, fence) = bounded(safe.run()).await.unwrap();
+    assert_eq!(parent(process), victim);
+    kill(victim);
+    gone(process).await;
+    assert_eq!(found(async || safe.state().await).await, (8, true));
+    let (next, later, newer) = bounded(safe.run()).await.unwrap();
+    assert_eq!(parent(next), other);
+    assert!(later.placement > incarnation.placement && newer > fence);
+    let named = bounded(cluster.lookup::<Safe>("safe")).await.unwrap();
+    assert_eq!(bounded(named.run()).await.map(|(process, ..)| process), Ok(next));
+    drop((safe, named));
+    gone(next).await;
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_the_heads_care_a_constructor_that_fails_or_crashes_says_so_and_frees_its_name() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let members = cluster.nodes().len();
+    let error = bounded(Risk::spawn_fails(&cluster, "no".to_owned()).name("risk").restarts(2)).await.err().unwrap();
+    assert_eq!(error, SpawnError::App("no".to_owned()));
+    let error = bounded(Risk::spawn_aborts(&cluster).name("risk").restarts(1)).await.err().unwrap();
+    assert!(matches!(error, SpawnError::NotPlaced(_)), "{error:?}");
+    assert!(error.to_string().contains("the node it ran on"), "{error}");
+    // One that its spawner waits for no longer, however far it has come.
+    for _ in 0..3 {
+        let late = Risk::spawn(&cluster).name("risk").timeout(std::time::Duration::from_millis(1));
+        assert!(matches!(bounded(late).await, Err(SpawnError::Timeout { .. })));
+        let next = loop {
+            match bounded(Risk::spawn(&cluster).name("risk")).await {
+                Ok(next) => break next,
+                // The former one is about to end; the pause only keeps the core free for that.
+                Err(SpawnError::NotPlaced(_)) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(bounded(next.stop()).await, Ok(EndReason::Stopped));
+    }
+    until("the end of all processes", || cluster.nodes().len() == members).await;
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_is_said() {
     let alone = bounded(Cluster::local()).await.unwrap();
-    let error = bounded(Risk::spawn(&alone)).await.err().unwrap();
-    assert_eq!(error, SpawnError::Isolation(IsolationError::OneProcess));
+    for spawn in [Risk::spawn(&alone), Risk::spawn(&alone).name("risk"), Risk::spawn(&alone).detached()] {
+        let error = bounded(spawn).await.err().unwrap();
+        assert_eq!(error, SpawnError::Isolation(IsolationError::OneProcess));
+    }
     bounded(alone.shutdown()).await;
     let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
-    for spawn in [Risk::spawn(&cluster).name("risk"), Risk::spawn(&cluster).detached()] {
-        let error = bounded(spawn).await.err().unwrap();
-        assert_eq!(error, SpawnError::Invalid(InvalidOption::IsolatedForAll));
-    }
     // Any actor may be made so.
     let meek = bounded(Meek::spawn(&cluster).isolated()).await.unwrap();
     assert!(!cluster.worker_processes().contains(&bounded(meek.process()).await.unwrap()));

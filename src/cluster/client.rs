@@ -212,11 +212,12 @@ impl Cluster {
         }
         let workers = std::mem::replace(&mut *self.inner.workers.lock(), Workers::none());
         workers.end().await;
-        self.inner.node.end_isolated().await;
         // A head that was not reached counts the node's lease down: then its names and resources are held that long.
         if self.inner.node.leave() {
             let _ = tokio::time::timeout(FAREWELL, self.inner.node.farewell()).await;
         }
+        // After that: what it has placed here is placed elsewhere, and not here again.
+        self.inner.node.end_isolated().await;
         if let Some(head) = &self.inner.head {
             head.stop();
         }

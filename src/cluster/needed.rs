@@ -62,11 +62,6 @@ impl Needed {
         });
     }
 
-    /// It is to have a process of its own, and a name or to be detached.
-    pub(super) fn isolated_for_all(&mut self) {
-        self.invalid.get_or_insert(InvalidOption::IsolatedForAll);
-    }
-
     pub(super) fn choose(&mut self, strategy: Strategy) {
         self.needs.strategy = strategy;
     }

@@ -18,7 +18,9 @@ use crate::actor::remote::ask::{self, NodeAsk, Plain};
 use crate::actor::remote::{Caller, Outgoing, Peer, ReservedOf, encode_part, encode_spawn};
 use crate::actor::restart::Restarts;
 use crate::actor::spawn::{Planted, construct, failed};
-use crate::directory::request::{self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, Needs, Spawned};
+use crate::directory::request::{
+    self, ActorType, Arguments, Candidate, Choose, Failure, GetOrSpawn, IsolationError, Needs, Spawned,
+};
 use crate::directory::{AskError, Question};
 use crate::id::{ActorId, Placement};
 use crate::node::actors;
@@ -48,10 +50,6 @@ pub(super) fn spawn<C: Constructor>(
     stage.bound(
         limit,
         Box::pin(async move {
-            let by_the_head_alone = options.name.is_some() || options.detached;
-            if by_the_head_alone && options.isolation == Isolation::Process {
-                options.needed.isolated_for_all();
-            }
             let mut needs = std::mem::take(&mut options.needed).finish().map_err(SpawnError::Invalid)?;
             node.living().await.map_err(SpawnError::Head)?;
             if options.here {
@@ -61,10 +59,8 @@ pub(super) fn spawn<C: Constructor>(
             if let (Some(object), Strategy::Default) = (options.near.take(), needs.strategy) {
                 needs.strategy = node.place_of(object.entry()).await.map_or(Strategy::Default, Strategy::Prefer);
             }
-            // The head knows actors that outlive something: a lookup, their spawner, their node. One in a process of its own ends
-            // with that.
-            let outlives_its_node = options.restarts.allow_any() && options.isolation != Isolation::Process;
-            match options.name.is_some() || options.detached || outlives_its_node {
+            // The head knows actors that outlive something: a lookup, their spawner, their node.
+            match options.name.is_some() || options.detached || options.restarts.allow_any() {
                 true => by_the_head(&cluster, options, needs, &now, message).await,
                 false => chosen(&node, needs, options, &now, message).await,
             }
@@ -144,8 +140,7 @@ async fn process_of<C: Constructor>(
     actor: ActorId,
     reserved: Option<Arc<actors::Reserved>>,
 ) -> Result<Candidate, C> {
-    let memory = reserved.as_ref().map(|reserved| reserved.resources.get("memory").as_ten_thousandths() / 10_000);
-    let isolated = Isolated { actor, memory: memory.filter(|bytes| *bytes > 0) };
+    let isolated = Isolated::new(actor, reserved.as_ref().map(|reserved| &reserved.resources), None);
     let (here, host) = (node.clone(), Party { node: at.node, life: at.life });
     // Goes on if nobody waits for it any more: then the process ends, since its actor does not come.
     let starting = node.runtime().spawn(async move {
@@ -232,6 +227,10 @@ async fn by_the_head<C: Constructor>(
     mut message: C,
 ) -> Result<HandleOf<C>, C> {
     let node = cluster.node();
+    let isolated = options.isolation == Isolation::Process;
+    if isolated && node.is_alone() {
+        return Err(SpawnError::Isolation(IsolationError::OneProcess));
+    }
     let actor = node.next_actor();
     let name = options.full_name(cluster);
     let owned = !options.detached;
@@ -269,6 +268,7 @@ async fn by_the_head<C: Constructor>(
         restarts: options.restarts.limit,
         restart_window: options.restarts.window,
         detached: options.detached,
+        isolated,
         arguments,
         patience: options.patience,
     };
@@ -322,6 +322,7 @@ fn refused<E: WireError>(error: request::SpawnError) -> SpawnError<E> {
         request::SpawnError::Unmade(Failure::Panicked(message)) => {
             SpawnError::Panicked { message: message.to_string() }
         }
+        request::SpawnError::Unmade(Failure::Isolation(why)) => SpawnError::Isolation(why),
         error => SpawnError::NotPlaced(error),
     }
 }

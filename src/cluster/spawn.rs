@@ -15,9 +15,9 @@ use crate::actor::error::{CallError, Never, WireError};
 use crate::actor::handle::Handle;
 use crate::actor::restart::Restarts;
 use crate::directory::client::AskError;
+use crate::directory::request::IsolationError;
 use crate::directory::request::{self, FullName, Patience};
 use crate::id::NodeId;
-use crate::node::isolated::IsolationError;
 use crate::object::reference::ObjectRef;
 use crate::schedule::{InvalidOption, Strategy};
 
@@ -130,8 +130,12 @@ impl<H: Handle, E: WireError> Spawn<H, E> {
     /// Makes it in a process of its own, which its node starts for it (this executable again, as for workers): a crash there is
     /// this actor's death, [`NodeDied`](CallError::NodeDied), and nobody else's. The process takes some milliseconds to start
     /// and a few megabytes, and its calls go over a socket. More [`memory`](Spawn::memory) than was asked for it does not
-    /// get: who asks for that is aborted. It has no name and is not detached, and is started again in its process only: the end
-    /// of that is its own. `#[actor(isolation = "process")]` says so for every actor of a type.
+    /// get: who asks for that is aborted. `#[actor(isolation = "process")]` says so for every actor of a type.
+    ///
+    /// For [`restarts`](Spawn::restarts) its process is its node: a panic starts it again there, the process's end in another
+    /// one, on any node that has room, and each is counted as of any other actor. So is the end of the node that started the
+    /// process, which takes it along. [`SpawnError::Isolation`] says that no process came to be, and then the constructor has
+    /// not run; that ends one that is to be started again, too.
     pub fn isolated(self) -> Self {
         self.with(|options| options.isolation = Isolation::Process)
     }

@@ -323,13 +323,14 @@ fn settings(
         boot: Boot(machine::boot()),
         process: std::process::id(),
         host_name: machine::host_name().into(),
-        // Nothing is placed on an actor's own process: its spawner makes it there.
+        // Nothing is placed on an actor's own process: it is made there by its spawner, or once it has claimed it.
         hosts: hosts && builder.isolated.is_none(),
         addresses: addresses.into_iter().map(Into::into).collect(),
         resources,
         labels,
         advertised: Arc::new(Node::advertised(&registry, &tasks)),
         served: Epoch::default(),
+        claims: builder.isolated.and_then(|isolated| isolated.claim),
     };
     let namespace = builder.namespace.as_str().into();
     let (head_wait, max_queued, store) = (builder.head_wait, builder.max_queued, builder.store_settings());

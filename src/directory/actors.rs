@@ -42,6 +42,8 @@ pub(super) struct Actor {
     pub(super) spawn: Arc<Spawn>,
     pub(super) need: Arc<Requirement>,
     pub(super) phase: Phase,
+    /// Of whom it takes what it needs, if it is in a process of its own: who started that.
+    pub(super) keeper: Option<Life>,
     pub(super) placement: Placement,
     pub(super) restarts_left: u32,
     pub(super) ending: Option<(How, Gone)>,

@@ -322,6 +322,12 @@ impl Client {
         Arrives(arrives)
     }
 
+    /// Whether the head may not have all that was reported.
+    #[must_use]
+    pub fn has_reports(&self) -> bool {
+        self.0.state.lock().open.values().any(|open| open.kept == Kept::Report)
+    }
+
     /// A node for an ephemeral actor: by the head's last answer while that holds, else by the head, and then `asked` is told.
     ///
     /// # Errors

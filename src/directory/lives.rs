@@ -29,6 +29,8 @@ pub(super) struct Living {
     /// Actors placed there, and those for which resources are reserved there.
     pub(super) hosted: BTreeSet<ActorId>,
     pub(super) reserved: BTreeSet<ActorId>,
+    /// Actors in processes of their own that were started there: what they take is taken there.
+    pub(super) isolated: BTreeSet<ActorId>,
     /// Actors that run there, by its own count.
     pub(super) load: u64,
     pub(super) orders: Orders,
@@ -54,6 +56,7 @@ impl Living {
             known: false,
             hosted: BTreeSet::new(),
             reserved: BTreeSet::new(),
+            isolated: BTreeSet::new(),
             load: 0,
             orders: Orders::default(),
             answers: Answers::default(),
@@ -112,7 +115,7 @@ impl Living {
 
     /// Actors there, and tasks that declare nothing.
     pub(super) fn load(&self) -> u64 {
-        let placed = (self.hosted.len() + self.reserved.len()) as u64;
+        let placed = (self.hosted.len() + self.reserved.len() + self.isolated.len()) as u64;
         self.load.max(placed) + u64::from(self.room.weightless_taken())
     }
 

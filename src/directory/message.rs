@@ -326,3 +326,14 @@ pub enum Reply {
     /// To `Heirs`: those that were given, and what they are now.
     Heirs(Vec<(ObjectId, ObjectId)>),
 }
+
+impl Reply {
+    /// The life where it says that an actor is.
+    pub(super) fn names(&self) -> Option<Life> {
+        match self {
+            Reply::Spawned(Ok(spawned)) | Reply::Found(Ok(spawned)) => Some(spawned.life),
+            Reply::Located(Ok(located)) => Some(located.life),
+            _ => None,
+        }
+    }
+}

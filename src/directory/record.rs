@@ -44,6 +44,13 @@ pub enum Record {
         /// In which of its placement group's bundles, if it is in a group.
         bundle: Option<u32>,
     },
+    /// A process of its own has joined as this life, which makes it. Its room stays where it was put.
+    Claimed {
+        /// Which.
+        actor: ActorId,
+        /// The process's life.
+        life: Life,
+    },
     /// Its constructor has returned there.
     Hosted {
         /// Which.

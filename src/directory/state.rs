@@ -303,6 +303,10 @@ impl Directory {
     pub(super) fn answer(&mut self, life: Life, request: RequestId, reply: Reply, effects: &mut Effects) {
         let Some(living) = self.lives.get_mut(life) else { return };
         living.answers.answered(request, &reply);
+        // An actor's own process has joined a moment ago: who is told of that knows it.
+        if reply.names().and_then(|named| self.lives.get(named)).is_some_and(|named| named.join.claims.is_some()) {
+            self.catch_up(life, effects);
+        }
         self.tell(life, News::Answer { request, reply }, effects);
     }
 

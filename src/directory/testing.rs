@@ -52,6 +52,7 @@ pub(crate) fn join(n: u8, attempt: u64) -> Join {
             constructors: vec![MAKE],
         }])),
         served: Epoch::default(),
+        claims: None,
     }
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn spawn(life: Life, serial: u64) -> Spawn {
         restarts: 0,
         restart_window: None,
         detached: false,
+        isolated: false,
         arguments: Arguments::Encoded(bytes::Bytes::from_static(b"args")),
         patience: Patience::Fail,
     }

@@ -84,15 +84,20 @@ impl Host for Node {
             self.actors().has_ended(actor, reason.clone().shortened());
         }
         let Entry { known, .. } = self.actors().remove(actor, placement)?;
+        let placement = match known {
+            Known::ToItsSpawner => None,
+            Known::Reserved(_) => Some(Placement(0)),
+            // That it was not made, and why, is reported by who was to make it.
+            Known::Placed if *reason == EndReason::NotConstructed => return None,
+            Known::Placed => Some(placement),
+        };
+        let report = |placement| Ended { actor, placement, why: gone(actor, reason) };
+        let known = placement.map(|placement| self.client().report_until_known(report(placement)));
+        // Its process ends once that is known.
         if let Some(only) = self.only() {
             only.over();
         }
-        let placement = match known {
-            Known::ToItsSpawner => return None,
-            Known::Reserved(_) => Placement(0),
-            Known::Placed => placement,
-        };
-        let mut known = self.client().report_until_known(Ended { actor, placement, why: gone(actor, reason) });
+        let mut known = known?;
         if known.is_done() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Actors in processes of their own: `isolation = "process"`.
+//! Actors in processes of their own: `isolation = "process"`. One that only its spawner knows is made there by that:
 //!
 //! ```text
 //! spawner ── isolate: actor, memory ──▶ host ── starts this executable again ──▶ child: joins, is nobody else's host
@@ -6,12 +6,20 @@
 //!         ── Spawn ────────────────────────────────────────────────────────────▶ makes the actor
 //! ```
 //!
-//! What the head has reserved for the actor lies at its host, which gives it back when the child has ended. A child ends with
-//! its actor, with its host's life, and if its actor never comes.
+//! One that the head places is made there by the head's order (`directory/request/isolated.rs`):
+//!
+//! ```text
+//! head ── Host ──▶ host ── starts this executable again ──▶ child ── Join { claims } ──▶ head ── Host ──▶ child
+//!      ◀── Hosted: Err, or Ended: the child has ended, and did not claim it ──┘
+//! ```
+//!
+//! What the head has reserved for the actor lies at its host; of the former that gives it back when the child has ended. A child
+//! ends with its actor, with its host's life, and if its actor never comes.
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -29,10 +37,12 @@ use crate::actor::inbox::Host;
 use crate::actor::remote::ask::{Plain, answer_value, nonsense};
 use crate::actor::remote::host::Incoming;
 use crate::directory::KnownLives;
-use crate::directory::request::{Ended, Gone};
+use crate::directory::client::Client;
+use crate::directory::request::{self, Claim, Ended, Failure, Gone, Hosted, IsolationError};
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{ACK_DELAY, FAREWELL, ISOLATED_ACTORS, ISOLATED_JOIN};
 use crate::net::{Address, ClusterKey, Identity};
+use crate::schedule::Resources;
 use crate::wire::codec;
 use crate::wire::packet::{CallFault, Executed};
 
@@ -46,32 +56,21 @@ pub(crate) struct Isolated {
     pub(crate) actor: ActorId,
     /// How much memory it may take, in bytes, beside what the process has at its start.
     pub(crate) memory: Option<u64>,
+    /// What the process says when it joins, if the head has placed the actor.
+    pub(crate) claim: Option<Claim>,
 }
 
-/// Why an actor got no process of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[non_exhaustive]
-pub enum IsolationError {
-    /// There are no processes that could reach each other.
-    #[error(
-        "this cluster is one process, without sockets, which a process of an actor's own could not reach: start it with `.workers(n)` or `.listen(..)`"
-    )]
-    OneProcess,
-    /// The node has as many as it may.
-    #[error("the node has {0} actors in processes of their own, as many as one node starts")]
-    Full(usize),
-    /// It was not started.
-    #[error("{0}")]
-    NotStarted(String),
-    /// It ended before it had joined.
-    #[error("the actor's process ended before it had joined the cluster: {status}")]
-    Ended {
-        /// What it ended with.
-        status: String,
-    },
-    /// It did not join in time.
-    #[error("the actor's process has not joined the cluster within {0:?}")]
-    NotJoined(Duration),
+impl Isolated {
+    /// The process of an actor that is to take this.
+    pub(crate) fn new(actor: ActorId, resources: Option<&Resources>, claim: Option<Claim>) -> Isolated {
+        let memory = resources.map(|resources| resources.get("memory").as_ten_thousandths() / 10_000);
+        Isolated { actor, memory: memory.filter(|bytes| *bytes > 0), claim }
+    }
+
+    /// Under which placement.
+    fn placement(&self) -> Placement {
+        self.claim.map_or(Placement::BY_SPAWNER, |claim| claim.placement)
+    }
 }
 
 impl From<WorkerError> for IsolationError {
@@ -89,15 +88,37 @@ pub(crate) struct Nursery {
     pub(crate) store: StoreSettings,
     /// Where processes are watched: what runs on the node delays it nowhere.
     pub(crate) control: tokio::runtime::Handle,
-    pub(crate) children: Mutex<FxHashMap<ActorId, Child>>,
+    pub(crate) children: Mutex<FxHashMap<ChildId, Child>>,
 }
 
-/// The process of an actor, which ends when this is dropped.
+/// Whose process it is, under which placement.
+type ChildId = (ActorId, Placement);
+
+/// The process of an actor, which is told to end when `end` is dropped.
 pub(crate) struct Child {
     end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    /// What the head has reserved here for the actor.
-    reserved: Option<Arc<Reserved>>,
+    says: Says,
+}
+
+/// What the head is told once a process has ended.
+enum Says {
+    /// Nothing: it has joined, and its life's end says all; or nobody waits to be told.
+    Nothing,
+    /// That what it reserved here for an actor of a spawner is free.
+    Free(Arc<Reserved>),
+    /// That an actor which it placed here was not made: for this reason, if it is known before.
+    NotMade(Option<IsolationError>),
+    /// That an actor which it placed here has ended, as it ordered.
+    Ended(Gone),
+}
+
+/// A process that was begun.
+struct Begun {
+    node: NodeId,
+    start: oneshot::Receiver<Result<(), WorkerError>>,
+    /// None comes if it was told to end.
+    status: oneshot::Receiver<ExitStatus>,
 }
 
 /// What a node has to do with processes of single actors.
@@ -138,7 +159,7 @@ impl Node {
     /// Waits until there is no more for it to do; for ever if it is no actor's own process.
     pub(crate) async fn done(&self) {
         match self.only() {
-            Some(only) => only.done(self.links()).await,
+            Some(only) => only.done(self.links(), self.client()).await,
             None => std::future::pending().await,
         }
     }
@@ -188,8 +209,9 @@ impl Node {
 
     /// A peer wants an actor of its own to be made here, in a process of its own.
     pub(super) fn serve_isolate(&self, incoming: &Incoming<'_>) {
-        let Ok(Isolate { of, reserved }) = codec::decode::<Isolate>(incoming.request.body) else {
-            incoming.refuse(CallFault::Decode { message: "a request for a process names an actor" });
+        let asked = codec::decode::<Isolate>(incoming.request.body).ok().filter(|asked| asked.of.claim.is_none());
+        let Some(Isolate { of, reserved }) = asked else {
+            incoming.refuse(CallFault::Decode { message: "a request for a process names an actor of its own" });
             return;
         };
         if !self.hosts_actors() {
@@ -212,91 +234,197 @@ impl Node {
         of: Isolated,
         reserved: Option<Arc<Reserved>>,
     ) -> Result<(NodeId, Life), IsolationError> {
+        let epoch = reserved.as_ref().map(|reserved| reserved.epoch);
+        let begun = self.begin_child(of, reserved.map_or(Says::Nothing, Says::Free))?;
+        let id = (of.actor, of.placement());
+        // The same look: its spawner may have ended, and the order to end this have found nothing.
+        if self.known(|known| known.has_ended(of.actor.life)) {
+            self.end_child(id, None);
+        }
+        // Looked at once it is among them: it was in what a later head was told, or that head is seen here.
+        if epoch.is_some_and(|epoch| epoch < self.served()) {
+            self.end_child(id, None);
+            let why = "the head that reserved its resources is no more: try again";
+            return Err(IsolationError::NotStarted(why.to_owned()));
+        }
+        self.child_joins(id, begun).await
+    }
+
+    /// The head placed an actor here that is to have a process of its own (an order). What comes of it is reported once the
+    /// process has ended, unless it has joined: then it reports itself.
+    pub(super) fn isolate_placed(self: Arc<Self>, host: &request::Host) {
+        let (actor, placement) = (host.spawn.actor, host.placement);
+        let claim = Claim { actor, placement, host: self.last_life() };
+        let of = Isolated::new(actor, Some(&host.spawn.needs.resources), Some(claim));
+        let id = (actor, placement);
+        // A head that was started anew does not know that it has come to this.
+        if self.nursery().is_some_and(|nursery| nursery.children.lock().contains_key(&id)) {
+            return;
+        }
+        match self.begin_child(of, Says::NotMade(None)) {
+            Ok(begun) => {
+                let node = self.clone();
+                self.runtime().spawn(async move { drop(node.child_joins(id, begun).await) });
+            }
+            Err(why) => {
+                let made = Err(Failure::Isolation(why));
+                self.client().report(Hosted { actor, placement, made });
+            }
+        }
+    }
+
+    /// Starts a process for an actor. From then on it is among the children, until it has ended and the head was told.
+    fn begin_child(self: &Arc<Self>, of: Isolated, says: Says) -> Result<Begun, IsolationError> {
         let nursery = self.nursery().ok_or(IsolationError::OneProcess)?;
-        let failed = |error: &dyn std::fmt::Display| IsolationError::NotStarted(error.to_string());
-        let identity = Identity::generate().map_err(|error| failed(&error))?;
-        let id = identity.node_id();
+        let identity = Identity::generate().map_err(|error| IsolationError::NotStarted(error.to_string()))?;
+        let (node, id) = (identity.node_id(), (of.actor, of.placement()));
+        let orders = self.orders(nursery, &identity, of);
+        let (end, ended) = oneshot::channel();
+        let (died, status) = oneshot::channel();
+        let (started, start) = oneshot::channel();
+        let mut children = nursery.children.lock();
+        if children.len() >= ISOLATED_ACTORS {
+            return Err(IsolationError::Full(ISOLATED_ACTORS));
+        }
+        let here = self.clone();
+        let task = nursery.control.spawn(async move {
+            let mut process = match worker::start(&orders) {
+                Ok(process) => process,
+                Err(error) => {
+                    let why = IsolationError::NotStarted(error.to_string());
+                    let _ = started.send(Err(error));
+                    return here.child_over(id, why).await;
+                }
+            };
+            drop(orders);
+            let _ = started.send(Ok(()));
+            let mut why = IsolationError::NotStarted("it was told to end".to_owned());
+            let note = |status: ExitStatus| {
+                why = IsolationError::Ended { status: status.to_string() };
+                let _ = died.send(status);
+            };
+            process.watched(ended, &here, node, note).await;
+            here.child_over(id, why).await;
+        });
+        children.insert(id, Child { end: Some(end), task, says });
+        Ok(Begun { node, start, status })
+    }
+
+    /// What a process of an actor is told.
+    fn orders(&self, nursery: &Nursery, identity: &Identity, of: Isolated) -> Orders {
         let listen = match nursery.head.starts_with("tcp:") {
             true => "tcp://127.0.0.1:0".to_owned(),
             false => Address::private().to_string(),
         };
-        let mut orders = Orders::new(&nursery.key, &identity, nursery.head.clone(), listen, nursery.store.clone());
+        let mut orders = Orders::new(&nursery.key, identity, nursery.head.clone(), listen, nursery.store.clone());
         orders.namespace = self.namespace().to_string();
         orders.head_wait = nursery.head_wait;
         orders.isolated = Some(of);
-        let epoch = reserved.as_ref().map(|reserved| reserved.epoch);
-        let (end, ended) = oneshot::channel();
-        let (died, mut status) = oneshot::channel();
-        let (started, start) = oneshot::channel();
-        {
-            let mut children = nursery.children.lock();
-            if children.len() >= ISOLATED_ACTORS {
-                return Err(IsolationError::Full(ISOLATED_ACTORS));
-            }
-            let node = self.clone();
-            let task = nursery.control.spawn(async move {
-                let mut process = match worker::start(&orders) {
-                    Ok(process) => process,
-                    Err(error) => {
-                        node.isolated_over(of.actor);
-                        return drop(started.send(Err(error)));
-                    }
-                };
-                drop(orders);
-                let _ = started.send(Ok(()));
-                process.watched(ended, &node, id, |status| _ = died.send(status)).await;
-                node.isolated_over(of.actor);
-            });
-            children.insert(of.actor, Child { end: Some(end), task, reserved });
-        }
-        // The same look: its spawner may have ended, and the order to end this have found nothing.
-        if self.known(|known| known.has_ended(of.actor.life)) {
-            self.end_isolated_of(of.actor);
-        }
-        // Looked at once it is among them: it was in what a later head was told, or that head is seen here.
-        if epoch.is_some_and(|epoch| epoch < self.served()) {
-            self.isolated_over(of.actor);
-            return Err(failed(&"the head that reserved its resources is no more: try again"));
-        }
-        match start.await {
-            Ok(started) => started?,
-            Err(_) => return Err(failed(&"the node is ending")),
-        }
-        let joined = self.until_member(|known| known.of_node(id).is_some());
+        orders
+    }
+
+    /// Waits until a process has joined, which ends if it takes too long.
+    async fn child_joins(self: &Arc<Self>, id: ChildId, begun: Begun) -> Result<(NodeId, Life), IsolationError> {
+        let failed = |why: &str| IsolationError::NotStarted(why.to_owned());
+        let Begun { node, start, status } = begun;
+        start.await.map_err(|_| failed("the node is ending"))??;
+        let joined = self.until_member(|known| known.of_node(node).is_some());
         tokio::select! {
             () = joined => {}
-            Ok(status) = &mut status => return Err(IsolationError::Ended { status: status.to_string() }),
+            status = status => {
+                let ended = |status: ExitStatus| IsolationError::Ended { status: status.to_string() };
+                return Err(status.map_or_else(|_| failed("it was told to end"), ended));
+            }
             () = tokio::time::sleep(ISOLATED_JOIN) => {
-                self.isolated_over(of.actor);
+                self.end_child(id, Some(IsolationError::NotJoined(ISOLATED_JOIN)));
                 return Err(IsolationError::NotJoined(ISOLATED_JOIN));
             }
         }
-        let life = self.known(|known| known.of_node(id));
-        life.map(|life| (id, life)).ok_or_else(|| failed(&"it ended as soon as it had joined"))
+        self.change_child(id, |child| {
+            if let Says::NotMade(_) = child.says {
+                child.says = Says::Nothing;
+            }
+        });
+        let life = self.known(|known| known.of_node(node));
+        life.map(|life| (node, life)).ok_or_else(|| failed("it ended as soon as it had joined"))
     }
 
-    /// A process has ended, or never began: its actor takes nothing any more.
-    fn isolated_over(&self, actor: ActorId) {
-        let child = self.nursery().and_then(|nursery| nursery.children.lock().remove(&actor));
-        if child.is_some_and(|child| child.reserved.is_some()) {
-            self.client().report(Ended { actor, placement: Placement(0), why: Gone::Killed });
+    /// A process has ended, or never began. It is forgotten once the head knows what that is to it.
+    async fn child_over(&self, (actor, placement): ChildId, why: IsolationError) {
+        let id = (actor, placement);
+        let says = self.change_child(id, |child| std::mem::replace(&mut child.says, Says::Nothing));
+        let known = match says {
+            None | Some(Says::Nothing) => None,
+            Some(Says::Free(_)) => {
+                self.client().report(Ended { actor, placement, why: Gone::Killed });
+                None
+            }
+            Some(Says::NotMade(before)) => {
+                let made = Err(Failure::Isolation(before.unwrap_or(why)));
+                Some(self.client().report_until_known(Hosted { actor, placement, made }))
+            }
+            Some(Says::Ended(why)) => Some(self.client().report_until_known(Ended { actor, placement, why })),
+        };
+        if let Some(known) = known {
+            known.await;
         }
+        let child = self.nursery().and_then(|nursery| nursery.children.lock().remove(&id));
+        drop(child);
     }
 
-    /// Ends the process of an actor, if this node has started one. The head hears of it when it has ended.
-    pub(super) fn end_isolated_of(&self, actor: ActorId) -> bool {
-        let Some(nursery) = self.nursery() else { return false };
-        let mut children = nursery.children.lock();
-        let end = children.get_mut(&actor).map(|child| child.end.take());
-        drop(children);
+    fn change_child<T>(&self, id: ChildId, change: impl FnOnce(&mut Child) -> T) -> Option<T> {
+        self.nursery()?.children.lock().get_mut(&id).map(change)
+    }
+
+    /// Tells the process of an actor to end, if there is one; and why it has, if the head is to be told that it did not make it.
+    fn end_child(&self, id: ChildId, why: Option<IsolationError>) -> bool {
+        let end = self.change_child(id, |child| {
+            if let (Says::NotMade(known), Some(why)) = (&mut child.says, why) {
+                *known = Some(why);
+            }
+            child.end.take()
+        });
         end.is_some()
+    }
+
+    /// The head ends an actor for which this node has started a process. It hears of it when that has ended.
+    pub(super) fn end_isolated_of(&self, actor: ActorId, placement: Placement, why: &Gone) -> bool {
+        self.change_child((actor, placement), |child| {
+            if let Says::NotMade(_) = child.says {
+                child.says = Says::Ended(why.clone());
+            }
+        });
+        self.end_child((actor, placement), None)
     }
 
     /// What the head has reserved here for actors in processes of their own.
     pub(super) fn isolated_reserved(&self) -> Vec<(ActorId, Arc<Reserved>)> {
+        self.of_children(|(actor, _), child| match &child.says {
+            Says::Free(reserved) => Some((actor, reserved.clone())),
+            _ => None,
+        })
+    }
+
+    /// The actors that the head placed here and whose processes have not joined yet.
+    pub(super) fn isolated_awaited(&self) -> Vec<ChildId> {
+        self.of_children(|id, child| matches!(child.says, Says::NotMade(_) | Says::Ended(_)).then_some(id))
+    }
+
+    fn of_children<T>(&self, which: impl Fn(ChildId, &Child) -> Option<T>) -> Vec<T> {
         let Some(nursery) = self.nursery() else { return Vec::new() };
         let children = nursery.children.lock();
-        children.iter().filter_map(|(actor, child)| Some((*actor, child.reserved.clone()?))).collect()
+        children.iter().filter_map(|(id, child)| which(*id, child)).collect()
+    }
+
+    /// This node's life is over, and what the head had reserved in it: the processes of actors that it started are told to end.
+    pub(super) fn isolated_life_over(&self) {
+        let Some(nursery) = self.nursery() else { return };
+        let over = |child: &mut Child| {
+            child.says = Says::Nothing;
+            child.end.take()
+        };
+        let ends: Vec<_> = nursery.children.lock().values_mut().map(over).collect();
+        drop(ends);
     }
 
     /// Ends the processes of actors that this node started, and gives what waits for that.
@@ -340,7 +468,7 @@ impl Only {
 
     /// Waits until there is no more for this process to do: its actor has ended, and its callers have heard of that, or it
     /// never came.
-    async fn done(&self, links: &Links) {
+    async fn done(&self, links: &Links, client: &Client) {
         let mut stage = self.stage.subscribe();
         let come = stage.wait_for(|stage| *stage != Stage::Expected);
         if tokio::time::timeout(ISOLATED_JOIN, come).await.is_err() {
@@ -353,5 +481,9 @@ impl Only {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, heard).await;
+        // Else the head would take its end for that of its node, and place it again. Ends with this life at the latest.
+        while client.has_reports() {
+            tokio::time::sleep(ACK_DELAY).await;
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Node {
                 return;
             }
         };
-        let only = self.only().filter(|only| only.of.actor == request.actor);
+        let only = self.only().filter(|only| only.of.actor == request.actor && only.of.claim.is_none());
         if !self.hosts_actors() && only.is_none() {
             incoming.refuse(CallFault::NoResources);
             return;
@@ -195,12 +195,24 @@ impl Node {
     /// The head placed an actor here (an order).
     pub(super) fn make(self: Arc<Self>, host: &request::Host) {
         let (id, placement) = (host.spawn.actor, host.placement);
+        if host.spawn.isolated && self.only().is_none() {
+            return self.isolate_placed(host);
+        }
         let report = {
             let node = self.clone();
             move |made: Result<(), request::Failure>| {
+                let failed = made.is_err();
                 node.client().report(HostedReport { actor: id, placement, made });
+                if let Some(only) = node.only().filter(|_| failed) {
+                    only.over();
+                }
             }
         };
+        match self.only() {
+            Some(only) if only.of.actor == id => only.made(),
+            Some(_) => return report(Err(request::Failure::Unknown)),
+            None => {}
+        }
         let failed = report.clone();
         let done = Box::new(move |planted| report(made(planted)));
         let arguments = match &host.spawn.arguments {
@@ -251,7 +263,7 @@ impl Node {
     pub(super) fn end_ordered(&self, actor: ActorId, placement: Placement, how: How, why: &Gone) {
         let Some(hosted) = self.actors().get(actor).filter(|hosted| hosted.placement() == placement) else {
             // Its process has ended when that is reported.
-            if placement == Placement::BY_SPAWNER && self.end_isolated_of(actor) {
+            if self.end_isolated_of(actor, placement, why) {
                 return;
             }
             // It ended meanwhile, and said so; or never came to be.

@@ -198,6 +198,14 @@ pub(crate) fn start(orders: &Orders) -> Result<Worker, WorkerError> {
     Ok(worker)
 }
 
+/// How a process ended that was told to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Orderly,
+    /// It could not say that it left.
+    Forced,
+}
+
 /// A worker process.
 pub(crate) struct Worker {
     child: Child,
@@ -226,7 +234,12 @@ impl Worker {
     ) {
         let status = tokio::select! {
             status = self.ended() => status,
-            _ = ended => return self.end().await,
+            _ = ended => {
+                if self.end().await == End::Forced {
+                    node.client().report(Died { node: id, life: None });
+                }
+                return;
+            }
         };
         if let Ok(status) = status {
             if !status.success() {
@@ -240,10 +253,14 @@ impl Worker {
     }
 
     /// Tells it to end, waits, and kills it if it takes too long.
-    async fn end(&mut self) {
+    async fn end(&mut self) -> End {
         self.line = None;
-        if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+        match tokio::time::timeout(GRACE, self.child.wait()).await {
+            Ok(_) => End::Orderly,
+            Err(_) => {
+                let _ = self.child.kill().await;
+                End::Forced
+            }
         }
     }
 }

@@ -22,11 +22,6 @@ pub enum InvalidOption {
     /// A label.
     #[error(transparent)]
     Label(#[from] LabelError),
-    /// A name, or being detached, of an actor in a process of its own.
-    #[error(
-        "an actor in a process of its own ends with its spawner, and has no name: leave `.name(..)` and `.detached()` out"
-    )]
-    IsolatedForAll,
     /// The time within which restarts are counted.
     #[error("restarts cannot be counted within {0:?}: give 1 ms to {RESTART_WINDOW:?}")]
     RestartWindow(Duration),

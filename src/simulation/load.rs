@@ -54,6 +54,7 @@ pub(super) fn join(node: NodeId, machine: usize, hosts: bool, listens: bool, att
         labels: Labels::default(),
         advertised: Arc::new(Advertised::new(types)),
         served: Epoch::default(),
+        claims: None,
     }
 }
 
@@ -152,6 +153,7 @@ impl Node {
             restarts,
             restart_window,
             detached: !stage.user.one_in(3),
+            isolated: false,
             arguments: Arguments::Encoded(bytes::Bytes::from_static(b"arguments")),
             patience: Patience::Wait,
         };

@@ -78,6 +78,7 @@ pub(crate) async fn joined(place: &Place, listen: Vec<Address>) -> (Rogue, Sessi
         labels: Default::default(),
         advertised: Arc::new(Advertised::default()),
         served: Default::default(),
+        claims: None,
     };
     for piece in cut(&ToHead::Join(Arc::new(join))).unwrap() {
         to_head.send(&piece).await.unwrap();

@@ -7,14 +7,19 @@
 //!          body            MessagePack with field names
 //! ```
 //!
-//! [`VERSION`] names all of this, the records' own shape included: a record that reads differently is another version.
+//! [`VERSION`] names all of this, the records' own shape included: a record that reads differently is another version. What
+//! version 1 wrote reads as it did: it knew of no actors in processes of their own (`Spawn::isolated`, `Join::claims`,
+//! `Record::Claimed`).
 
 use crate::directory::record::Record;
 use crate::limits::JOURNAL_BLOCK;
 use crate::wire::codec::{self, EncodeError};
 
 /// The format's version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The versions that are read.
+pub const READ: std::ops::RangeInclusive<u32> = 1..=VERSION;
 
 const CHECKSUM: usize = 4;
 

@@ -4,7 +4,7 @@ use super::memory::{Fault, MemoryDisk};
 use super::{JournalError, Opened, Opener, disk};
 use crate::directory::message::How;
 use crate::directory::record::Record;
-use crate::directory::request::{CreateGroup, Gone, LifeEnd};
+use crate::directory::request::{Claim, CreateGroup, Gone, Join, LifeEnd, Spawn};
 use crate::directory::testing::{cpus, join, name, node, spawn};
 use crate::id::{ActorId, Epoch, GroupId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Packing;
@@ -15,7 +15,7 @@ pub(super) fn gone(serial: u64) -> Record {
     Record::Gone { actor: ActorId { life: Life(1), serial }, why: Gone::Stopped }
 }
 
-/// One of each kind.
+/// One of each kind; of those that have changed since the first version, one of each version.
 pub(super) fn every_kind() -> Vec<Record> {
     let (life, serial) = (Life(3), 4);
     let (actor, group, object) = (ActorId { life, serial }, GroupId { life, serial }, ObjectId { life, serial });
@@ -45,6 +45,13 @@ pub(super) fn every_kind() -> Vec<Record> {
         Record::GroupHeld { group, hosts: vec![None, Some(life)] },
         Record::GroupBuried { group },
         Record::Closing { group, index: 1, host: life, total: cpus(0.5) },
+        Record::Checkpointed { actor, placement, number: 3, state: bytes::Bytes::from_static(b"state") },
+        Record::Claimed { actor, life },
+        Record::Began {
+            life,
+            join: Arc::new(Join { claims: Some(Claim { actor, placement, host: life }), ..join(2, 3) }),
+        },
+        Record::Spawned { spawn: Arc::new(Spawn { isolated: true, ..spawn(life, serial) }) },
     ]
 }
 

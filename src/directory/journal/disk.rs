@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FOLDER/head.redb     of its user alone, locked while a head has it
-//!   table "head"       "version"   u32        `batch::VERSION`
+//!   table "head"       "version"   u32        `batch::VERSION`, also where an earlier one was read that goes on as this
 //!                      "cluster"   32 bytes   the head's identity
 //!                      "epoch"     u64        of the last start, and ..
 //!                      "instance"  u64        .. what tells that start from others
@@ -16,7 +16,7 @@
 //! and is used again within.
 
 use crate::directory::fence::Reign;
-use crate::directory::journal::batch::{self, VERSION};
+use crate::directory::journal::batch::{self, READ, VERSION};
 use crate::directory::journal::{Journal, JournalError, Opened, Opener, Size};
 use crate::directory::record::Record;
 use crate::id::{Epoch, NodeId};
@@ -151,13 +151,15 @@ fn check(
         return Ok(None);
     }
     let found = u32::from_le_bytes(get(folder, head, "version")?);
-    if found != VERSION {
+    if !READ.contains(&found) {
         return Err(JournalError::Version { folder: folder.to_owned(), found, known: VERSION });
     }
     let found = NodeId(get(folder, head, "cluster")?);
     if found != opener.cluster {
         return Err(JournalError::Cluster { folder: folder.to_owned(), found, this: opener.cluster });
     }
+    // What is written from now on an earlier one would not read.
+    put(folder, head, "version", &VERSION.to_le_bytes())?;
     number(folder, head, "epoch").map(|epoch| Some(Epoch(epoch)))
 }
 

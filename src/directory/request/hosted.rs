@@ -1,7 +1,7 @@
 //! `Hosted`: a node made an actor as ordered, or could not.
 
 use crate::directory::actors::Phase;
-use crate::directory::request::{Gone, ReportError, Spawn};
+use crate::directory::request::{Gone, IsolationError, ReportError, Spawn};
 use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, Life, Placement};
 use bytes::Bytes;
@@ -56,6 +56,9 @@ pub enum Failure {
     /// The host does not have the type or constructor; it has not run.
     #[error("the node that was to make the actor does not have its type or constructor; it has not run")]
     Unknown,
+    /// It got no process of its own; it has not run.
+    #[error("{0}; the constructor has not run")]
+    Isolation(IsolationError),
 }
 
 impl Directory {
@@ -70,6 +73,7 @@ impl Directory {
             return Err(ReportError::Stale(actor.placement));
         }
         match hosted.made {
+            Ok(()) if !actor.is_made_there() => return Err(ReportError::Stale(actor.placement)),
             Ok(()) if actor.phase == Phase::Placing(life) => self.made(hosted.actor, life, effects),
             Ok(()) => {}
             Err(failure) => self.gone(hosted.actor, Gone::Unmade(failure.cut()), effects),
@@ -89,6 +93,7 @@ impl Failure {
             Failure::NotRestored(text) => Failure::NotRestored(short(text)),
             Failure::Arguments(text) => Failure::Arguments(short(text)),
             Failure::Unknown => Failure::Unknown,
+            Failure::Isolation(why) => Failure::Isolation(why.cut()),
         }
     }
 }

@@ -3,9 +3,9 @@
 use crate::clock::Moment;
 use crate::directory::message::News;
 use crate::directory::record::Record;
-use crate::directory::request::{Change, Holdings, LifeEnd, Snapshot};
+use crate::directory::request::{Change, Claim, Holdings, LifeEnd, Snapshot};
 use crate::directory::state::{Directory, Door, Effects, Keeps};
-use crate::id::{Epoch, Key, Life, NodeId};
+use crate::id::{ActorId, Epoch, Key, Life, NodeId};
 use crate::limits::{ADDRESSES, ADVERTISED, NAME_BYTES, NODES};
 use crate::schedule::resources::is_name;
 use crate::schedule::{Labels, Requirement, Resources};
@@ -44,6 +44,9 @@ pub struct Join {
     /// The head that it last obeyed; zero if this is its first life.
     #[serde(default)]
     pub served: Epoch,
+    /// The actor that this is the process of, if the head placed that.
+    #[serde(default)]
+    pub claims: Option<Claim>,
 }
 
 /// The actor types a node was compiled with, in the order of their keys.
@@ -128,6 +131,9 @@ pub enum JoinError {
     /// Its parent has proved it dead.
     #[error("the parent of this process has reported it dead: start a new one with a new identity")]
     Dead,
+    /// It is the process of an actor that is not to be made there any more.
+    #[error("actor {0}, whose process this is, has ended, or was placed elsewhere")]
+    NotAwaited(ActorId),
     /// Too much of something.
     #[error("a node may advertise at most {most} {what}")]
     TooMuch {
@@ -179,6 +185,9 @@ impl Directory {
         if self.dead.holds(join.node, join.boot) {
             return Err(JoinError::Dead);
         }
+        if let Some(claim) = join.claims {
+            self.may_claim(claim)?;
+        }
         if self.lives.len() >= NODES {
             return Err(JoinError::Full(NODES));
         }
@@ -188,6 +197,9 @@ impl Directory {
         if let Some(living) = self.lives.get_mut(life) {
             living.known = true;
             self.members.log(Change::Joined(living.member().clone()));
+        }
+        if let Some(claim) = join.claims {
+            self.claim(claim, life, effects);
         }
         Ok(life)
     }

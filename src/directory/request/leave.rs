@@ -105,13 +105,13 @@ impl Directory {
         }
         actor.restarts_left -= 1;
         let need = actor.need.clone();
-        if let Some(host) = actor.host() {
-            self.vacate(host, id, &need);
+        if let Some(seat) = actor.seat() {
+            self.leave_seat(seat, id, &need);
             if let Some(actor) = self.actors.all.get_mut(&id) {
-                actor.phase = Phase::Unplaced(0);
+                (actor.phase, actor.keeper) = (Phase::Unplaced(0), None);
             }
             self.put(id, effects);
-            self.fill(host, effects);
+            self.fill(seat.room, effects);
         }
     }
 

@@ -35,7 +35,7 @@ impl Directory {
     pub(super) fn place_on(&mut self, id: ActorId, life: Life, ticket: u64, effects: &mut Effects) {
         let Some(actor) = self.actors.all.get_mut(&id) else { return };
         actor.placement = actor.placement.next();
-        actor.phase = Phase::Placing(life);
+        (actor.phase, actor.keeper) = (Phase::Placing(life), None);
         let (placement, need) = (actor.placement, actor.need.clone());
         let restarts = actor.restarts_left;
         let host = Host { placement, restarts, spawn: actor.spawn.clone(), saved: actor.saved_state() };
@@ -61,7 +61,7 @@ impl Directory {
 
     pub(in crate::directory) fn vacate(&mut self, life: Life, id: ActorId, need: &Requirement) {
         if let Some(living) = self.lives.get_mut(life)
-            && (living.hosted.remove(&id) || living.reserved.remove(&id))
+            && (living.hosted.remove(&id) || living.reserved.remove(&id) || living.isolated.remove(&id))
         {
             living.room.give_for(id, need);
         }
@@ -130,11 +130,12 @@ impl Directory {
     pub(in crate::directory) fn gone(&mut self, id: ActorId, why: Gone, effects: &mut Effects) {
         effects.journal(Record::Gone { actor: id, why: why.clone() });
         let Some(actor) = self.forget_actor(id, &why) else { return };
+        let seat = actor.seat();
         for asker in actor.askers {
             self.answer(asker.life, asker.request, farewell(asker.want, &actor.spawn.name, &why), effects);
         }
-        if let Phase::Placing(host) | Phase::Running(host) = actor.phase {
-            self.fill(host, effects);
+        if let Some(seat) = seat {
+            self.fill(seat.room, effects);
         }
     }
 
@@ -146,7 +147,9 @@ impl Directory {
         }
         match actor.phase {
             Phase::Unplaced(ticket) => self.actors.lines.leave(&actor.need, ticket),
-            Phase::Placing(host) | Phase::Running(host) => self.vacate(host, id, &actor.need),
+            Phase::Placing(_) | Phase::Running(_) => {
+                actor.seat().into_iter().for_each(|seat| self.leave_seat(seat, id, &actor.need));
+            }
         }
         self.actors.ended.bury(id, why.clone());
         Some(actor)

@@ -55,14 +55,20 @@ impl Directory {
 
     fn actor_records(&self, id: ActorId, actor: &Actor, all: &mut Vec<Record>) {
         let (placement, restarts) = (actor.placement, actor.restarts_left);
-        let bundle = actor.host().and_then(|host| self.bundle_of(host, id));
+        let bundle = actor.seat().and_then(|seat| self.bundle_of(seat.room, id));
         let placed = |host: Life| Record::Placed { actor: id, placement, host, restarts, bundle };
+        let claimed = |life: Life| Record::Claimed { actor: id, life };
         all.push(Record::Spawned { spawn: actor.spawn.clone() });
         match actor.phase {
             Phase::Unplaced(_) if placement == Placement(0) && restarts == actor.spawn.restarts => {}
             Phase::Unplaced(_) => all.push(Record::Unplaced { actor: id, placement, restarts }),
-            Phase::Placing(host) => all.push(placed(host)),
-            Phase::Running(host) => all.extend([placed(host), Record::Hosted { actor: id }]),
+            Phase::Placing(life) | Phase::Running(life) => match actor.keeper {
+                None => all.push(placed(life)),
+                Some(keeper) => all.extend([placed(keeper), claimed(life)]),
+            },
+        }
+        if let Phase::Running(_) = actor.phase {
+            all.push(Record::Hosted { actor: id });
         }
         if let Some(Saved { placement, number, state }) = actor.saved.clone() {
             all.push(Record::Checkpointed { actor: id, placement, number, state });

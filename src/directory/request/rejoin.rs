@@ -2,7 +2,7 @@
 //! head's journal decides which placement counts and the node decides what still runs.
 
 use crate::clock::Moment;
-use crate::directory::actors::{Phase, Reservation};
+use crate::directory::actors::{Actor, Phase, Reservation};
 use crate::directory::message::{Command, How, News};
 use crate::directory::request::{ActorType, Beat, Ended, Gone, Holdings, Host, LifeEnd, Needs};
 use crate::directory::state::{Directory, Door, Effects};
@@ -39,7 +39,7 @@ pub struct Hosting {
 /// How an actor stands on its node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
-    /// Its constructor runs.
+    /// Its constructor runs, or a process of its own is being started for it.
     Making,
     /// It was made.
     Running,
@@ -102,7 +102,10 @@ impl Directory {
             }
         }
         for (actor, Hosting { placement, standing, .. }) in there {
-            if !matches!(standing, Standing::Ended(_)) {
+            // It has not seen yet that the process which it started has joined.
+            let has_come = |actor: &Actor| actor.keeper == Some(life) && actor.placement == placement;
+            let has_come = self.actors.all.get(&actor).is_some_and(has_come);
+            if !has_come && !matches!(standing, Standing::Ended(_)) {
                 self.order(life, Command::End { actor, placement, how: How::Kill, why: Gone::Lost }, effects);
             }
         }
@@ -117,7 +120,11 @@ impl Directory {
                 return;
             }
             Standing::Running
-                if self.actors.all.get(&id).is_some_and(|actor| matches!(actor.phase, Phase::Placing(_))) =>
+                if self
+                    .actors
+                    .all
+                    .get(&id)
+                    .is_some_and(|actor| matches!(actor.phase, Phase::Placing(_)) && actor.is_made_there()) =>
             {
                 self.made(id, life, effects);
             }

@@ -29,6 +29,7 @@ impl Directory {
                     actor.phase = Phase::Running(host);
                 }
             }
+            Record::Claimed { actor, life } => self.moves_into(actor, life),
             Record::Checkpointed { actor, placement, number, state } => {
                 self.save(actor, Saved { placement, number, state });
             }
@@ -79,9 +80,10 @@ impl Directory {
         let Some(actor) = self.actors.all.get_mut(&id) else { return };
         actor.placement = placement;
         actor.restarts_left = restarts;
-        if let Phase::Placing(host) | Phase::Running(host) = std::mem::replace(&mut actor.phase, Phase::Unplaced(0)) {
-            let need = actor.need.clone();
-            self.vacate(host, id, &need);
+        let (seat, need) = (actor.seat(), actor.need.clone());
+        (actor.phase, actor.keeper) = (Phase::Unplaced(0), None);
+        if let Some(seat) = seat {
+            self.leave_seat(seat, id, &need);
         }
     }
 
@@ -124,8 +126,8 @@ impl Directory {
         for id in ended.hosted {
             let Some(actor) = self.actors.all.get_mut(&id) else { continue };
             if actor.may_be_placed_again() {
-                actor.phase = Phase::Unplaced(0);
-                actor.restarts_left -= 1;
+                let (placement, restarts) = (actor.placement, actor.restarts_left - 1);
+                self.replay_unplaced(id, placement, restarts);
             } else {
                 self.forget_actor(id, &why);
             }

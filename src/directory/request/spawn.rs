@@ -35,6 +35,9 @@ pub struct Spawn {
     pub restart_window: Option<Duration>,
     /// Whether it outlives its spawner.
     pub detached: bool,
+    /// Whether its host starts a process of its own for it.
+    #[serde(default)]
+    pub isolated: bool,
     /// What its constructor is called with.
     pub arguments: Arguments,
     /// What if there is no node for it. Once it was made, it waits for one.
@@ -313,6 +316,7 @@ impl Directory {
         let actor = Actor {
             need: Arc::new(need),
             phase: Phase::Unplaced(0),
+            keeper: None,
             placement: Placement(0),
             restarts_left: spawn.restarts,
             ending: None,

@@ -79,8 +79,7 @@ impl Node {
             tracing::error!(%life, %why, "this node's life is over: its actors end, then it joins anew");
         }
         self.client.life_over();
-        // What the head had reserved here for actors in processes of their own is gone.
-        drop(self.end_isolated());
+        self.isolated_life_over();
         match why {
             Fenced::Left => self.shared().close_tasks(),
             _ => self.shared().tasks_between_lives(),
@@ -104,7 +103,9 @@ impl Node {
 
     fn rejoin(&self, beat: Beat) {
         let hosting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Running };
-        let hosted = self.actors.known().into_iter().map(hosting).collect();
+        let mut hosted: Vec<Hosting> = self.actors.known().into_iter().map(hosting).collect();
+        let starting = |(actor, placement)| Hosting { actor, placement, standing: Standing::Making };
+        hosted.extend(self.isolated_awaited().into_iter().map(starting));
         // First: what is made from now on under a reservation of an earlier head is refused.
         let mut holdings = self.holdings(beat.epoch);
         let mut there = self.actors.reserved();

@@ -136,20 +136,40 @@ fn its_file_is_its_users_alone() {
     assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
 }
 
+/// Says of a journal that it is of this version, and what it said before.
+fn says_version(file: &Path, version: u32) -> u32 {
+    let database = Database::create(file).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let before = {
+        let mut head = transaction.open_table(HEAD).unwrap();
+        let before = head.insert("version", &version.to_le_bytes()[..]).unwrap().unwrap();
+        u32::from_le_bytes(before.value().try_into().unwrap())
+    };
+    transaction.commit().unwrap();
+    before
+}
+
+#[test]
+fn one_of_an_earlier_version_is_read_and_goes_on_as_one_of_this() {
+    let folder = written(&every_kind());
+    let file = folder.path().join(FILE);
+    assert_eq!(says_version(&file, 1), VERSION);
+    let opened = open(folder.path(), opener()).unwrap();
+    assert_eq!(opened.records, every_kind());
+    drop(opened);
+    assert_eq!(says_version(&file, VERSION), VERSION);
+}
+
 #[test]
 fn another_version_is_named_and_left_as_it_is() {
     let folder = written(&every_kind());
     let file = folder.path().join(FILE);
-    let database = Database::create(&file).unwrap();
-    let transaction = database.begin_write().unwrap();
-    transaction.open_table(HEAD).unwrap().insert("version", &77_u32.to_le_bytes()[..]).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
+    says_version(&file, 77);
     let before = std::fs::read(&file).unwrap();
     let error = open(folder.path(), opener()).unwrap_err();
     let expected = JournalError::Version { folder: folder.path().to_owned(), found: 77, known: VERSION };
     assert_eq!(error, expected);
-    assert!(error.to_string().contains("version 77") && error.to_string().contains("version 1"), "{error}");
+    assert!(error.to_string().contains("version 77") && error.to_string().contains("version 2"), "{error}");
     let records = |bytes: &[u8]| bytes.windows(8).filter(|window| window == b"Panicked").count();
     assert_eq!(records(&std::fs::read(&file).unwrap()), records(&before));
 }

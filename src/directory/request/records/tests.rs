@@ -4,10 +4,10 @@ use super::*;
 use crate::directory::ToHead;
 use crate::directory::message::{Command, How};
 use crate::directory::request::{
-    CreateGroup, End, Ended, Entrust, Gone, Hosting, Needs, Rejoin, RemoveGroup, Spawn, Withdraw,
+    Claim, CreateGroup, End, Ended, Entrust, Gone, Hosting, Join, Needs, Rejoin, RemoveGroup, Spawn, Withdraw,
 };
 use crate::directory::state::{Config, Event};
-use crate::directory::testing::{Head, cpus, name, spawn};
+use crate::directory::testing::{Head, cpus, join, name, spawn};
 use crate::id::ObjectId;
 use crate::schedule::{Packing, Strategy};
 use std::fmt::Write;
@@ -17,12 +17,13 @@ use std::time::Duration;
 fn standing(directory: &Directory) -> String {
     let mut text = format!("{:?}\n{:?}\n", directory.lives.last(), directory.actors.names);
     for (life, living) in directory.lives.iter() {
-        writeln!(text, "{life} {:?} {:?} {:?} {}", living.join, living.hosted, living.room, living.known).unwrap();
+        let there = (&living.hosted, &living.isolated);
+        writeln!(text, "{life} {:?} {there:?} {:?} {}", living.join, living.room, living.known).unwrap();
     }
     for (id, actor) in &directory.actors.all {
-        let Actor { spawn, phase, placement, restarts_left, ending, .. } = actor;
+        let Actor { spawn, phase, keeper, placement, restarts_left, ending, .. } = actor;
         let phase = if let Phase::Unplaced(_) = phase { Phase::Unplaced(0) } else { *phase };
-        writeln!(text, "{id} {spawn:?} {phase:?} {placement:?} {restarts_left} {ending:?}").unwrap();
+        writeln!(text, "{id} {spawn:?} {phase:?} {keeper:?} {placement:?} {restarts_left} {ending:?}").unwrap();
     }
     let tombs = (directory.actors.ended.iter().collect::<Vec<_>>(), directory.groups.gone.iter().collect::<Vec<_>>());
     writeln!(text, "{tombs:?} {} {}", directory.actors.arguments, directory.actors.lines.len()).unwrap();
@@ -42,6 +43,8 @@ struct World {
     random: u64,
     head: Head,
     serial: u64,
+    /// The number of the last process of an actor's own.
+    processes: u8,
 }
 
 impl World {
@@ -81,8 +84,20 @@ impl World {
         };
         let needs = Needs { resources: cpus([0.0, 0.5, 1.0][self.serial as usize % 3]), strategy, ..Needs::default() };
         let (restarts, detached) = (u32::try_from(self.below(3)).unwrap(), self.below(2) == 0);
-        let spawn = Spawn { name, needs, restarts, detached, ..spawn(life, self.serial) };
+        let isolated = self.below(3) == 0;
+        let spawn = Spawn { name, needs, restarts, detached, isolated, ..spawn(life, self.serial) };
         self.head.asks(life, spawn);
+    }
+
+    /// A process joins that an actor's host was to start.
+    fn joins_for(&mut self, actor: ActorId, host: Life) {
+        let placement = self.head.directory.actors.all[&actor].placement;
+        let claim = Claim { actor, placement, host };
+        if self.processes < 250 && self.head.directory.may_claim(claim).is_ok() {
+            self.processes += 1;
+            let of = join(self.processes, self.serial);
+            self.head.joins(Join { hosts: false, resources: cpus(0.0), claims: Some(claim), ..of });
+        }
     }
 
     fn obeys(&mut self, actor: ActorId) {
@@ -92,7 +107,12 @@ impl World {
             Command::Host(host) => host.placement == self.head.directory.actors.all[&actor].placement,
             _ => true,
         }) {
-            self.head.obeys(actor);
+            let order = self.head.ordered(actor).unwrap();
+            let is_started = !self.head.directory.actors.all[&actor].is_made_there();
+            match order.what {
+                Command::Host(_) if is_started => self.joins_for(actor, order.life),
+                _ => self.head.obeys(actor),
+            }
         }
     }
 
@@ -171,7 +191,7 @@ fn a_state_as_records_is_the_state_that_all_records_lead_to() {
     let mut met = std::collections::BTreeSet::new();
     for seed in 1..=100 {
         let random = u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1;
-        let mut world = World { seed, random, head: Head::new(), serial: 0 };
+        let mut world = World { seed, random, head: Head::new(), serial: 0, processes: 100 };
         for step in 0..120 {
             world.step();
             if step % 10 == 0 {
@@ -184,7 +204,7 @@ fn a_state_as_records_is_the_state_that_all_records_lead_to() {
         }
         met.extend(world.head.directory.records().iter().map(std::mem::discriminant).map(|kind| format!("{kind:?}")));
     }
-    assert!(met.len() >= 10, "all kinds of records are met: {met:?}");
+    assert!(met.len() >= 11, "all kinds of records are met: {met:?}");
 }
 
 #[test]
