@@ -100,6 +100,7 @@ hold! {
     calls_that_wait_run_in_the_next_run_in_their_order
     an_actor_ends_with_one_panic_more_than_it_may_be_started_again
     a_constructor_that_fails_again_counts_as_well
+    one_that_was_never_made_says_why_and_frees_its_name
     no_timer_of_a_former_run_rings
     what_ran_beside_the_panic_is_told_so
     a_blocking_method_of_the_former_run_ends_before_the_next_begins
@@ -118,6 +119,19 @@ async fn counter(cluster: &Cluster) -> (CounterHandle, LedgerHandle) {
     bounded(ledger.open()).await.unwrap();
     let counter = bounded(Counter::spawn(cluster, 10, ledger.clone())).await.unwrap();
     (counter, ledger)
+}
+
+async fn one_that_was_never_made_says_why_and_frees_its_name(cluster: &Cluster) {
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    bounded(ledger.let_fail(3)).await.unwrap();
+    for _ in 0..3 {
+        match bounded(Counter::spawn(cluster, 1, ledger.clone()).name("counter")).await {
+            Err(SpawnError::Panicked { message }) => assert!(message.contains("as it was told to"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let counter = bounded(Counter::spawn(cluster, 1, ledger).name("counter")).await.unwrap();
+    assert_eq!(bounded(counter.add(1)).await, Ok(2));
 }
 
 async fn panics(counter: &CounterHandle) {

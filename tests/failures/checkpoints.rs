@@ -216,15 +216,51 @@ pub(crate) fn journaled_head() {
     });
 }
 
+async fn begin(keys: &Keys) -> Player {
+    let mut head = Player::start("journaled head", &keys.environment());
+    head.reported("ready").await;
+    head
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_in_a_process_of_its_own_goes_on_under_the_next_head_which_has_it_made_again() {
+    let keys = Keys::new();
+    let head = begin(&keys).await;
+    let mut worker = Player::start("worker", &keys.environment());
+    worker.reported("joined").await;
+    let driver = bounded(keys.driver()).await.unwrap();
+    let till = bounded(Till::spawn(&driver, 5).isolated().name("till")).await.unwrap();
+    let process = bounded(till.process()).await.unwrap();
+    assert_ne!(process, worker.process());
+    assert_eq!(bounded(till.add(1)).await, Ok(6));
+    head.kill();
+    assert_eq!(bounded(till.state()).await, Ok((6, false)), "calls go on");
+    let head = begin(&keys).await;
+    // Kept by the new head once both have come back to it.
+    let kept = async {
+        while let Err(error) = till.add(0).await {
+            assert!(matches!(error, CallError::App(CheckpointError::Unknown { .. })), "{error:?}");
+        }
+    };
+    bounded(kept).await;
+    assert_eq!(bounded(till.process()).await, Ok(process));
+    kill(process);
+    assert_eq!(state(&till).await, (6, true));
+    let next = bounded(till.process()).await.unwrap();
+    assert!(next != process && next != worker.process());
+    let found = bounded(driver.lookup::<Till>("till")).await.unwrap();
+    assert_eq!(bounded(found.process()).await, Ok(next));
+    drop((till, found));
+    until("the end of its process", || !runs(next)).await;
+    bounded(driver.shutdown()).await;
+    worker.kill();
+    head.kill();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_checkpoint_survives_the_death_of_the_head_and_then_of_the_node() {
     let keys = Keys::new();
-    let begin = async || {
-        let mut head = Player::start("journaled head", &keys.environment());
-        head.reported("ready").await;
-        head
-    };
-    let head = begin().await;
+    let head = begin(&keys).await;
     let mut worker = Player::start("worker", &keys.environment());
     worker.reported("joined").await;
     let driver = bounded(keys.driver()).await.unwrap();
@@ -236,7 +272,7 @@ async fn an_acknowledged_checkpoint_survives_the_death_of_the_head_and_then_of_t
     head.kill();
     // Nobody keeps it meanwhile, and that is said.
     assert!(matches!(bounded(till.add(1)).await, Err(CallError::App(CheckpointError::Unknown { .. }))));
-    let head = begin().await;
+    let head = begin(&keys).await;
     let mut second = Player::start("worker", &keys.environment());
     second.reported("joined").await;
     worker.kill();
