@@ -324,7 +324,13 @@ async fn a_crash_starts_it_again_in_another_process_with_what_it_saved_until_tha
     gone(last).await;
     let next = bounded(Safe::spawn(&cluster, 1).cpus(1.0).wait_for_node()).await.unwrap();
     assert_eq!(bounded(next.state()).await, Ok((1, false)), "its room is free");
-    drop((safe, next));
+    // Nor does one begin that needs the room of another before its process has ended.
+    let (process, ..) = bounded(next.run()).await.unwrap();
+    assert_eq!(bounded(next.stop()).await, Ok(EndReason::Stopped));
+    let last = bounded(Safe::spawn(&cluster, 2).cpus(1.0)).await.unwrap();
+    assert!(!runs(process), "they would take the same CPU");
+    assert_eq!(bounded(last.state()).await, Ok((2, false)));
+    drop((safe, next, last));
     ends_without_a_trace(cluster).await;
 }
 

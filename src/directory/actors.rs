@@ -79,7 +79,15 @@ pub(super) struct Reservation {
     pub(super) name: Arc<str>,
     /// Where; or the ticket at which it waits.
     pub(super) place: Result<Life, u64>,
+    /// The placement of an actor that has ended, in a process of its own which has not.
+    pub(super) placement: Placement,
     pub(super) asker: Option<Asker>,
+}
+
+impl Reservation {
+    pub(super) fn at(host: Life, need: Arc<Requirement>, name: Arc<str>) -> Reservation {
+        Reservation { need, name, place: Ok(host), placement: Placement::BY_SPAWNER, asker: None }
+    }
 }
 
 /// Which of the two waits in a line.

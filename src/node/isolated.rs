@@ -13,8 +13,8 @@
 //!      ◀── Hosted: Err, or Ended: the child has ended, and did not claim it ──┘
 //! ```
 //!
-//! What the head has reserved for the actor lies at its host; of the former that gives it back when the child has ended. A child
-//! ends with its actor, with its host's life, and if its actor never comes.
+//! What the head has reserved for the actor lies at its host, which gives it back when the child has ended. A child ends with
+//! its actor, with its host's life, and if its actor never comes.
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -22,13 +22,12 @@ use serde::{Deserialize, Serialize};
 use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::actors::Reserved;
 use super::core::link::Party;
 use super::fetch::ask_node;
-use super::links::Links;
 use super::runtime::Node;
 use super::store::StoreSettings;
 use super::worker::{self, Orders, WorkerError};
@@ -37,14 +36,16 @@ use crate::actor::inbox::Host;
 use crate::actor::remote::ask::{Plain, answer_value, nonsense};
 use crate::actor::remote::host::Incoming;
 use crate::directory::KnownLives;
-use crate::directory::client::Client;
 use crate::directory::request::{self, Claim, Ended, Failure, Gone, Hosted, IsolationError};
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
-use crate::limits::{ACK_DELAY, FAREWELL, ISOLATED_ACTORS, ISOLATED_JOIN};
+use crate::limits::{ISOLATED_ACTORS, ISOLATED_JOIN};
 use crate::net::{Address, ClusterKey, Identity};
 use crate::schedule::Resources;
 use crate::wire::codec;
 use crate::wire::packet::{CallFault, Executed};
+
+mod only;
+use only::Only;
 
 /// What the request is called.
 pub(super) const ISOLATE: Key = Key::of("mobula", "isolate");
@@ -99,14 +100,16 @@ pub(crate) struct Child {
     end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     says: Says,
+    /// What the head has reserved here for the actor.
+    reserved: Option<Arc<Reserved>>,
 }
 
 /// What the head is told once a process has ended.
 enum Says {
-    /// Nothing: it has joined, and its life's end says all; or nobody waits to be told.
+    /// Nothing: nobody waits to be told.
     Nothing,
-    /// That what it reserved here for an actor of a spawner is free.
-    Free(Arc<Reserved>),
+    /// That what it reserved here for the actor is free.
+    Free,
     /// That an actor which it placed here was not made: for this reason, if it is known before.
     NotMade(Option<IsolationError>),
     /// That an actor which it placed here has ended, as it ordered.
@@ -235,7 +238,7 @@ impl Node {
         reserved: Option<Arc<Reserved>>,
     ) -> Result<(NodeId, Life), IsolationError> {
         let epoch = reserved.as_ref().map(|reserved| reserved.epoch);
-        let begun = self.begin_child(of, reserved.map_or(Says::Nothing, Says::Free))?;
+        let begun = self.begin_child(of, reserved, Says::Free)?;
         let id = (of.actor, of.placement());
         // The same look: its spawner may have ended, and the order to end this have found nothing.
         if self.known(|known| known.has_ended(of.actor.life)) {
@@ -261,7 +264,9 @@ impl Node {
         if self.nursery().is_some_and(|nursery| nursery.children.lock().contains_key(&id)) {
             return;
         }
-        match self.begin_child(of, Says::NotMade(None)) {
+        let needs = &host.spawn.needs;
+        let reserved = Reserved::of(needs.resources.clone(), needs.strategy, self.epoch());
+        match self.begin_child(of, reserved, Says::NotMade(None)) {
             Ok(begun) => {
                 let node = self.clone();
                 self.runtime().spawn(async move { drop(node.child_joins(id, begun).await) });
@@ -274,7 +279,12 @@ impl Node {
     }
 
     /// Starts a process for an actor. From then on it is among the children, until it has ended and the head was told.
-    fn begin_child(self: &Arc<Self>, of: Isolated, says: Says) -> Result<Begun, IsolationError> {
+    fn begin_child(
+        self: &Arc<Self>,
+        of: Isolated,
+        reserved: Option<Arc<Reserved>>,
+        says: Says,
+    ) -> Result<Begun, IsolationError> {
         let nursery = self.nursery().ok_or(IsolationError::OneProcess)?;
         let identity = Identity::generate().map_err(|error| IsolationError::NotStarted(error.to_string()))?;
         let (node, id) = (identity.node_id(), (of.actor, of.placement()));
@@ -306,7 +316,7 @@ impl Node {
             process.watched(ended, &here, node, note).await;
             here.child_over(id, why).await;
         });
-        children.insert(id, Child { end: Some(end), task, says });
+        children.insert(id, Child { end: Some(end), task, says, reserved });
         Ok(Begun { node, start, status })
     }
 
@@ -342,7 +352,7 @@ impl Node {
         }
         self.change_child(id, |child| {
             if let Says::NotMade(_) = child.says {
-                child.says = Says::Nothing;
+                child.says = Says::Free;
             }
         });
         let life = self.known(|known| known.of_node(node));
@@ -352,10 +362,13 @@ impl Node {
     /// A process has ended, or never began. It is forgotten once the head knows what that is to it.
     async fn child_over(&self, (actor, placement): ChildId, why: IsolationError) {
         let id = (actor, placement);
-        let says = self.change_child(id, |child| std::mem::replace(&mut child.says, Says::Nothing));
+        let says = self.change_child(id, |child| match std::mem::replace(&mut child.says, Says::Nothing) {
+            Says::Free if child.reserved.is_none() => Says::Nothing,
+            says => says,
+        });
         let known = match says {
             None | Some(Says::Nothing) => None,
-            Some(Says::Free(_)) => {
+            Some(Says::Free) => {
                 self.client().report(Ended { actor, placement, why: Gone::Killed });
                 None
             }
@@ -399,9 +412,9 @@ impl Node {
 
     /// What the head has reserved here for actors in processes of their own.
     pub(super) fn isolated_reserved(&self) -> Vec<(ActorId, Arc<Reserved>)> {
-        self.of_children(|(actor, _), child| match &child.says {
-            Says::Free(reserved) => Some((actor, reserved.clone())),
-            _ => None,
+        self.of_children(|(actor, _), child| match child.says {
+            Says::Free => Some((actor, child.reserved.clone()?)),
+            Says::Nothing | Says::NotMade(_) | Says::Ended(_) => None,
         })
     }
 
@@ -435,55 +448,6 @@ impl Node {
             for task in tasks {
                 let _ = task.await;
             }
-        }
-    }
-}
-
-/// How far the one actor of this process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Expected,
-    Made,
-    Over,
-}
-
-/// What a node knows that is the process of one actor.
-pub(super) struct Only {
-    pub(super) of: Isolated,
-    stage: watch::Sender<Stage>,
-}
-
-impl Only {
-    fn new(of: Isolated) -> Only {
-        Only { of, stage: watch::Sender::new(Stage::Expected) }
-    }
-
-    pub(super) fn made(&self) {
-        self.stage.send_replace(Stage::Made);
-    }
-
-    pub(super) fn over(&self) {
-        self.stage.send_replace(Stage::Over);
-    }
-
-    /// Waits until there is no more for this process to do: its actor has ended, and its callers have heard of that, or it
-    /// never came.
-    async fn done(&self, links: &Links, client: &Client) {
-        let mut stage = self.stage.subscribe();
-        let come = stage.wait_for(|stage| *stage != Stage::Expected);
-        if tokio::time::timeout(ISOLATED_JOIN, come).await.is_err() {
-            return;
-        }
-        let _ = stage.wait_for(|stage| *stage == Stage::Over).await;
-        let heard = async {
-            while !links.all_answered() {
-                tokio::time::sleep(ACK_DELAY).await;
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, heard).await;
-        // Else the head would take its end for that of its node, and place it again. Ends with this life at the latest.
-        while client.has_reports() {
-            tokio::time::sleep(ACK_DELAY).await;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::directory::elders::NEWEST;
 use crate::directory::message::{News, Reply, RequestId};
 use crate::directory::request::{ActorType, Invalid, Needs, Patience, SpawnError};
 use crate::directory::state::{Directory, Effects};
-use crate::id::{ActorId, Epoch, Key, Life, NodeId};
+use crate::id::{ActorId, Epoch, Key, Life, NodeId, Placement};
 use crate::limits::{CANDIDATES, DIRECTORY_ACTORS};
 use crate::schedule::resources::is_name;
 use crate::schedule::{Requirement, Why};
@@ -111,7 +111,7 @@ impl Directory {
             Ok(host) => {
                 self.hold(id, host, &need);
                 self.stays(id, host, &need, NEWEST);
-                self.actors.reservations.insert(id, Reservation { need, name, place: Ok(host), asker: None });
+                self.actors.reservations.insert(id, Reservation::at(host, need, name));
                 self.chosen(host)
             }
             Err(why) => {
@@ -122,8 +122,8 @@ impl Directory {
                 }
                 let ticket = self.actors.lines.enter(&need, Waiting::Reservation(id));
                 self.grants.due = true;
-                let (place, of) = (Err(ticket), Some(asker));
-                self.actors.reservations.insert(id, Reservation { need, name, place, asker: of });
+                let (place, placement, of) = (Err(ticket), Placement::BY_SPAWNER, Some(asker));
+                self.actors.reservations.insert(id, Reservation { need, name, place, placement, asker: of });
                 self.tell(asker.life, News::Waits { request: asker.request, why }, effects);
                 None
             }

@@ -106,8 +106,13 @@ impl Directory {
     ) -> Result<(), ReportError> {
         let id = ended.actor;
         if let Some(reservation) = self.actors.reservations.get(&id) {
-            if id.life != life && reservation.place != Ok(life) {
-                return Err(ReportError::NotKnown);
+            let is_there = reservation.place == Ok(life);
+            match reservation.placement {
+                Placement::BY_SPAWNER if id.life == life || is_there => {}
+                Placement::BY_SPAWNER => return Err(ReportError::NotKnown),
+                // Only who has started a process knows that it is over.
+                placement if placement == ended.placement && is_there => {}
+                placement => return Err(ReportError::Stale(placement)),
             }
             self.release(id, effects);
             return Ok(());

@@ -6,10 +6,12 @@
 //!            └──▶ Hosted (Err), Ended: it did not come to that                what it takes stays taken of H
 //! ```
 //!
+//! What it takes is free once the process has ended: by the end of its life, or as H says of one whose actor ended before.
+//!
 //! So a process of an earlier placement, or whose actor is to end, gets no life; and what comes after a claim is what comes
 //! of any actor on any node.
 
-use crate::directory::actors::{Actor, Phase};
+use crate::directory::actors::{Actor, Phase, Reservation};
 use crate::directory::message::Command;
 use crate::directory::record::Record;
 use crate::directory::request::{Host, JoinError};
@@ -121,6 +123,26 @@ impl Directory {
         if let Some(own) = self.lives.get_mut(life) {
             own.hosted.insert(id);
         }
+    }
+
+    /// What an actor takes that is about to be forgotten, and of whom, if it is in a process of its own that goes on: its room is
+    /// nobody's from here on, until [`Directory::stays_taken`].
+    pub(super) fn outlasts(&mut self, id: ActorId) -> Option<(Life, Reservation)> {
+        let actor = self.actors.all.get(&id)?;
+        let (host, own) = (actor.keeper?, actor.host()?);
+        self.lives.get(own)?;
+        let living = self.lives.get_mut(host).filter(|_| !actor.need.resources.is_empty())?;
+        let (need, name, placement) = (actor.need.clone(), actor.spawn.kind.name.clone(), actor.placement);
+        let reservation = Reservation { need, name, place: Ok(host), placement, asker: None };
+        living.isolated.remove(&id).then_some((host, reservation))
+    }
+
+    /// It is free once the process has ended, as its host reports; a head that starts learns of it when that rejoins.
+    pub(super) fn stays_taken(&mut self, id: ActorId, host: Life, reservation: Reservation) {
+        if let Some(living) = self.lives.get_mut(host) {
+            living.reserved.insert(id);
+        }
+        self.actors.reservations.insert(id, reservation);
     }
 
     /// An actor is no longer where it was: what it took is free.

@@ -129,8 +129,12 @@ impl Directory {
     /// It has ended: name and resources are free, who waited is told.
     pub(in crate::directory) fn gone(&mut self, id: ActorId, why: Gone, effects: &mut Effects) {
         effects.journal(Record::Gone { actor: id, why: why.clone() });
+        let outlasts = self.outlasts(id);
         let Some(actor) = self.forget_actor(id, &why) else { return };
         let seat = actor.seat();
+        if let Some((host, reservation)) = outlasts {
+            self.stays_taken(id, host, reservation);
+        }
         for asker in actor.askers {
             self.answer(asker.life, asker.request, farewell(asker.want, &actor.spawn.name, &why), effects);
         }

@@ -68,6 +68,10 @@ impl Directory {
         self.say(door.id, News::Beaten { life, beat: rejoin.beat.number }, effects);
         self.catch_up(life, effects);
         for (actor, resources) in rejoin.reserved {
+            // In a process of its own: what that takes is taken as it is placed, of whomever it is.
+            if self.actors.all.contains_key(&actor) {
+                continue;
+            }
             let bundled = rejoin.holdings.bundled.iter().find(|(of, _)| *of == actor).map(|(_, strategy)| *strategy);
             self.reserve_again(
                 actor,
@@ -85,7 +89,7 @@ impl Directory {
         let nameless = ActorType { key: Key(0), name: "".into() };
         let need = Arc::new(needs.of(&nameless, None));
         self.hold(actor, host, &need);
-        self.actors.reservations.insert(actor, Reservation { need, name: nameless.name, place: Ok(host), asker: None });
+        self.actors.reservations.insert(actor, Reservation::at(host, need, nameless.name));
     }
 
     pub(super) fn compare(&mut self, life: Life, hosted: Vec<Hosting>, effects: &mut Effects) {

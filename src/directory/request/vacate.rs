@@ -39,9 +39,11 @@ impl Directory {
     /// one that waits for room waits no more.
     pub(super) fn vacate_reservations(&mut self, spawner: Life, effects: &mut Effects) {
         for actor in Actors::of_spawner(&self.actors.reservations, spawner) {
-            match self.actors.reservations.get(&actor).map(|reservation| reservation.place) {
-                Some(Ok(host)) => self.order_end(actor, host, effects),
-                Some(Err(_)) | None => self.release(actor, effects),
+            match self.actors.reservations.get(&actor).map(|reservation| (reservation.place, reservation.placement)) {
+                Some((Ok(host), Placement::BY_SPAWNER)) => self.order_end(actor, host, effects),
+                // It has ended, and its process is about to.
+                Some((Ok(_), _)) => {}
+                Some((Err(_), _)) | None => self.release(actor, effects),
             }
         }
     }

@@ -91,16 +91,27 @@ fn it_is_made_by_a_process_of_its_own_and_its_host_keeps_the_room() {
     let answered = news.iter().position(|news| matches!(news, News::Answer { .. })).unwrap();
     assert!(told < answered, "who is told where it is knows that node: {news:?}");
 
-    let ended = Ended { actor, placement: claim.placement, why: Gone::Killed };
-    assert!(head.asked(worker, ended).is_err(), "nor is its end its host's to say");
+    assert!(head.asked(worker, over(claim)).is_err(), "nor is its end its host's to say");
     assert!(head.asked(worker, made(Err(Failure::Unknown))).is_err());
     assert_eq!(free(&head, worker), 0.0);
     let stops = head.ends(driver, actor, How::Stop);
     assert_eq!(head.ordered(actor).unwrap().life, process);
     head.obeys(actor);
     assert_eq!(head.answer::<End>(stops), Some(Ok(Gone::Stopped)));
+    assert_eq!((head.summary().actors, head.summary().names), (0, 0), "another may have its name");
+    let next = head.asks(driver, Spawn { actor: ActorId { serial: 2, ..actor }, ..own(driver, 0) });
+    assert_eq!(head.asked(process, over(claim)), Err(ReportError::Stale(claim.placement)), "nor its room its own");
     head.leaves(process);
-    assert_eq!((free(&head, worker), head.summary().actors, head.summary().names), (2.0, 0, 0));
+    assert_eq!((free(&head, worker), head.summary().waiting), (0.0, 1), "its process has not ended");
+    assert_eq!(head.asked(worker, over(claim)), Ok(()));
+    assert_eq!((head.summary().reservations, head.summary().waiting, head.reply(next)), (0, 0, None));
+    assert_eq!(head.asked(worker, over(claim)), Err(ReportError::NotKnown), "said again, it changes nothing");
+    assert_eq!(free(&head, worker), 0.0);
+}
+
+/// What the host of a process says of its end.
+fn over(claim: Claim) -> Ended {
+    Ended { actor: claim.actor, placement: claim.placement, why: Gone::Killed }
 }
 
 #[test]
@@ -278,7 +289,9 @@ fn a_head_that_is_started_anew_at_any_step_comes_to_the_same() {
             3 => assert_eq!(head.ordered(actor), None, "it runs"),
             _ => {
                 head.obeys(actor);
-                assert_eq!((head.gone(actor), free(&head, worker)), (Some(Gone::Killed), 2.0));
+                assert_eq!((head.gone(actor), free(&head, worker)), (Some(Gone::Killed), 0.0));
+                assert_eq!(head.asked(worker, over(claim)), Ok(()));
+                assert_eq!(free(&head, worker), 2.0);
                 continue;
             }
         }
@@ -288,6 +301,31 @@ fn a_head_that_is_started_anew_at_any_step_comes_to_the_same() {
         let next = ordered(&head, actor);
         assert_eq!((next.host, next.placement), (worker, claim.placement.next()), "step {step}");
         assert_eq!(free(&head, worker), 0.0, "step {step}");
+    }
+}
+
+#[test]
+fn a_head_that_is_started_anew_learns_from_the_host_which_processes_outlast_their_actors() {
+    for ends in [true, false] {
+        let (mut head, worker, driver, actor) = placing(1);
+        let claim = ordered(&head, actor);
+        let process = head.joins(process(5, claim));
+        head.obeys(actor);
+        let placement = claim.placement;
+        assert_eq!(head.asked(process, Ended { actor, placement, why: Gone::Stopped }), Ok(()));
+        let mut head = head.restarted();
+        let there = if ends { Vec::new() } else { vec![(actor, cpus(2.0))] };
+        let door = head.door(1);
+        head.beats_at(worker, door, 0);
+        let epoch = head.directory.reign().epoch;
+        let beat = Beat { life: worker, epoch, number: 1, orders: 0, members: 0, actors: 0 };
+        let rejoin = Rejoin { beat, hosted: Vec::new(), reserved: there, holdings: Holdings::default() };
+        head.apply(Event::Said(door, ToHead::Rejoin(rejoin)));
+        comes_back(&mut head, driver, 2, Vec::new());
+        comes_back(&mut head, process, 5, Vec::new());
+        assert_eq!(free(&head, worker), if ends { 2.0 } else { 0.0 });
+        assert_eq!(head.asked(worker, over(claim)).is_ok(), !ends);
+        assert_eq!(free(&head, worker), 2.0);
     }
 }
 
