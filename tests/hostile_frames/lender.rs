@@ -30,6 +30,8 @@ const READER: u64 = 5;
 
 const ATTACH: Key = Key::of("mobula", "attach");
 const READ: Key = Key::of("mobula", "object");
+/// What the caller's node is asked that passed an object which is lost.
+const MISSED: Key = Key::of("mobula", "missed");
 
 fn memory(length: u64, seals: SealFlags) -> OwnedFd {
     let file = memfd_create("rogue", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
@@ -214,7 +216,7 @@ async fn where_an_argument_lies_is_believed_of_its_owner_and_for_the_connection_
         ),
         ("for another connection", pinned(own, Pin { reader: READER + 1, offset: SEGMENT, ..pin }), read, value, ""),
         ("in a segment that is not mapped", pinned(own, Pin { segment: 2, ..pin }), read, value, ""),
-        ("an object of somebody else", pinned(other, pin), none, fault, "Argument"),
+        ("an object of somebody else", pinned(other, pin), &[MISSED], fault, "Argument"),
     ];
     let good = arguments(7);
     let mut answered = 0;
