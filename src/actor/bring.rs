@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::{Arguments, references};
 use crate::id::ObjectId;
 use crate::object::entry::{Entry, Outcome};
-use crate::object::error::{Fault, GetError};
+use crate::object::error::Fault;
 use crate::object::get::Value;
 
 /// Which object cannot be had, and why.
@@ -24,16 +24,14 @@ pub(crate) fn gather<M: Arguments>(message: &mut M) -> Gathered {
     if message.has_references() {
         for entry in references(message) {
             match entry.at_hand() {
-                Some(outcome) if !is_lost(&outcome) => gathered.at_hand.push(outcome),
+                Some(outcome) if !outcome.as_ref().is_err_and(|fault| fault.is_lost()) => {
+                    gathered.at_hand.push(outcome)
+                }
                 _ => gathered.away.push(entry),
             }
         }
     }
     gathered
-}
-
-fn is_lost(outcome: &Outcome) -> bool {
-    outcome.as_ref().is_err_and(|fault| matches!(**fault, GetError::Lost { .. }))
 }
 
 impl Gathered {

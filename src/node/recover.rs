@@ -194,7 +194,7 @@ impl Node {
             return false;
         }
         match self.link_to(value.life) {
-            Some(link) => matches!(ask(&link, value, How::Holders).await, Err(GetError::Lost { .. })),
+            Some(link) => ask(&link, value, How::Holders).await.is_err_and(|fault| fault.is_lost()),
             None => true,
         }
     }

@@ -205,6 +205,11 @@ impl<E> GetError<E> {
         GetError::Lost { object, owner: object.life, why }
     }
 
+    /// Whether it is that an object is lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, GetError::Lost { .. })
+    }
+
     /// Whether what makes it may have run.
     #[must_use]
     pub fn executed(&self) -> Executed {

@@ -271,7 +271,7 @@ async fn no_more_results_hang_on_one_another_than_may() {
     }
     let beyond = adds_one::call(cluster, log, "beyond", &deepest).on(pair.dies).submit();
     pair.settled(&beyond).await;
-    // The node asks for it if it was there before the next task was sent. Whoever waits for an answer has it made again: nobody.
+    // What is being read as its node ends is made again by itself: nothing is, from here on.
     drop(bounded(cluster.get(&deepest)).await.unwrap());
     let others_are_let_go = || pair.cluster.shared_objects().borrowed == 2;
     until("results are kept that nothing but others' lineage refers to", others_are_let_go).await;

@@ -1,6 +1,8 @@
 //! Objects in shared memory, as the cluster's users have them.
 
 mod ahead;
+#[path = "../common/alone.rs"]
+mod alone;
 mod apart;
 #[cfg(feature = "arrow")]
 mod arrow;

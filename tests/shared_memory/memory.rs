@@ -1,9 +1,9 @@
 //! What objects leave behind, and what they take. Each part is measured in a process of its own.
 
+use super::alone::in_another_process;
 use super::quiet::{leaves_nothing, run};
 use super::support::{MIB, all_is_free, bounded, numbers};
 use mobula::prelude::*;
-use std::process::Command;
 
 const PART: &str = "MOBULA_MEMORY_PART";
 
@@ -12,14 +12,7 @@ fn alone<T: Future<Output = ()>>(test: &str, part: impl FnOnce() -> T) {
     if std::env::var_os(PART).is_some() {
         return run(part());
     }
-    leaves_nothing(async || in_another_process(test));
-}
-
-fn in_another_process(test: &str) {
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    let output = again.args(["--exact", &format!("memory::{test}"), "--nocapture"]).env(PART, "1").output().unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "{}", said.concat());
+    leaves_nothing(async || in_another_process(&format!("memory::{test}"), PART));
 }
 
 fn resident() -> usize {

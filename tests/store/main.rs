@@ -1,5 +1,7 @@
 //! The store through its public door: objects, the line of those who wait, spilling, and readers in other processes.
 
+#[path = "../common/alone.rs"]
+mod alone;
 mod hostile;
 mod line;
 mod objects;

@@ -1,5 +1,6 @@
 //! Readers that are other processes: this test binary again.
 
+use super::alone::in_another_process;
 use super::support::{LONG, MIB, Owner, pattern, until};
 use mobula::store::{Attached, Location, Store, StoreConfig, Ticket};
 use rustix::process::{Pid, Signal, kill_process};
@@ -190,16 +191,13 @@ fn footprint() -> (usize, usize, usize) {
     (entries("/proc/self/fd"), maps("self").len(), tasks)
 }
 
-/// What a process has is looked at in one of its own: the tests of this one run side by side. Gives whether this is the
-/// process in which the test is to be gone through; if not, it has been, in another.
+/// Whether this is the process in which the test is to be gone through; if not, it has been, in another.
 fn is_alone(test: &str) -> bool {
     const ALONE: &str = "MOBULA_STORE_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return true;
     }
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", &format!("processes::{test}"), "--nocapture"]).env(ALONE, "1");
-    assert!(again.status().unwrap().success());
+    in_another_process(&format!("processes::{test}"), ALONE);
     false
 }
 

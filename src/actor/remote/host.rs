@@ -21,7 +21,6 @@ use crate::actor::reply::{Answering, Arriving, Reply};
 use crate::actor::restart::Kept;
 use crate::clock::{self, Moment};
 use crate::limits::OBJECT_HOPS;
-use crate::object::error::GetError;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, DecodeError, Enclosed};
 use crate::wire::packet::{self, Answer, CallFault, Flags, Request};
@@ -128,7 +127,7 @@ impl<M: Method> RemoteJob<M> {
     pub(crate) async fn bring(&self, mut gathered: Gathered) -> Result<Gathered, Absent> {
         for _ in 0..OBJECT_HOPS {
             let (object, fault) = match gathered.try_bring().await {
-                Err((object, fault)) if matches!(*fault, GetError::Lost { .. }) => (object, fault),
+                Err((object, fault)) if fault.is_lost() => (object, fault),
                 brought => return brought.map_err(|(object, fault)| (object, fault.to_string())),
             };
             let passed = self.with_message(|message| args::passed_as(message, object)).flatten();

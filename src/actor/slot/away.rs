@@ -292,18 +292,25 @@ impl<M: Method> Slot<M> {
     }
 
     /// Its reply lay where it ran, and cannot be had. If that node has ended, it is made once more, if it may be.
-    fn reply_lost(self: Arc<Self>, mut away: Away<M>, node: NodeId, fault: &Fault) {
+    fn reply_lost(self: Arc<Self>, away: Away<M>, node: NodeId, fault: &Fault) {
         let executed = Executed::Yes;
         let error = match fault {
             GetError::Lost { why: ObjectLost::OwnerDied, .. } => CallError::NodeDied { node, executed },
             fault => CallError::Decode { what: Part::Reply, message: fault.to_string(), executed },
         };
+        self.failed_there(away, error, |slot, again| {
+            let (actor, order) = (again.out.actor().clone(), again.out.order());
+            slot.restage(again.message);
+            actor.make_again(order, slot);
+        });
+    }
+
+    /// It failed where it was sent: `try_again` has it tried once more, if it may be; else its caller is told.
+    fn failed_there(self: Arc<Self>, mut away: Away<M>, error: CallError, try_again: impl FnOnce(Arc<Self>, Again<M>)) {
         if let Some(again) = away.again() {
             again.lost(&error);
             if self.tries_again(&error) {
-                let (actor, order) = (again.out.actor().clone(), again.out.order());
-                self.restage(again.message);
-                return actor.make_again(order, self);
+                return try_again(self, again);
             }
         }
         if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
@@ -398,24 +405,14 @@ impl<M: Method> Caller for Slot<M> {
     }
 
     fn failed(self: Arc<Self>, error: CallError) {
-        let Some(mut away) = self.take_away() else { return };
+        let Some(away) = self.take_away() else { return };
         // It waited in line: what it encloses never left.
         if let (Some(actor), Away::Keeps(keeps), Executed::No) = (self.remote(&away), &away, error.executed()) {
             actor.peer.not_sent(&keeps.enclosed);
         }
-        let again = away.again();
-        if let Some(again) = &again {
-            again.lost(&error);
-        }
-        if let Some(again) = again {
-            let tries = self.tries_again(&error);
-            if tries {
-                let executed = self.may_have_run();
-                return self.go_again(again, Lost::LinkEnded, executed);
-            }
-        }
-        if let Some(error) = away.arriving(|arriving| arriving.failed(error)) {
-            self.finish(Err(error.widen()));
-        }
+        self.failed_there(away, error, |slot, again| {
+            let executed = slot.may_have_run();
+            slot.go_again(again, Lost::LinkEnded, executed);
+        });
     }
 }

@@ -149,11 +149,11 @@ impl Directory {
         if let Some(name) = &actor.spawn.name {
             self.actors.names.remove(name);
         }
-        match actor.phase {
-            Phase::Unplaced(ticket) => self.actors.lines.leave(&actor.need, ticket),
-            Phase::Placing(_) | Phase::Running(_) => {
-                actor.seat().into_iter().for_each(|seat| self.leave_seat(seat, id, &actor.need));
-            }
+        if let Phase::Unplaced(ticket) = actor.phase {
+            self.actors.lines.leave(&actor.need, ticket);
+        }
+        if let Some(seat) = actor.seat() {
+            self.leave_seat(seat, id, &actor.need);
         }
         self.actors.ended.bury(id, why.clone());
         Some(actor)

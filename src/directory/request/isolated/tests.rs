@@ -1,7 +1,7 @@
 //! The head's side of actors in processes of their own.
 
 use super::*;
-use crate::directory::message::{How, News, ToHead};
+use crate::directory::message::{How, News, RequestId, ToHead};
 use crate::directory::request::{
     Beat, Checkpoint, Died, End, Ended, Failure, Gone, Holdings, Hosted, Hosting, Join, LifeEnd, Locate, Rejoin,
     ReportError, Spawn, SpawnError, Standing,
@@ -57,18 +57,21 @@ fn comes_back(head: &mut Head, life: Life, n: u8, hosted: Vec<Hosting>) {
 
 /// A worker, a driver, and an actor of that whose process has been ordered.
 fn placing(restarts: u32) -> (Head, Life, Life, ActorId) {
+    let (head, worker, driver, (actor, _)) = asked(restarts);
+    (head, worker, driver, actor)
+}
+
+/// The same, and the request that its spawner waits for.
+fn asked(restarts: u32) -> (Head, Life, Life, (ActorId, RequestId)) {
     let mut head = Head::new();
     let (worker, driver) = (head.worker(1), head.driver(2));
-    head.asks(driver, own(driver, restarts));
-    (head, worker, driver, ActorId { life: driver, serial: 1 })
+    let spawns = head.asks(driver, own(driver, restarts));
+    (head, worker, driver, (ActorId { life: driver, serial: 1 }, spawns))
 }
 
 #[test]
 fn it_is_made_by_a_process_of_its_own_and_its_host_keeps_the_room() {
-    let mut head = Head::new();
-    let (worker, driver) = (head.worker(1), head.driver(2));
-    let spawns = head.asks(driver, own(driver, 0));
-    let actor = ActorId { life: driver, serial: 1 };
+    let (mut head, worker, driver, (actor, spawns)) = asked(0);
     let claim = ordered(&head, actor);
     assert_eq!((claim.host, free(&head, worker)), (worker, 0.0));
     let made = |made| Hosted { actor, placement: claim.placement, made };
@@ -225,10 +228,7 @@ fn one_that_is_to_end_while_its_process_starts_is_ended_by_its_host() {
 
 #[test]
 fn what_got_no_process_says_why_and_leaves_nothing() {
-    let mut head = Head::new();
-    let (worker, driver) = (head.worker(1), head.driver(2));
-    let spawns = head.asks(driver, own(driver, 3));
-    let actor = ActorId { life: driver, serial: 1 };
+    let (mut head, worker, driver, (actor, spawns)) = asked(3);
     let claim = ordered(&head, actor);
     let why = IsolationError::Ended { status: "é".repeat(4_000) };
     let made = Err(Failure::Isolation(why));
