@@ -228,7 +228,7 @@ fn one_that_is_to_end_while_its_process_starts_is_ended_by_its_host() {
 
 #[test]
 fn what_got_no_process_says_why_and_leaves_nothing() {
-    let (mut head, worker, driver, (actor, spawns)) = asked(3);
+    let (mut head, worker, _, (actor, spawns)) = asked(3);
     let claim = ordered(&head, actor);
     let why = IsolationError::Ended { status: "é".repeat(4_000) };
     let made = Err(Failure::Isolation(why));
