@@ -189,9 +189,6 @@ impl Head {
             stage.note(5, writing.durable, 0, || format!("head decides {record:?}"));
             let decided = stage.lives.decided(now, LEASE, record);
             stage.check(decided);
-            if let Record::NodeEnded { life, .. } = record {
-                stage.life_over(*life);
-            }
             writing.decided.push_back(record.clone());
         }
         if stage.has(Bug::AnswersBeforeSync) {
@@ -327,6 +324,10 @@ impl Writing {
             && let Some(record) = self.decided.pop_front()
         {
             self.durable += 1;
+            // Not before: until then the number of a life that was never told of may be given again.
+            if let Record::NodeEnded { life, .. } = &record {
+                stage.life_over(*life);
+            }
             let checked = stage.lives.on_disk(&record);
             stage.check(checked);
             let last = stage.saves.on_disk(&record);
