@@ -91,6 +91,11 @@ fn sign(file: &str, name: &str) -> mobula::Result<()> {
     Ok(writeln!(file, "{name}")?)
 }
 
+#[task]
+fn sign_too(file: &str, name: &str) -> mobula::Result<()> {
+    sign(file, name)
+}
+
 /// Leaves its process in the file, and stays.
 #[task]
 fn notes_and_stays(file: &str) -> mobula::Result<()> {
@@ -271,6 +276,32 @@ async fn higher_priorities_leave_first() {
     }
     let order = std::fs::read_to_string(&list).unwrap();
     assert_eq!(order.lines().collect::<Vec<_>>(), ["higher", "high", "high too", "usual", "low"]);
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn higher_priorities_leave_first_whatever_function_they_are_of() {
+    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, begun, list) = (at("end"), at("begun"), at("list"));
+    let blocks = until::submit(&cluster, &file, &begun);
+    while !std::path::Path::new(&begun).exists() {
+        tokio::task::yield_now().await;
+    }
+    let low: Vec<_> = (0..3).map(|_| sign::submit(&cluster, &list, "low")).collect();
+    let high: Vec<_> = (0..3).map(|_| sign_too::call(&cluster, &list, "high").priority(1).submit()).collect();
+    let waits = |demand: Vec<mobula::Demand>, name: &str| demand.iter().any(|line| line.task.ends_with(name));
+    for name in ["::sign", "::sign_too"] {
+        bounded(async { while !waits(cluster.demand().await.unwrap(), name) {} }).await;
+    }
+    std::fs::File::create(&file).unwrap();
+    assert_eq!(bounded(blocks).await, Ok(true));
+    for one in low.into_iter().chain(high) {
+        bounded(one).await.unwrap();
+    }
+    let order = std::fs::read_to_string(&list).unwrap();
+    assert_eq!(order.lines().collect::<Vec<_>>(), ["high", "high", "high", "low", "low", "low"]);
     bounded(cluster.shutdown()).await;
 }
 

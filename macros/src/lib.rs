@@ -74,7 +74,7 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 /// of the same resource, label, choice of node or time goes before these.
 ///
 /// `retries = 3` bounds further attempts: after its node ended, before it answered or with its result, and for those errors of its own of which the function
-/// `retry_on = is_transient`, an `fn(&E) -> bool`, says so. Of its tasks that wait the highest `priority = 5` comes first.
+/// `retry_on = is_transient`, an `fn(&E) -> bool`, says so. Of the tasks that wait on a node the highest `priority = 5` comes first.
 /// `name = ".."` gives the task a stable name of its own; without, its name is the crate's and the function's. `plain` says
 /// that a type called `Result` is no `std::result::Result`.
 ///

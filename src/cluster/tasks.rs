@@ -195,8 +195,10 @@ impl<T: Returns, E> TaskCall<T, E> {
         self
     }
 
-    /// Of this function's tasks that wait on this node and need the same, those of a higher number leave first; 0 if nothing
-    /// is said. What was sent to a node already, a few milliseconds of work, goes on. Other functions have their own share.
+    /// Of this node's tasks that wait, those of a higher number leave first; 0 if nothing is said. What was sent to a node
+    /// already, a few milliseconds of work, goes on. Where they are of different functions, or need different resources, the
+    /// head moves slots to the highest number, within a few tenths of a second: lower ones get what it leaves, and may wait for
+    /// as long as there is more of it. Other nodes' tasks have shares of their own, whatever the numbers are.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self

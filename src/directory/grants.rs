@@ -35,6 +35,11 @@ impl Claim {
         self.want.as_ref().map_or(0, |want| want.slots)
     }
 
+    /// Its place among the claims of its owner: the highest is served first.
+    pub(super) fn priority(&self) -> i32 {
+        self.want.as_ref().map_or(0, |want| want.priority)
+    }
+
     pub(super) fn unmet(&self) -> u32 {
         self.wanted().saturating_sub(self.kept)
     }

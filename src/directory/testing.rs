@@ -80,7 +80,8 @@ pub(crate) fn choose(life: Life, serial: u64, cpu: f64) -> Choose {
 /// So many slots of a task that takes this much.
 pub(crate) fn want(class: u32, cpu: f64, slots: u32) -> Want {
     let needs = Needs { resources: cpus(cpu), ..Needs::default() };
-    Want { class: Class(class), kind: kind(), signature: MAKE, needs, slots, patience: Patience::Wait }
+    let (class, priority, patience) = (Class(class), 0, Patience::Wait);
+    Want { class, kind: kind(), signature: MAKE, needs, slots, priority, patience }
 }
 
 pub(crate) struct Head {

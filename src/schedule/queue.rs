@@ -12,6 +12,9 @@
 //! `depth` tasks, as many as it runs in [`PUSH_AHEAD`](crate::limits::PUSH_AHEAD), two at least, and no more than its share of what is ready; a slot
 //! that would idle is always filled, from another grant's unbegun tasks if the line is empty.
 //!
+//! The head is told how many slots each class could use, and the priority of the first of its tasks that waits: so higher ones
+//! go before those of other classes.
+//!
 //! A task that waits gives its slot to another. Its node says how many have where that leaves a slot idle, and as many more
 //! may be pushed; slots that the head wants back are free then, too.
 //!
@@ -50,6 +53,8 @@ pub enum Effect {
         class: Class,
         /// Slots, those that are granted included.
         slots: u32,
+        /// Of the first task that waits; zero if none does.
+        priority: i32,
     },
     /// Send these tasks, in this order, to the grant's node.
     Push {
@@ -135,7 +140,11 @@ struct ClassState {
     deep: u32,
     /// An average of the tasks' run times, in nanoseconds; zero before the first.
     run_time: u64,
+    /// Slots that the head was told of, and at which priority.
     told: u32,
+    told_priority: i32,
+    /// Of the task that was pushed last.
+    pushed_priority: i32,
     /// The head is a new one, which may yet hear what an earlier one was told.
     anew: bool,
     due: Option<Moment>,

@@ -153,7 +153,7 @@ impl Node {
 
     fn carry_out_step(&mut self, stage: &mut Stage, effect: Effect) {
         match effect {
-            Effect::Want { class, slots } => self.wants(stage, class, slots),
+            Effect::Want { class, slots, priority } => self.wants(stage, class, slots, priority),
             Effect::Push { grant, tasks } => self.pushes(stage, grant, &tasks),
             Effect::Recall { grant, count } => {
                 if let Some(held) = self.owner.held.get(&grant).copied() {
@@ -164,12 +164,12 @@ impl Node {
         }
     }
 
-    fn wants(&mut self, stage: &mut Stage, class: Class, slots: u32) {
+    fn wants(&mut self, stage: &mut Stage, class: Class, slots: u32, priority: i32) {
         self.owner.wanted.insert(class, slots);
         let resources = cpus(CLASSES[class.0 as usize % CLASSES.len()]);
         let needs = Needs { resources, ..Needs::default() };
         let (kind, signature) = task_kind();
-        let want = Want { class, kind, signature, needs, slots, patience: Patience::Wait };
+        let want = Want { class, kind, signature, needs, slots, priority, patience: Patience::Wait };
         self.ask(stage, want, if slots == 0 { Purpose::Report } else { Purpose::Want(class) });
     }
 

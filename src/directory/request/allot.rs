@@ -1,14 +1,17 @@
 //! Who gets what is free. One look at all that waits, after each event that changed something:
 //!
 //! 1. Elders, by how long they wait: actors in line, placement groups, and classes of tasks that hold no slot at all.
-//! 2. Tasks, a slot at a time, to the owner with the least dominant share of the cluster, and there to the class with the
-//!    least; grants alone count for a share.
+//! 2. Tasks, a slot at a time, to the owner with the least dominant share of the cluster, and there to the class of the
+//!    highest priority, and of those to the one with the least; grants alone count for a share.
 //!
 //! Who finds no room now gets what is coming back, if that will do: it is set aside, so that nobody takes it bit by bit.
 //! Else slots are asked back ([`recall`](super::recall)): for elders of anyone, for tasks of owners (of classes of the same
-//! owner) whose share is still no less than its own would be after that. So each change makes shares more equal, and none
-//! is undone by the next. A class that holds no slot may also ask for slots that were held for [`GRANT_TURN`]: where there
-//! are more classes than slots, or one slot is more than a share, they take turns.
+//! owner and priority) whose share is still no less than its own would be after that. So each change makes shares more equal,
+//! and none is undone by the next. A class that holds no slot may also ask for slots that were held for [`GRANT_TURN`]: where
+//! there are more classes than slots, or one slot is more than a share, they take turns.
+//!
+//! Priorities are an owner's own: they order its classes, and say nothing to other owners. A class gives all that it has to
+//! one of a higher priority. While that lacks slots it gets nothing from it, is no elder, and has no turns.
 //!
 //! Who is overtaken too often by actors and groups that came later keeps rooms from them ([`keep`](super::keep)).
 //!
@@ -16,41 +19,26 @@
 //! slots asked back. But a class that holds nothing gets its first slot in its turn among them, so a stream of actors does
 //! not keep a class from running. Nothing is killed: a slot comes back when its task has finished.
 
+mod room;
+
 use crate::clock::Moment;
 use crate::directory::elders::{ELDEST, RoomId};
-use crate::directory::grants::{ClaimId, Total, Used};
+use crate::directory::grants::{Claim, ClaimId, Total, Used};
 use crate::directory::groups::Group;
 use crate::directory::message::Command;
+use crate::directory::request::WantError;
 use crate::directory::request::keep::Kept;
-use crate::directory::request::recall::Richest;
-use crate::directory::request::{Join, WantError};
+use crate::directory::request::recall::{Givers, Richest};
 use crate::directory::room::BundleId;
 use crate::directory::state::{Directory, Effects};
 use crate::id::{GrantId, GroupId, Life};
 use crate::limits::{DEMAND_FREE, DEMAND_REST, GRANT_TURN, RECALLS_AT_ONCE};
 use crate::schedule::placement::Rank;
-use crate::schedule::{Fit, Offer, Requirement, Resources, Strategy, Why};
+use crate::schedule::{Fit, Requirement, Resources, Why};
+use room::Room;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
-
-/// A node or a bundle, as it is once what was decided so far is done.
-#[derive(Debug)]
-pub(super) struct Room {
-    pub(super) life: Life,
-    pub(super) join: Arc<Join>,
-    pub(super) bundle: Option<BundleId>,
-    total: Resources,
-    /// What is free now, and what is once all slots that were asked back have come, less what is set aside.
-    pub(super) free: Resources,
-    pub(super) soon: Resources,
-    slots: u32,
-    slots_soon: u32,
-    load: u64,
-    cpus: u64,
-    /// The eldest who keeps it: for actors and groups that came later it is full.
-    pub(super) kept: Option<u64>,
-}
 
 /// One look.
 pub(super) struct Look<'a> {
@@ -60,6 +48,10 @@ pub(super) struct Look<'a> {
     pub(super) total: Total,
     pub(super) owners: BTreeMap<Life, Used>,
     pub(super) classes: BTreeMap<ClaimId, Used>,
+    /// Of each owner's claims that have slots: the lowest priority.
+    pub(super) lowest: BTreeMap<Life, i32>,
+    /// Of each owner's claims that lack slots, and for which there are rooms: the highest priority.
+    highest: BTreeMap<Life, i32>,
     best: BTreeMap<ClaimId, BinaryHeap<Reverse<(Rank, usize)>>>,
     given: BTreeMap<(ClaimId, usize), u32>,
     pub(super) recalled: BTreeMap<GrantId, u32>,
@@ -75,6 +67,9 @@ pub(super) struct Look<'a> {
     waiting: BTreeSet<u64>,
     pub(super) looked: u32,
 }
+
+/// The place of a claim in the order in which slots are given.
+type Turn = (u64, Reverse<i32>, u64, u64, ClaimId);
 
 /// What comes of a look.
 struct Decisions {
@@ -167,6 +162,8 @@ impl<'a> Look<'a> {
             total: Total::default(),
             owners: BTreeMap::new(),
             classes: BTreeMap::new(),
+            lowest: BTreeMap::new(),
+            highest: BTreeMap::new(),
             best: BTreeMap::new(),
             given: BTreeMap::new(),
             recalled: BTreeMap::new(),
@@ -180,6 +177,7 @@ impl<'a> Look<'a> {
         };
         look.enter_rooms();
         look.enter_grants();
+        look.enter_priorities();
         look
     }
 
@@ -214,6 +212,26 @@ impl<'a> Look<'a> {
             }
             self.use_more(grant.owner, (grant.owner, grant.class), &grant.size, grant.keep);
         }
+    }
+
+    fn enter_priorities(&mut self) {
+        let head = self.head;
+        for (id, claim) in &head.grants.claims {
+            let (priority, highest) = (claim.priority(), self.highest.get(&id.0).copied());
+            if claim.unmet() > 0 && highest.is_none_or(|highest| highest < priority) && self.has_room_for(&claim.need) {
+                self.highest.insert(id.0, priority);
+            }
+            if claim.kept > 0 {
+                let lowest = self.lowest.entry(id.0).or_insert(priority);
+                *lowest = priority.min(*lowest);
+            }
+        }
+    }
+
+    /// Whether there is a room that would do, were it empty.
+    fn has_room_for(&mut self, need: &Requirement) -> bool {
+        self.looked = self.looked.saturating_add(self.rooms.len() as u32);
+        (0..self.rooms.len()).any(|at| self.suits(need, at))
     }
 
     fn use_more(&mut self, owner: Life, class: ClaimId, size: &Resources, slots: u32) {
@@ -255,7 +273,7 @@ impl<'a> Look<'a> {
         self.waiting = elders.iter().map(|(ticket, _)| *ticket).collect();
         for (ticket, elder) in elders {
             match elder {
-                Elder::Claim(id) if head.obeys(id.0) => self.room_for_claim(id, ticket),
+                Elder::Claim(id) if head.obeys(id.0) && !self.is_behind(id) => self.room_for_claim(id, ticket),
                 Elder::Claim(_) => {}
                 Elder::Actor(need) => self.room_for_actor(need, ticket),
                 Elder::Group(group) => self.room_for_group(group, ticket),
@@ -272,7 +290,7 @@ impl<'a> Look<'a> {
         }
         let mut line: BTreeSet<_> = left.keys().map(|id| self.turn(*id)).collect();
         while let Some(first) = line.pop_first() {
-            let id = first.3;
+            let id = first.4;
             let Some(slots) = left.get_mut(&id).filter(|slots| **slots > 0) else { continue };
             let turn = self.turn(id);
             if turn > first {
@@ -285,10 +303,15 @@ impl<'a> Look<'a> {
     }
 
     /// The place of a claim in the order of shares.
-    fn turn(&self, id: ClaimId) -> (u64, u64, u64, ClaimId) {
+    fn turn(&self, id: ClaimId) -> Turn {
         let share = |used: Option<&Used>| used.map_or(0, |used| used.share(&self.total));
         let ticket = self.head.grants.claims.get(&id).map_or(0, |claim| claim.ticket);
-        (share(self.owners.get(&id.0)), share(self.classes.get(&id)), ticket, id)
+        let (of_owner, of_class) = (share(self.owners.get(&id.0)), share(self.classes.get(&id)));
+        (of_owner, Reverse(self.priority(id)), of_class, ticket, id)
+    }
+
+    pub(super) fn priority(&self, id: ClaimId) -> i32 {
+        self.head.grants.claims.get(&id).map_or(0, Claim::priority)
     }
 
     /// One more slot for a claim: now, of what comes back, or of what is asked back.
@@ -297,10 +320,10 @@ impl<'a> Look<'a> {
         if let Some(at) = self.best(id, &need) {
             self.rooms[at].take(&need.resources);
             *self.given.entry((id, at)).or_default() += 1;
-        } else if let Some(at) = self.soonest(&need, ELDEST).or_else(|| self.ask_for(Some(id), &need, ELDEST)) {
+        } else if let Some(at) = self.later(id, &need) {
             self.rooms[at].set_aside(&need.resources);
         } else {
-            self.hungry |= self.is_hungry(id) && (0..self.rooms.len()).any(|at| self.suits(&need, at));
+            self.hungry |= self.has_turns(id) && self.has_room_for(&need);
             self.blocked.push(id);
             return false;
         }
@@ -308,10 +331,21 @@ impl<'a> Look<'a> {
         true
     }
 
-    /// Whether a claim holds nothing, and gets nothing in this look so far.
-    pub(super) fn is_hungry(&self, id: ClaimId) -> bool {
+    /// A room in which a slot comes back: what lower ones of its owner have is for none but it.
+    fn later(&mut self, id: ClaimId, need: &Requirement) -> Option<usize> {
+        let lower = self.ask_for(Givers::Lower(id), need, ELDEST);
+        lower.or_else(|| self.soonest(need, ELDEST)).or_else(|| self.ask_for(Givers::Richer(id), need, ELDEST))
+    }
+
+    /// Whether a claim of the same owner goes before this one.
+    fn is_behind(&self, id: ClaimId) -> bool {
+        self.highest.get(&id.0).is_some_and(|highest| *highest > self.priority(id))
+    }
+
+    /// Whether a claim holds nothing, gets nothing in this look so far, and is behind none of its owner.
+    pub(super) fn has_turns(&self, id: ClaimId) -> bool {
         let holds = self.head.grants.claims.get(&id).is_some_and(|claim| !claim.grants.is_empty());
-        !holds && self.classes.get(&id).is_none_or(Used::is_nothing)
+        !holds && !self.is_behind(id) && self.classes.get(&id).is_none_or(Used::is_nothing)
     }
 
     /// One slot for a class that holds none.
@@ -326,7 +360,7 @@ impl<'a> Look<'a> {
     fn room_for_actor(&mut self, need: &Requirement, ticket: u64) {
         let kept = self.keep(ticket, &Kept::Slot(need));
         let asked = kept.into_iter().find(|at| self.ask_in(*at, &need.resources));
-        let found = asked.or_else(|| self.soonest(need, ticket)).or_else(|| self.ask_for(None, need, ticket));
+        let found = asked.or_else(|| self.soonest(need, ticket)).or_else(|| self.ask_for(Givers::Anyone, need, ticket));
         if let Some(at) = found {
             self.rooms[at].set_aside(&need.resources);
         }
@@ -418,62 +452,6 @@ impl<'a> Look<'a> {
             }
         }
         self.grouped.extend(now.map(|hosts| (id, hosts)));
-    }
-}
-
-impl Room {
-    pub(super) fn come(&mut self, size: &Resources, slots: u32) {
-        self.soon.give(&size.times(slots));
-        self.slots_soon += if size.is_empty() { slots } else { 0 };
-    }
-
-    fn take(&mut self, size: &Resources) {
-        self.free.take(size);
-        if size.is_empty() {
-            self.slots = self.slots.saturating_sub(1);
-            self.load += 1;
-        }
-        self.set_aside(size);
-    }
-
-    fn set_aside(&mut self, size: &Resources) {
-        self.soon.take(size);
-        self.slots_soon = self.slots_soon.saturating_sub(u32::from(size.is_empty()));
-    }
-
-    /// Whether nobody keeps it who came before this ticket.
-    pub(super) fn is_for(&self, ticket: u64) -> bool {
-        self.kept.is_none_or(|elder| elder >= ticket)
-    }
-
-    pub(super) fn will_have(&self, size: &Resources) -> bool {
-        self.soon.lacks(size).is_none() && (!size.is_empty() || self.slots_soon > 0)
-    }
-
-    fn has_slots(&self, need: &Requirement) -> bool {
-        !need.resources.is_empty() || self.slots > 0
-    }
-
-    /// Whether it is of the kind that the strategy asks for, and its node has the function.
-    fn has(&self, need: &Requirement) -> bool {
-        let of_kind = match (need.strategy, self.bundle) {
-            (Strategy::Bundle { group, index }, Some((of, at))) => group == of && index.is_none_or(|index| index == at),
-            (Strategy::Bundle { .. }, None) => false,
-            (_, bundle) => bundle.is_none(),
-        };
-        of_kind && self.join.advertised.makes(need)
-    }
-
-    fn offer(&self) -> Offer<'_> {
-        Offer {
-            life: self.life,
-            node: self.join.node,
-            total: &self.total,
-            free: &self.free,
-            labels: &self.join.labels,
-            cpus: self.cpus,
-            actors: self.load,
-        }
     }
 }
 

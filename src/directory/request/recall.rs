@@ -6,8 +6,29 @@ use crate::directory::request::allot::Look;
 use crate::id::{GrantId, Life};
 use crate::limits::{GRANT_ORDERS, GRANT_TURN};
 use crate::schedule::{Requirement, Resources};
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Of whom slots are asked back.
+#[derive(Clone, Copy)]
+pub(super) enum Givers {
+    /// For an elder.
+    Anyone,
+    /// For this claim, of those that have more.
+    Richer(ClaimId),
+    /// For this claim, of those of its owner with lower priorities.
+    Lower(ClaimId),
+}
+
+impl Givers {
+    fn claim(self) -> Option<ClaimId> {
+        match self {
+            Givers::Anyone => None,
+            Givers::Richer(claim) | Givers::Lower(claim) => Some(claim),
+        }
+    }
+}
 
 /// What would be asked back in one room.
 #[derive(Default)]
@@ -24,18 +45,22 @@ pub(super) struct Richest {
 }
 
 impl<'a> Look<'a> {
-    /// A room in which enough comes back for `need`, which came at this ticket, of those that have more than `claim`, or of
-    /// anyone for an elder.
-    pub(super) fn ask_for(&mut self, claim: Option<ClaimId>, need: &Requirement, ticket: u64) -> Option<usize> {
-        if self.budget == 0 {
+    /// A room in which enough comes back for `need`, which came at this ticket.
+    pub(super) fn ask_for(&mut self, of: Givers, need: &Requirement, ticket: u64) -> Option<usize> {
+        if self.budget == 0 || matches!(of, Givers::Lower(claim) if !self.has_lower(claim)) {
             return None;
         }
+        let claim = of.claim();
         let richest = self.richest();
-        let turns = claim.is_some_and(|claim| self.is_hungry(claim));
+        let turns = claim.is_some_and(|claim| self.has_turns(claim));
         // What would come back in a room is the same whoever led there.
         let mut planned = BTreeSet::new();
         for rich in &richest.claims {
-            if !turns && !self.may_ask(claim, need, *rich, &Plan::default()) {
+            let asked = match of {
+                Givers::Lower(claim) => self.before(claim, *rich) == Ordering::Less,
+                Givers::Anyone | Givers::Richer(_) => turns || self.may_ask(claim, need, *rich, &Plan::default()),
+            };
+            if !asked {
                 continue;
             }
             let grants = self.head.grants.claims.get(rich).map(|claim| &claim.grants);
@@ -54,8 +79,8 @@ impl<'a> Look<'a> {
         None
     }
 
-    /// Claims by what they and their owners have, the richest first. It stays as it is while nothing is given or asked back:
-    /// most of many classes ask in vain.
+    /// Claims by what their owners have, by their priorities there, and by what they have: who is to give comes first. It stays
+    /// as it is while nothing is given or asked back: most of many classes ask in vain.
     fn richest(&mut self) -> Arc<Richest> {
         if let Some(richest) = &self.richest {
             return richest.clone();
@@ -63,11 +88,12 @@ impl<'a> Look<'a> {
         let share = |used: Option<&Used>| used.map_or(0, |used| used.share(&self.total));
         let kept = |id: &ClaimId| self.head.grants.claims.get(id).is_some_and(|claim| claim.kept > 0);
         let claims = self.classes.iter().filter(|(id, _)| kept(id));
-        let mut rich: Vec<_> =
-            claims.map(|(id, used)| (share(self.owners.get(&id.0)), share(Some(used)), *id)).collect();
+        let rich = claims
+            .map(|(id, used)| (share(self.owners.get(&id.0)), Reverse(self.priority(*id)), share(Some(used)), *id));
+        let mut rich: Vec<_> = rich.collect();
         rich.sort_unstable_by(|one, other| other.cmp(one));
         self.looked = self.looked.saturating_add(rich.len() as u32);
-        let claims: Vec<ClaimId> = rich.into_iter().map(|(_, _, id)| id).collect();
+        let claims: Vec<ClaimId> = rich.into_iter().map(|(.., id)| id).collect();
         let ranks = claims.iter().zip(0..).map(|(id, rank)| (*id, rank)).collect();
         self.richest.insert(Arc::new(Richest { claims, ranks })).clone()
     }
@@ -86,10 +112,15 @@ impl<'a> Look<'a> {
         if may_be_told { grant.keep.saturating_sub(asked) } else { 0 }
     }
 
-    /// Whether one more slot of a claim may be asked back: it has no less after that than who asks then has.
+    /// Whether one more slot of a claim may be asked back: it has no less after that than who asks then has. Of the same owner
+    /// all goes to a higher priority, and nothing to a lower one.
     fn may_ask(&self, claim: Option<ClaimId>, need: &Requirement, rich: ClaimId, plan: &Plan) -> bool {
         let Some(poor) = claim else { return true };
         let Some(size) = self.head.grants.claims.get(&rich).map(|claim| &claim.need.resources) else { return false };
+        match self.before(poor, rich) {
+            Ordering::Equal => {}
+            order => return order == Ordering::Less,
+        }
         let none = Used::default();
         let (rich_has, poor_has) = if rich.0 == poor.0 {
             let rich_has = plan.classes.get(&rich).or_else(|| self.classes.get(&rich));
@@ -102,17 +133,30 @@ impl<'a> Look<'a> {
         rich != poor && after >= poor_has.unwrap_or(&none).with(&need.resources, 1).share(&self.total)
     }
 
+    fn has_lower(&self, id: ClaimId) -> bool {
+        self.lowest.get(&id.0).is_some_and(|lowest| *lowest < self.priority(id))
+    }
+
+    /// Less if the one goes before the other, which only one of the same owner does.
+    fn before(&self, one: ClaimId, other: ClaimId) -> Ordering {
+        match one.0 == other.0 {
+            true => self.priority(other).cmp(&self.priority(one)),
+            false => Ordering::Equal,
+        }
+    }
+
     fn plan(&mut self, claim: Option<ClaimId>, need: &Requirement, at: usize, richest: &Richest) -> Option<Plan> {
         let there = self.by_riches(at, richest);
         self.looked = self.looked.saturating_add(there.len() as u32);
         let room = &self.rooms[at];
         let (mut plan, mut come) = (Plan::default(), (room.soon.clone(), room.will_have(&need.resources)));
-        let turns = claim.is_some_and(|claim| self.is_hungry(claim));
+        let turns = claim.is_some_and(|claim| self.has_turns(claim));
         for (_, id, grant) in there {
             let rich = (grant.owner, grant.class);
             // Weightless slots and resources do not stand in for each other.
             let helps = grant.size.is_empty() == need.resources.is_empty();
-            let turn_over = turns && grant.since + GRANT_TURN <= self.head.grants.now;
+            let is_before = claim.is_some_and(|claim| self.before(rich, claim) == Ordering::Less);
+            let turn_over = turns && !is_before && grant.since + GRANT_TURN <= self.head.grants.now;
             let may_ask = |plan: &Plan| turn_over || self.may_ask(claim, need, rich, plan);
             while helps && !come.1 && self.left(id, grant, &plan) > 0 && may_ask(&plan) {
                 plan.add(self, id, grant);

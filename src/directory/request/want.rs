@@ -31,6 +31,9 @@ pub struct Want {
     pub needs: Needs,
     /// Slots in all; zero for no more.
     pub slots: u32,
+    /// Among the classes of one owner the highest is served first, and lower ones give their slots back for it: the
+    /// priority of the first task that waits, zero if none does.
+    pub priority: i32,
     /// What if there is no node for it.
     pub patience: Patience,
 }

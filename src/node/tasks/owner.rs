@@ -85,7 +85,7 @@ pub(super) struct Owner {
 
 /// One step of carrying out.
 pub(super) enum Step {
-    Want { kind: Arc<Kind>, class: Class, slots: u32 },
+    Want { kind: Arc<Kind>, class: Class, slots: u32, priority: i32 },
     Push { grant: GrantId, held: Held, tasks: Vec<(TaskNumber, Queued)>, yields: bool },
     Recall { grant: GrantId, held: Held, count: u32 },
     GiveBack { grant: GrantId, held: Held, keep: u32 },
@@ -133,9 +133,9 @@ impl State {
     fn next(&mut self) -> Option<Step> {
         loop {
             let step = match self.to_do.pop_front()? {
-                Effect::Want { class, slots } => {
+                Effect::Want { class, slots, priority } => {
                     let kind = self.kind(class).cloned();
-                    kind.map(|kind| Step::Want { kind, class, slots })
+                    kind.map(|kind| Step::Want { kind, class, slots, priority })
                 }
                 Effect::Push { grant, tasks } => self.push(grant, tasks),
                 Effect::Recall { grant, count } => {
@@ -299,7 +299,7 @@ impl Node {
 
     fn carry_out_step(self: &Arc<Self>, step: Step) {
         match step {
-            Step::Want { kind, class, slots } => self.want(&kind, class, slots),
+            Step::Want { kind, class, slots, priority } => self.want(&kind, class, slots, priority),
             Step::Push { grant, held, tasks, yields } => self.push_tasks(grant, &held, tasks, yields),
             Step::Recall { grant, held, count } => self.recall_tasks(grant, &held, count),
             Step::GiveBack { grant, held, keep } => {

@@ -29,14 +29,15 @@ fn not_asked(error: &AskError) -> Option<GetError> {
 }
 
 impl Node {
-    /// Tells the head how many slots a class wants.
-    pub(super) fn want(self: &Arc<Self>, kind: &Kind, class: Class, slots: u32) {
+    /// Tells the head how many slots a class wants, and how its first task stands among those of other classes.
+    pub(super) fn want(self: &Arc<Self>, kind: &Kind, class: Class, slots: u32, priority: i32) {
         let want = Want {
             class,
             kind: kind.kind.clone(),
             signature: kind.signature,
             needs: kind.needs.clone(),
             slots,
+            priority,
             patience: kind.patience,
         };
         if slots == 0 {

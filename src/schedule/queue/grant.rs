@@ -54,7 +54,12 @@ impl Grant {
         self.asked == 0 && !self.begun
     }
 
-    /// Tasks beyond one for each slot.
+    /// Tasks that wait for a slot there.
+    pub(super) fn unbegun(&self) -> u32 {
+        self.busy().saturating_sub(self.slots)
+    }
+
+    /// Tasks beyond one for each slot that is kept.
     pub(super) fn excess(&self) -> u32 {
         self.busy().saturating_sub(self.keep)
     }
@@ -253,7 +258,7 @@ impl<K: Ord, T> Queue<K, T> {
         let number = self.slab.number(task);
         let Some(entry) = self.slab.get_mut(task) else { return };
         entry.at = At::Pushed(place);
-        let class = entry.class;
+        let (class, priority) = (entry.class, entry.priority);
         let followers = entry.chain.as_ref().map(|chain| chain.followers.clone());
         self.queued -= 1;
         self.relist(place, |list, slab| list.push_back(slab, task));
@@ -267,6 +272,7 @@ impl<K: Ord, T> Queue<K, T> {
         }
         if let Some(state) = self.state(class) {
             state.pushed += 1;
+            state.pushed_priority = priority;
         }
         for follower in followers.into_iter().flatten() {
             self.stand_behind(place, follower);

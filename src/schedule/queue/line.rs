@@ -83,6 +83,12 @@ impl Line {
         self.len == 0
     }
 
+    /// The priority of what is first; zero if nothing is ready.
+    pub(super) fn priority(&self) -> i32 {
+        let first = self.levels.iter().find(|(_, level)| !level.is_empty());
+        first.map_or(0, |(priority, _)| priority.0)
+    }
+
     pub(super) fn push_back<T>(&mut self, slab: &mut Slab<T>, place: u32) {
         let Some((priority, prefers)) = key(slab, place) else { return };
         self.levels.entry(priority).or_default().list(prefers).push_back(slab, place);

@@ -212,7 +212,7 @@ impl World {
         self.queue.flush(self.now, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Want { class, slots } => drop(self.wants.insert(class, slots)),
+                Effect::Want { class, slots, .. } => drop(self.wants.insert(class, slots)),
                 Effect::Push { grant, tasks } => self.pushes(grant, tasks),
                 Effect::Recall { grant, count } => {
                     let asked = &mut self.hosts.get_mut(&grant).unwrap().asked;

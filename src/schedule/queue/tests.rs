@@ -46,11 +46,37 @@ fn tasks_leave_by_priority_then_age_two_a_slot_at_first() {
     let (mut queue, class) = queue();
     submits(&mut queue, class, 0..3);
     queue.submit(Submission { priority: 5, ..plain(class, 9) }).unwrap();
-    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 4 }]);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 4, priority: 5 }]);
     queue.granted(now(1), GrantId(7), class, HERE, 1);
     let effects = flush(&mut queue, 1);
     assert_eq!(pushed(&queue, &effects), [(7, 9), (7, 0)]);
     assert_eq!(queue.queued(), 2);
+}
+
+#[test]
+fn the_head_is_told_the_priority_of_what_waits_first() {
+    let (mut queue, class) = queue();
+    let of = |priority, token| Submission { priority, ..plain(class, token) };
+    queue.submit(of(-2, 0)).unwrap();
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 1, priority: -2 }]);
+    queue.granted(now(0), GrantId(7), class, HERE, 1);
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects), [(7, 0)]);
+    let pause = WANT_PAUSE.as_millis() as u64;
+    let usual = [Effect::Want { class, slots: 1, priority: 0 }];
+    assert_eq!(flush(&mut queue, pause), usual, "it has begun: nothing of it waits");
+    let ahead = queue.submit(of(4, 1)).unwrap();
+    let effects = flush(&mut queue, pause);
+    assert!(effects.contains(&Effect::Want { class, slots: 2, priority: 4 }), "it waits under its grant: {effects:?}");
+    queue.submit(of(5, 2)).unwrap();
+    queue.submit(of(6, 3)).unwrap();
+    assert_eq!(flush(&mut queue, pause), [Effect::Want { class, slots: 4, priority: 6 }]);
+    queue.submit(of(7, 4)).unwrap();
+    assert_eq!(flush(&mut queue, pause), [], "a change is told after a pause");
+    assert_eq!(flush(&mut queue, 2 * pause), [Effect::Want { class, slots: 5, priority: 7 }]);
+    assert!(queue.drain(class).len() == 3 && queue.failed(ahead) == Some(1));
+    assert_eq!(flush(&mut queue, 2 * pause), []);
+    assert_eq!(flush(&mut queue, 3 * pause), [Effect::Want { class, slots: 1, priority: 0 }]);
 }
 
 #[test]
@@ -151,7 +177,10 @@ fn tasks_that_take_longer_than_those_before_them_get_slots_of_their_own() {
     let look = u64::try_from(GRANT_IDLE.as_millis()).unwrap();
     assert!(!flush(&mut queue, look).iter().any(|effect| matches!(effect, Effect::Want { slots: 2.., .. })));
     let effects = flush(&mut queue, 2 * look);
-    assert!(effects.contains(&Effect::Want { class, slots: 8 }), "none has ended between two looks: {effects:?}");
+    assert!(
+        effects.contains(&Effect::Want { class, slots: 8, priority: 0 }),
+        "none has ended between two looks: {effects:?}"
+    );
     queue.granted(now(2 * look), GrantId(2), class, THERE, 7);
     let effects = flush(&mut queue, 2 * look);
     assert!(effects.contains(&Effect::Recall { grant: GrantId(1), count: 4 }), "{effects:?}");
@@ -242,22 +271,26 @@ fn slots_that_idle_are_given_back_and_a_burst_within_that_time_reuses_them() {
 fn what_is_wanted_follows_the_work_and_goes_to_zero() {
     let (mut queue, class) = queue();
     let first = submits(&mut queue, class, 0..10);
-    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 10 }]);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 10, priority: 0 }]);
     submits(&mut queue, class, 10..15);
     assert_eq!(flush(&mut queue, 1), [], "a little more is told after a pause");
     assert_eq!(queue.deadline(), Some(now(1) + WANT_PAUSE));
-    assert_eq!(flush(&mut queue, 101), [Effect::Want { class, slots: 15 }]);
-    assert_eq!(flush(&mut queue, 101 + WANT_AGAIN.as_millis() as u64), [Effect::Want { class, slots: 15 }], "unmet");
+    assert_eq!(flush(&mut queue, 101), [Effect::Want { class, slots: 15, priority: 0 }]);
+    assert_eq!(
+        flush(&mut queue, 101 + WANT_AGAIN.as_millis() as u64),
+        [Effect::Want { class, slots: 15, priority: 0 }],
+        "unmet"
+    );
     queue.granted(now(6_000), GrantId(1), class, HERE, 8);
     flush(&mut queue, 6_000);
     queue.finished(first[0], MS);
     flush(&mut queue, 6_001);
     let effects = flush(&mut queue, 6_101);
-    assert!(effects.contains(&Effect::Want { class, slots: 2 }), "14 ms of work: {effects:?}");
+    assert!(effects.contains(&Effect::Want { class, slots: 2, priority: 0 }), "14 ms of work: {effects:?}");
     queue.lost(GrantId(1));
     assert_eq!(queue.queued(), 0);
     flush(&mut queue, 6_102);
-    assert_eq!(flush(&mut queue, 6_300), [Effect::Want { class, slots: 0 }]);
+    assert_eq!(flush(&mut queue, 6_300), [Effect::Want { class, slots: 0, priority: 0 }]);
     queue.new_head();
     assert_eq!(flush(&mut queue, 6_301), []);
 }
@@ -353,7 +386,7 @@ fn classes_that_nothing_is_of_are_given_back_for_others() {
         queue.tick(at, &mut effects);
         queue.flush(at, &mut effects);
     }
-    assert!(effects.contains(&Effect::Want { class: classes[5], slots: 0 }));
+    assert!(effects.contains(&Effect::Want { class: classes[5], slots: 0, priority: 0 }));
     let others = [queue.class(u32::MAX).unwrap(), queue.class(u32::MAX - 1).unwrap()];
     assert!(others.iter().all(|class| !classes.contains(class)), "numbers are not used again");
     for class in others {
@@ -387,7 +420,7 @@ fn the_queue_and_its_classes_are_bounded_and_a_task_can_say_why_it_waits() {
     let class = queue.class("class").unwrap();
     let tasks = submits(&mut queue, class, 0..2);
     assert!(matches!(queue.submit(plain(class, 2)), Err(QueueFull(2))));
-    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 1 }]);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 1, priority: 0 }]);
     queue.answered(class, Some("no node has gpu ≥ 1".into()));
     assert_eq!(queue.why(tasks[0]).unwrap().to_string(), "it waits for a grant: no node has gpu ≥ 1");
     queue.granted(now(0), GrantId(1), class, HERE, 1);
@@ -403,13 +436,13 @@ fn the_queue_and_its_classes_are_bounded_and_a_task_can_say_why_it_waits() {
 fn who_gives_up_on_the_head_tells_it_later_that_nothing_is_wanted() {
     let (mut queue, class) = queue();
     submits(&mut queue, class, 0..3);
-    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 3 }]);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 3, priority: 0 }]);
     assert_eq!(queue.drain(class).len(), 3);
     assert_eq!(flush(&mut queue, 1), []);
-    assert_eq!(flush(&mut queue, 1 + WANT_PAUSE.as_millis() as u64), [Effect::Want { class, slots: 0 }]);
+    assert_eq!(flush(&mut queue, 1 + WANT_PAUSE.as_millis() as u64), [Effect::Want { class, slots: 0, priority: 0 }]);
     submits(&mut queue, class, 0..3);
     let later = 2_000;
-    assert_eq!(flush(&mut queue, later), [Effect::Want { class, slots: 3 }]);
+    assert_eq!(flush(&mut queue, later), [Effect::Want { class, slots: 3, priority: 0 }]);
     assert_eq!(queue.refused(class).len(), 3);
     let effects = flush(&mut queue, later + WANT_AGAIN.as_millis() as u64);
     assert_eq!(effects, [], "a head that refuses has forgotten it");
@@ -419,10 +452,14 @@ fn who_gives_up_on_the_head_tells_it_later_that_nothing_is_wanted() {
 fn a_new_head_is_told_of_a_class_that_wants_nothing_any_more() {
     let (mut queue, class) = queue();
     submits(&mut queue, class, 0..3);
-    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 3 }]);
+    assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 3, priority: 0 }]);
     assert_eq!(queue.drain(class).len(), 3);
     queue.new_head();
-    assert_eq!(flush(&mut queue, 1), [Effect::Want { class, slots: 0 }], "a want that was not answered is asked again");
+    assert_eq!(
+        flush(&mut queue, 1),
+        [Effect::Want { class, slots: 0, priority: 0 }],
+        "a want that was not answered is asked again"
+    );
     queue.new_head();
     assert_eq!(flush(&mut queue, 2), [], "it was told");
 }

@@ -27,6 +27,11 @@ impl ClassState {
         let slots = u32::try_from(work.div_ceil(WANT_WORK.as_nanos())).unwrap_or(u32::MAX);
         slots.min(tasks).min(most)
     }
+
+    /// Whether the head was told of something else than this.
+    fn differs(&self, needs: u32, priority: i32) -> bool {
+        needs != self.told || (needs > 0 && priority != self.told_priority)
+    }
 }
 
 impl<K: Ord, T> Queue<K, T> {
@@ -78,13 +83,13 @@ impl<K: Ord, T> Queue<K, T> {
 
     /// Says what a class wants: more at once if it is much more, anything else after a pause.
     pub(super) fn want(&mut self, now: Moment, class: Class, effects: &mut Vec<Effect>) {
-        let most = self.bounds.slots;
+        let (most, priority) = (self.bounds.slots, self.priority(class));
         let Some(state) = self.state(class) else { return };
         let needs = state.needs(most);
         let anew = std::mem::take(&mut state.anew);
         if anew || (needs > 0 && needs >= state.told.saturating_mul(2)) {
             self.tell(now, class, needs, effects);
-        } else if needs != state.told && state.due.is_none_or(|due| due > now + WANT_PAUSE) {
+        } else if state.differs(needs, priority) && state.due.is_none_or(|due| due > now + WANT_PAUSE) {
             self.want_at(class, now + WANT_PAUSE);
         } else if state.slots < state.told && state.due.is_none() {
             self.want_at(class, now + WANT_AGAIN);
@@ -92,22 +97,33 @@ impl<K: Ord, T> Queue<K, T> {
     }
 
     fn want_is_due(&mut self, now: Moment, class: Class, effects: &mut Vec<Effect>) {
-        let most = self.bounds.slots;
+        let (most, priority) = (self.bounds.slots, self.priority(class));
         let Some(state) = self.state(class) else { return };
         state.due = None;
         let (needs, unmet) = (state.needs(most), state.slots < state.told && !state.line.is_empty());
-        if needs != state.told || unmet {
+        if state.differs(needs, priority) || unmet {
             self.tell(now, class, needs, effects);
         }
     }
 
     fn tell(&mut self, now: Moment, class: Class, slots: u32, effects: &mut Vec<Effect>) {
+        let priority = self.priority(class);
         let Some(state) = self.state(class) else { return };
-        state.told = slots;
-        effects.push(Effect::Want { class, slots });
+        (state.told, state.told_priority) = (slots, priority);
+        effects.push(Effect::Want { class, slots, priority });
         if slots > 0 {
             self.want_at(class, now + WANT_AGAIN);
         }
+    }
+
+    /// Of the first task that waits, here or under a grant; zero if none does.
+    fn priority(&self, class: Class) -> i32 {
+        let Some(state) = self.classes.get(class.place()) else { return 0 };
+        if !state.line.is_empty() {
+            return state.line.priority();
+        }
+        let waits = |place: &u32| self.grant(*place).is_some_and(|grant| grant.unbegun() > 0);
+        if state.pushed_priority != 0 && state.grants.iter().any(waits) { state.pushed_priority } else { 0 }
     }
 
     fn want_at(&mut self, class: Class, at: Moment) {

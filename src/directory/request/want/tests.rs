@@ -173,6 +173,71 @@ fn shares_are_of_the_dominant_resource() {
     assert_eq!((kept(&head, one), kept(&head, other)), (3, 2), "the example of the paper on DRF");
 }
 
+/// Slots of each class that an owner may keep, by its number.
+fn kept_of<const N: usize>(head: &Head, life: Life) -> [u32; N] {
+    let lines = demand(head);
+    std::array::from_fn(|class| {
+        let line = lines.iter().find(|line| line.owner == life && line.class == Class(class as u32));
+        line.map_or(0, |line| line.granted)
+    })
+}
+
+fn urgent(class: u32, cpu: f64, slots: u32, priority: i32) -> Want {
+    Want { priority, ..want(class, cpu, slots) }
+}
+
+#[test]
+fn of_one_owners_classes_the_one_of_the_highest_priority_has_all() {
+    let mut head = Head::new();
+    let (_, driver) = (head.worker(1), head.driver(11));
+    head.asked(driver, urgent(0, 1.0, 5, 0)).unwrap();
+    assert_eq!(kept_of(&head, driver), [2, 0]);
+    head.asked(driver, urgent(1, 1.0, 5, 3)).unwrap();
+    obeys_recalls(&mut head, driver);
+    assert_eq!(kept_of(&head, driver), [0, 2], "whatever their shares are");
+    head.asked(driver, urgent(2, 1.0, 5, 2)).unwrap();
+    for _ in 0..4 {
+        head.pass(GRANT_TURN);
+        obeys_recalls(&mut head, driver);
+        assert_eq!(kept_of(&head, driver), [0, 2, 0], "nor have the others turns");
+    }
+    head.asked(driver, urgent(1, 1.0, 1, 3)).unwrap();
+    let first = head.granted(driver).into_iter().find(|granted| granted.class == Class(1)).unwrap();
+    head.gives_back(driver, first.grant, 1);
+    assert_eq!(kept_of(&head, driver), [0, 1, 1], "what it needs no more goes to the next, not to who waits longest");
+    // All of it has begun: what is left of it goes before nobody.
+    head.asked(driver, urgent(1, 1.0, 1, 0)).unwrap();
+    obeys_recalls(&mut head, driver);
+    assert_eq!(kept_of(&head, driver), [0, 0, 2]);
+}
+
+#[test]
+fn priorities_are_nothing_to_other_owners() {
+    let mut head = Head::new();
+    let (_, one, other) = (head.worker(1), head.driver(11), head.driver(12));
+    head.asked(one, urgent(0, 1.0, 5, 0)).unwrap();
+    head.asked(other, urgent(0, 1.0, 5, 1_000)).unwrap();
+    head.asked(other, urgent(1, 1.0, 5, -1)).unwrap();
+    for _ in 0..4 {
+        obeys_recalls(&mut head, one);
+        obeys_recalls(&mut head, other);
+        head.pass(GRANT_TURN);
+        assert_eq!((kept(&head, one), kept_of(&head, other)), (1, [1, 0]));
+    }
+}
+
+#[test]
+fn what_a_high_priority_cannot_have_goes_to_a_lower_one() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(11));
+    let gpus =
+        Needs { resources: Resources::none().with("gpu", Amount::new(1.0).unwrap()).unwrap(), ..Needs::default() };
+    head.asked(driver, Want { needs: gpus, ..urgent(0, 0.0, 5, 9) }).unwrap();
+    head.asked(driver, urgent(1, 4.0, 5, 8)).unwrap();
+    head.asked(driver, urgent(2, 1.0, 5, 7)).unwrap();
+    assert_eq!((kept_of(&head, driver), head.free(worker).get("cpu")), ([0, 0, 2], Amount::ZERO));
+}
+
 #[test]
 fn a_large_task_has_room_set_aside_and_is_not_starved_by_small_ones() {
     let mut head = Head::new();
