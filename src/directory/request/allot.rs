@@ -48,12 +48,16 @@ pub(super) struct Look<'a> {
     pub(super) total: Total,
     pub(super) owners: BTreeMap<Life, Used>,
     pub(super) classes: BTreeMap<ClaimId, Used>,
+    /// Slots that come back of each owner, and are set aside for none of its claims yet.
+    coming: BTreeMap<Life, u32>,
     /// Of each owner's claims that have slots: the lowest priority.
     pub(super) lowest: BTreeMap<Life, i32>,
     /// Of each owner's claims that lack slots, and for which there are rooms: the highest priority.
     highest: BTreeMap<Life, i32>,
     best: BTreeMap<ClaimId, BinaryHeap<Reverse<(Rank, usize)>>>,
     given: BTreeMap<(ClaimId, usize), u32>,
+    /// Slots that come back, and are set aside for claims.
+    aside: BTreeMap<ClaimId, u32>,
     pub(super) recalled: BTreeMap<GrantId, u32>,
     /// Who has what, while that is not known to have changed.
     pub(super) richest: Option<Arc<Richest>>,
@@ -162,10 +166,12 @@ impl<'a> Look<'a> {
             total: Total::default(),
             owners: BTreeMap::new(),
             classes: BTreeMap::new(),
+            coming: BTreeMap::new(),
             lowest: BTreeMap::new(),
             highest: BTreeMap::new(),
             best: BTreeMap::new(),
             given: BTreeMap::new(),
+            aside: BTreeMap::new(),
             recalled: BTreeMap::new(),
             richest: None,
             budget: RECALLS_AT_ONCE,
@@ -209,6 +215,7 @@ impl<'a> Look<'a> {
             let coming = grant.slots - grant.keep;
             if let Some(at) = self.at.get(&(grant.host, grant.bundle)).filter(|_| coming > 0) {
                 self.rooms[*at].come(&grant.size, coming);
+                *self.coming.entry(grant.owner).or_default() += coming;
             }
             self.use_more(grant.owner, (grant.owner, grant.class), &grant.size, grant.keep);
         }
@@ -286,7 +293,8 @@ impl<'a> Look<'a> {
         let mut left: BTreeMap<ClaimId, u32> = BTreeMap::new();
         for (id, claim) in head.grants.claims.iter().filter(|(id, claim)| claim.unmet() > 0 && head.obeys(id.0)) {
             let served: u32 = self.given.range((*id, 0)..=(*id, usize::MAX)).map(|(_, slots)| *slots).sum();
-            left.insert(*id, claim.unmet().saturating_sub(served));
+            let aside = self.aside.get(id).copied().unwrap_or(0);
+            left.insert(*id, claim.unmet().saturating_sub(served + aside));
         }
         let mut line: BTreeSet<_> = left.keys().map(|id| self.turn(*id)).collect();
         while let Some(first) = line.pop_first() {
@@ -322,6 +330,7 @@ impl<'a> Look<'a> {
             *self.given.entry((id, at)).or_default() += 1;
         } else if let Some(at) = self.later(id, &need) {
             self.rooms[at].set_aside(&need.resources);
+            *self.aside.entry(id).or_default() += 1;
         } else {
             self.hungry |= self.has_turns(id) && self.has_room_for(&need);
             self.blocked.push(id);
@@ -331,10 +340,19 @@ impl<'a> Look<'a> {
         true
     }
 
-    /// A room in which a slot comes back: what lower ones of its owner have is for none but it.
+    /// A room in which a slot comes back. What comes of others may go to elders then: what lower claims of its owner have is
+    /// asked back whether or not.
     fn later(&mut self, id: ClaimId, need: &Requirement) -> Option<usize> {
-        let lower = self.ask_for(Givers::Lower(id), need, ELDEST);
+        let lower = if self.comes_of_owner(id) { None } else { self.ask_for(Givers::Lower(id), need, ELDEST) };
         lower.or_else(|| self.soonest(need, ELDEST)).or_else(|| self.ask_for(Givers::Richer(id), need, ELDEST))
+    }
+
+    /// Whether a slot that its owner was asked for comes back, which no claim of that counts on yet: this one does now.
+    fn comes_of_owner(&mut self, id: ClaimId) -> bool {
+        let Some(coming) = self.coming.get_mut(&id.0) else { return false };
+        let one_left = *coming > 0;
+        *coming = coming.saturating_sub(1);
+        one_left
     }
 
     /// Whether a claim of the same owner goes before this one.

@@ -50,15 +50,14 @@ impl<'a> Look<'a> {
         if self.budget == 0 || matches!(of, Givers::Lower(claim) if !self.has_lower(claim)) {
             return None;
         }
-        let claim = of.claim();
         let richest = self.richest();
-        let turns = claim.is_some_and(|claim| self.has_turns(claim));
+        let turns = of.claim().is_some_and(|claim| self.has_turns(claim));
         // What would come back in a room is the same whoever led there.
         let mut planned = BTreeSet::new();
         for rich in &richest.claims {
             let asked = match of {
                 Givers::Lower(claim) => self.before(claim, *rich) == Ordering::Less,
-                Givers::Anyone | Givers::Richer(_) => turns || self.may_ask(claim, need, *rich, &Plan::default()),
+                Givers::Anyone | Givers::Richer(_) => turns || self.may_ask(of, need, *rich, &Plan::default()),
             };
             if !asked {
                 continue;
@@ -69,7 +68,7 @@ impl<'a> Look<'a> {
                 self.looked += 1;
                 if self.rooms[at].is_for(ticket)
                     && self.suits(need, at)
-                    && let Some(plan) = self.plan(claim, need, at, &richest)
+                    && let Some(plan) = self.plan(of, need, at, &richest)
                 {
                     self.carry_out(plan, at);
                     return Some(at);
@@ -114,11 +113,11 @@ impl<'a> Look<'a> {
 
     /// Whether one more slot of a claim may be asked back: it has no less after that than who asks then has. Of the same owner
     /// all goes to a higher priority, and nothing to a lower one.
-    fn may_ask(&self, claim: Option<ClaimId>, need: &Requirement, rich: ClaimId, plan: &Plan) -> bool {
-        let Some(poor) = claim else { return true };
+    fn may_ask(&self, of: Givers, need: &Requirement, rich: ClaimId, plan: &Plan) -> bool {
+        let Some(poor) = of.claim() else { return true };
         let Some(size) = self.head.grants.claims.get(&rich).map(|claim| &claim.need.resources) else { return false };
         match self.before(poor, rich) {
-            Ordering::Equal => {}
+            Ordering::Equal if !matches!(of, Givers::Lower(_)) => {}
             order => return order == Ordering::Less,
         }
         let none = Used::default();
@@ -145,22 +144,27 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn plan(&mut self, claim: Option<ClaimId>, need: &Requirement, at: usize, richest: &Richest) -> Option<Plan> {
+    fn plan(&mut self, of: Givers, need: &Requirement, at: usize, richest: &Richest) -> Option<Plan> {
         let there = self.by_riches(at, richest);
         self.looked = self.looked.saturating_add(there.len() as u32);
         let room = &self.rooms[at];
-        let (mut plan, mut come) = (Plan::default(), (room.soon.clone(), room.will_have(&need.resources)));
-        let turns = claim.is_some_and(|claim| self.has_turns(claim));
+        let mut come = match of {
+            // All of it, whatever else comes.
+            Givers::Lower(_) => (Resources::none(), false),
+            Givers::Anyone | Givers::Richer(_) => (room.soon.clone(), room.will_have(&need.resources)),
+        };
+        let mut plan = Plan::default();
+        let turns = matches!(of, Givers::Richer(claim) if self.has_turns(claim));
         for (_, id, grant) in there {
             let rich = (grant.owner, grant.class);
             // Weightless slots and resources do not stand in for each other.
             let helps = grant.size.is_empty() == need.resources.is_empty();
-            let is_before = claim.is_some_and(|claim| self.before(rich, claim) == Ordering::Less);
+            let is_before = of.claim().is_some_and(|claim| self.before(rich, claim) == Ordering::Less);
             let turn_over = turns && !is_before && grant.since + GRANT_TURN <= self.head.grants.now;
-            let may_ask = |plan: &Plan| turn_over || self.may_ask(claim, need, rich, plan);
+            let may_ask = |plan: &Plan| turn_over || self.may_ask(of, need, rich, plan);
             while helps && !come.1 && self.left(id, grant, &plan) > 0 && may_ask(&plan) {
                 plan.add(self, id, grant);
-                come.0.give(&grant.size);
+                come.0 = come.0.and(&grant.size);
                 come.1 = need.resources.is_empty() || come.0.lacks(&need.resources).is_none();
             }
             if come.1 {
@@ -210,7 +214,7 @@ impl<'a> Look<'a> {
     pub(super) fn ask_in(&mut self, at: usize, size: &Resources) -> bool {
         let (richest, need) = (self.richest(), Requirement::of_resources(size));
         if !self.rooms[at].will_have(size)
-            && let Some(plan) = self.plan(None, &need, at, &richest)
+            && let Some(plan) = self.plan(Givers::Anyone, &need, at, &richest)
         {
             self.carry_out(plan, at);
         }

@@ -150,18 +150,12 @@ impl Node {
         }
         let why = entry.maker().and_then(|number| self.why_queued(TaskNumber(number)));
         match why {
-            Some(Why::Arguments(1)) => "waiting for an argument".to_owned(),
-            Some(Why::Arguments(count)) => format!("waiting for {count} arguments"),
-            Some(Why::Grant(None)) => "waiting for a grant".to_owned(),
-            Some(Why::Grant(Some(why))) => format!("waiting for a grant: {why}"),
-            Some(Why::Turn { slots, ready }) => {
-                format!("waiting for a CPU: {ready} tasks are ready for {slots} slots")
-            }
             Some(Why::Pushed(to)) if to.life == self.life() => format!("waiting for a CPU of node {here}"),
             Some(Why::Pushed(to)) => self.node_of(to.life).map_or_else(
                 || "on its way to another node".to_owned(),
                 |node| format!("running on node {node}, or next in line there"),
             ),
+            Some(why @ (Why::Arguments(_) | Why::Grant { .. } | Why::Turn { .. })) => why.to_string(),
             None if standing.task().is_some_and(|task| task.references().iter().any(|entry| !entry.is_settled())) => {
                 "waiting for arguments".to_owned()
             }

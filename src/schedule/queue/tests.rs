@@ -422,7 +422,7 @@ fn the_queue_and_its_classes_are_bounded_and_a_task_can_say_why_it_waits() {
     assert!(matches!(queue.submit(plain(class, 2)), Err(QueueFull(2))));
     assert_eq!(flush(&mut queue, 0), [Effect::Want { class, slots: 1, priority: 0 }]);
     queue.answered(class, Some("no node has gpu ≥ 1".into()));
-    assert_eq!(queue.why(tasks[0]).unwrap().to_string(), "it waits for a grant: no node has gpu ≥ 1");
+    assert_eq!(queue.why(tasks[0]).unwrap().to_string(), "waiting for a grant: no node has gpu ≥ 1");
     queue.granted(now(0), GrantId(1), class, HERE, 1);
     flush(&mut queue, 0);
     submits(&mut queue, class, 2..4).iter().for_each(|task| {
@@ -462,4 +462,17 @@ fn a_new_head_is_told_of_a_class_that_wants_nothing_any_more() {
     );
     queue.new_head();
     assert_eq!(flush(&mut queue, 2), [], "it was told");
+}
+
+#[test]
+fn a_task_says_which_priority_goes_before_it() {
+    let (mut queue, low) = queue();
+    let high = queue.class("high").unwrap();
+    let task = submits(&mut queue, low, 0..1)[0];
+    queue.submit(Submission { priority: 5, ..plain(high, 1) }).unwrap();
+    flush(&mut queue, 0);
+    assert_eq!(queue.why(task).unwrap().to_string(), "waiting for a grant after tasks of priority 5");
+    queue.drain(high);
+    flush(&mut queue, 0);
+    assert_eq!(queue.why(task), Some(Why::Grant { why: None, after: None }));
 }

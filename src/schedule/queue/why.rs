@@ -21,8 +21,13 @@ pub struct Whereabouts {
 pub enum Why {
     /// So many of its arguments are not there yet.
     Arguments(u32),
-    /// Its class has no slot; and why, if the head has said.
-    Grant(Option<Arc<str>>),
+    /// Its class has no slot.
+    Grant {
+        /// Why, if the head has said.
+        why: Option<Arc<str>>,
+        /// The priority of what is ready of another class, if that is higher than its own.
+        after: Option<i32>,
+    },
     /// The slots of its class run other tasks.
     Turn {
         /// How many slots there are.
@@ -37,14 +42,15 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Arguments(1) => f.write_str("it waits for an argument"),
-            Why::Arguments(n) => write!(f, "it waits for {n} arguments"),
-            Why::Grant(None) => f.write_str("it waits for a grant"),
-            Why::Grant(Some(why)) => write!(f, "it waits for a grant: {why}"),
-            Why::Turn { slots, ready } => write!(f, "it waits for its turn: {ready} tasks are ready for {slots} slots"),
-            Why::Pushed(Whereabouts { grant, life }) => {
-                write!(f, "it was sent to node life {life}, under grant {grant}")
+            Why::Arguments(1) => f.write_str("waiting for an argument"),
+            Why::Arguments(n) => write!(f, "waiting for {n} arguments"),
+            Why::Grant { why, after } => {
+                f.write_str("waiting for a grant")?;
+                after.map_or(Ok(()), |priority| write!(f, " after tasks of priority {priority}"))?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
             }
+            Why::Turn { slots, ready } => write!(f, "waiting for a CPU: {ready} tasks are ready for {slots} slots"),
+            Why::Pushed(Whereabouts { grant, life }) => write!(f, "sent to node life {life}, under grant {grant}"),
         }
     }
 }
@@ -57,12 +63,20 @@ impl<K: Ord, T> Queue<K, T> {
         let state = self.classes.get(entry.class.place())?;
         Some(match entry.at {
             At::Waiting => Why::Arguments(entry.missing),
-            At::Ready if state.grants.is_empty() => Why::Grant(state.reason.clone()),
+            At::Ready if state.grants.is_empty() => {
+                Why::Grant { why: state.reason.clone(), after: self.first().filter(|first| *first > entry.priority) }
+            }
             At::Ready => Why::Turn { slots: state.slots, ready: state.line.len() },
             At::Pushed(grant) => {
                 let grant = self.grant(grant)?;
                 Why::Pushed(Whereabouts { grant: grant.id, life: grant.life })
             }
         })
+    }
+
+    /// The highest priority of what is ready.
+    fn first(&self) -> Option<i32> {
+        let hungry = self.hungry.iter().filter_map(|class| self.classes.get(class.place()));
+        hungry.map(|state| state.line.priority()).max()
     }
 }

@@ -192,6 +192,11 @@ fn of_one_owners_classes_the_one_of_the_highest_priority_has_all() {
     let (_, driver) = (head.worker(1), head.driver(11));
     head.asked(driver, urgent(0, 1.0, 5, 0)).unwrap();
     assert_eq!(kept_of(&head, driver), [2, 0]);
+    for _ in 0..3 {
+        head.asked(driver, urgent(1, 1.0, 1, 3)).unwrap();
+        head.pass(GRANT_TURN);
+        assert_eq!(kept_of(&head, driver), [1, 0], "no more than it lacks is asked back");
+    }
     head.asked(driver, urgent(1, 1.0, 5, 3)).unwrap();
     obeys_recalls(&mut head, driver);
     assert_eq!(kept_of(&head, driver), [0, 2], "whatever their shares are");
@@ -202,8 +207,8 @@ fn of_one_owners_classes_the_one_of_the_highest_priority_has_all() {
         assert_eq!(kept_of(&head, driver), [0, 2, 0], "nor have the others turns");
     }
     head.asked(driver, urgent(1, 1.0, 1, 3)).unwrap();
-    let first = head.granted(driver).into_iter().find(|granted| granted.class == Class(1)).unwrap();
-    head.gives_back(driver, first.grant, 1);
+    let last = head.granted(driver).into_iter().rfind(|granted| granted.class == Class(1)).unwrap();
+    head.gives_back(driver, last.grant, last.slots - 1);
     assert_eq!(kept_of(&head, driver), [0, 1, 1], "what it needs no more goes to the next, not to who waits longest");
     // All of it has begun: what is left of it goes before nobody.
     head.asked(driver, urgent(1, 1.0, 1, 0)).unwrap();
