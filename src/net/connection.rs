@@ -179,10 +179,7 @@ impl Connection {
             self.count(Count::HandshakeTimeout);
         }
         match phase {
-            Phase::Second { dial, .. } | Phase::Verdict { dial, .. } => {
-                let (to, after) = (dial.to.clone(), self.door.limits.handshake_time);
-                dial.fail(DialError::TimedOut { to, after });
-            }
+            Phase::Second { dial, .. } | Phase::Verdict { dial, .. } => self.times_out(dial),
             Phase::Go { mut link, .. } | Phase::Open(mut link) => {
                 self.count(Count::SessionClosed);
                 link.inlet.closed(link.session.gone(Closed::Peer));
@@ -197,17 +194,32 @@ impl Connection {
                 self.count(Count::SessionClosed);
                 link.inlet.closed(link.session.gone(why));
             }
+            Phase::Second { dial, .. } | Phase::Verdict { dial, .. } if why != Closed::Peer => {
+                dial.fail(DialError::Closed);
+            }
+            // Its guard's clock struck first, or the peer's: nobody hung up on what was said.
+            Phase::Second { dial, .. } | Phase::Verdict { dial, .. } if self.is_late() => self.times_out(dial),
             Phase::Second { dial, .. } => {
                 let (to, cluster) = (dial.to.clone(), self.door.party.cluster.id());
-                dial.fail(if why == Closed::Peer { DialError::WrongKey { to, cluster } } else { DialError::Closed });
+                dial.fail(DialError::WrongKey { to, cluster });
             }
             Phase::Verdict { dial, .. } => {
                 let to = dial.to.clone();
-                dial.fail(if why == Closed::Peer { DialError::HungUp { to } } else { DialError::Closed });
+                dial.fail(DialError::HungUp { to });
             }
             Phase::Preface | Phase::First | Phase::Third(_) => self.count(Count::HandshakeAbandoned),
             Phase::Over => {}
         }
+    }
+
+    /// Whether its time for the handshake is up.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn times_out(&self, dial: Dial) {
+        let (to, after) = (dial.to.clone(), self.door.limits.handshake_time);
+        dial.fail(DialError::TimedOut { to, after });
     }
 
     fn count(&self, count: Count) {
