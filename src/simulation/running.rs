@@ -266,7 +266,7 @@ impl Node {
     /// Begins tasks while the grant has a slot for them.
     fn begin_tasks(&mut self, stage: &mut Stage, grant: GrantId) {
         let Some(life) = self.life() else { return };
-        loop {
+        while self.may_begin(stage) {
             let Some(lent) = self.host.grants.get_mut(&grant).filter(|lent| lent.running < lent.slots) else { return };
             let Some(ready) = lent.line.pop_front() else { return };
             lent.running += 1;

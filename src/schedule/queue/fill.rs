@@ -104,7 +104,8 @@ impl<K: Ord, T> Queue<K, T> {
                 }
             }
             let Some(grant) = self.grant_mut(place) else { return };
-            let full = grant.busy() + (cap / 4).max(1) > cap;
+            // While slots are given back there is no depth: a slot that idles is none ahead.
+            let full = grant.idle() == 0 && grant.busy() + (cap / 4).max(1) > cap;
             if full {
                 grant.open = false;
             }

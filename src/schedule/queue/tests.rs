@@ -415,6 +415,20 @@ fn a_cancelled_task_comes_back_or_says_where_it_is() {
 }
 
 #[test]
+fn a_slot_that_idles_while_others_are_given_back_is_filled_with_what_comes() {
+    let (mut queue, class) = queue();
+    queue.granted(now(0), GrantId(7), class, HERE, 16);
+    queue.recall(GrantId(7), 14);
+    submits(&mut queue, class, 0..13);
+    let effects = flush(&mut queue, 0);
+    assert!(effects.contains(&Effect::GiveBack { grant: GrantId(7), keep: 14 }), "{effects:?}");
+    assert_eq!(pushed(&queue, &effects).len(), 13);
+    submits(&mut queue, class, 13..15);
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects), [(7, 13), (7, 14)], "one of them ahead");
+}
+
+#[test]
 fn the_queue_and_its_classes_are_bounded_and_a_task_can_say_why_it_waits() {
     let mut queue = Tasks::new(Bounds { queued: 2, slots: 1 });
     let class = queue.class("class").unwrap();
