@@ -266,7 +266,7 @@ impl Node {
     /// Begins tasks while the grant has a slot for them.
     fn begin_tasks(&mut self, stage: &mut Stage, grant: GrantId) {
         let Some(life) = self.life() else { return };
-        while self.may_begin(stage) {
+        loop {
             let Some(lent) = self.host.grants.get_mut(&grant).filter(|lent| lent.running < lent.slots) else { return };
             let Some(ready) = lent.line.pop_front() else { return };
             lent.running += 1;
@@ -324,7 +324,10 @@ impl Node {
             Some(_) => {}
             None => self.task_ran(stage, &ready.sent, Reply::Ran(ran)),
         }
-        self.begin_tasks(stage, attempt.grant);
+        // Who has woken up after its lease fences next.
+        if self.may_begin(stage) {
+            self.begin_tasks(stage, attempt.grant);
+        }
     }
 
     /// The last tasks in a grant's line, at most so many: they have not begun, and do not here.
