@@ -256,53 +256,63 @@ async fn an_attempt_is_numbered_and_one_that_did_not_run_costs_none() {
     bounded(cluster.shutdown()).await;
 }
 
+/// A cluster of one CPU, which is taken, and a list that tasks sign.
+struct Taken {
+    cluster: Cluster,
+    folder: tempfile::TempDir,
+    blocks: ObjectRef<bool>,
+    list: String,
+}
+
+impl Taken {
+    async fn new() -> Taken {
+        let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (begun, list) = (at("begun"), at("list"));
+        let blocks = until::submit(&cluster, at("end"), &begun);
+        let begins = async {
+            while !std::path::Path::new(&begun).exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        bounded(begins).await;
+        Taken { cluster, folder, blocks, list }
+    }
+
+    /// Frees the CPU, and gives the order in which these have signed.
+    async fn order(self, signed: impl IntoIterator<Item = ObjectRef<(), mobula::Failure>>) -> Vec<String> {
+        std::fs::File::create(self.folder.path().join("end")).unwrap();
+        assert_eq!(bounded(self.blocks).await, Ok(true));
+        for one in signed {
+            bounded(one).await.unwrap();
+        }
+        bounded(self.cluster.shutdown()).await;
+        std::fs::read_to_string(&self.list).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn higher_priorities_leave_first() {
-    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (file, begun, list) = (at("end"), at("begun"), at("list"));
-    let blocks = until::submit(&cluster, &file, &begun);
-    while !std::path::Path::new(&begun).exists() {
-        tokio::task::yield_now().await;
-    }
-    // Its node's one CPU is taken, and all of these are of one class that has none.
-    let sign = |name: &str, priority| sign::call(&cluster, &list, name).priority(priority).submit();
+    let taken = Taken::new().await;
+    // All of these are of one class that has no slot.
+    let sign = |name: &str, priority| sign::call(&taken.cluster, &taken.list, name).priority(priority).submit();
     let signed = [sign("low", -1), sign("usual", 0), sign("high", 7), sign("higher", 8), sign("high too", 7)];
-    std::fs::File::create(&file).unwrap();
-    assert_eq!(bounded(blocks).await, Ok(true));
-    for one in signed {
-        bounded(one).await.unwrap();
-    }
-    let order = std::fs::read_to_string(&list).unwrap();
-    assert_eq!(order.lines().collect::<Vec<_>>(), ["higher", "high", "high too", "usual", "low"]);
-    bounded(cluster.shutdown()).await;
+    assert_eq!(taken.order(signed).await, ["higher", "high", "high too", "usual", "low"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn higher_priorities_leave_first_whatever_function_they_are_of() {
-    let cluster = bounded(Cluster::local().workers(1).cpus(1.0)).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (file, begun, list) = (at("end"), at("begun"), at("list"));
-    let blocks = until::submit(&cluster, &file, &begun);
-    while !std::path::Path::new(&begun).exists() {
-        tokio::task::yield_now().await;
-    }
-    let low: Vec<_> = (0..3).map(|_| sign::submit(&cluster, &list, "low")).collect();
-    let high: Vec<_> = (0..3).map(|_| sign_too::call(&cluster, &list, "high").priority(1).submit()).collect();
+    let taken = Taken::new().await;
+    let (cluster, list) = (&taken.cluster, &taken.list);
+    let low: Vec<_> = (0..3).map(|_| sign::submit(cluster, list, "low")).collect();
+    let high: Vec<_> = (0..3).map(|_| sign_too::call(cluster, list, "high").priority(1).submit()).collect();
     let waits = |demand: Vec<mobula::Demand>, name: &str| demand.iter().any(|line| line.task.ends_with(name));
     for name in ["::sign", "::sign_too"] {
         bounded(async { while !waits(cluster.demand().await.unwrap(), name) {} }).await;
     }
-    std::fs::File::create(&file).unwrap();
-    assert_eq!(bounded(blocks).await, Ok(true));
-    for one in low.into_iter().chain(high) {
-        bounded(one).await.unwrap();
-    }
-    let order = std::fs::read_to_string(&list).unwrap();
-    assert_eq!(order.lines().collect::<Vec<_>>(), ["high", "high", "high", "low", "low", "low"]);
-    bounded(cluster.shutdown()).await;
+    let signed = low.into_iter().chain(high);
+    assert_eq!(taken.order(signed).await, ["high", "high", "high", "low", "low", "low"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,8 +56,8 @@ pub(super) struct Look<'a> {
     highest: BTreeMap<Life, i32>,
     best: BTreeMap<ClaimId, BinaryHeap<Reverse<(Rank, usize)>>>,
     given: BTreeMap<(ClaimId, usize), u32>,
-    /// Slots that come back, and are set aside for claims.
-    aside: BTreeMap<ClaimId, u32>,
+    /// Slots that claims get, now or of what comes back.
+    served: BTreeMap<ClaimId, u32>,
     pub(super) recalled: BTreeMap<GrantId, u32>,
     /// Who has what, while that is not known to have changed.
     pub(super) richest: Option<Arc<Richest>>,
@@ -171,7 +171,7 @@ impl<'a> Look<'a> {
             highest: BTreeMap::new(),
             best: BTreeMap::new(),
             given: BTreeMap::new(),
-            aside: BTreeMap::new(),
+            served: BTreeMap::new(),
             recalled: BTreeMap::new(),
             richest: None,
             budget: RECALLS_AT_ONCE,
@@ -292,9 +292,8 @@ impl<'a> Look<'a> {
         let head = self.head;
         let mut left: BTreeMap<ClaimId, u32> = BTreeMap::new();
         for (id, claim) in head.grants.claims.iter().filter(|(id, claim)| claim.unmet() > 0 && head.obeys(id.0)) {
-            let served: u32 = self.given.range((*id, 0)..=(*id, usize::MAX)).map(|(_, slots)| *slots).sum();
-            let aside = self.aside.get(id).copied().unwrap_or(0);
-            left.insert(*id, claim.unmet().saturating_sub(served + aside));
+            let served = self.served.get(id).copied().unwrap_or(0);
+            left.insert(*id, claim.unmet().saturating_sub(served));
         }
         let mut line: BTreeSet<_> = left.keys().map(|id| self.turn(*id)).collect();
         while let Some(first) = line.pop_first() {
@@ -330,12 +329,12 @@ impl<'a> Look<'a> {
             *self.given.entry((id, at)).or_default() += 1;
         } else if let Some(at) = self.later(id, &need) {
             self.rooms[at].set_aside(&need.resources);
-            *self.aside.entry(id).or_default() += 1;
         } else {
             self.hungry |= self.has_turns(id) && self.has_room_for(&need);
             self.blocked.push(id);
             return false;
         }
+        *self.served.entry(id).or_default() += 1;
         self.use_more(id.0, id, &need.resources, 1);
         true
     }

@@ -51,15 +51,11 @@ impl<'a> Look<'a> {
             return None;
         }
         let richest = self.richest();
-        let turns = of.claim().is_some_and(|claim| self.has_turns(claim));
+        let turns = self.takes_turns(of);
         // What would come back in a room is the same whoever led there.
         let mut planned = BTreeSet::new();
         for rich in &richest.claims {
-            let asked = match of {
-                Givers::Lower(claim) => self.before(claim, *rich) == Ordering::Less,
-                Givers::Anyone | Givers::Richer(_) => turns || self.may_ask(of, need, *rich, &Plan::default()),
-            };
-            if !asked {
+            if !turns && !self.may_ask(of, need, *rich, &Plan::default()) {
                 continue;
             }
             let grants = self.head.grants.claims.get(rich).map(|claim| &claim.grants);
@@ -132,6 +128,10 @@ impl<'a> Look<'a> {
         rich != poor && after >= poor_has.unwrap_or(&none).with(&need.resources, 1).share(&self.total)
     }
 
+    fn takes_turns(&self, of: Givers) -> bool {
+        matches!(of, Givers::Richer(claim) if self.has_turns(claim))
+    }
+
     fn has_lower(&self, id: ClaimId) -> bool {
         self.lowest.get(&id.0).is_some_and(|lowest| *lowest < self.priority(id))
     }
@@ -149,12 +149,12 @@ impl<'a> Look<'a> {
         self.looked = self.looked.saturating_add(there.len() as u32);
         let room = &self.rooms[at];
         let mut come = match of {
-            // All of it, whatever else comes.
-            Givers::Lower(_) => (Resources::none(), false),
+            // Nothing of what it needs, whatever else comes.
+            Givers::Lower(_) => (need.resources.times(0), false),
             Givers::Anyone | Givers::Richer(_) => (room.soon.clone(), room.will_have(&need.resources)),
         };
         let mut plan = Plan::default();
-        let turns = matches!(of, Givers::Richer(claim) if self.has_turns(claim));
+        let turns = self.takes_turns(of);
         for (_, id, grant) in there {
             let rich = (grant.owner, grant.class);
             // Weightless slots and resources do not stand in for each other.
@@ -164,7 +164,7 @@ impl<'a> Look<'a> {
             let may_ask = |plan: &Plan| turn_over || self.may_ask(of, need, rich, plan);
             while helps && !come.1 && self.left(id, grant, &plan) > 0 && may_ask(&plan) {
                 plan.add(self, id, grant);
-                come.0 = come.0.and(&grant.size);
+                come.0.give(&grant.size);
                 come.1 = need.resources.is_empty() || come.0.lacks(&need.resources).is_none();
             }
             if come.1 {

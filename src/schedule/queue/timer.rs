@@ -88,7 +88,7 @@ impl<K: Ord, T> Queue<K, T> {
         let needs = state.needs(most);
         let anew = std::mem::take(&mut state.anew);
         if anew || (needs > 0 && needs >= state.told.saturating_mul(2)) {
-            self.tell(now, class, needs, effects);
+            self.tell(now, class, (needs, priority), effects);
         } else if state.differs(needs, priority) && state.due.is_none_or(|due| due > now + WANT_PAUSE) {
             self.want_at(class, now + WANT_PAUSE);
         } else if state.slots < state.told && state.due.is_none() {
@@ -102,12 +102,11 @@ impl<K: Ord, T> Queue<K, T> {
         state.due = None;
         let (needs, unmet) = (state.needs(most), state.slots < state.told && !state.line.is_empty());
         if state.differs(needs, priority) || unmet {
-            self.tell(now, class, needs, effects);
+            self.tell(now, class, (needs, priority), effects);
         }
     }
 
-    fn tell(&mut self, now: Moment, class: Class, slots: u32, effects: &mut Vec<Effect>) {
-        let priority = self.priority(class);
+    fn tell(&mut self, now: Moment, class: Class, (slots, priority): (u32, i32), effects: &mut Vec<Effect>) {
         let Some(state) = self.state(class) else { return };
         (state.told, state.told_priority) = (slots, priority);
         effects.push(Effect::Want { class, slots, priority });
