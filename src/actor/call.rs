@@ -2,6 +2,7 @@
 
 use futures_core::Stream;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,8 +13,9 @@ use tokio::time::Sleep;
 use super::dispatch::Method;
 use super::error::{CallError, Never, WireError};
 use super::handle::ActorRef;
+use super::inbox::Host;
 use super::reply::{Reply, Streamed};
-use super::slot::{Pending, Sink, Slot, Turn};
+use super::slot::{Draft, Drafted, Pending, Sink, Turn, promise};
 use crate::id::ActorId;
 use crate::object::param::Param;
 use crate::object::reference::ObjectRef;
@@ -27,9 +29,7 @@ use crate::object::reference::ObjectRef;
 /// is discarded.
 #[must_use = "a call is lazy: `.await` it, or `.tell().await` it"]
 pub struct Call<T, E = Never> {
-    /// `None` once it gave its result.
-    slot: Option<Arc<dyn Pending<T, E>>>,
-    sent: bool,
+    stage: Stage<T, E>,
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -44,7 +44,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
     #[doc(hidden)]
     #[inline]
     pub fn new<M: Method<Reply = T, Error = E>>(to: &ActorRef<M::Actor>, message: M) -> Self {
-        Call { slot: Some(Arc::new(Slot::new(to.clone(), message))), sent: false, limit: None, timer: None }
+        Call { stage: Stage::Made(Box::new(Draft::new(to.clone(), message))), limit: None, timer: None }
     }
 
     /// Bounds the wait, from the first poll: [`CallError::Timeout`] then says what it was waiting for, and the call is
@@ -64,8 +64,8 @@ impl<T: Reply, E: WireError> Call<T, E> {
     /// So it may run more than once, though never twice in one run of its actor. Streams are not tried again, and nor is what
     /// failed by the method's own error.
     pub fn retries(mut self, retries: u32) -> Self {
-        if let Some(slot) = self.slot.as_mut().and_then(Arc::get_mut) {
-            slot.retry(u8::try_from(retries).unwrap_or(u8::MAX));
+        if let Stage::Made(draft) = &mut self.stage {
+            draft.retry(u8::try_from(retries).unwrap_or(u8::MAX));
         }
         self
     }
@@ -79,13 +79,13 @@ impl<T: Reply, E: WireError> Call<T, E> {
     where
         T: Param<Owned = T>,
     {
-        let entry = self.slot.as_ref().map(|slot| slot.promise()).expect("a call keeps its message until it is sent");
+        let entry = promise(self.stage.here());
         if !entry.is_settled() {
             let sink = Sink::new(entry.clone());
-            match (self.limit, self.slot.take()) {
-                (None, Some(slot)) => slot.submit(sink),
-                (_, slot) => {
-                    self.slot = slot;
+            match self.stage.take() {
+                Stage::Made(draft) if self.limit.is_none() => draft.submit(sink),
+                stage => {
+                    self.stage = stage;
                     self.submit_bounded(sink);
                 }
             }
@@ -102,9 +102,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
         if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
             return sink.fill(result);
         }
-        if let Some(slot) = self.slot.clone() {
-            slot.run(Box::pin(async move { sink.fill(self.await) }));
-        }
+        self.conclude(move |result| sink.fill(result));
     }
 
     /// Sends one way: waits for room in the mailbox, not for the method. What the method returns is discarded.
@@ -113,7 +111,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
     /// Dropped before it is ready, the message leaves its place in line and never runs.
     #[inline]
     pub fn tell(mut self) -> Tell<T, E> {
-        Tell { slot: self.slot.take(), sent: false }
+        Tell { stage: self.stage.take() }
     }
 
     /// Sends one way, at once.
@@ -121,11 +119,11 @@ impl<T: Reply, E: WireError> Call<T, E> {
     /// # Errors
     /// [`TryTellError::Full`] gives the call back when the mailbox is full.
     pub fn try_tell(mut self) -> Result<(), TryTellError<T, E>> {
-        let Some(slot) = self.slot.take() else { return Ok(()) };
-        match slot.try_tell() {
+        let Stage::Made(draft) = self.stage.take() else { return Ok(()) };
+        match draft.try_tell() {
             Ok(None) => Ok(()),
-            Ok(full) => {
-                self.slot = full;
+            Ok(Some(full)) => {
+                self.stage = Stage::Made(full);
                 Err(TryTellError::Full(self))
             }
             Err(error) => Err(TryTellError::Failed(error)),
@@ -137,15 +135,15 @@ impl<T: Reply, E: WireError> Call<T, E> {
     where
         T: 'static,
     {
-        if let Some(slot) = self.slot.clone() {
-            slot.run(Box::pin(async move { then(self.await) }));
+        if let Some(host) = self.stage.here() {
+            host.spawn(Box::pin(async move { then(self.await) }));
         }
     }
 
     /// The actor it goes to.
     #[must_use]
     pub fn target(&self) -> Option<ActorId> {
-        self.slot.as_ref().map(|slot| slot.target())
+        self.stage.target()
     }
 }
 
@@ -156,30 +154,25 @@ impl<T, E> Future for Call<T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut slot = this.slot.take().expect("a call is not polled again after it was ready");
-        if this.sent {
-            slot = match slot.poll_reply(cx) {
-                Ok(result) => return Poll::Ready(result),
-                Err(slot) => slot,
-            };
-        } else {
-            this.sent = true;
-            if let Some(slot) = Arc::get_mut(&mut slot) {
-                slot.prepare(cx.waker());
-            }
-            slot = match slot.ask(this.limit) {
+        let slot = match this.stage.take() {
+            Stage::Made(draft) => match draft.ask(this.limit, cx.waker()) {
                 Ok(slot) => slot,
                 Err(error) => return Poll::Ready(Err(error.widen())),
-            };
-        }
-        this.slot = Some(slot);
+            },
+            Stage::Sent(slot) => match slot.poll_reply(cx) {
+                Ok(result) => return Poll::Ready(result),
+                Err(slot) => slot,
+            },
+            Stage::Over => panic!("a call is not polled again after it was ready"),
+        };
+        this.stage = Stage::Sent(slot);
         let Some(after) = this.limit else { return Poll::Pending };
         let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         // A reply that came with the timer's end is still a reply.
-        let Some(slot) = this.slot.take() else { return Poll::Pending };
+        let Stage::Sent(slot) = this.stage.take() else { return Poll::Pending };
         Poll::Ready(slot.poll_reply(cx).unwrap_or_else(|slot| {
             let (waiting, executed) = slot.cancel();
             Err(CallError::Timeout { after, waiting, executed })
@@ -189,26 +182,21 @@ impl<T, E> Future for Call<T, E> {
 
 impl<T, E> Drop for Call<T, E> {
     fn drop(&mut self) {
-        if let Some(slot) = &self.slot
-            && self.sent
-        {
-            slot.cancel();
-        }
+        self.stage.cancel();
     }
 }
 
 impl<T, E> fmt::Debug for Call<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = self.slot.as_ref().map(|slot| slot.target());
-        f.debug_struct("Call").field("target", &target).field("sent", &self.sent).finish_non_exhaustive()
+        let sent = !matches!(self.stage, Stage::Made(_));
+        f.debug_struct("Call").field("target", &self.stage.target()).field("sent", &sent).finish_non_exhaustive()
     }
 }
 
 /// A one-way call: what [`Call::tell`] gives. Lazy, like the call.
 #[must_use = "a tell is lazy: await it; it waits for room in the mailbox, not for the method"]
 pub struct Tell<T, E = Never> {
-    slot: Option<Arc<dyn Pending<T, E>>>,
-    sent: bool,
+    stage: Stage<T, E>,
 }
 
 impl<T, E> Future for Tell<T, E> {
@@ -218,25 +206,23 @@ impl<T, E> Future for Tell<T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut slot = this.slot.take().expect("a tell is not polled again after it was ready");
-        if !this.sent {
-            // A loop of tells lets other tasks have their turn, the cell above all. The message enters the mailbox now all
-            // the same: calls run in the order of their first polls.
-            let turn = poll_proceed(cx).map(|progress| progress.made_progress());
-            match slot.tell(if turn.is_ready() { Turn::Lasts } else { Turn::IsOver }) {
-                Ok(None) => return Poll::Ready(Ok(())),
-                Ok(Some(in_line)) => slot = in_line,
-                Err(error) => return Poll::Ready(Err(error)),
+        let (slot, turn) = match this.stage.take() {
+            Stage::Made(draft) => {
+                // A loop of tells lets other tasks have their turn, the cell above all. The message enters the mailbox now
+                // all the same: calls run in the order of their first polls.
+                let turn = poll_proceed(cx).map(|progress| progress.made_progress());
+                match draft.tell(if turn.is_ready() { Turn::Lasts } else { Turn::IsOver }) {
+                    Ok(None) => return Poll::Ready(Ok(())),
+                    Ok(Some(slot)) => (slot, turn),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
             }
-            this.sent = true;
-            if turn.is_pending() {
-                this.slot = Some(slot);
-                return Poll::Pending;
-            }
-        }
-        let polled = slot.poll_admitted(cx);
+            Stage::Sent(slot) => (slot, Poll::Ready(())),
+            Stage::Over => panic!("a tell is not polled again after it was ready"),
+        };
+        let polled = if turn.is_ready() { slot.poll_admitted(cx) } else { Poll::Pending };
         if polled.is_pending() {
-            this.slot = Some(slot);
+            this.stage = Stage::Sent(slot);
         }
         polled
     }
@@ -244,17 +230,53 @@ impl<T, E> Future for Tell<T, E> {
 
 impl<T, E> fmt::Debug for Tell<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = self.slot.as_ref().map(|slot| slot.target());
-        f.debug_struct("Tell").field("target", &target).field("sent", &self.sent).finish_non_exhaustive()
+        let sent = !matches!(self.stage, Stage::Made(_));
+        f.debug_struct("Tell").field("target", &self.stage.target()).field("sent", &sent).finish_non_exhaustive()
     }
 }
 
 impl<T, E> Drop for Tell<T, E> {
     fn drop(&mut self) {
-        if let Some(slot) = &self.slot
-            && self.sent
-        {
+        self.stage.cancel();
+    }
+}
+
+/// How far a call came.
+enum Stage<T, E> {
+    Made(Box<dyn Drafted<T, E>>),
+    Sent(Arc<dyn Pending<T, E>>),
+    /// It gave its result, or somebody else has it.
+    Over,
+}
+
+impl<T, E> Stage<T, E> {
+    #[inline]
+    fn take(&mut self) -> Self {
+        mem::replace(self, Stage::Over)
+    }
+
+    /// Whoever waited for it has left.
+    #[inline]
+    fn cancel(&self) {
+        if let Stage::Sent(slot) = self {
             slot.cancel();
+        }
+    }
+
+    fn target(&self) -> Option<ActorId> {
+        match self {
+            Stage::Made(draft) => Some(draft.target()),
+            Stage::Sent(slot) => Some(slot.target()),
+            Stage::Over => None,
+        }
+    }
+
+    /// The node that it is made on, unless that is gone.
+    fn here(&self) -> Option<Arc<dyn Host>> {
+        match self {
+            Stage::Made(draft) => draft.here(),
+            Stage::Sent(slot) => slot.here(),
+            Stage::Over => None,
         }
     }
 }

@@ -19,8 +19,8 @@ use super::context::ActorContext;
 use super::dispatch::{GroupLimit, Methods};
 use super::error::{EndReason, panic_message};
 use super::inbox::Inbox;
-use super::job::{Access, Begun, BegunShared, BlockingJob, Job, Verdict};
-use super::mailbox::{Next, Taken};
+use super::job::{Access, Begun, BegunShared, BlockingJob, NextJob, Queued, TakenJobs, Verdict};
+use super::mailbox::{Item, Next};
 use super::restart::{self, Renewal};
 use crate::limits::{CELL_BUDGET, MAILBOX_CAPACITY};
 
@@ -33,7 +33,7 @@ pub struct Cell<A: Methods> {
 
 impl<A: Methods> Cell<A> {
     pub(crate) fn new(actor: A, ctx: ActorContext<A>) -> Self {
-        let grave = Grave { inbox: ctx.inbox().clone(), taken: Taken::default() };
+        let grave = Grave { inbox: ctx.inbox().clone(), taken: TakenJobs::default() };
         Cell { actor, ctx, grave }
     }
 }
@@ -42,7 +42,7 @@ impl<A: Methods> Cell<A> {
 /// was said to its mailbox, unless it is its runtime that goes.
 struct Grave<A: Methods> {
     inbox: Arc<Inbox<A>>,
-    taken: Taken<dyn Job<A>>,
+    taken: TakenJobs<A>,
 }
 
 impl<A: Methods> Drop for Grave<A> {
@@ -169,11 +169,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
 
 /// A call that was taken from the mailbox earlier, unless others have their turn.
 #[inline]
-fn next_taken<A: Methods>(
-    inbox: &Inbox<A>,
-    taken: &mut Taken<dyn Job<A>>,
-    budget: &mut usize,
-) -> Option<Arc<dyn Job<A>>> {
+fn next_taken<A: Methods>(inbox: &Inbox<A>, taken: &mut TakenJobs<A>, budget: &mut usize) -> Option<Queued<A>> {
     *budget = budget.checked_sub(1)?;
     inbox.mailbox().next_taken(taken)
 }
@@ -182,10 +178,10 @@ fn next_taken<A: Methods>(
 #[inline]
 fn poll_job<A: Methods>(
     inbox: &Inbox<A>,
-    taken: &mut Taken<dyn Job<A>>,
+    taken: &mut TakenJobs<A>,
     budget: &mut usize,
     cx: &mut Context<'_>,
-) -> Poll<Next<dyn Job<A>>> {
+) -> Poll<NextJob<A>> {
     if *budget == 0 {
         *budget = CELL_BUDGET;
         cx.waker().wake_by_ref();
@@ -253,9 +249,9 @@ enum Step<A: Methods> {
     /// A call that ran has ended.
     Ended(Verdict),
     /// This one may begin beside what runs.
-    Begin(u8, Arc<dyn Job<A>>),
+    Begin(u8, Queued<A>),
     /// This one may begin, and nothing else runs.
-    Alone(Arc<dyn Job<A>>),
+    Alone(Queued<A>),
     Drained,
     Closed,
 }
@@ -266,7 +262,7 @@ struct Groups<A: Methods> {
     groups: Vec<Group<A>>,
     running: FuturesUnordered<Run>,
     /// An exclusive call: waits until nothing runs, and nothing passes it.
-    exclusive: Option<Arc<dyn Job<A>>>,
+    exclusive: Option<Queued<A>>,
     /// Calls taken from the mailbox that have not begun: at most a mailbox full.
     held: usize,
     drained: bool,
@@ -299,7 +295,7 @@ impl Future for Run {
 
 struct Group<A: Methods> {
     free: usize,
-    line: VecDeque<Arc<dyn Job<A>>>,
+    line: VecDeque<Queued<A>>,
 }
 
 impl<A: Methods> Groups<A> {
@@ -316,7 +312,7 @@ impl<A: Methods> Groups<A> {
     }
 
     /// What happens next: an end, then a beginning, then a look into the mailbox.
-    fn poll_step(&mut self, taken: &mut Taken<dyn Job<A>>, budget: &mut usize, cx: &mut Context<'_>) -> Poll<Step<A>> {
+    fn poll_step(&mut self, taken: &mut TakenJobs<A>, budget: &mut usize, cx: &mut Context<'_>) -> Poll<Step<A>> {
         if self.inbox.mailbox().poll_closed(cx).is_ready() {
             return Poll::Ready(Step::Closed);
         }
@@ -342,7 +338,7 @@ impl<A: Methods> Groups<A> {
         }
     }
 
-    fn hold(&mut self, job: Arc<dyn Job<A>>) {
+    fn hold(&mut self, job: Queued<A>) {
         match job.access() {
             Access::Shared(group) if usize::from(group) < self.groups.len() => {
                 self.groups[usize::from(group)].line.push_back(job);
@@ -425,7 +421,7 @@ impl<A: Methods> Groups<A> {
             group.free = limit.concurrency.max(1);
         }
         let again = restart::again(&self.inbox, renewal, Arc::into_inner(former), ctx, panicked).await?;
-        for job in renewal.take_returned().rev() {
+        for job in renewal.take_returned().rev().map(Item::Call) {
             match job.access() {
                 Access::Shared(group) if usize::from(group) < self.groups.len() => {
                     self.groups[usize::from(group)].line.push_front(job);

@@ -24,8 +24,8 @@ use super::dispatch::{Actor, Methods};
 use super::ending::ended;
 use super::error::{EndReason, panic_message};
 use super::inbox::{Host, Inbox};
-use super::job::{Access, Begun, BegunShared, Job, Verdict};
-use super::mailbox::Entry;
+use super::job::{Access, Begun, BegunShared, Told, Verdict};
+use super::mailbox::Item;
 use super::restart::{Kept, Renewal};
 use crate::limits::BODY_INLINE;
 use crate::wire::packet::Ref;
@@ -319,7 +319,7 @@ pub(super) fn begin<A: Methods>(inbox: &Arc<Inbox<A>>) {
             if saves.queued.swap(true, Ordering::AcqRel) {
                 continue;
             }
-            let pushed = inbox.mailbox().try_push(|| Arc::new(Save(inbox.clone())));
+            let pushed = inbox.mailbox().try_push(|| Item::Told(Box::new(Save(inbox.clone()))));
             if !matches!(pushed, Ok(true)) {
                 saves.queued.store(false, Ordering::Release);
             }
@@ -338,31 +338,21 @@ impl<A: Methods> Save<A> {
     }
 }
 
-impl<A: Methods> Entry for Save<A> {
-    fn admitted(&self) {}
-
-    fn is_abandoned(&self) -> bool {
-        false
-    }
-}
-
-impl<A: Methods> Job<A> for Save<A> {
+impl<A: Methods> Told<A> for Save<A> {
     fn access(&self) -> Access {
         if A::GROUPS.is_empty() { Access::Exclusive } else { Access::Shared(0) }
     }
 
-    fn begin<'a>(self: Arc<Self>, actor: &'a mut A, _: &'a mut ActorContext<A>, _: &Arc<Inbox<A>>) -> Begun<'a, A> {
+    fn begin<'a>(self: Box<Self>, actor: &'a mut A, _: &'a mut ActorContext<A>, _: &Arc<Inbox<A>>) -> Begun<'a, A> {
         self.run(actor);
         Begun::Over(Verdict::Continue)
     }
 
-    fn begin_shared(self: Arc<Self>, actor: Arc<A>, _: ActorContext<A>) -> BegunShared<A>
+    fn begin_shared(self: Box<Self>, actor: Arc<A>, _: ActorContext<A>) -> BegunShared<A>
     where
         A: Sync,
     {
         self.run(&actor);
         BegunShared::Over(Verdict::Continue)
     }
-
-    fn refuse(self: Arc<Self>, _: EndReason) {}
 }

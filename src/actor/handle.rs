@@ -198,6 +198,47 @@ impl<A: Actor> ActorRef<A> {
         }
     }
 
+    /// The node that calls of it are made on, unless that is gone.
+    pub(crate) fn here(&self) -> Option<Arc<dyn Host>> {
+        match &self.route {
+            Route::Local(inbox) => Some(inbox.host().clone()),
+            Route::Elsewhere(there) => there.here(),
+        }
+    }
+
+    /// Where the actor is that was on this node in an earlier life.
+    pub(crate) fn moved(&self) -> Option<&Arc<Placed>> {
+        match &self.route {
+            Route::Local(inbox) => inbox.moved(),
+            Route::Elsewhere(_) => None,
+        }
+    }
+
+    /// Whether calls go to another node, which has references brought that are read where the objects lie.
+    pub(crate) fn goes_away(&self) -> bool {
+        match &self.route {
+            Route::Local(_) => false,
+            Route::Elsewhere(there) => match &**there {
+                Elsewhere::Remote(_) => true,
+                Elsewhere::Placed(actor) => actor.inbox().is_none(),
+                Elsewhere::Gone(..) => false,
+            },
+        }
+    }
+
+    /// The line that a call must stand in: it was passed a reference, or follows a call that waits there.
+    #[inline]
+    pub(crate) fn line(&self, by_reference: impl FnOnce() -> bool) -> Option<Arc<Line>> {
+        // There is none yet where no call was ever passed a reference: most calls look no further.
+        let line = self.route.line()?.get()?;
+        (line.is_occupied() || by_reference()).then(|| line.clone())
+    }
+
+    /// It takes no call, for this reason.
+    pub(crate) fn refused(&self, reason: EndReason) -> CallError {
+        CallError::ActorDied { actor: self.id(), reason, executed: Executed::No }
+    }
+
     /// Whether it is known here to have ended.
     pub(crate) fn has_ended(&self) -> bool {
         match &self.route {

@@ -10,11 +10,11 @@ use super::dispatch::{Actor, Method, Methods};
 use super::ending::{End, ended};
 use super::error::{CallError, EndReason, Executed};
 use super::frame::{self, Blockers, Chain, Held, Serves};
-use super::job::{Access, Job};
+use super::job::{Access, Jobs, TakenJobs};
 use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
 use super::link::{LinkError, Links};
-use super::mailbox::{Mailbox, Taken};
+use super::mailbox::Mailbox;
 use super::occupied::Occupied;
 use super::remote::RemoteActor;
 use super::remote::arrivals::{Arrivals, Arrived};
@@ -96,7 +96,7 @@ pub(crate) enum Resolved {
 pub(crate) struct Inbox<A: Actor> {
     id: ActorId,
     placement: Placement,
-    mailbox: Mailbox<dyn Job<A>>,
+    mailbox: Jobs<A>,
     /// Streams of other nodes with calls in the mailbox.
     streams: AtomicU32,
     /// A call that wants the actor for itself holds back those behind it.
@@ -154,7 +154,7 @@ impl<A: Actor> Inbox<A> {
         self.placement
     }
 
-    pub(crate) fn mailbox(&self) -> &Mailbox<dyn Job<A>> {
+    pub(crate) fn mailbox(&self) -> &Jobs<A> {
         &self.mailbox
     }
 
@@ -266,7 +266,7 @@ impl<A: Actor> Inbox<A> {
 
     /// The cell is gone: what it left is refused, and the node told. Who waits for the end is told last: then the actor's
     /// name and resources are free.
-    pub(crate) fn bury(self: &Arc<Self>, reason: EndReason, taken: Taken<dyn Job<A>>) {
+    pub(crate) fn bury(self: &Arc<Self>, reason: EndReason, taken: TakenJobs<A>) {
         let left = self.mailbox.bury(reason, taken);
         let reason = self.end_reason();
         for job in left {

@@ -12,7 +12,7 @@ use super::dispatch::{Actor, Code, Method, OnCancel, Ran};
 use super::error::{CallError, EndReason, Executed, panic_message};
 use super::frame::{self, Above, Chain, Serves};
 use super::inbox::{Hosted, Inbox};
-use super::mailbox::Entry;
+use super::mailbox::{Entry, Item, Mailbox, Next, Taken};
 use super::restart::Kept;
 use crate::wire::packet::Frame;
 
@@ -62,7 +62,7 @@ pub(crate) enum BegunShared<A: Actor> {
     Blocking(BlockingSharedJob<A>),
 }
 
-/// What a mailbox of `A` holds.
+/// A call whose caller knows it, too, as its actor's mailbox holds it.
 pub(crate) trait Job<A: Actor>: Entry {
     fn access(&self) -> Access;
     /// `home` is the inbox that it was in.
@@ -80,6 +80,66 @@ pub(crate) trait Job<A: Actor>: Entry {
     }
     /// It does not go again after all.
     fn lapse(self: Arc<Self>) {}
+}
+
+/// A call that was told, as its actor's mailbox holds it. Nobody else knows it: dropped, it is refused.
+pub(crate) trait Told<A: Actor>: Send {
+    fn access(&self) -> Access;
+    /// `home` is the inbox that it was in.
+    fn begin<'a>(self: Box<Self>, actor: &'a mut A, ctx: &'a mut ActorContext<A>, home: &Arc<Inbox<A>>)
+    -> Begun<'a, A>;
+    fn begin_shared(self: Box<Self>, actor: Arc<A>, ctx: ActorContext<A>) -> BegunShared<A>
+    where
+        A: Sync;
+}
+
+/// The mailbox of `A`.
+pub(crate) type Jobs<A> = Mailbox<dyn Job<A>, dyn Told<A>>;
+/// What stands in it.
+pub(crate) type Queued<A> = Item<dyn Job<A>, dyn Told<A>>;
+/// What its cell finds in it.
+pub(crate) type NextJob<A> = Next<dyn Job<A>, dyn Told<A>>;
+/// What its cell has taken out of it.
+pub(crate) type TakenJobs<A> = Taken<dyn Job<A>, dyn Told<A>>;
+
+impl<A: Actor> Queued<A> {
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Item::Call(job) => job.access(),
+            Item::Told(told) => told.access(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn begin<'a>(
+        self,
+        actor: &'a mut A,
+        ctx: &'a mut ActorContext<A>,
+        home: &Arc<Inbox<A>>,
+    ) -> Begun<'a, A> {
+        match self {
+            Item::Call(job) => job.begin(actor, ctx, home),
+            Item::Told(told) => told.begin(actor, ctx, home),
+        }
+    }
+
+    pub(crate) fn begin_shared(self, actor: Arc<A>, ctx: ActorContext<A>) -> BegunShared<A>
+    where
+        A: Sync,
+    {
+        match self {
+            Item::Call(job) => job.begin_shared(actor, ctx),
+            Item::Told(told) => told.begin_shared(actor, ctx),
+        }
+    }
+
+    /// It never begins.
+    pub(crate) fn refuse(self, reason: EndReason) {
+        match self {
+            Item::Call(job) => job.refuse(reason),
+            Item::Told(told) => drop(told),
+        }
+    }
 }
 
 /// Where a call's outcome goes: its slot in this process, its caller's node, or nowhere.

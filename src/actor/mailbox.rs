@@ -3,7 +3,8 @@
 //! A call enters the queue at its first poll, whether there is room or not, so callers who wait keep their place:
 //! tokio's bounded channel lets a later sender overtake one that waits. The first `MAILBOX_CAPACITY` calls are
 //! *admitted*; what stands behind them is memory that its caller holds anyway, until the caller drops it: then it
-//! becomes a tombstone, and tombstones are swept before they outnumber the living.
+//! becomes a tombstone, and tombstones are swept before they outnumber the living. One that was told while there was room
+//! is the mailbox's alone, and so it takes no counting.
 //!
 //! The cell takes calls out in batches, so that senders seldom meet it at the lock. What it has taken and not begun
 //! still counts against the capacity. With the last call it also notes that nothing is left: it comes to the lock again
@@ -18,12 +19,30 @@ use super::error::EndReason;
 use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY, MAILBOX_KEPT};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
 
-/// What stands in a mailbox.
+/// A call that its caller knows, too.
 pub(crate) trait Entry: Send + Sync {
     /// It has come within the capacity.
     fn admitted(&self);
     /// Its caller has dropped it, and it has not begun.
     fn is_abandoned(&self) -> bool;
+}
+
+/// What stands in a mailbox.
+pub(crate) enum Item<J: ?Sized, T: ?Sized> {
+    /// Its caller knows it, too.
+    Call(Arc<J>),
+    /// It was told, and nobody else knows it.
+    Told(Box<T>),
+}
+
+impl<J: Entry + ?Sized, T: ?Sized> Item<J, T> {
+    /// The call, if somebody may be waiting for its admission.
+    fn call(&self) -> Option<&Arc<J>> {
+        match self {
+            Item::Call(call) => Some(call),
+            Item::Told(_) => None,
+        }
+    }
 }
 
 /// Whether more may enter.
@@ -45,9 +64,9 @@ pub(crate) enum Place {
 }
 
 /// What the cell finds.
-pub(crate) enum Next<J: ?Sized> {
+pub(crate) enum Next<J: ?Sized, T: ?Sized> {
     /// The next call.
-    Job(Arc<J>),
+    Job(Item<J, T>),
     /// The actor was asked to stop, and nothing is left.
     Drained,
     /// It ends now, whatever is left.
@@ -56,10 +75,10 @@ pub(crate) enum Next<J: ?Sized> {
 
 /// In this order: senders write the front all the time, and the cell reads the end of it before each call.
 #[repr(C)]
-pub(crate) struct Mailbox<J: ?Sized> {
+pub(crate) struct Mailbox<J: ?Sized, T: ?Sized> {
     /// Whether the cell has seen that nothing is left for it, and is to be woken once that changes. Written under the lock.
     quiet: AtomicBool,
-    inner: Mutex<Inner<J>>,
+    inner: Mutex<Inner<J, T>>,
     /// The cell's waker. A cell is a task of its own, and tokio's tasks have one waker all their life: so it is
     /// neither cloned nor dropped for each call.
     cell: OnceLock<Waker>,
@@ -71,13 +90,13 @@ pub(crate) struct Mailbox<J: ?Sized> {
 }
 
 /// What the cell has taken and not begun.
-pub(crate) struct Taken<J: ?Sized> {
-    jobs: VecDeque<Arc<J>>,
+pub(crate) struct Taken<J: ?Sized, T: ?Sized> {
+    jobs: VecDeque<Item<J, T>>,
 }
 
 #[repr(C)]
-struct Inner<J: ?Sized> {
-    line: VecDeque<Arc<J>>,
+struct Inner<J: ?Sized, T: ?Sized> {
+    line: VecDeque<Item<J, T>>,
     /// How many at its end are not admitted.
     waiting: usize,
     /// How many the cell took last. They count until it comes again.
@@ -92,13 +111,13 @@ struct Inner<J: ?Sized> {
     end: Option<Arc<Notify>>,
 }
 
-impl<J: ?Sized> Default for Taken<J> {
+impl<J: ?Sized, T: ?Sized> Default for Taken<J, T> {
     fn default() -> Self {
         Taken { jobs: VecDeque::new() }
     }
 }
 
-impl<J: Entry + ?Sized> Mailbox<J> {
+impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
     pub(crate) fn new() -> Self {
         let inner = Inner {
             line: VecDeque::new(),
@@ -152,9 +171,9 @@ impl<J: Entry + ?Sized> Mailbox<J> {
         }
     }
 
-    /// Takes an entry if there is room, and only then asks for it; `false` if there is none.
+    /// Takes an item if there is room, and only then asks for it; `false` if there is none.
     #[inline]
-    pub(crate) fn try_push(&self, entry: impl FnOnce() -> Arc<J>) -> Result<bool, EndReason> {
+    pub(crate) fn try_push(&self, item: impl FnOnce() -> Item<J, T>) -> Result<bool, EndReason> {
         let mut inner = self.inner.lock();
         inner.open()?;
         if !inner.has_room() {
@@ -165,14 +184,14 @@ impl<J: Entry + ?Sized> Mailbox<J> {
                 return Ok(false);
             }
         }
-        inner.line.push_back(entry());
+        inner.line.push_back(item());
         self.wake_quiet(inner);
         Ok(true)
     }
 
     /// The next entry of those that the cell has taken, while it may begin any.
     #[inline]
-    pub(crate) fn next_taken(&self, taken: &mut Taken<J>) -> Option<Arc<J>> {
+    pub(crate) fn next_taken(&self, taken: &mut Taken<J, T>) -> Option<Item<J, T>> {
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
@@ -182,13 +201,13 @@ impl<J: Entry + ?Sized> Mailbox<J> {
     }
 
     /// Calls that the cell has begun before, and begins again before all others: in this order.
-    pub(crate) fn return_taken(&self, taken: &mut Taken<J>, returned: impl DoubleEndedIterator<Item = Arc<J>>) {
-        returned.rev().for_each(|job| taken.jobs.push_front(job));
+    pub(crate) fn return_taken(&self, taken: &mut Taken<J, T>, returned: impl DoubleEndedIterator<Item = Arc<J>>) {
+        returned.rev().for_each(|job| taken.jobs.push_front(Item::Call(job)));
         self.left.store(taken.jobs.len() as u32, Ordering::Relaxed);
     }
 
     /// The next entry, for the cell.
-    pub(crate) fn poll_next(&self, taken: &mut Taken<J>, cx: &mut Context<'_>) -> Poll<Next<J>> {
+    pub(crate) fn poll_next(&self, taken: &mut Taken<J, T>, cx: &mut Context<'_>) -> Poll<Next<J, T>> {
         if let Some(job) = self.next_taken(taken) {
             return Poll::Ready(Next::Job(job));
         }
@@ -262,7 +281,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
     }
 
     /// The cell is gone: closes, and hands out what is left.
-    pub(crate) fn bury(&self, reason: EndReason, taken: Taken<J>) -> impl Iterator<Item = Arc<J>> + use<J> {
+    pub(crate) fn bury(&self, reason: EndReason, taken: Taken<J, T>) -> impl Iterator<Item = Item<J, T>> + use<J, T> {
         let mut inner = self.inner.lock();
         if !matches!(inner.gate, Gate::Closed(_)) {
             inner.gate = Gate::Closed(Box::new(reason));
@@ -313,7 +332,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
 
     /// Wakes the cell if it has seen nothing, once the lock is free.
     #[inline]
-    fn wake_quiet(&self, inner: MutexGuard<'_, Inner<J>>) {
+    fn wake_quiet(&self, inner: MutexGuard<'_, Inner<J, T>>) {
         if self.quiet.load(Ordering::Relaxed) {
             self.wake(inner);
         }
@@ -321,7 +340,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
 
     /// Wakes the cell, once the lock is free.
     #[inline]
-    fn wake(&self, inner: MutexGuard<'_, Inner<J>>) {
+    fn wake(&self, inner: MutexGuard<'_, Inner<J, T>>) {
         self.quiet.store(false, Ordering::Relaxed);
         drop(inner);
         if let Some(cell) = self.cell.get() {
@@ -341,7 +360,7 @@ impl<J: Entry + ?Sized> Mailbox<J> {
     }
 }
 
-impl<J: Entry + ?Sized> Inner<J> {
+impl<J: Entry + ?Sized, T: ?Sized> Inner<J, T> {
     #[inline]
     fn open(&self) -> Result<(), EndReason> {
         match &self.gate {
@@ -364,14 +383,14 @@ impl<J: Entry + ?Sized> Inner<J> {
         if place == Place::InLine {
             self.waiting += 1;
         }
-        self.line.push_back(entry);
+        self.line.push_back(Item::Call(entry));
         place
     }
 
     /// Gives the cell the next batch. Who waits for room stands behind `MAILBOX_CAPACITY` others, so none of those
     /// is in it.
     #[inline]
-    fn hand_over(&mut self, taken: &mut Taken<J>) {
+    fn hand_over(&mut self, taken: &mut Taken<J, T>) {
         self.taken = self.line.len().min(MAILBOX_BATCH);
         if self.taken > 0 {
             taken.jobs.extend(self.line.drain(..self.taken));
@@ -384,15 +403,15 @@ impl<J: Entry + ?Sized> Inner<J> {
         let room = MAILBOX_CAPACITY.saturating_sub(first + self.taken);
         let admitted = self.waiting.min(room);
         self.waiting -= admitted;
-        self.line.range(first..first + admitted).cloned().collect()
+        self.line.range(first..first + admitted).filter_map(Item::call).cloned().collect()
     }
 
     /// Forgets tombstones; gives whom that admits.
     fn sweep(&mut self) -> Vec<Arc<J>> {
         let first = self.line.len() - self.waiting;
         let (mut at, mut waiting) = (0, 0);
-        self.line.retain(|entry| {
-            let keep = !entry.is_abandoned();
+        self.line.retain(|item| {
+            let keep = !item.call().is_some_and(|call| call.is_abandoned());
             waiting += usize::from(keep && at >= first);
             at += 1;
             keep

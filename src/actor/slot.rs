@@ -1,6 +1,5 @@
-//! The one allocation of a call: its arguments, its reply and its caller's waker. The mailbox holds a pointer to it.
+//! What the caller of a call that was sent and whoever runs it share: its arguments, its reply and its caller's waker.
 
-use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::mem;
 use std::num::NonZeroU32;
@@ -11,20 +10,20 @@ use std::time::Duration;
 use super::context::ActorContext;
 use super::dispatch::{Method, OnCancel};
 use super::error::{CallError, EndReason, Executed, Waiting};
-use super::frame::{self, Above, Chain, Serves};
+use super::frame::{Above, Chain, Serves};
 use super::handle::{ActorRef, Route};
-use super::inbox::Inbox;
+use super::inbox::{Host, Inbox};
 use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict};
 use super::mailbox::{Entry, Place};
 use super::remote::placed::How;
 use super::restart::Kept;
 use crate::clock::{self, Moment};
-use crate::id::{ActorId, Life};
-use crate::object::entry::Entry as Object;
+use crate::id::ActorId;
 use crate::sync::alone::alone;
 use crate::wire::packet::Flags;
 
 mod away;
+mod draft;
 mod placed;
 mod repeat;
 mod retry;
@@ -33,30 +32,17 @@ mod submit;
 mod take;
 mod wait;
 use away::Away;
+pub(crate) use draft::{Draft, Drafted};
 pub(crate) use repeat::{Repeat, Replied};
 use stalled::Stalled;
 use submit::Awaited;
-pub(crate) use submit::{Listener, Sink, to_get_error};
+pub(crate) use submit::{Listener, Sink, promise, to_get_error};
 use take::Taken;
 
-/// A call as its caller holds it: reply and error are known, the message is not.
+/// A call that was sent, as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
-    /// How often it is tried again in later runs of its actor. Only ever said before it is sent.
-    fn retry(&mut self, retries: u8);
-    /// Notes whom the reply is to wake. Only ever called while no mailbox knows the call.
-    fn prepare(&mut self, caller: &Waker);
-    /// An object for its reply, which may have failed already.
-    fn promise(&self) -> Arc<Object>;
-    /// Asks for `sink`, for as long as it takes.
-    fn submit(self: Arc<Self>, sink: Sink<T, E>);
-    /// Runs a task on the node that the call is made on.
-    fn run(&self, task: BoxFuture<'static, ()>);
-    /// Asks; in line if there is no room. `limit` is how long its caller will wait. Gives it back to wait with.
-    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<Arc<dyn Pending<T, E>>, CallError>;
-    /// Sends it one way; gives it back if it stands in line, or its caller's turn is over.
-    fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
-    /// Sends it one way if there is room; gives it back if there is none.
-    fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
+    /// The node that it was made on.
+    fn here(&self) -> Option<Arc<dyn Host>>;
     /// The reply; gives it back if there is none yet, to be woken.
     fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Polled<T, E>;
     /// Ready when there was room for it.
@@ -93,9 +79,7 @@ pub(crate) enum Turn {
 }
 
 pub(crate) struct Slot<M: Method> {
-    /// None once it was told and let go of: then nobody asks where it went, and the count of the actor's addresses does
-    /// not travel from the sender's processor to the cell's.
-    to: Option<ActorRef<M::Actor>>,
+    to: ActorRef<M::Actor>,
     /// What it is called from. Not said where an actor of this process is told or submitted to, whom nobody else could be.
     up: Option<Arc<Chain>>,
     state: Mutex<State<M>>,
@@ -129,39 +113,30 @@ enum Stage<M: Method> {
     Over,
 }
 
+impl<M: Method> State<M> {
+    /// One that was made now.
+    #[inline]
+    fn new(message: M, wants: Wants, caller: Listener<M::Reply, M::Error>, retries: u8) -> Self {
+        let (stage, by_reference, ran) = (Stage::Made(message), false, false);
+        State { stage, wants, caller, by_reference, retries, ran, away: None, wait: None }
+    }
+
+    fn watch(&mut self, cx: &Context<'_>) {
+        match &self.caller {
+            Listener::Task(caller) if caller.will_wake(cx.waker()) => {}
+            _ => self.caller = Listener::Task(cx.waker().clone()),
+        }
+    }
+}
+
 impl<M: Method> Slot<M> {
     #[inline]
-    pub(crate) fn new(to: ActorRef<M::Actor>, message: M) -> Self {
-        let (wants, caller) = (Wants::Nothing, Listener::Nobody);
-        let by_reference = message.has_references();
-        if by_reference && let Some(line) = to.route().line() {
-            line.get_or_init(Arc::default);
-        }
-        let state = State {
-            stage: Stage::Made(message),
-            wants,
-            caller,
-            by_reference,
-            retries: M::RETRIES,
-            ran: false,
-            away: None,
-            wait: None,
-        };
-        Slot { to: Some(to), up: None, state: Mutex::new(state) }
+    fn new(to: ActorRef<M::Actor>, up: Option<Arc<Chain>>, state: State<M>) -> Arc<Self> {
+        Arc::new(Slot { to, up, state: Mutex::new(state) })
     }
 
     fn refused(&self, reason: EndReason) -> CallError {
-        CallError::ActorDied { actor: self.id(), reason, executed: Executed::No }
-    }
-
-    #[inline]
-    fn route(&self) -> Option<&Route<M::Actor>> {
-        self.to.as_ref().map(ActorRef::route)
-    }
-
-    /// Whom it is for; of one that was told and let go of, nobody asks.
-    fn id(&self) -> ActorId {
-        self.to.as_ref().map_or(ActorId { life: Life(0), serial: 0 }, ActorRef::id)
+        self.to.refused(reason)
     }
 
     /// Sends it, unless an argument is not there yet, of it or of a call before it.
@@ -179,120 +154,22 @@ impl<M: Method> Slot<M> {
 
     #[inline]
     fn send(self: &Arc<Self>, flags: Flags, deadline: Option<Moment>) -> Result<Place, CallError> {
-        match self.route() {
-            None => Err(self.refused(EndReason::Unknown)),
-            Some(Route::Local(inbox)) => match inbox.mailbox().push(self.clone()) {
+        match self.to.route() {
+            Route::Local(inbox) => match inbox.mailbox().push(self.clone()) {
                 Ok(place) => Ok(place),
                 Err(reason) => match inbox.moved() {
                     Some(placed) => self.send_placed(placed, How { flags, deadline, anew: false }),
                     None => Err(self.refused(reason)),
                 },
             },
-            Some(Route::Elsewhere(there)) => self.send_away(there, How { flags, deadline, anew: false }),
-        }
-    }
-
-    /// Tells an actor of this process if there is room, and lets go of the message; gives it back if it was not taken.
-    #[inline]
-    fn let_go(mut self: Arc<Self>) -> Result<Option<Arc<Self>>, CallError> {
-        // No mailbox knows it yet.
-        let Some(slot) = Arc::get_mut(&mut self) else { return Ok(Some(self)) };
-        let retries = slot.state.get_mut().retries;
-        if !matches!(slot.route(), Some(Route::Local(_))) || slot.line().is_some() || retries > 0 {
-            return Ok(Some(self));
-        }
-        let Some(to) = slot.to.take() else { return Ok(Some(self)) };
-        let Route::Local(inbox) = to.route() else { return Ok(Some(self)) };
-        let mut message = Some(self);
-        let pushed = inbox.mailbox().try_push(|| message.take().expect("asked for once"));
-        if let Some(slot) = message.as_mut().and_then(Arc::get_mut) {
-            slot.to = Some(to);
-        }
-        match (pushed, message) {
-            (Ok(_), message) => Ok(message),
-            (Err(_), Some(message)) if message.moved().is_some() => Ok(Some(message)),
-            (Err(reason), Some(message)) => Err(message.refused(reason)),
-            (Err(_), None) => Ok(None),
+            Route::Elsewhere(there) => self.send_away(there, How { flags, deadline, anew: false }),
         }
     }
 }
 
 impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
-    fn retry(&mut self, retries: u8) {
-        self.state.get_mut().retries = retries;
-    }
-
-    fn prepare(&mut self, caller: &Waker) {
-        let state = self.state.get_mut();
-        (state.wants, state.caller) = (Wants::Reply, Listener::Task(caller.clone()));
-        self.up = frame::origin();
-    }
-
-    fn promise(&self) -> Arc<Object> {
-        Slot::promise(self)
-    }
-
-    fn run(&self, task: BoxFuture<'static, ()>) {
-        self.run_beside(task);
-    }
-
-    fn submit(self: Arc<Self>, sink: Sink<M::Reply, M::Error>) {
-        self.ask_for(sink);
-    }
-
-    fn ask(self: Arc<Self>, limit: Option<Duration>) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
-        match &self.up {
-            Some(frame) if frame.is_frame() => self.ask_in(frame, limit)?,
-            _ => drop(self.push(Flags::ASK, limit)?),
-        }
-        Ok(self)
-    }
-
-    fn tell(self: Arc<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
-        let left = match turn {
-            Turn::Lasts => self.let_go()?,
-            Turn::IsOver => Some(self),
-        };
-        let Some(mut slot) = left else { return Ok(None) };
-        if let Some(slot) = Arc::get_mut(&mut slot) {
-            slot.state.get_mut().wants = Wants::Room;
-            slot.up = frame::origin();
-        }
-        Ok(match slot.push(Flags::TELL, None)? {
-            Place::Admitted if turn == Turn::Lasts => None,
-            Place::Admitted => {
-                slot.state.lock().wants = Wants::Told;
-                Some(slot)
-            }
-            Place::InLine => {
-                if let Some(frame) = slot.up.as_ref().filter(|origin| origin.is_frame()) {
-                    slot.begin_wait(frame);
-                }
-                Some(slot)
-            }
-        })
-    }
-
-    fn try_tell(self: Arc<Self>) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
-        let Some(mut slot) = self.let_go()? else { return Ok(None) };
-        if !slot.resolve_now()? {
-            return Ok(Some(slot));
-        }
-        slot.note_origin();
-        // With its values in their places it is as any other.
-        if matches!(slot.route(), Some(Route::Local(_)))
-            && let Some(resolved) = Arc::get_mut(&mut slot)
-            && mem::take(&mut resolved.state.get_mut().by_reference)
-        {
-            return Ok(slot.let_go()?.map(|slot| slot as Arc<dyn Pending<M::Reply, M::Error>>));
-        }
-        match slot.route() {
-            Some(Route::Local(inbox)) if let Some(placed) = inbox.moved() => {
-                Ok(slot.try_send_placed(placed)?.is_none().then_some(slot))
-            }
-            None | Some(Route::Local(_)) => Ok(Some(slot)),
-            Some(Route::Elsewhere(there)) => Ok(slot.try_send_away(there)?.is_none().then_some(slot)),
-        }
+    fn here(&self) -> Option<Arc<dyn Host>> {
+        self.to.here()
     }
 
     fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Polled<M::Reply, M::Error> {
@@ -347,16 +224,7 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
     }
 
     fn target(&self) -> ActorId {
-        self.id()
-    }
-}
-
-impl<M: Method> State<M> {
-    fn watch(&mut self, cx: &Context<'_>) {
-        match &self.caller {
-            Listener::Task(caller) if caller.will_wake(cx.waker()) => {}
-            _ => self.caller = Listener::Task(cx.waker().clone()),
-        }
+        self.to.id()
     }
 }
 
@@ -409,7 +277,7 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
     }
 
     fn refuse(self: Arc<Self>, reason: EndReason) {
-        let (actor, ran) = (self.id(), self.state.lock().ran);
+        let (actor, ran) = (self.to.id(), self.state.lock().ran);
         let executed = if ran { Executed::Maybe } else { Executed::No };
         let error = CallError::ActorDied { actor, reason, executed };
         self.finish(Err(error));

@@ -284,6 +284,16 @@ pub async fn a_full_mailbox_gives_the_call_back_and_keeps_the_order(cluster: &Cl
     assert_eq!(bounded(clerk.noted()).await, Ok((0..=taken + 2).collect()));
 }
 
+pub async fn what_may_be_tried_again_is_told_at_once_too(cluster: &Cluster) {
+    let (_gate, clerk) = gate_and_clerk(cluster).await;
+    // A first call opens the way, if it is far.
+    bounded(clerk.note(0)).await.unwrap();
+    for number in 1..=10 {
+        clerk.note(number).retries((number % 2) as u32).try_tell().unwrap();
+    }
+    assert_eq!(bounded(clerk.noted()).await, Ok((0..=10).collect()));
+}
+
 pub async fn timers_send_when_they_are_due_until_they_are_cancelled(cluster: &Cluster) {
     let (_gate, clerk) = gate_and_clerk(cluster).await;
     let noted = async |count: usize| {
@@ -359,6 +369,7 @@ macro_rules! hold_of {
             a_call_that_may_be_cancelled_is_dropped_where_it_waits
             a_call_whose_time_is_up_says_what_it_waited_for_and_never_runs
             a_full_mailbox_gives_the_call_back_and_keeps_the_order
+            what_may_be_tried_again_is_told_at_once_too
             timers_send_when_they_are_due_until_they_are_cancelled
             calls_share_an_actor_within_the_limits_of_their_groups
             a_blocking_method_runs_on_the_compute_pool

@@ -241,7 +241,7 @@ impl<M: Method> Slot<M> {
 
     /// Where it was sent.
     pub(super) fn remote<'a>(&'a self, away: &'a Away<M>) -> Option<&'a Arc<RemoteActor>> {
-        if let Route::Elsewhere(there) = self.route()?
+        if let Route::Elsewhere(there) = self.to.route()
             && let Elsewhere::Remote(actor) = &**there
         {
             return Some(&actor.to);
@@ -321,9 +321,9 @@ impl<M: Method> Slot<M> {
     /// The value of an object that waits for the reply is this one, and may be lost with its node.
     fn lies_there(&self, sink: &Sink<M::Reply, M::Error>, value: &Arc<Entry>, again: Option<Again<M>>, retries: u8) {
         let (reply, fill) = sink.of();
-        let Some(host) = self.here() else { return };
+        let Some(host) = self.to.here() else { return };
         let how = match again {
-            None => Replied::ByOneThatEnds(self.id()),
+            None => Replied::ByOneThatEnds(self.to.id()),
             Some(_) if retries == 0 => Replied::Once,
             Some(again) => Replied::Repeats(repeated(again, fill), retries),
         };
@@ -362,7 +362,7 @@ impl<M: Method> Slot<M> {
             packet::Outcome::App { body, .. } => Some(Err(Self::app_error(from, enclosed, body))),
             packet::Outcome::Error { executed, fault } => {
                 let method = (M::NAME, M::SIGNATURE);
-                let error = remote::fault_to_error(fault, executed, self.id(), from.peer.node(), method);
+                let error = remote::fault_to_error(fault, executed, self.to.id(), from.peer.node(), method);
                 away.arriving(|arriving| arriving.failed(error)).map(|error| Err(error.widen()))
             }
         }

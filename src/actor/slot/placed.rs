@@ -14,7 +14,7 @@ use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, EndReason, Executed};
 use crate::actor::handle::{Elsewhere, Route};
 use crate::actor::inbox::Inbox;
-use crate::actor::mailbox::{Entry as _, Place};
+use crate::actor::mailbox::{Entry as _, Item, Place};
 use crate::actor::remote::placed::{Binding, Entered, How, Lost, Out, Placed, Queued, Resend};
 use crate::actor::remote::{Caller, Outgoing, RemoteActor, Sent};
 use crate::wire::packet::Flags;
@@ -53,21 +53,12 @@ impl<M: Method> Slot<M> {
     /// The inbox of its actor on this node; if that has moved, the one that it has now, or else the one that it had.
     #[inline]
     pub(super) fn local(&self) -> Option<Cow<'_, Arc<Inbox<M::Actor>>>> {
-        match self.route() {
-            Some(Route::Local(inbox)) => {
+        match self.to.route() {
+            Route::Local(inbox) => {
                 let here = inbox.moved().and_then(|placed| placed_inbox::<M>(placed));
                 Some(here.map_or(Cow::Borrowed(&inbox.to), Cow::Owned))
             }
-            Some(Route::Elsewhere(there)) => inbox_of::<M>(there).map(Cow::Owned),
-            None => None,
-        }
-    }
-
-    /// Where its actor is that was on this node in an earlier life.
-    pub(super) fn moved(&self) -> Option<&Arc<Placed>> {
-        match self.route() {
-            Some(Route::Local(inbox)) => inbox.moved(),
-            _ => None,
+            Route::Elsewhere(there) => inbox_of::<M>(there).map(Cow::Owned),
         }
     }
 }
@@ -147,7 +138,7 @@ impl<M: Method> Slot<M> {
             Binding::There(at) => at,
             Binding::Here(_) if self.is_fenced() => return Err(CallError::Stale),
             Binding::Here(here) => {
-                return match self.inbox_at(&here)?.mailbox().try_push(|| self.clone()) {
+                return match self.inbox_at(&here)?.mailbox().try_push(|| Item::Call(self.clone())) {
                     Ok(pushed) => Ok(pushed.then_some(())),
                     Err(EndReason::NodeDied) => {
                         out.actor().lost_here(&here);

@@ -74,19 +74,11 @@ impl<M: Method> Repeat for Repeated<M> {
     }
 
     fn repeat(&self, arguments: Unpacking<'_>, reply: Arc<Entry>, retries: u8) -> Result<(), DecodeError> {
-        let state = State {
-            stage: Stage::Made(arguments.unpack::<M>()?),
-            wants: Wants::Reply,
-            caller: Listener::Object(Sink::anew(reply, self.fill)),
-            by_reference: false,
-            retries,
-            ran: true,
-            away: None,
-            wait: None,
-        };
+        let (message, caller) = (arguments.unpack::<M>()?, Listener::Object(Sink::anew(reply, self.fill)));
+        let state = State { ran: true, ..State::new(message, Wants::Reply, caller, retries) };
         // Whoever wants the reply does not keep the actor.
-        let to = Some(ActorRef::placed(self.to.clone(), Keeps::Weak));
-        self.to.make_again(self.order, Arc::new(Slot { to, up: None, state: Mutex::new(state) }));
+        let to = ActorRef::placed(self.to.clone(), Keeps::Weak);
+        self.to.make_again(self.order, Slot::new(to, None, state));
         Ok(())
     }
 }

@@ -8,7 +8,6 @@ use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered, Gathering, Next};
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
-use crate::actor::handle::{Elsewhere, Route};
 use crate::actor::line::{InLine, Line, Missing};
 use crate::actor::mailbox::{Entry as _, Place};
 use crate::clock::Moment;
@@ -25,36 +24,15 @@ pub(super) struct Stalled<M: Method> {
 }
 
 impl<M: Method> Slot<M> {
-    /// The line that it must stand in: it was passed a reference, or follows a call that waits there.
+    /// The line that it must stand in.
+    #[inline]
     pub(super) fn line(&self) -> Option<Arc<Line>> {
-        // There is none yet where no call was ever passed a reference: most calls look no further.
-        let line = self.route()?.line()?.get()?;
-        (line.is_occupied() || self.state.lock().by_reference).then(|| line.clone())
-    }
-
-    /// Puts values in the places of the references that it was passed; `false` if one is not there yet, or a call before it
-    /// waits.
-    pub(super) fn resolve_now(self: &mut Arc<Self>) -> Result<bool, CallError> {
-        let Some(line) = self.line() else { return Ok(true) };
-        if line.is_occupied() {
-            return Ok(false);
-        }
-        let away = self.goes_away();
-        // Nobody else knows it yet.
-        let Some(slot) = Arc::get_mut(self) else { return Ok(false) };
-        let Stage::Made(message) = &mut slot.state.get_mut().stage else { return Ok(true) };
-        let gathered = bring::gather(message);
-        if args::references(message).iter().any(|entry| !entry.is_settled()) || !(away || gathered.is_whole()) {
-            return Ok(false);
-        }
-        let resolved = if away { args::leave(message, |_| false) } else { args::resolve(message) };
-        resolved.map_err(|(object, why)| CallError::Argument { object, why })?;
-        Ok(true)
+        self.to.line(|| self.state.lock().by_reference)
     }
 
     /// Puts values in the places of the references that it was passed. `false` if its caller has dropped it.
     fn resolve(&self) -> Result<bool, CallError> {
-        match self.goes_away() {
+        match self.to.goes_away() {
             true => self.put_values(|message| args::leave(message, |_| false)),
             false => self.put_values(args::resolve),
         }
@@ -83,18 +61,6 @@ impl<M: Method> Slot<M> {
         drop(state);
         resolved.map(|()| true).map_err(|(object, why)| CallError::Argument { object, why })
     }
-
-    /// Whether it goes to another node, which has references brought that are read where the objects lie.
-    fn goes_away(&self) -> bool {
-        match self.route() {
-            Some(Route::Elsewhere(there)) => match &**there {
-                Elsewhere::Remote(_) => true,
-                Elsewhere::Placed(actor) => actor.inbox().is_none(),
-                Elsewhere::Gone(..) => false,
-            },
-            Some(Route::Local(_)) | None => false,
-        }
-    }
 }
 
 impl<M: Method> Stalled<M> {
@@ -105,7 +71,8 @@ impl<M: Method> Stalled<M> {
     /// Has values brought, and the line told.
     fn bring(self: Arc<Self>, gathered: Gathered) {
         let call = self.call.clone();
-        call.run_beside(Box::pin(async move {
+        let Some(host) = call.to.here() else { return };
+        host.spawn(Box::pin(async move {
             self.gathering.done(gathered.bring().await);
             if let Some(line) = self.line.upgrade() {
                 line.advance();
@@ -122,7 +89,7 @@ impl<M: Method> InLine for Stalled<M> {
             if let Some(entry) = args::references(message).into_iter().find(|entry| !entry.is_settled()) {
                 return Some(Missing::Value(entry));
             }
-            if self.call.goes_away() {
+            if self.call.to.goes_away() {
                 return None;
             }
             self.gathering.next(|| bring::gather(message))

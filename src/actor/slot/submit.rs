@@ -1,12 +1,10 @@
 //! A call's slot as what makes an object: nobody polls it, its reply settles the object.
 
-use futures_util::future::BoxFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::placed::inbox_of;
-use super::{Slot, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Never, WireError};
 use crate::actor::frame::Serves;
@@ -19,7 +17,6 @@ use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::lost::Lost;
 use crate::object::param::Param;
-use crate::wire::packet::Flags;
 
 /// Whom a call's reply goes to.
 #[derive(Default)]
@@ -97,7 +94,7 @@ impl<T, E> Drop for Sink<T, E> {
 /// A submitted call that runs: its slot is gone, for nobody can ask it for anything.
 pub(super) struct Awaited<M: Method> {
     pub(super) sink: Sink<M::Reply, M::Error>,
-    pub(super) to: Option<ActorRef<M::Actor>>,
+    pub(super) to: ActorRef<M::Actor>,
 }
 
 impl<M: Method> Outcome<M> for Awaited<M> {
@@ -110,10 +107,10 @@ impl<M: Method> Outcome<M> for Awaited<M> {
     }
 
     fn abandoned(&self) -> CallError {
-        match self.to.as_ref().map(ActorRef::route) {
-            Some(Route::Local(inbox)) => inbox.abandoned(),
-            Some(Route::Elsewhere(there)) if let Some(inbox) = inbox_of::<M>(there) => inbox.abandoned(),
-            _ => CallError::Cancelled { executed: Executed::Yes },
+        match self.to.route() {
+            Route::Local(inbox) => inbox.abandoned(),
+            Route::Elsewhere(there) if let Some(inbox) = inbox_of::<M>(there) => inbox.abandoned(),
+            Route::Elsewhere(_) => CallError::Cancelled { executed: Executed::Yes },
         }
     }
 
@@ -162,35 +159,9 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
     }
 }
 
-impl<M: Method> Slot<M> {
-    /// An object of the node that the call is made on; it has failed already if too many are promised.
-    pub(super) fn promise(&self) -> Arc<Entry> {
-        // Without a node the call fails at once, and nobody will ask elsewhere.
-        let Some(host) = self.here() else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
-        host.promised().promise(host.next_object())
-    }
-
-    pub(super) fn run_beside(&self, task: BoxFuture<'static, ()>) {
-        if let Some(host) = self.here() {
-            host.spawn(task);
-        }
-    }
-
-    /// The node that the call is made on.
-    pub(super) fn here(&self) -> Option<Arc<dyn Host>> {
-        match self.route()? {
-            Route::Local(inbox) => Some(inbox.host().clone()),
-            Route::Elsewhere(there) => there.here(),
-        }
-    }
-
-    pub(super) fn ask_for(mut self: Arc<Self>, sink: Sink<M::Reply, M::Error>) {
-        let Some(slot) = Arc::get_mut(&mut self) else { return };
-        let state = slot.state.get_mut();
-        (state.wants, state.caller) = (Wants::Reply, super::Listener::Object(sink));
-        self.note_origin();
-        if let Err(error) = self.push(Flags::ASK, None) {
-            self.finish(Err(error.widen()));
-        }
-    }
+/// An object of the node that a call is made on; it has failed already if too many are promised.
+pub(crate) fn promise(here: Option<Arc<dyn Host>>) -> Arc<Entry> {
+    // Without a node the call fails at once, and nobody will ask elsewhere.
+    let Some(host) = here else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
+    host.promised().promise(host.next_object())
 }

@@ -34,7 +34,7 @@ impl<M: Method> Slot<M> {
                 }
                 match mem::replace(&mut state.stage, Stage::Over) {
                     Stage::Made(message) => match mem::take(&mut state.caller) {
-                        Listener::Object(sink) => Taken::Submitted(message, Awaited { sink, to: slot.to.take() }),
+                        Listener::Object(sink) => Taken::Submitted(message, Awaited { sink, to: slot.to }),
                         _ => Taken::Told(message),
                     },
                     _ => Taken::Abandoned,

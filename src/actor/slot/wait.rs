@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::{Listener, Slot, Stage, State, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Waiting};
-use crate::actor::frame::{self, Chain, Held, Place, Serves, Wait};
-use crate::actor::handle::Route;
+use crate::actor::frame::{Chain, Held, Place, Serves, Wait};
 use crate::actor::job::Access;
 use crate::id::ActorId;
 use crate::wire::packet::{Flags, ProbeTo};
@@ -18,7 +17,7 @@ impl<M: Method> Slot<M> {
     /// Asks inside of a frame. It is known to wait before anyone can begin the call and ask back.
     pub(super) fn ask_in(self: &Arc<Self>, frame: &Arc<Chain>, limit: Option<Duration>) -> Result<(), CallError> {
         self.begin_wait(frame);
-        let cycle = self.to.as_ref().map_or(Ok(()), |to| to.check_cycle(frame, Access::of::<M>()));
+        let cycle = self.to.check_cycle(frame, Access::of::<M>());
         let asked = cycle.and_then(|()| self.push(Flags::ASK, limit).map(drop));
         if asked.is_err() {
             self.end_wait();
@@ -43,14 +42,6 @@ impl<M: Method> Slot<M> {
     pub(super) fn waiter(&self, state: &State<M>) -> Option<&Arc<Chain>> {
         let waits = state.wants == Wants::Reply && !matches!(state.caller, Listener::Object(_));
         self.up.as_ref().filter(|origin| waits && origin.is_frame())
-    }
-
-    /// Notes what a call is made from that nobody waits for, and that may leave this process later than now.
-    pub(super) fn note_origin(self: &mut Arc<Self>) {
-        let stays = matches!(self.route(), Some(Route::Local(_))) && self.moved().is_none();
-        if !stays && let Some(slot) = Arc::get_mut(self) {
-            slot.up = frame::origin();
-        }
     }
 
     /// Whether it is called by a run whose node's life has ended: it leaves this process no more.
@@ -121,7 +112,7 @@ impl<M: Method> Slot<M> {
 
 impl<M: Method> Wait for Slot<M> {
     fn actor(&self) -> ActorId {
-        self.id()
+        self.to.id()
     }
 
     fn place(&self) -> Place {

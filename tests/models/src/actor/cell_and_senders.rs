@@ -1,5 +1,5 @@
 use super::error::EndReason;
-use super::mailbox::{Entry, Mailbox, Next, Place, Taken};
+use super::mailbox::{Entry, Item, Mailbox, Next, Place, Taken};
 use crate::check;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ impl Entry for Call {
     }
 }
 
-type Box = Arc<Mailbox<Call>>;
+type Box = Arc<Mailbox<Call, Call>>;
 
 fn mailbox() -> Box {
     Arc::new(Mailbox::new())
@@ -39,13 +39,21 @@ fn send(mailbox: &Box, sender: usize, count: usize) -> Vec<(Arc<Call>, Place)> {
     calls.filter_map(|call| mailbox.push(call.clone()).ok().map(|place| (call, place))).collect()
 }
 
+fn who(item: &Item<Call, Call>) -> (usize, usize) {
+    let call: &Call = match item {
+        Item::Call(call) => call,
+        Item::Told(call) => call,
+    };
+    (call.sender, call.number)
+}
+
 /// A cell: begins calls until there are `enough`, or the mailbox ends. One task, with one waker.
-fn run(mailbox: &Box, enough: usize) -> (Vec<(usize, usize)>, Taken<Call>) {
+fn run(mailbox: &Box, enough: usize) -> (Vec<(usize, usize)>, Taken<Call, Call>) {
     let (mut begun, mut taken) = (Vec::new(), Taken::default());
     block_on(async {
         while begun.len() < enough {
             match poll_fn(|cx| mailbox.poll_next(&mut taken, cx)).await {
-                Next::Job(call) => begun.push((call.sender, call.number)),
+                Next::Job(item) => begun.push(who(&item)),
                 Next::Drained | Next::Closed => break,
             }
         }
@@ -160,8 +168,8 @@ fn what_comes_while_a_method_runs_is_found_after_it() {
         let begun = block_on(async {
             let mut begun = Vec::new();
             while begun.len() < 3 {
-                let Next::Job(call) = poll_fn(|cx| mailbox.poll_next(&mut taken, cx)).await else { break };
-                begun.push(call.number);
+                let Next::Job(item) = poll_fn(|cx| mailbox.poll_next(&mut taken, cx)).await else { break };
+                begun.push(who(&item).1);
                 assert!(poll_fn(|cx| std::task::Poll::Ready(mailbox.poll_closed(cx).is_pending())).await);
             }
             begun
