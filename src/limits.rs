@@ -13,7 +13,7 @@ pub const MAILBOX_BATCH: usize = 64;
 /// Calls a cell runs before it lets other tasks of its thread go on: more than a sender brings in one turn of its own (128), so
 /// that it goes to rest in the turn in which it has served them.
 pub const CELL_BUDGET: usize = 256;
-/// Calls that an idle actor's mailbox keeps room for, 16 bytes each: what a task sends in one turn (128 calls, and one that
+/// Calls that an idle actor's mailbox keeps room for, 24 bytes each: what a task sends in one turn (128 calls, and one that
 /// waits for its next turn) fits, or else a busy actor would allocate anew in each of its turns.
 pub const MAILBOX_KEPT: usize = 256;
 

@@ -105,21 +105,32 @@ impl<T: Reply, E: WireError> Call<T, E> {
         self.conclude(move |result| sink.fill(result));
     }
 
-    /// Sends one way: waits for room in the mailbox, not for the method. What the method returns is discarded.
+    /// Sends one way: waits for room in the mailbox, not for the method. What the method returns is discarded, also of a call
+    /// that was polled before: that was sent, and goes on.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the message leaves its place in line and never runs.
     #[inline]
     pub fn tell(mut self) -> Tell<T, E> {
+        if let Stage::Sent(slot) = &self.stage {
+            slot.detach();
+        }
         Tell { stage: self.stage.take() }
     }
 
-    /// Sends one way, at once.
+    /// Sends one way, at once. A call that was polled before was sent, and goes on.
     ///
     /// # Errors
     /// [`TryTellError::Full`] gives the call back when the mailbox is full.
     pub fn try_tell(mut self) -> Result<(), TryTellError<T, E>> {
-        let Stage::Made(draft) = self.stage.take() else { return Ok(()) };
+        let draft = match self.stage.take() {
+            Stage::Made(draft) => draft,
+            Stage::Sent(slot) => {
+                slot.detach();
+                return Ok(());
+            }
+            Stage::Over => return Ok(()),
+        };
         match draft.try_tell() {
             Ok(None) => Ok(()),
             Ok(Some(full)) => {

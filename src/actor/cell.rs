@@ -19,7 +19,7 @@ use super::context::ActorContext;
 use super::dispatch::{GroupLimit, Methods};
 use super::error::{EndReason, panic_message};
 use super::inbox::Inbox;
-use super::job::{Access, Begun, BegunShared, BlockingJob, NextJob, Queued, TakenJobs, Verdict};
+use super::job::{Access, Begun, BegunShared, BlockingJob, JobItem, NextJob, TakenJobs, Verdict};
 use super::mailbox::{Item, Next};
 use super::restart::{self, Renewal};
 use crate::limits::{CELL_BUDGET, MAILBOX_CAPACITY};
@@ -169,7 +169,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
 
 /// A call that was taken from the mailbox earlier, unless others have their turn.
 #[inline]
-fn next_taken<A: Methods>(inbox: &Inbox<A>, taken: &mut TakenJobs<A>, budget: &mut usize) -> Option<Queued<A>> {
+fn next_taken<A: Methods>(inbox: &Inbox<A>, taken: &mut TakenJobs<A>, budget: &mut usize) -> Option<JobItem<A>> {
     *budget = budget.checked_sub(1)?;
     inbox.mailbox().next_taken(taken)
 }
@@ -249,9 +249,9 @@ enum Step<A: Methods> {
     /// A call that ran has ended.
     Ended(Verdict),
     /// This one may begin beside what runs.
-    Begin(u8, Queued<A>),
+    Begin(u8, JobItem<A>),
     /// This one may begin, and nothing else runs.
-    Alone(Queued<A>),
+    Alone(JobItem<A>),
     Drained,
     Closed,
 }
@@ -262,7 +262,7 @@ struct Groups<A: Methods> {
     groups: Vec<Group<A>>,
     running: FuturesUnordered<Run>,
     /// An exclusive call: waits until nothing runs, and nothing passes it.
-    exclusive: Option<Queued<A>>,
+    exclusive: Option<JobItem<A>>,
     /// Calls taken from the mailbox that have not begun: at most a mailbox full.
     held: usize,
     drained: bool,
@@ -295,7 +295,7 @@ impl Future for Run {
 
 struct Group<A: Methods> {
     free: usize,
-    line: VecDeque<Queued<A>>,
+    line: VecDeque<JobItem<A>>,
 }
 
 impl<A: Methods> Groups<A> {
@@ -338,7 +338,7 @@ impl<A: Methods> Groups<A> {
         }
     }
 
-    fn hold(&mut self, job: Queued<A>) {
+    fn hold(&mut self, job: JobItem<A>) {
         match job.access() {
             Access::Shared(group) if usize::from(group) < self.groups.len() => {
                 self.groups[usize::from(group)].line.push_back(job);

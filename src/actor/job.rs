@@ -62,7 +62,7 @@ pub(crate) enum BegunShared<A: Actor> {
     Blocking(BlockingSharedJob<A>),
 }
 
-/// A call whose caller knows it, too, as its actor's mailbox holds it.
+/// A call that others may know, too, as its actor's mailbox holds it.
 pub(crate) trait Job<A: Actor>: Entry {
     fn access(&self) -> Access;
     /// `home` is the inbox that it was in.
@@ -96,13 +96,13 @@ pub(crate) trait Told<A: Actor>: Send {
 /// The mailbox of `A`.
 pub(crate) type Jobs<A> = Mailbox<dyn Job<A>, dyn Told<A>>;
 /// What stands in it.
-pub(crate) type Queued<A> = Item<dyn Job<A>, dyn Told<A>>;
+pub(crate) type JobItem<A> = Item<dyn Job<A>, dyn Told<A>>;
 /// What its cell finds in it.
 pub(crate) type NextJob<A> = Next<dyn Job<A>, dyn Told<A>>;
 /// What its cell has taken out of it.
 pub(crate) type TakenJobs<A> = Taken<dyn Job<A>, dyn Told<A>>;
 
-impl<A: Actor> Queued<A> {
+impl<A: Actor> JobItem<A> {
     pub(crate) fn access(&self) -> Access {
         match self {
             Item::Call(job) => job.access(),
@@ -133,11 +133,14 @@ impl<A: Actor> Queued<A> {
         }
     }
 
-    /// It never begins.
+    /// It never begins. A panic in the destructor of what it carries is no reason not to refuse those behind it.
     pub(crate) fn refuse(self, reason: EndReason) {
-        match self {
+        let refused = catch_unwind(AssertUnwindSafe(|| match self {
             Item::Call(job) => job.refuse(reason),
             Item::Told(told) => drop(told),
+        }));
+        if let Err(panic) = refused {
+            tracing::warn!(panic = panic_message(&*panic), "a message that never ran panicked when it was dropped");
         }
     }
 }

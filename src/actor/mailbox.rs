@@ -3,14 +3,15 @@
 //! A call enters the queue at its first poll, whether there is room or not, so callers who wait keep their place:
 //! tokio's bounded channel lets a later sender overtake one that waits. The first `MAILBOX_CAPACITY` calls are
 //! *admitted*; what stands behind them is memory that its caller holds anyway, until the caller drops it: then it
-//! becomes a tombstone, and tombstones are swept before they outnumber the living. One that was told while there was room
-//! is the mailbox's alone, and so it takes no counting.
+//! becomes a tombstone, and tombstones are swept before they outnumber the living. One that was told and that nobody
+//! else knows is the mailbox's alone.
 //!
 //! The cell takes calls out in batches, so that senders seldom meet it at the lock. What it has taken and not begun
 //! still counts against the capacity. With the last call it also notes that nothing is left: it comes to the lock again
 //! only when that has changed.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
@@ -19,7 +20,7 @@ use super::error::EndReason;
 use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY, MAILBOX_KEPT};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
 
-/// A call that its caller knows, too.
+/// A call that others may know, too.
 pub(crate) trait Entry: Send + Sync {
     /// It has come within the capacity.
     fn admitted(&self);
@@ -29,7 +30,7 @@ pub(crate) trait Entry: Send + Sync {
 
 /// What stands in a mailbox.
 pub(crate) enum Item<J: ?Sized, T: ?Sized> {
-    /// Its caller knows it, too.
+    /// Others may know it, too.
     Call(Arc<J>),
     /// It was told, and nobody else knows it.
     Told(Box<T>),
@@ -176,17 +177,24 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
     pub(crate) fn try_push(&self, item: impl FnOnce() -> Item<J, T>) -> Result<bool, EndReason> {
         let mut inner = self.inner.lock();
         inner.open()?;
-        if !inner.has_room() {
-            let admitted = if inner.tombstones > 0 { inner.sweep() } else { Vec::new() };
-            if !inner.has_room() {
-                drop(inner);
-                admitted.iter().for_each(|entry| entry.admitted());
-                return Ok(false);
-            }
+        if inner.has_room() {
+            inner.line.push_back(item());
+            self.wake_quiet(inner);
+            return Ok(true);
         }
-        inner.line.push_back(item());
-        self.wake_quiet(inner);
-        Ok(true)
+        if inner.tombstones == 0 {
+            return Ok(false);
+        }
+        let swept = inner.sweep();
+        let room = inner.has_room();
+        if room {
+            inner.line.push_back(item());
+            self.wake_quiet(inner);
+        } else {
+            drop(inner);
+        }
+        swept.tell();
+        Ok(room)
     }
 
     /// The next entry of those that the cell has taken, while it may begin any.
@@ -286,7 +294,7 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
         if !matches!(inner.gate, Gate::Closed(_)) {
             inner.gate = Gate::Closed(Box::new(reason));
         }
-        let left = std::mem::take(&mut inner.line);
+        let left = mem::take(&mut inner.line);
         drop(inner);
         taken.jobs.into_iter().chain(left)
     }
@@ -324,9 +332,9 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
         let mut inner = self.inner.lock();
         inner.tombstones += 1;
         if inner.tombstones > MAILBOX_CAPACITY / 8 && inner.tombstones > inner.line.len() / 2 {
-            let admitted = inner.sweep();
+            let swept = inner.sweep();
             drop(inner);
-            admitted.iter().for_each(|entry| entry.admitted());
+            swept.tell();
         }
     }
 
@@ -406,19 +414,21 @@ impl<J: Entry + ?Sized, T: ?Sized> Inner<J, T> {
         self.line.range(first..first + admitted).filter_map(Item::call).cloned().collect()
     }
 
-    /// Forgets tombstones; gives whom that admits.
-    fn sweep(&mut self) -> Vec<Arc<J>> {
+    /// Takes tombstones out, which makes room.
+    fn sweep(&mut self) -> Swept<J, T> {
         let first = self.line.len() - self.waiting;
-        let (mut at, mut waiting) = (0, 0);
-        self.line.retain(|item| {
-            let keep = !item.call().is_some_and(|call| call.is_abandoned());
-            waiting += usize::from(keep && at >= first);
-            at += 1;
-            keep
-        });
-        self.waiting = waiting;
+        let (left, mut gone) = (VecDeque::with_capacity(self.line.len()), Vec::with_capacity(self.tombstones));
+        self.waiting = 0;
+        for (at, item) in mem::replace(&mut self.line, left).into_iter().enumerate() {
+            if item.call().is_some_and(|call| call.is_abandoned()) {
+                gone.push(item);
+            } else {
+                self.waiting += usize::from(at >= first);
+                self.line.push_back(item);
+            }
+        }
         self.tombstones = 0;
-        self.admit()
+        Swept { admitted: self.admit(), _gone: gone }
     }
 
     /// An idle actor keeps little memory for the crowds that it once had.
@@ -426,6 +436,19 @@ impl<J: Entry + ?Sized, T: ?Sized> Inner<J, T> {
         if self.line.capacity() > MAILBOX_KEPT {
             self.line = VecDeque::new();
         }
+    }
+}
+
+/// What a sweep leaves to be done once the lock is free.
+struct Swept<J: ?Sized, T: ?Sized> {
+    admitted: Vec<Arc<J>>,
+    /// The last of an actor's handles may be among them, and ends it: through its mailbox.
+    _gone: Vec<Item<J, T>>,
+}
+
+impl<J: Entry + ?Sized, T: ?Sized> Swept<J, T> {
+    fn tell(self) {
+        self.admitted.iter().for_each(|entry| entry.admitted());
     }
 }
 

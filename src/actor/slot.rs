@@ -14,7 +14,7 @@ use super::frame::{Above, Chain, Serves};
 use super::handle::{ActorRef, Route};
 use super::inbox::{Host, Inbox};
 use super::job::{self, Access, Begun, BegunShared, Job, Nobody, Outcome, Verdict};
-use super::mailbox::{Entry, Place};
+use super::mailbox::{Entry, Item, Place};
 use super::remote::placed::How;
 use super::restart::Kept;
 use crate::clock::{self, Moment};
@@ -47,6 +47,8 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Polled<T, E>;
     /// Ready when there was room for it.
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
+    /// Its caller goes on without its reply.
+    fn detach(&self);
     /// Its caller no longer waits. Says how far it had come.
     fn cancel(&self) -> (Waiting, Executed);
     /// What it waits for.
@@ -80,7 +82,7 @@ pub(crate) enum Turn {
 
 pub(crate) struct Slot<M: Method> {
     to: ActorRef<M::Actor>,
-    /// What it is called from. Not said where an actor of this process is told or submitted to, whom nobody else could be.
+    /// What it is called from.
     up: Option<Arc<Chain>>,
     state: Mutex<State<M>>,
 }
@@ -165,6 +167,20 @@ impl<M: Method> Slot<M> {
             Route::Elsewhere(there) => self.send_away(there, How { flags, deadline, anew: false }),
         }
     }
+
+    /// Sends it one way if it can go at once; whether it went.
+    fn try_send(self: &Arc<Self>) -> Result<bool, CallError> {
+        match self.to.route() {
+            Route::Local(inbox) => match inbox.mailbox().try_push(|| Item::Call(self.clone())) {
+                Ok(pushed) => Ok(pushed),
+                Err(reason) => match inbox.moved() {
+                    Some(placed) => self.try_send_placed(placed),
+                    None => Err(self.refused(reason)),
+                },
+            },
+            Route::Elsewhere(there) => self.try_send_away(there),
+        }
+    }
 }
 
 impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
@@ -216,6 +232,19 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
             Stage::Done(Err(error)) => error.into_app().map_or_else(Err, |_| Ok(())),
             _ => Ok(()),
         })
+    }
+
+    fn detach(&self) {
+        self.end_wait();
+        let mut state = self.state.lock();
+        state.wants = Wants::Told;
+        let reply = match state.stage {
+            Stage::Done(_) => mem::replace(&mut state.stage, Stage::Over),
+            _ => Stage::Over,
+        };
+        let caller = mem::take(&mut state.caller);
+        drop(state);
+        drop((reply, caller));
     }
 
     fn cancel(&self) -> (Waiting, Executed) {
@@ -293,8 +322,9 @@ impl<M: Method> Slot<M> {
         }
         let caller = match mem::take(&mut state.caller) {
             Listener::Object(sink) => {
-                state.stage = Stage::Over;
+                let discarded = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
+                drop(discarded);
                 return sink.fill(result);
             }
             caller => caller,
@@ -302,9 +332,9 @@ impl<M: Method> Slot<M> {
         let discarded = match state.wants {
             Wants::Reply | Wants::Room => mem::replace(&mut state.stage, Stage::Done(result.map_err(Box::new))),
             Wants::Told | Wants::Nothing => {
-                state.stage = Stage::Over;
+                let discarded = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
-                return drop(result);
+                return drop((discarded, result));
             }
         };
         drop(state);

@@ -285,13 +285,29 @@ pub async fn a_full_mailbox_gives_the_call_back_and_keeps_the_order(cluster: &Cl
 }
 
 pub async fn what_may_be_tried_again_is_told_at_once_too(cluster: &Cluster) {
-    let (_gate, clerk) = gate_and_clerk(cluster).await;
+    let (gate, clerk) = gate_and_clerk(cluster).await;
     // A first call opens the way, if it is far.
     bounded(clerk.note(0)).await.unwrap();
     for number in 1..=10 {
         clerk.note(number).retries((number % 2) as u32).try_tell().unwrap();
     }
-    assert_eq!(bounded(clerk.noted()).await, Ok((0..=10).collect()));
+    // One that may be cancelled is not, though nobody waits for it.
+    clerk.give_up(11).retries(1).try_tell().unwrap();
+    bounded(gate.reached(1)).await.unwrap();
+    bounded(gate.open()).await.unwrap();
+    assert_eq!(bounded(clerk.noted()).await, Ok((0..=11).collect()));
+}
+
+pub async fn a_call_that_was_polled_goes_on_when_it_is_told(cluster: &Cluster) {
+    let (gate, clerk) = gate_and_clerk(cluster).await;
+    let passes = begun(clerk.pass(1)).await;
+    bounded(gate.reached(1)).await.unwrap();
+    let asked = begun(clerk.note(2)).await;
+    bounded(asked.tell()).await.unwrap();
+    begun(clerk.note(3)).await.try_tell().unwrap();
+    bounded(gate.open()).await.unwrap();
+    bounded(passes).await.unwrap();
+    assert_eq!(bounded(clerk.noted()).await, Ok(vec![1, 2, 3]));
 }
 
 pub async fn timers_send_when_they_are_due_until_they_are_cancelled(cluster: &Cluster) {
@@ -370,6 +386,7 @@ macro_rules! hold_of {
             a_call_whose_time_is_up_says_what_it_waited_for_and_never_runs
             a_full_mailbox_gives_the_call_back_and_keeps_the_order
             what_may_be_tried_again_is_told_at_once_too
+            a_call_that_was_polled_goes_on_when_it_is_told
             timers_send_when_they_are_due_until_they_are_cancelled
             calls_share_an_actor_within_the_limits_of_their_groups
             a_blocking_method_runs_on_the_compute_pool

@@ -73,6 +73,47 @@ fn what_was_abandoned_makes_room_at_the_latest_when_someone_asks_for_it() {
 }
 
 #[test]
+fn who_waits_is_told_of_the_room_that_another_finds_for_itself() {
+    let mailbox = Calls::new();
+    let calls: Vec<_> = (0..MAILBOX_CAPACITY).map(call).collect();
+    for call in &calls {
+        assert_eq!(mailbox.push(call.clone()), Ok(Place::Admitted));
+    }
+    let waits = call(MAILBOX_CAPACITY);
+    assert_eq!(mailbox.push(waits.clone()), Ok(Place::InLine));
+    for number in [7, 8] {
+        calls[number].abandoned.store(true, Ordering::Relaxed);
+        mailbox.abandoned();
+    }
+    assert_eq!(mailbox.try_push(|| told(MAILBOX_CAPACITY + 1)), Ok(true), "there is room for both");
+    assert!(waits.admitted.load(Ordering::Relaxed));
+}
+
+/// The last handle of an actor may be in a call that was abandoned: its end comes to the actor's own mailbox.
+#[test]
+fn what_is_swept_is_dropped_once_the_lock_is_free() {
+    struct Looks(Arc<Mailbox<Looks, usize>>);
+    impl Entry for Looks {
+        fn admitted(&self) {}
+        fn is_abandoned(&self) -> bool {
+            true
+        }
+    }
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.0.drain();
+        }
+    }
+    let mailbox = Arc::new(Mailbox::new());
+    for _ in 0..MAILBOX_CAPACITY {
+        assert_eq!(mailbox.push(Arc::new(Looks(mailbox.clone()))), Ok(Place::Admitted));
+    }
+    mailbox.abandoned();
+    assert_eq!(mailbox.try_push(|| Item::Told(Box::new(1))), Ok(true));
+    assert_eq!(mailbox.expect(), Err(EndReason::Stopped), "it was told to drain");
+}
+
+#[test]
 fn a_queue_of_abandoned_calls_does_not_grow() {
     let mailbox = Calls::new();
     for number in 0..100 * MAILBOX_CAPACITY {

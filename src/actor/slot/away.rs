@@ -132,8 +132,8 @@ impl<M: Method> Slot<M> {
         Ok(if let Some(Sent::Waiting(_)) = sent { Place::InLine } else { Place::Admitted })
     }
 
-    /// Sends it one way if it can go at once; `None` if it cannot.
-    pub(super) fn try_send_away(self: &Arc<Self>, there: &Elsewhere) -> Result<Option<()>, CallError> {
+    /// Sends it one way if it can go at once; whether it went.
+    pub(super) fn try_send_away(self: &Arc<Self>, there: &Elsewhere) -> Result<bool, CallError> {
         let actor = match there {
             Elsewhere::Remote(actor) => actor,
             Elsewhere::Placed(actor) => return self.try_send_placed(&actor.to),
@@ -143,7 +143,7 @@ impl<M: Method> Slot<M> {
         let sent = self.encode(actor, Flags::TELL, &mut None, |packet, enclosed| {
             actor.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
         })?;
-        Ok(sent.map(drop))
+        Ok(sent.is_some())
     }
 
     /// Encodes the message for another node and gives it to `send`; what was not sent is as it was. `going` is taken and kept

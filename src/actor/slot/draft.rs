@@ -1,7 +1,7 @@
 //! A call that was not sent yet: its message, and whom it is for.
 //!
-//! One that is told while there is room enters the mailbox as it is: nobody else knows it, and nothing of it is counted. Any
-//! other goes into a slot, which its caller and whoever runs it share.
+//! One that is told enters the mailbox of an actor of this process as it is, if there is room, it waits for no argument and is
+//! not to be tried again: then nobody else knows it. Any other goes into a slot, which its caller and whoever runs it share.
 
 use parking_lot::Mutex;
 use std::mem;
@@ -19,7 +19,6 @@ use crate::actor::frame::{self, Above, Chain};
 use crate::actor::handle::{ActorRef, Route};
 use crate::actor::inbox::{Host, Inbox};
 use crate::actor::job::{self, Access, Begun, BegunShared, Nobody, Told};
-use crate::actor::line::Line;
 use crate::actor::mailbox::{Item, Place};
 use crate::id::ActorId;
 use crate::wire::packet::Flags;
@@ -43,8 +42,8 @@ pub(crate) trait Drafted<T, E>: Send + Sync {
 }
 
 pub(crate) struct Draft<M: Method> {
-    /// None once it was told and let go of: then nobody asks where it went, and the count of the actor's addresses does
-    /// not travel from the sender's processor to the cell's.
+    /// None in a mailbox: nobody asks there where it went, and the count of the actor's addresses does not travel from the
+    /// sender's processor to the cell's.
     to: Option<ActorRef<M::Actor>>,
     /// The lock is never taken: who has the draft has it alone, and messages need not be `Sync`.
     message: Mutex<M>,
@@ -52,6 +51,9 @@ pub(crate) struct Draft<M: Method> {
     by_reference: bool,
     retries: u8,
 }
+
+/// Only a mailbox has one that is for nobody.
+const ADDRESSED: &str = "a draft is for somebody until a mailbox has it";
 
 impl<M: Method> Draft<M> {
     #[inline]
@@ -63,30 +65,31 @@ impl<M: Method> Draft<M> {
         Draft { to: Some(to), message: Mutex::new(message), by_reference, retries: M::RETRIES }
     }
 
-    /// Whom it is for. Who let go of it has it no more.
     #[inline]
     fn to(&self) -> &ActorRef<M::Actor> {
-        self.to.as_ref().expect("a draft is for somebody until it is let go of")
+        self.to.as_ref().expect(ADDRESSED)
     }
 
     /// The slot that its caller and whoever runs it share.
     #[inline]
     fn into_slot(self, wants: Wants, caller: Listener<M::Reply, M::Error>, up: Option<Arc<Chain>>) -> Arc<Slot<M>> {
         let Draft { to, message, by_reference, retries } = self;
-        let to = to.expect("a draft is for somebody until it is let go of");
+        let to = to.expect(ADDRESSED);
         Slot::new(to, up, State { by_reference, ..State::new(message.into_inner(), wants, caller, retries) })
     }
 
     /// Tells an actor of this process if there is room; gives it back if it was not taken.
     #[inline]
-    fn let_go(mut self: Box<Self>) -> Result<Option<Box<Self>>, CallError> {
-        if self.retries > 0 || !matches!(self.to().route(), Route::Local(_)) || self.line().is_some() {
-            return Ok(Some(self));
-        }
-        let Some(to) = self.to.take() else { return Ok(Some(self)) };
-        let Route::Local(inbox) = to.route() else { return Ok(Some(self)) };
+    fn tell_now(mut self: Box<Self>) -> Result<Option<Box<Self>>, CallError> {
+        let to = self.to.take().expect(ADDRESSED);
+        let plain = self.retries == 0 && to.line(|| self.by_reference).is_none();
         let mut draft = Some(self);
-        let pushed = inbox.mailbox().try_push(|| Item::Told(draft.take().expect("asked for once")));
+        let pushed = match to.route() {
+            Route::Local(inbox) if plain => {
+                inbox.mailbox().try_push(|| Item::Told(draft.take().expect("asked for once")))
+            }
+            _ => Ok(false),
+        };
         let Some(mut draft) = draft else { return Ok(None) };
         let left = match pushed {
             Err(reason) if to.moved().is_none() => Err(to.refused(reason)),
@@ -96,26 +99,10 @@ impl<M: Method> Draft<M> {
         left.map(|()| Some(draft))
     }
 
-    /// The line that it must stand in.
-    fn line(&self) -> Option<Arc<Line>> {
-        self.to().line(|| self.by_reference)
-    }
-
-    /// Whether its actor is in this process, and was not placed elsewhere since.
-    fn stays(&self) -> bool {
-        matches!(self.to().route(), Route::Local(_)) && self.to().moved().is_none()
-    }
-
-    /// What it is called from, if that is to be said: an actor of this process that is told or submitted to could be
-    /// nobody else's.
-    fn origin(&self) -> Option<Arc<Chain>> {
-        if self.stays() { None } else { frame::origin() }
-    }
-
     /// Puts values in the places of the references that it was passed; `false` if one is not there yet, or a call before it
     /// waits.
     fn resolve_now(&mut self) -> Result<bool, CallError> {
-        let Some(line) = self.line() else { return Ok(true) };
+        let Some(line) = self.to().line(|| self.by_reference) else { return Ok(true) };
         if line.is_occupied() {
             return Ok(false);
         }
@@ -129,29 +116,18 @@ impl<M: Method> Draft<M> {
         Ok(true)
     }
 
-    /// Sends one way what is to leave this process or may be tried again, if that can be at once; gives it back if not.
+    /// Sends it one way as what may be needed again, if it can go at once; gives it back if it cannot.
     fn try_send(self) -> Result<Option<Self>, CallError> {
-        let (origin, by_reference) = (self.origin(), self.by_reference);
-        let slot = self.into_slot(Wants::Nothing, Listener::Nobody, origin);
-        let sent = match slot.to.route() {
-            Route::Local(inbox) => match slot.to.moved() {
-                Some(placed) => slot.try_send_placed(placed)?.is_some(),
-                None => {
-                    let pushed = inbox.mailbox().try_push(|| Item::Call(slot.clone()));
-                    pushed.map_err(|reason| slot.to.refused(reason))?
-                }
-            },
-            Route::Elsewhere(there) => slot.try_send_away(there)?.is_some(),
-        };
-        if sent {
+        let by_reference = self.by_reference;
+        let slot = self.into_slot(Wants::Told, Listener::Nobody, frame::origin());
+        if slot.try_send()? {
             return Ok(None);
         }
         let mut state = slot.state.lock();
-        let retries = state.retries;
-        let Stage::Made(message) = mem::replace(&mut state.stage, Stage::Over) else {
-            return Err(CallError::Cancelled { executed: Executed::No });
-        };
+        let (retries, stage) = (state.retries, mem::replace(&mut state.stage, Stage::Over));
         drop(state);
+        // Nobody else knew it.
+        let Stage::Made(message) = stage else { return Err(CallError::Cancelled { executed: Executed::No }) };
         let (to, message) = (Some(slot.to.clone()), Mutex::new(message));
         Ok(Some(Draft { to, message, by_reference, retries }))
     }
@@ -171,8 +147,7 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
     }
 
     fn submit(self: Box<Self>, sink: Sink<M::Reply, M::Error>) {
-        let origin = self.origin();
-        let slot = self.into_slot(Wants::Reply, Listener::Object(sink), origin);
+        let slot = self.into_slot(Wants::Reply, Listener::Object(sink), frame::origin());
         if let Err(error) = slot.push(Flags::ASK, None) {
             slot.finish(Err(error.widen()));
         }
@@ -193,7 +168,7 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
 
     fn tell(self: Box<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
         let left = match turn {
-            Turn::Lasts => self.let_go()?,
+            Turn::Lasts => self.tell_now()?,
             Turn::IsOver => Some(self),
         };
         let Some(draft) = left else { return Ok(None) };
@@ -214,17 +189,12 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
     }
 
     fn try_tell(self: Box<Self>) -> Result<Option<Box<dyn Drafted<M::Reply, M::Error>>>, CallError> {
-        let Some(mut draft) = self.let_go()? else { return Ok(None) };
+        let Some(mut draft) = self.tell_now()? else { return Ok(None) };
         if !draft.resolve_now()? {
             return Ok(Some(draft));
         }
-        let left = match draft.stays() && draft.retries == 0 {
-            // With its values in their places it is as any other.
-            true if mem::take(&mut draft.by_reference) => draft.let_go()?,
-            true => Some(draft),
-            false => draft.try_send()?.map(Box::new),
-        };
-        Ok(left.map(|draft| draft as Box<dyn Drafted<M::Reply, M::Error>>))
+        let left = draft.try_send()?;
+        Ok(left.map(|draft| Box::new(draft) as Box<dyn Drafted<M::Reply, M::Error>>))
     }
 }
 

@@ -130,19 +130,21 @@ impl<M: Method> Slot<M> {
         Ok(())
     }
 
-    /// Sends it one way if it can go at once; `None` if it cannot.
-    pub(super) fn try_send_placed(self: &Arc<Self>, placed: &Arc<Placed>) -> Result<Option<()>, CallError> {
+    /// Sends it one way if it can go at once; whether it went.
+    pub(super) fn try_send_placed(self: &Arc<Self>, placed: &Arc<Placed>) -> Result<bool, CallError> {
         let refused = |reason| placed.refused(&reason, Executed::No);
-        let Some((binding, out)) = placed.try_enter().map_err(refused)? else { return Ok(None) };
+        let Some((binding, out)) = placed.try_enter().map_err(refused)? else { return Ok(false) };
         let at = match binding {
             Binding::There(at) => at,
             Binding::Here(_) if self.is_fenced() => return Err(CallError::Stale),
+            // Its actor was elsewhere a moment ago, where references are read that are none here.
+            Binding::Here(_) if self.has_references() => return Ok(false),
             Binding::Here(here) => {
                 return match self.inbox_at(&here)?.mailbox().try_push(|| Item::Call(self.clone())) {
-                    Ok(pushed) => Ok(pushed.then_some(())),
+                    Ok(pushed) => Ok(pushed),
                     Err(EndReason::NodeDied) => {
                         out.actor().lost_here(&here);
-                        Ok(None)
+                        Ok(false)
                     }
                     Err(reason) => Err(self.refused(reason)),
                 };
@@ -155,10 +157,10 @@ impl<M: Method> Slot<M> {
             at.peer.try_request(stream, Outgoing { packet, deadline: None, enclosed }, &caller)
         });
         match (sent, going) {
-            (Ok(sent), _) => Ok(sent.map(drop)),
+            (Ok(sent), _) => Ok(sent.is_some()),
             (Err(CallError::NodeDied { executed: Executed::No, .. }), Some(Going { at, out, .. })) => {
                 out.actor().lost(&at, Lost::LinkEnded);
-                Ok(None)
+                Ok(false)
             }
             (Err(error), _) => Err(error),
         }
@@ -181,6 +183,11 @@ impl<M: Method> Slot<M> {
         };
         drop(state);
         drop(left);
+    }
+
+    /// Whether there are references among its arguments, which would travel.
+    fn has_references(&self) -> bool {
+        matches!(&self.state.lock().stage, Stage::Made(message) if message.has_references())
     }
 
     /// Puts values in the places of references that would have travelled, for an actor of this node.
@@ -208,11 +215,7 @@ impl<M: Method> Slot<M> {
 
 impl<M: Method> Resend for Slot<M> {
     fn resend(self: Arc<Self>, to: &Binding, out: Out, how: How) -> Option<BoxFuture<'static, ()>> {
-        let unsettled = match (&self.state.lock().stage, to) {
-            (Stage::Made(message), Binding::Here(_)) => message.has_references(),
-            _ => false,
-        };
-        if !unsettled {
+        if !(matches!(to, Binding::Here(_)) && self.has_references()) {
             let sent = self.go_to(to, out, how);
             self.told_of(sent);
             return None;

@@ -29,8 +29,12 @@ fn mailbox() -> Box {
     Arc::new(Mailbox::new())
 }
 
+fn new_call(sender: usize, number: usize) -> Call {
+    Call { sender, number, admitted: AtomicBool::new(false) }
+}
+
 fn call(sender: usize, number: usize) -> Arc<Call> {
-    Arc::new(Call { sender, number, admitted: AtomicBool::new(false) })
+    Arc::new(new_call(sender, number))
 }
 
 /// Pushes so many calls. Gives those that were taken, and where they came to stand.
@@ -76,6 +80,27 @@ fn no_wake_is_lost_and_each_sender_keeps_its_order() {
         }
         assert!(senders.into_iter().all(|sender| sender.join().unwrap() == 2));
         assert_eq!(mailbox.len(), 0);
+    });
+}
+
+#[test]
+fn what_is_told_keeps_its_place_among_calls() {
+    check(3, || {
+        let mailbox = mailbox();
+        let sender = thread::spawn({
+            let mailbox = mailbox.clone();
+            move || {
+                let sent = send(&mailbox, 0, 1).len();
+                // Seldom there is no room: then it is a call.
+                let told = mailbox.try_push(|| Item::Told(std::boxed::Box::new(new_call(0, 1))));
+                if told == Ok(false) {
+                    assert!(mailbox.push(call(0, 1)).is_ok());
+                }
+                sent
+            }
+        });
+        assert_eq!(run(&mailbox, 2).0, [(0, 0), (0, 1)]);
+        assert_eq!(sender.join().unwrap(), 1);
     });
 }
 
