@@ -410,6 +410,45 @@ async fn a_group_forgets_members_that_ended(cluster: &Cluster) {
     bounded(group.dissolve()).await.unwrap();
 }
 
+/// A call of an actor whose node died failed, and yet the actor lives on elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pools_and_groups_keep_an_actor_that_is_placed_again() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let here = workers(&cluster)[0];
+    let gate = bounded(Queue::bounded(&cluster, 4).on(here.0)).await.unwrap();
+    let (lives_on, process) = loop {
+        let one = bounded(Worker::spawn_gated(&cluster, gate.clone()).restarts(3)).await.unwrap();
+        let process = bounded(one.process()).await.unwrap();
+        if process != here.1 {
+            break (one, process);
+        }
+    };
+    let pool = Pool::new([lives_on.clone()]);
+    let group = bounded(Group::<WorkerHandle>::open(&cluster, "moved")).await.unwrap();
+    bounded(group.join(&lives_on)).await.unwrap();
+
+    let called = tokio::spawn(pool.call(|one| one.pass(1)));
+    let submitted = pool.submit(|one| one.pass(2));
+    let all = tokio::spawn({
+        let group = group.clone();
+        async move { group.call_all(|one| one.pass(3)).await }
+    });
+    bounded(until_waiting(&gate, 1)).await;
+    kill(process);
+    let error = bounded(called).await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::NodeDied { .. }), "{error:?}");
+    // These never left, or may have: each ends, and nobody takes the actor for ended.
+    for _ in 0..2 {
+        bounded(gate.put(0)).await.unwrap();
+    }
+    drop(bounded(submitted).await);
+    drop(bounded(all).await.unwrap().unwrap());
+    assert_eq!(pool.actors().len(), 1);
+    assert_eq!(bounded(pool.call(|one| one.square(3))).await, Ok(9));
+    assert_eq!(bounded(group.members()).await.unwrap().len(), 1);
+    bounded(cluster.shutdown()).await;
+}
+
 async fn a_group_is_of_one_type(cluster: &Cluster) {
     let group = bounded(Group::<WorkerHandle>::open(cluster, "mixed")).await.unwrap();
     let other = bounded(Group::<OtherHandle>::open(cluster, "mixed")).await.unwrap_err();

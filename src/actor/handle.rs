@@ -239,6 +239,14 @@ impl<A: Actor> ActorRef<A> {
         CallError::ActorDied { actor: self.id(), reason, executed: Executed::No }
     }
 
+    /// Whether the actor has ended once its node has: the head places some of them again.
+    pub(crate) fn ends_with_its_node(&self) -> bool {
+        match &self.route {
+            Route::Local(inbox) => inbox.placement().is_by_spawner(),
+            Route::Elsewhere(there) => !matches!(&**there, Elsewhere::Placed(_)),
+        }
+    }
+
     /// Whether it is known here to have ended.
     pub(crate) fn has_ended(&self) -> bool {
         match &self.route {

@@ -146,16 +146,16 @@ impl<H: Handle> Group<H> {
         T: Reply,
         E: WireError,
     {
-        let tells: Vec<_> = self.members().await?.iter().map(|member| (member.id(), call(member).tell())).collect();
-        let tells = tells.into_iter().map(async |(id, tell)| (id, tell.await));
+        let tells: Vec<_> = self.members().await?.into_iter().map(|member| (call(&member).tell(), member)).collect();
+        let tells = tells.into_iter().map(async |(tell, member)| (member, tell.await));
         let mut outcomes = futures_util::stream::iter(tells).buffer_unordered(GROUP_CALLS);
         let (mut broadcast, mut ended) = (Broadcast { told: 0, failed: Vec::new() }, Vec::new());
-        while let Some((id, told)) = outcomes.next().await {
+        while let Some((member, told)) = outcomes.next().await {
             match told {
                 Ok(()) => broadcast.told += 1,
                 Err(error) => {
-                    ended.extend(has_ended(&error).then_some(id));
-                    broadcast.failed.push((id, error));
+                    ended.extend(has_ended(&member, &error).then(|| member.id()));
+                    broadcast.failed.push((member.id(), error));
                 }
             }
         }
@@ -182,7 +182,8 @@ impl<H: Handle> Group<H> {
         let calls: Vec<_> = members.iter().map(&mut call).collect();
         let replies: Vec<_> = futures_util::stream::iter(calls).buffered(GROUP_CALLS).collect().await;
         let replies: Vec<_> = members.into_iter().zip(replies).collect();
-        let ended = replies.iter().filter(|(_, reply)| reply.as_ref().is_err_and(has_ended));
+        let ended =
+            replies.iter().filter(|(member, reply)| reply.as_ref().is_err_and(|error| has_ended(member, error)));
         self.forget(ended.map(|(member, _)| member.id()).collect());
         Ok(replies)
     }
@@ -202,8 +203,13 @@ impl<H: Handle> Group<H> {
     }
 }
 
-fn has_ended<E>(error: &CallError<E>) -> bool {
-    matches!(error, CallError::ActorDied { .. } | CallError::NodeDied { .. })
+/// Whether what a call of a member failed with says that it has ended. One that the head places again goes on.
+fn has_ended<H: Handle, E>(member: &H, error: &CallError<E>) -> bool {
+    match error {
+        CallError::ActorDied { .. } => true,
+        CallError::NodeDied { .. } => member.as_ref().ends_with_its_node(),
+        _ => false,
+    }
 }
 
 impl From<CallError<GroupError>> for GroupError {

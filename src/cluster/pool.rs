@@ -81,6 +81,17 @@ impl<H: Handle> Member<H> {
         Arc::new(Member { handle, load: AtomicUsize::new(0), ended: AtomicBool::new(false) })
     }
 
+    fn ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// One that the head places again goes on.
+    fn node_died(&self) {
+        if self.handle.as_ref().ends_with_its_node() {
+            self.ended();
+        }
+    }
+
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed) || self.handle.as_ref().has_ended()
     }
@@ -274,10 +285,6 @@ impl<H> Counted<H> {
         member.load.fetch_add(1, Ordering::Relaxed);
         Counted(member)
     }
-
-    fn ended(&self) {
-        self.0.ended.store(true, Ordering::Relaxed);
-    }
 }
 
 impl<H> Drop for Counted<H> {
@@ -299,10 +306,11 @@ where
     E: 'static,
 {
     fn settled(self: Arc<Self>, _: usize) {
-        if let Some(Err(fault)) = self.of.entry().outcome()
-            && matches!(*fault, GetError::ActorDied { .. } | GetError::NodeDied { .. })
-        {
-            self.counted.ended();
+        let Some(Err(fault)) = self.of.entry().outcome() else { return };
+        match *fault {
+            GetError::ActorDied { .. } => self.counted.0.ended(),
+            GetError::NodeDied { .. } => self.counted.0.node_died(),
+            _ => {}
         }
     }
 }
@@ -334,15 +342,17 @@ impl<H: Handle, T: Reply, E: WireError> PoolCall<H, T, E> {
     }
 }
 
-impl<H, T, E> Future for PoolCall<H, T, E> {
+impl<H: Handle, T, E> Future for PoolCall<H, T, E> {
     type Output = Result<T, CallError<E>>;
 
     /// # Panics
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = std::task::ready!(Pin::new(&mut self.call).poll(cx));
-        if let Err(CallError::ActorDied { .. } | CallError::NodeDied { .. }) = &result {
-            self.counted.ended();
+        match &result {
+            Err(CallError::ActorDied { .. }) => self.counted.0.ended(),
+            Err(CallError::NodeDied { .. }) => self.counted.0.node_died(),
+            _ => {}
         }
         Poll::Ready(result)
     }

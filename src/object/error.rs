@@ -79,6 +79,24 @@ pub enum GetError<E = Never> {
         /// Whether the method may have run.
         executed: Executed,
     },
+    /// Another call made the actor whose method makes it panic, and the actor was started again.
+    #[error("actor {actor} was started again while the call ran ({executed})")]
+    ActorRestarted {
+        /// The actor.
+        actor: ActorId,
+        /// Whether the method may have run.
+        executed: Executed,
+    },
+    /// The node of the actor whose method makes it is silent, though not known to be dead.
+    #[error("node {node} has not been heard of for {silent:?} ({executed})")]
+    Unreachable {
+        /// The node.
+        node: NodeId,
+        /// For how long.
+        silent: Duration,
+        /// Whether the method may have run.
+        executed: Executed,
+    },
     /// `.timeout(..)` ran out.
     #[error("{what}: nothing within {after:?}, it was {waiting} ({executed})")]
     Timeout {
@@ -224,6 +242,8 @@ impl<E> GetError<E> {
             | GetError::Cancelled { executed }
             | GetError::NodeDied { executed, .. }
             | GetError::ActorDied { executed, .. }
+            | GetError::ActorRestarted { executed, .. }
+            | GetError::Unreachable { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
             GetError::Invalid(_)
             | GetError::HeadAway { .. }
@@ -247,6 +267,8 @@ impl<E> GetError<E> {
             GetError::Cancelled { executed } => GetError::Cancelled { executed },
             GetError::NodeDied { node, executed } => GetError::NodeDied { node, executed },
             GetError::ActorDied { actor, why, executed } => GetError::ActorDied { actor, why, executed },
+            GetError::ActorRestarted { actor, executed } => GetError::ActorRestarted { actor, executed },
+            GetError::Unreachable { node, silent, executed } => GetError::Unreachable { node, silent, executed },
             GetError::Timeout { what, after, waiting, executed } => {
                 GetError::Timeout { what, after, waiting, executed }
             }

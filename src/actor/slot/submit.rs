@@ -147,9 +147,8 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
         Err(CallError::ActorDied { actor, reason, executed }) => {
             GetError::ActorDied { actor, why: reason.to_string(), executed }
         }
-        Err(CallError::ActorRestarted { actor, executed }) => {
-            GetError::ActorDied { actor, why: "it was started again".to_owned(), executed }
-        }
+        Err(CallError::ActorRestarted { actor, executed }) => GetError::ActorRestarted { actor, executed },
+        Err(CallError::Unreachable { node, silent, executed }) => GetError::Unreachable { node, silent, executed },
         Err(CallError::Timeout { after, waiting, executed }) => {
             GetError::Timeout { what: "the call".to_owned(), after, waiting: waiting.to_string(), executed }
         }

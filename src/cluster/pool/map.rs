@@ -42,7 +42,7 @@ struct Running<H, T, E> {
     call: PoolCall<H, T, E>,
 }
 
-impl<H, T, E> Future for Running<H, T, E> {
+impl<H: Handle, T, E> Future for Running<H, T, E> {
     type Output = (usize, Result<T, CallError<E>>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
