@@ -38,6 +38,9 @@
 //! | find them by name | [`Cluster::lookup`], and [`LookupActor`] for `Counter::lookup` |
 //! | call several together | [`Pool`] spreads work over actors, [`Group`] calls those that joined it |
 //! | start actors again when they end | [`Supervisor`]: one for one, one for all, rest for one |
+//! | pass values by reference | [`Cluster::put`], [`ObjectRef`], and [`Cluster::create`] for memory to fill in place |
+//! | hold resources together | [`Cluster::placement_group`] |
+//! | know why something waits | [`Cluster::demand`] |
 //! | hand work from node to node | [`Queue`], bounded, first in first out |
 //! | start or join a cluster | [`#[mobula::main]`](macro@main), or [`Cluster`] and [`ClusterBuilder`] by hand |
 //! | look at it | [`Cluster::status`], [`Cluster::nodes`], [`Cluster::counters`] |
@@ -54,6 +57,8 @@
 //!   Your own binary, with [`#[mobula::main]`](macro@main), is a worker with `MOBULA_ROLE=worker`, and a driver without,
 //!   wherever `MOBULA_ADDRESS` names the head and `MOBULA_KEY` the key's file. A worker listens on `MOBULA_LISTEN` and is
 //!   found at `MOBULA_ADVERTISE`, where the defaults will not do: any port, and the interface that leads to the head.
+//!   `MOBULA_CPUS`, `MOBULA_RESOURCES` (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`) say what a worker offers,
+//!   `MOBULA_STORE_MEMORY` (bytes), `MOBULA_SPILL_FOLDER` and `MOBULA_NAMESPACE` the same of a member as its builder does.
 //!
 //! Between processes, everything is encrypted and authenticated (Noise, over ZeroMQ); there is no way to turn that off.
 //!

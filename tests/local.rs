@@ -8,6 +8,7 @@ mod semantics;
 use common::bounded;
 use mobula::prelude::*;
 use mobula::{EndReason, Executed, TryTellError};
+use std::sync::Barrier;
 
 mod every_promise {
     use mobula::Cluster;
@@ -43,6 +44,33 @@ impl Counter {
     pub fn count_up(&mut self) -> impl Stream<Item = u64> {
         futures::stream::iter(self.total..self.total + 3)
     }
+}
+
+#[actor]
+struct Meeting {
+    all: Barrier,
+}
+
+#[methods(concurrency = 64)]
+impl Meeting {
+    #[constructor]
+    pub fn new() -> Self {
+        Self { all: Barrier::new(64) }
+    }
+
+    #[method(blocking)]
+    pub fn join(&self) -> bool {
+        self.all.wait().is_leader()
+    }
+}
+
+#[tokio::test]
+async fn blocking_methods_delay_nobody_however_few_processors_there_are() {
+    let cluster = Cluster::local().await.unwrap();
+    let meeting = Meeting::spawn(&cluster).await.unwrap();
+    let joined = bounded(futures::future::join_all((0..64).map(|_| meeting.join()))).await;
+    assert_eq!(joined.iter().filter(|leads| **leads == Ok(true)).count(), 1, "{joined:?}");
+    assert!(joined.iter().all(Result::is_ok), "{joined:?}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::IntoFuture;
+use std::sync::Barrier;
 use std::time::Duration;
 
 mobula::test_worker!();
@@ -438,6 +439,29 @@ async fn a_cancelled_task_is_not_tried_again(cluster: &Cluster) {
     assert_eq!(bounded(says.get()).await, Ok(100), "it has seen that it was cancelled");
     assert_eq!(bounded(square::submit(cluster, 2)).await, Ok(4));
     assert!(bounded(says.is_empty()).await.unwrap(), "no other attempt has begun");
+}
+
+/// As many as a node has slots for run at once, however many processors the machine has.
+#[task]
+fn meets() {
+    static ALL: Barrier = Barrier::new(16);
+    ALL.wait();
+}
+
+#[task(cpus = 0.25)]
+fn parts_meet() {
+    static ALL: Barrier = Barrier::new(64);
+    ALL.wait();
+}
+
+#[tokio::test]
+async fn a_task_that_has_its_slot_runs_however_few_processors_there_are() {
+    let cluster = bounded(Cluster::local().cpus(16.0)).await.unwrap();
+    let all: Vec<_> = (0..16).map(|_| meets::submit(&cluster)).collect();
+    bounded(cluster.get_all(&all)).await.unwrap();
+    let parts: Vec<_> = (0..64).map(|_| parts_meet::submit(&cluster)).collect();
+    bounded(cluster.get_all(&parts)).await.unwrap();
+    ends_without_a_trace(cluster).await;
 }
 
 hold! {

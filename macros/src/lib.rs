@@ -19,6 +19,8 @@ use proc_macro::TokenStream;
 /// Makes a struct an actor: it gets a handle, `CounterHandle` for `Counter`, which is its typed address wherever it lives.
 ///
 /// `#[actor(name = "..")]` gives the type a stable name of its own; without, its name is the crate's and the struct's.
+/// `#[actor(restarts = 3)]` starts it again after a panic, and on another node if its own dies, that often over its life, or
+/// within `restart_window = "1m"`. `#[actor(isolation = "process")]` gives each a process of its own.
 /// The messages come from [`#[methods]`](macro@methods) on its impl.
 #[proc_macro_attribute]
 pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -43,10 +45,11 @@ pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Options of the impl: `#[methods(concurrency = 8)]` lets that many `&self` methods run at once,
 /// `#[methods(groups(io = 4, compute = 2))]` gives some of them limits of their own, `#[methods(checkpoint_every = 100)]`
 /// saves the state after so many calls, `#[methods(checkpoint_every = "5s")]` that often if it has changed: between calls,
-/// and nobody waits for it.
+/// and nobody waits for it. `#[methods(retries = 2)]` has calls tried again so often in later runs of an actor that is started
+/// again.
 ///
 /// Options of a method: `#[method(blocking)]` runs it on the compute pool, `#[method(cancel)]` drops it at its next await
-/// when its caller went away, `#[method(group = "io")]` puts it in a group, `#[method(name = "..")]` names the message,
+/// when its caller went away, `#[method(group = "io")]` puts it in a group, `#[method(retries = 0)]` says its retries, `#[method(name = "..")]` names the message,
 /// `#[method(plain)]` says that a type called `Result` is no `std::result::Result`.
 #[proc_macro_attribute]
 pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -91,7 +94,8 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - a cluster of its own, by default; with `#[main(workers = 2)]`, of that many worker processes;
 /// - a driver of the cluster whose head is at `MOBULA_ADDRESS` (`tcp://head:7400`), with the key in the file `MOBULA_KEY`;
 /// - with `MOBULA_ROLE=worker` beside these, a worker of that cluster, which never runs the body. It listens at
-///   `MOBULA_LISTEN` and is found at `MOBULA_ADVERTISE`, if they are set. Told to end by SIGTERM or an interrupt, it lets
+///   `MOBULA_LISTEN` and is found at `MOBULA_ADVERTISE`, if they are set, and offers `MOBULA_CPUS`, `MOBULA_RESOURCES`
+///   (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`). Told to end by SIGTERM or an interrupt, it lets
 ///   its actors finish what they have taken on, and leaves.
 ///
 /// What the body returns is reported as by any `main`; a cluster that does not start is told of on standard error.

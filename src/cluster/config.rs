@@ -159,7 +159,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// How many CPUs this node offers to actors (each worker, where there are any). By default those of the machine,
+    /// How many CPUs this node offers to actors and tasks (each worker, where there are any). By default those of the machine,
     /// divided among the workers, but one at least.
     pub fn cpus(mut self, cpus: f64) -> Self {
         self.cpus = Some(cpus);
@@ -285,7 +285,9 @@ impl ClusterBuilder {
         self
     }
 
-    /// Registers an actor type that its macro did not: one whose crate the linker might drop.
+    /// Registers an actor type that its macro did not, on this node: an instantiation of one with type parameters, of which a node
+    /// knows one, or one whose crate the linker might drop. Worker processes that this node starts know what their executable
+    /// registers by itself.
     pub fn register<A: Methods>(mut self) -> Self {
         self.registrations.push(Registration::of::<A>());
         self
@@ -335,6 +337,16 @@ pub enum StartError {
     /// The environment asks for something that there is not.
     #[error("MOBULA_ROLE is `{0}`: set it to `worker` or `driver`, or leave it out")]
     Role(String),
+    /// The environment says of the node what cannot be read.
+    #[error("{name} is `{value}`: it takes {expected}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it should.
+        expected: &'static str,
+    },
     /// The node cannot listen.
     #[error(transparent)]
     Net(#[from] NetError),

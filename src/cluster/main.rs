@@ -5,8 +5,9 @@ use std::process::{ExitCode, Termination};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Cluster;
-use super::config::{ClusterBuilder, StartError};
+use super::config::StartError;
 use super::depart::Departed;
+use super::environment::what_to_start;
 use crate::limits::DRAIN;
 use crate::node::machine;
 use crate::node::worker::{self, Orders};
@@ -128,7 +129,7 @@ where
     F: Future<Output: Termination>,
 {
     enter();
-    let (start, runtime) = match what_to_start(options).and_then(|start| Ok((start, runtime()?))) {
+    let (start, runtime) = match what_to_start(options.workers).and_then(|start| Ok((start, runtime()?))) {
         Ok(start) => start,
         Err(error) => return failed(&error),
     };
@@ -149,35 +150,6 @@ where
     // What a user left running on blocking threads must not keep the process.
     runtime.shutdown_background();
     code
-}
-
-/// What the environment asks for.
-struct Start {
-    builder: ClusterBuilder,
-    /// A worker runs no body.
-    serves: bool,
-}
-
-fn what_to_start(options: Main) -> Result<Start, StartError> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let address = variable("MOBULA_ADDRESS");
-    match (variable(worker::ROLE).as_deref(), address) {
-        (Some("worker"), Some(address)) => {
-            let mut builder = Cluster::builder().worker_of(address);
-            if let Some(listen) = variable("MOBULA_LISTEN") {
-                builder = builder.listen(listen);
-            }
-            if let Some(advertise) = variable("MOBULA_ADVERTISE") {
-                builder = builder.advertise(advertise);
-            }
-            Ok(Start { builder, serves: true })
-        }
-        (Some("worker"), None) => Err(StartError::NoAddress),
-        (None | Some("driver"), Some(address)) => Ok(Start { builder: Cluster::connect(address), serves: false }),
-        (Some("driver"), None) => Err(StartError::NoAddress),
-        (None, None) => Ok(Start { builder: Cluster::local().workers(options.workers), serves: false }),
-        (Some(role), _) => Err(StartError::Role(role.to_owned())),
-    }
 }
 
 fn failed(error: &StartError) -> ExitCode {

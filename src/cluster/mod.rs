@@ -5,6 +5,7 @@ pub mod config;
 mod context;
 pub mod demand;
 pub mod depart;
+mod environment;
 mod giving;
 pub mod group;
 pub mod lookup;

@@ -342,7 +342,8 @@ fn settings(
         tasks,
         stuck,
         head_wait,
-        cpus,
+        // A task takes a whole one.
+        cpus: builder.cpus.map_or(cpus, |cpus| cpus as usize).max(1),
         max_queued,
         lineage,
         namespace,

@@ -57,7 +57,7 @@ pub struct ResourceStatus {
     pub name: String,
     /// All of it.
     pub total: f64,
-    /// What no actor has taken.
+    /// What no actor, task or placement group has taken.
     pub free: f64,
 }
 

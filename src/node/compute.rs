@@ -1,5 +1,8 @@
-//! The compute pool: threads for blocking methods and synchronous tasks, as many as the node has CPUs, started when
-//! they are first needed and ended when they have been idle for a while.
+//! The compute pool: threads for blocking methods and synchronous tasks, started when none is idle and ended when they have
+//! been idle for a while.
+//!
+//! How much runs at once is not its business: tasks have slots that the head granted, and actors their own bounds. What it
+//! bounds is threads, far above what slots of whole CPUs take.
 
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use parking_lot::{Mutex, MutexGuard};
@@ -13,7 +16,7 @@ pub(crate) type Work = Box<dyn FnOnce() + Send>;
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Each blocking call of an actor occupies one of that actor's places, so the queue holds at most those.
+/// Each blocking call of an actor occupies one of that actor's places, and each task a slot: the queue holds at most those.
 pub(crate) struct Compute {
     queue: Sender<Work>,
     work: Receiver<Work>,

@@ -36,6 +36,7 @@ use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{FromHead, News};
 use crate::directory::request::{Advertised, AdvertisedType, Join};
 use crate::id::{ActorId, Epoch, Life, NodeId};
+use crate::limits::COMPUTE_THREADS;
 use crate::net::{Count, Net};
 use crate::object::home::Home;
 use crate::object::promised::Promised;
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) tasks: TaskTable,
     pub(crate) stuck: Stuck,
     pub(crate) head_wait: std::time::Duration,
+    /// Tasks that a cluster of one process runs at a time.
     pub(crate) cpus: usize,
     /// Tasks that may be queued.
     pub(crate) max_queued: usize,
@@ -136,7 +138,7 @@ impl Node {
             hosts,
             namespace,
             runtime: tokio::runtime::Handle::current(),
-            compute: Compute::new(cpus),
+            compute: Compute::new(COMPUTE_THREADS),
             registry,
             task_table: tasks,
             life: AtomicU64::new(0),

@@ -249,7 +249,9 @@ pub mod scope {
     #[non_exhaustive]
     pub enum ScopeError {
         /// No message is being encoded on this thread.
-        #[error("handles and references can only be serialized inside a message or an object; `to_token()` gives text")]
+        #[error(
+            "handles and references can only be serialized inside a message or an object: a name finds an actor again, and what is not passed on keeps nothing"
+        )]
         NotEncoding,
         /// No message is being decoded on this thread.
         #[error("handles and references can only be deserialized out of a message or an object that holds them")]

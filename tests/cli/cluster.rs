@@ -10,7 +10,9 @@ use std::time::Duration;
 async fn nodes_of_other_processes_join_a_published_head_and_are_shown() {
     let keys = Keys::new();
     let (head, address) = Running::head(&keys, "tcp://127.0.0.1:0", &[]);
-    let worker = Running::start(keys.program(Some("worker"), Some(&address)).env("MOBULA_LISTEN", "tcp://0.0.0.0:0"));
+    let mut program = keys.program(Some("worker"), Some(&address));
+    program.env("MOBULA_LISTEN", "tcp://0.0.0.0:0").env("MOBULA_CPUS", "3").env("MOBULA_RESOURCES", "gpu=2");
+    let worker = Running::start(program.env("MOBULA_LABELS", "zone=a").env("MOBULA_NAMESPACE", "shop"));
     until(|| nodes(&status(&keys, &address), "worker").len() == 1).await;
 
     let driver = keys.program(None, Some(&address)).output().unwrap();
@@ -19,13 +21,15 @@ async fn nodes_of_other_processes_join_a_published_head_and_are_shown() {
     assert!(text(&driver.stdout).contains(&said), "its actor ran in the worker: {}", text(&driver.stdout));
 
     let cluster = bounded(Cluster::connect(&address).key(keys.file())).await.unwrap();
-    let clerk = bounded(Clerk::spawn(&cluster, keys.path()).name("clerk").cpus(0.5)).await.unwrap();
+    let clerk = Clerk::spawn(&cluster, keys.path()).name("clerk").cpus(0.5).resource("gpu", 1.0).label("zone", "a");
+    let clerk = bounded(clerk).await.unwrap();
     assert_eq!(bounded(clerk.process()).await, Ok(worker.id()));
     let shown = status(&keys, &address);
     assert_eq!((nodes(&shown, "head").len(), nodes(&shown, "worker").len(), nodes(&shown, "driver").len()), (1, 1, 1));
     let node = nodes(&shown, "worker")[0];
     assert_eq!(node["process"], worker.id());
-    assert_eq!(node["resources"]["cpu"]["free"], node["resources"]["cpu"]["total"].as_f64().unwrap() - 0.5);
+    assert_eq!((&node["resources"]["cpu"]["total"], &node["resources"]["cpu"]["free"]), (&3.0.into(), &2.5.into()));
+    assert_eq!((&node["resources"]["gpu"]["total"], &node["resources"]["gpu"]["free"]), (&2.0.into(), &1.0.into()));
     let listens = node["addresses"][0].as_str().unwrap();
     assert!(listens.starts_with("tcp://127.0.0.1:"), "where the head's side finds it, not every interface: {listens}");
     let [actor] = &**shown["actors"].as_array().unwrap() else { panic!("the named actor alone: {shown:#}") };

@@ -99,6 +99,10 @@ fn a_program_says_what_its_environment_lacks() {
     let no_role = "mobula: MOBULA_ROLE is `wroker`: set it to `worker` or `driver`, or leave it out\n";
     assert_eq!(end(Some("wroker"), Some("tcp://127.0.0.1:1")), (Some(1), no_role.to_owned()));
     let mut command = keys.program(Some("worker"), Some("tcp://127.0.0.1:1"));
+    let ended = command.env("MOBULA_RESOURCES", "gpu=two").output().unwrap();
+    let bad = "mobula: MOBULA_RESOURCES is `two`: it takes amounts by their names, such as `gpu=2,tpu=0.5`\n";
+    assert_eq!((ended.status.code(), text(&ended.stderr)), (Some(1), bad));
+    let mut command = keys.program(Some("worker"), Some("tcp://127.0.0.1:1"));
     let ended = command.env_remove("MOBULA_KEY").output().unwrap();
     let no_key = "mobula: no cluster key is given: `.key(FILE)`, or the environment's MOBULA_KEY, names the file that `mobula key new` wrote\n";
     assert_eq!((ended.status.code(), text(&ended.stderr)), (Some(1), no_key));

@@ -119,8 +119,9 @@ pub(crate) fn mobula(arguments: &[&str]) -> Command {
 
 /// What the test's own environment says is not for its children.
 fn clean(command: &mut Command) -> &mut Command {
-    for name in ["ADDRESS", "ADVERTISE", "JOURNAL", "KEY", "LISTEN", "ROLE"] {
-        command.env_remove(format!("MOBULA_{name}"));
+    let said = std::env::vars_os().map(|(name, _)| name);
+    for name in said.filter(|name| name.to_str().is_some_and(|name| name.starts_with("MOBULA_"))) {
+        command.env_remove(name);
     }
     command
 }
