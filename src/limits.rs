@@ -26,8 +26,8 @@ pub const HOSTED_ACTORS: usize = 10_000_000;
 
 /// Synchronous tasks that stand on one stack, each run by the one that waits for it.
 pub const NESTED_TASKS: u32 = 64;
-/// Threads of one node that run synchronous tasks and blocking methods: what comes beyond them waits for one. As many as tokio
-/// has for blocking work, far more than there are slots of whole CPUs.
+/// Threads of one node that run synchronous tasks and blocking methods, where these wait for each other; what comes beyond waits
+/// for one. As many as tokio has for blocking work.
 pub const COMPUTE_THREADS: usize = 512;
 /// Threads of one node that may wait in synchronous tasks: each holds its stack.
 pub const PARKED_THREADS: usize = 256;

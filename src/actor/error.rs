@@ -317,6 +317,8 @@ pub enum Waiting {
     Running,
     /// An argument that was passed by reference is not there yet.
     ForArguments,
+    /// Its actor is not where it was: the head places it again, or is asked where it is.
+    ForActor,
     /// The host of the actor has given no credit for it yet.
     ForCredit,
     /// It is on its way, or its reply is.
@@ -329,6 +331,7 @@ impl fmt::Display for Waiting {
             Waiting::InMailbox => "in the actor's mailbox, behind other calls",
             Waiting::Running => "running",
             Waiting::ForArguments => "waiting for an argument that was passed by reference",
+            Waiting::ForActor => "waiting for its actor, which the head places again, or is asked for",
             Waiting::ForCredit => "waiting for the actor's node to take it",
             Waiting::OnTheWay => "on its way to the actor's node, or running there",
         })

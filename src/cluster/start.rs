@@ -302,7 +302,7 @@ fn settings(
 ) -> Result<Settings, StartError> {
     let registry = Registry::new(&builder.registrations)?;
     let tasks = TaskTable::new()?;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = machine::processors();
     let mut resources = Resources::default();
     let mut labels = Labels::default();
     if hosts && builder.isolated.is_none() {

@@ -73,8 +73,7 @@ pub(super) async fn start(
             false => Address::private().to_string(),
         };
         let mut orders = Orders::new(key, &identity, head.to_owned(), listen, builder.store_settings());
-        let machine = std::thread::available_parallelism().map_or(1, usize::from);
-        orders.cpus = builder.cpus.unwrap_or((machine as f64 / count as f64).max(1.0));
+        orders.cpus = builder.cpus.unwrap_or((machine::processors() as f64 / count as f64).max(1.0));
         if let Some(memory) = machine::memory() {
             orders.resources.push(("memory".to_owned(), tasks_part(memory, count)));
         }

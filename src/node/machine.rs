@@ -26,6 +26,11 @@ pub(crate) fn host_name() -> String {
     name
 }
 
+/// How many processors this process may use.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// The bytes of memory that this process may use: the machine's, or those of its control group if they are less.
 pub(crate) fn memory() -> Option<usize> {
     let info = rustix::system::sysinfo();

@@ -344,7 +344,9 @@ impl Home for Node {
                 Some(owner) => format!("pending at its owner, node {owner}, or on its way from there"),
                 None => "pending at its owner, which is no member now".to_owned(),
             },
-            false => self.waiting_for(entry).unwrap_or_else(|| "pending".to_owned()),
+            false => self
+                .waiting_for(entry)
+                .unwrap_or_else(|| "pending: the call that makes it has no answer yet".to_owned()),
         }
     }
 

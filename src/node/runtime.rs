@@ -22,6 +22,7 @@ use super::give::Givings;
 use super::isolated::{Isolated, Processes};
 use super::links::Links;
 use super::look::Looks;
+use super::machine;
 use super::objects::Objects;
 use super::prober::Prober;
 use super::spawn::Seeds;
@@ -36,7 +37,6 @@ use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{FromHead, News};
 use crate::directory::request::{Advertised, AdvertisedType, Join};
 use crate::id::{ActorId, Epoch, Life, NodeId};
-use crate::limits::COMPUTE_THREADS;
 use crate::net::{Count, Net};
 use crate::object::home::Home;
 use crate::object::promised::Promised;
@@ -138,7 +138,7 @@ impl Node {
             hosts,
             namespace,
             runtime: tokio::runtime::Handle::current(),
-            compute: Compute::new(COMPUTE_THREADS),
+            compute: Compute::new(machine::processors(), tokio::runtime::Handle::current()),
             registry,
             task_table: tasks,
             life: AtomicU64::new(0),

@@ -3,7 +3,8 @@
 use crate::common::{bounded, ends_without_a_trace, kill, until};
 use mobula::id::Incarnation;
 use mobula::prelude::*;
-use mobula::{EndReason, Executed, FencingToken};
+use mobula::{EndReason, Executed, FencingToken, Waiting};
+use std::time::Duration;
 
 #[actor(restarts = 2)]
 pub struct Roll {
@@ -87,6 +88,23 @@ async fn a_handle_finds_its_actor_on_another_node_when_its_own_is_killed() {
     let (second, later) = bounded(roll.run()).await.unwrap();
     assert!(second.placement > first.placement && later > token, "{first:?} {second:?}");
     assert_ne!(bounded(roll.process()).await.unwrap(), process);
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_its_actor_to_be_placed_again_says_so() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let roll = bounded(Roll::spawn(&cluster, 7)).await.unwrap();
+    kill(bounded(roll.process()).await.unwrap());
+    // No node is left that could have it. What is sent before the death is known is on its way.
+    let executed = loop {
+        match bounded(roll.note(8).timeout(Duration::from_millis(100))).await {
+            Err(CallError::Timeout { waiting: Waiting::ForActor, executed, .. }) => break executed,
+            Err(CallError::NodeDied { .. } | CallError::Timeout { waiting: Waiting::OnTheWay, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(executed, Executed::No);
     bounded(cluster.shutdown()).await;
 }
 

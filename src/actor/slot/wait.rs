@@ -57,15 +57,20 @@ impl<M: Method> Slot<M> {
         let former = mem::take(&mut state.caller);
         let stood = match &mut state.stage {
             Stage::Made(message) => {
-                let waiting = if message.has_references() { Waiting::ForArguments } else { Waiting::InMailbox };
+                let for_arguments = message.has_references();
                 let message = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
                 drop(message);
+                let waiting = match self.local() {
+                    _ if for_arguments => Waiting::ForArguments,
+                    Some(_) => Waiting::InMailbox,
+                    None => Waiting::ForActor,
+                };
                 if let Some(inbox) = self.local() {
                     inbox.mailbox().abandoned();
                 }
                 if ran {
-                    return (Waiting::Running, Executed::Maybe);
+                    return (waiting, Executed::Maybe);
                 }
                 // What stood behind it for its arguments' sake goes on.
                 if let Some(line) = self.line() {
