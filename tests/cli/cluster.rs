@@ -49,6 +49,27 @@ async fn nodes_of_other_processes_join_a_published_head_and_are_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_worker_is_started_again_when_it_crashes_and_ends_when_its_keeper_is_told_to() {
+    let keys = Keys::new();
+    let (_head, address) = Running::head(&keys, "tcp://127.0.0.1:0", &["--lease", "5m"]);
+    let keeper = Running::start(&mut keys.kept_program(&address));
+    let processes = || {
+        let shown = status(&keys, &address);
+        nodes(&shown, "worker").iter().map(|node| node["process"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    until(|| processes().len() == 1).await;
+    let first = processes()[0];
+    let crashes = rustix::process::Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
+    rustix::process::kill_process(crashes, Signal::KILL).unwrap();
+    // Long before its lease is over.
+    until(|| matches!(processes()[..], [now] if now != first)).await;
+    let (ended, said) = keeper.terminated().await;
+    assert_eq!(ended.code(), Some(0), "{said}");
+    assert!(said.contains("has ended (signal: 9 (SIGKILL)): it is started again in 100ms"), "{said}");
+    assert!(processes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_terminated_answers_what_it_took_on_and_leaves() {
     let keys = Keys::new();
     let (_head, address) = Running::head(&keys, "tcp://127.0.0.1:0", &[]);

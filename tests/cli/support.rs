@@ -99,10 +99,22 @@ impl Keys {
         self.folder.path().display().to_string()
     }
 
+    /// The program as a worker that is started again when it crashes.
+    pub(crate) fn kept_program(&self, address: &str) -> Command {
+        let mut command = mobula(&["worker", "--address", address, "--key"]);
+        command.arg(self.file()).arg("--").arg(std::env::current_exe().unwrap());
+        self.as_program(&mut command);
+        command
+    }
+
+    fn as_program(&self, command: &mut Command) {
+        command.args(["--exact", "support::the_program", "--nocapture"]).env(PROGRAM, "1").env("FOLDER", self.path());
+    }
+
     /// The program in this role, or without one.
     pub(crate) fn program(&self, role: Option<&str>, address: Option<&str>) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "support::the_program", "--nocapture"]).env(PROGRAM, "1").env("FOLDER", self.path());
+        self.as_program(&mut command);
         clean(&mut command).env("MOBULA_KEY", self.file());
         role.map(|role| command.env("MOBULA_ROLE", role));
         address.map(|address| command.env("MOBULA_ADDRESS", address));

@@ -1,7 +1,9 @@
-//! The `mobula` command: a cluster's keys, a head of its own, a look at what runs. It needs no user's code.
+//! The `mobula` command: a cluster's keys, a head of its own, workers that are started again, a look at what runs. It needs no
+//! user's code.
 //!
 //! ```text
 //! mobula key new FILE      mobula head --key FILE      mobula status --address tcp://head:7400 --key FILE
+//! mobula worker --address tcp://head:7400 --key FILE -- PROGRAM
 //! ```
 //!
 //! Exit status: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 a wrong command line.
@@ -9,6 +11,7 @@
 mod head;
 mod key;
 mod status;
+mod worker;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -16,7 +19,7 @@ use std::time::Duration;
 
 /// Runs and watches Mobula clusters.
 ///
-/// A cluster is one head and the nodes that join it: your own program, started as a worker with
+/// A cluster is one head and the nodes that join it: your own program, started as a worker by `mobula worker` or with
 /// MOBULA_ROLE=worker MOBULA_ADDRESS=tcp://head:7400 MOBULA_KEY=FILE, or without MOBULA_ROLE as a driver.
 #[derive(Parser)]
 #[command(name = "mobula", version, propagate_version = true, arg_required_else_help = true)]
@@ -32,6 +35,8 @@ enum Command {
     Key(key::Key),
     /// Runs a head until SIGTERM or an interrupt.
     Head(head::Head),
+    /// Runs a program as a worker of a cluster, and starts it again when it crashes.
+    Worker(worker::Worker),
     /// Shows a cluster's nodes and named actors.
     Status(status::Status),
 }
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Key(key) => key.run(),
         Command::Head(head) => on_a_runtime(head.run()),
+        Command::Worker(worker) => on_a_runtime(worker.run()),
         Command::Status(status) => on_a_runtime(status.run()),
     };
     match done {
