@@ -268,7 +268,8 @@ impl Crowd {
 async fn what_ran_beside_the_panic_is_told_so(cluster: &Cluster) {
     let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
     let crowd = bounded(Crowd::spawn(cluster, ledger.clone())).await.unwrap();
-    let stays: Vec<_> = (0..3).map(|_| tokio::spawn(crowd.stays().into_future())).collect();
+    let stays: Vec<_> = (0..2).map(|_| tokio::spawn(crowd.stays().into_future())).collect();
+    let submitted = crowd.stays().submit();
     let begun = async { while bounded(ledger.lines()).await.unwrap().len() < 3 {} };
     bounded(begun).await;
     assert!(matches!(bounded(crowd.falls()).await, Err(CallError::Panicked { .. })));
@@ -276,6 +277,8 @@ async fn what_ran_beside_the_panic_is_told_so(cluster: &Cluster) {
         let told = bounded(each).await.unwrap();
         assert_eq!(told, Err(CallError::ActorRestarted { actor: crowd.id(), executed: Executed::Maybe }));
     }
+    let told = bounded(submitted).await;
+    assert_eq!(told, Err(GetError::ActorRestarted { actor: crowd.id(), executed: Executed::Maybe }));
     assert_eq!(bounded(crowd.run()).await, Ok(1));
 }
 
