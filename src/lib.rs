@@ -138,7 +138,7 @@ pub use mobula_macros::{actor, main, methods, task};
 pub use net::{ClusterKey, Identity};
 pub use object::buffer::{Buffer, Fill};
 pub use object::error::{GetError, GiveError};
-pub use object::get::{Get, GetView};
+pub use object::get::{Get, GetAll, GetView};
 pub use object::lost::Lost;
 pub use object::param::{Object, Param, SharedSlice, View};
 pub use object::reference::ObjectRef;

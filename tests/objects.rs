@@ -157,6 +157,13 @@ async fn a_wait_gives_what_is_there_first_and_keeps_the_rest() {
     assert_eq!((settled[0].id(), pending[0].id()), (there.id(), late.id()));
     let error = bounded(cluster.get(&late).timeout(Duration::from_millis(5))).await.unwrap_err();
     assert!(matches!(error, GetError::Timeout { .. }), "{error}");
+    let all = [there.clone(), late.clone().erase()];
+    let error = bounded(cluster.get_all(&all).timeout(Duration::from_millis(5))).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("1 of 2 objects are there, then object {}: nothing within 5ms", late.id())),
+        "{error}"
+    );
+    assert!(error.contains("the call that makes it has no answer yet"), "{error}");
     let both = [pending[0].clone(), there];
     let (settled, pending) = bounded(cluster.wait(both, 2).timeout(Duration::ZERO)).await;
     assert_eq!((settled.len(), pending.len()), (1, 1), "what is there when the time is over, and what is not");

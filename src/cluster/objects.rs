@@ -7,7 +7,6 @@ use crate::limits::{STORE_COPY, STORED};
 use crate::object::buffer::{Buffer, Fill};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
-use crate::object::error::GetError;
 use crate::object::get::{Get, GetAll, GetView};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
@@ -245,15 +244,10 @@ impl Cluster {
         GetView::new(of)
     }
 
-    /// The values of several objects, in their order. Those of other nodes are read several at once.
-    ///
-    /// # Errors
-    /// The first that cannot be had.
-    pub async fn get_all<T: ?Sized + Object, E: WireError>(
-        &self,
-        of: &[ObjectRef<T, E>],
-    ) -> Result<Vec<T::Got>, GetError<E>> {
-        GetAll::new(of).await
+    /// The values of several objects, in their order, or the first error. Those of other nodes are read several at once.
+    /// [`timeout`](GetAll::timeout) bounds the wait for all.
+    pub fn get_all<'a, T: ?Sized + Object, E: WireError>(&self, of: &'a [ObjectRef<T, E>]) -> GetAll<'a, T, E> {
+        GetAll::new(of)
     }
 
     /// Waits until `count` of the objects are there, or have failed, or for as long as a
@@ -292,8 +286,9 @@ impl Cluster {
 
     /// Lets the task that makes this object run no more, from whichever node: what has not begun never runs, what runs
     /// asynchronously is dropped at its next await, and a synchronous function sees it by
-    /// [`TaskContext::cancelled`](crate::TaskContext::cancelled). Who waits for the result gets [`GetError::Cancelled`] at once;
-    /// nothing is run again. The tasks that it submitted follow, unless they are
+    /// [`TaskContext::cancelled`](crate::TaskContext::cancelled). Who waits for the result gets
+    /// [`GetError::Cancelled`](crate::GetError::Cancelled) at once; nothing is run again. The tasks that it submitted follow,
+    /// unless they are
     /// [`detached`](crate::TaskCall::detached), and theirs.
     ///
     /// Does nothing if the object is there already, or no task makes it. Does not wait.

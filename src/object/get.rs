@@ -152,17 +152,53 @@ impl<T: ?Sized + Param, E: WireError> Future for GetView<T, E> {
     }
 }
 
-/// Waits for the values of several objects, in their order: what [`Cluster::get_all`](crate::Cluster::get_all) does.
+/// Waits for the values of several objects, in their order: what [`Cluster::get_all`](crate::Cluster::get_all) gives.
+/// Cancel-safe: dropping it changes nothing.
 #[must_use = "a future is lazy: await it"]
-pub(crate) struct GetAll<'a, T: ?Sized + Object, E: WireError> {
-    left: std::slice::Iter<'a, ObjectRef<T, E>>,
+pub struct GetAll<'a, T: ?Sized + Object, E: WireError = Never> {
+    of: &'a [ObjectRef<T, E>],
+    /// How many of them were begun.
+    asked: usize,
     begun: VecDeque<MaybeDone<Get<T, E>>>,
     values: Vec<T::Got>,
+    limit: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a, T: ?Sized + Object, E: WireError> GetAll<'a, T, E> {
     pub(crate) fn new(of: &'a [ObjectRef<T, E>]) -> Self {
-        GetAll { left: of.iter(), begun: VecDeque::new(), values: Vec::with_capacity(of.len()) }
+        let (begun, values) = (VecDeque::new(), Vec::with_capacity(of.len()));
+        GetAll { of, asked: 0, begun, values, limit: None, timer: None }
+    }
+
+    /// Bounds the wait for all of them, from the first poll. The error says how many are there, and what the first that is not
+    /// waits for. What makes them goes on.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The values, once all are there.
+    fn poll_values(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<T::Got>, GetError<E>>> {
+        loop {
+            while self.begun.len() < GET_AHEAD
+                && let Some(next) = self.of.get(self.asked)
+            {
+                self.asked += 1;
+                let mut get = maybe_done(Get::new(next));
+                // What is made here comes by itself; what is elsewhere, or on disk, comes once it is asked for.
+                if !next.entry().comes_by_itself() {
+                    let _ = Pin::new(&mut get).poll(cx);
+                }
+                self.begun.push_back(get);
+            }
+            let Some(first) = self.begun.front_mut() else { return Poll::Ready(Ok(std::mem::take(&mut self.values))) };
+            std::task::ready!(Pin::new(&mut *first).poll(cx));
+            if let Some(value) = Pin::new(first).take_output() {
+                self.values.push(value?);
+            }
+            self.begun.pop_front();
+        }
     }
 }
 
@@ -172,31 +208,28 @@ impl<T: ?Sized + Object, E: WireError> Future for GetAll<'_, T, E> {
     type Output = Result<Vec<T::Got>, GetError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            while this.begun.len() < GET_AHEAD
-                && let Some(next) = this.left.next()
-            {
-                let mut get = maybe_done(Get::new(next));
-                // What is made here comes by itself; what is elsewhere, or on disk, comes once it is asked for.
-                if !next.entry().comes_by_itself() {
-                    let _ = Pin::new(&mut get).poll(cx);
-                }
-                this.begun.push_back(get);
-            }
-            let Some(first) = this.begun.front_mut() else { return Poll::Ready(Ok(std::mem::take(&mut this.values))) };
-            std::task::ready!(Pin::new(&mut *first).poll(cx));
-            if let Some(value) = Pin::new(first).take_output() {
-                this.values.push(value?);
-            }
-            this.begun.pop_front();
+        if let Poll::Ready(values) = self.poll_values(cx) {
+            return Poll::Ready(values);
         }
+        let Some(after) = self.limit else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        std::task::ready!(timer.as_mut().poll(cx));
+        let (there, first) = (self.values.len(), &self.of[self.values.len()]);
+        let what = format!("{there} of {} objects are there, then object {}", self.of.len(), first.id());
+        let (waiting, executed) = (first.entry().waiting(), Executed::Maybe);
+        Poll::Ready(Err(GetError::Timeout { what, after, waiting, executed }))
     }
 }
 
 impl<T: ?Sized, E> fmt::Debug for Get<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Get").field(&self.waits.value.of.entry().id()).finish()
+    }
+}
+
+impl<T: ?Sized + Object, E: WireError> fmt::Debug for GetAll<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetAll").field("of", &self.of.len()).field("there", &self.values.len()).finish_non_exhaustive()
     }
 }
 
