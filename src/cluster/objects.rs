@@ -288,8 +288,7 @@ impl Cluster {
     /// asynchronously is dropped at its next await, and a synchronous function sees it by
     /// [`TaskContext::cancelled`](crate::TaskContext::cancelled). Who waits for the result gets
     /// [`GetError::Cancelled`](crate::GetError::Cancelled) at once; nothing is run again. The tasks that it submitted follow,
-    /// unless they are
-    /// [`detached`](crate::TaskCall::detached), and theirs.
+    /// unless they are [`detached`](crate::TaskCall::detached), and theirs.
     ///
     /// Does nothing if the object is there already, or no task makes it. Does not wait.
     pub fn cancel<T: ?Sized, E>(&self, of: &ObjectRef<T, E>) {
