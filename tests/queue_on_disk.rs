@@ -149,8 +149,7 @@ impl Taken {
     async fn within(folder: PathBuf, of: Where) -> Taken {
         let turn = TURN.lock().await;
         let (workers, count) = match of {
-            Where::Here => (0, std::thread::available_parallelism().unwrap().get()),
-            Where::Granted => (0, 1),
+            Where::Here | Where::Granted => (0, 1),
             Where::Workers(workers) => (workers, workers),
         };
         let builder = Cluster::local().workers(workers).cpus(1.0).spill_to(folder.join("objects"));
