@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::coop::poll_proceed;
-use tokio::time::Sleep;
 
 use super::dispatch::Method;
 use super::error::{CallError, Never, WireError};
@@ -17,6 +16,7 @@ use super::inbox::Host;
 use super::reply::{Reply, Streamed};
 use super::slot::{Draft, Drafted, Pending, Sink, Turn, promise};
 use crate::id::ActorId;
+use crate::object::limit::Limit;
 use crate::object::param::Param;
 use crate::object::reference::ObjectRef;
 
@@ -30,8 +30,7 @@ use crate::object::reference::ObjectRef;
 #[must_use = "a call is lazy: `.await` it, or `.tell().await` it"]
 pub struct Call<T, E = Never> {
     stage: Stage<T, E>,
-    limit: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
 }
 
 const _: () = {
@@ -44,13 +43,13 @@ impl<T: Reply, E: WireError> Call<T, E> {
     #[doc(hidden)]
     #[inline]
     pub fn new<M: Method<Reply = T, Error = E>>(to: &ActorRef<M::Actor>, message: M) -> Self {
-        Call { stage: Stage::Made(Box::new(Draft::new(to.clone(), message))), limit: None, timer: None }
+        Call { stage: Stage::Made(Box::new(Draft::new(to.clone(), message))), limit: Limit::default() }
     }
 
     /// Bounds the wait, from the first poll: [`CallError::Timeout`] then says what it was waiting for, and the call is
     /// cancelled as if it were dropped.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+        self.limit.set(limit);
         self
     }
 
@@ -83,7 +82,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
         if !entry.is_settled() {
             let sink = Sink::new(entry.clone());
             match self.stage.take() {
-                Stage::Made(draft) if self.limit.is_none() => draft.submit(sink),
+                Stage::Made(draft) if self.limit.after().is_none() => draft.submit(sink),
                 stage => {
                     self.stage = stage;
                     self.submit_bounded(sink);
@@ -166,7 +165,7 @@ impl<T, E> Future for Call<T, E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let slot = match this.stage.take() {
-            Stage::Made(draft) => match draft.ask(this.limit, cx.waker()) {
+            Stage::Made(draft) => match draft.ask(this.limit.after(), cx.waker()) {
                 Ok(slot) => slot,
                 Err(error) => return Poll::Ready(Err(error.widen())),
             },
@@ -177,11 +176,7 @@ impl<T, E> Future for Call<T, E> {
             Stage::Over => panic!("a call is not polled again after it was ready"),
         };
         this.stage = Stage::Sent(slot);
-        let Some(after) = this.limit else { return Poll::Pending };
-        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        if timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
+        let after = std::task::ready!(this.limit.poll_over(cx));
         // A reply that came with the timer's end is still a reply.
         let Stage::Sent(slot) = this.stage.take() else { return Poll::Pending };
         Poll::Ready(slot.poll_reply(cx).unwrap_or_else(|slot| {

@@ -247,6 +247,15 @@ impl<A: Actor> ActorRef<A> {
         }
     }
 
+    /// Whether what a call failed with says that the actor has ended. One that the head places again goes on.
+    pub(crate) fn has_ended_by<E>(&self, error: &CallError<E>) -> bool {
+        match error {
+            CallError::ActorDied { .. } => true,
+            CallError::NodeDied { .. } => self.ends_with_its_node(),
+            _ => false,
+        }
+    }
+
     /// Whether it is known here to have ended.
     pub(crate) fn has_ended(&self) -> bool {
         match &self.route {

@@ -11,12 +11,15 @@ pub(super) struct Start {
     pub(super) serves: bool,
 }
 
+/// What each variable says, if it says anything.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What this process becomes by its environment: by default, a cluster of its own of so many worker processes.
 pub(super) fn what_to_start(workers: usize) -> Result<Start, StartError> {
     read(workers, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
-fn read(workers: usize, variable: &dyn Fn(&str) -> Option<String>) -> Result<Start, StartError> {
+fn read(workers: usize, variable: Variables<'_>) -> Result<Start, StartError> {
     let address = variable("MOBULA_ADDRESS");
     match (variable(worker::ROLE).as_deref(), address) {
         (Some("worker"), Some(address)) => {
@@ -33,10 +36,7 @@ fn read(workers: usize, variable: &dyn Fn(&str) -> Option<String>) -> Result<Sta
 }
 
 /// What is said of any member. The key's file is looked for where the key is needed.
-fn member(
-    mut builder: ClusterBuilder,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<ClusterBuilder, StartError> {
+fn member(mut builder: ClusterBuilder, variable: Variables<'_>) -> Result<ClusterBuilder, StartError> {
     if let Some(namespace) = variable("MOBULA_NAMESPACE") {
         builder = builder.namespace(namespace);
     }
@@ -50,10 +50,7 @@ fn member(
 }
 
 /// What is said of a worker beside that.
-fn worker(
-    mut builder: ClusterBuilder,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<ClusterBuilder, StartError> {
+fn worker(mut builder: ClusterBuilder, variable: Variables<'_>) -> Result<ClusterBuilder, StartError> {
     if let Some(listen) = variable("MOBULA_LISTEN") {
         builder = builder.listen(listen);
     }
@@ -77,7 +74,7 @@ fn worker(
 fn number<N: std::str::FromStr>(
     name: &'static str,
     expected: &'static str,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: Variables<'_>,
 ) -> Result<Option<N>, StartError> {
     let Some(value) = variable(name) else { return Ok(None) };
     value.trim().parse().map(Some).map_err(|_| not_read(name, &value, expected))
@@ -87,7 +84,7 @@ fn number<N: std::str::FromStr>(
 fn pairs(
     name: &'static str,
     expected: &'static str,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: Variables<'_>,
 ) -> Result<Vec<(String, String)>, StartError> {
     let all = variable(name).unwrap_or_default();
     let pair = |one: &str| {

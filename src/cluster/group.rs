@@ -154,7 +154,7 @@ impl<H: Handle> Group<H> {
             match told {
                 Ok(()) => broadcast.told += 1,
                 Err(error) => {
-                    ended.extend(has_ended(&member, &error).then(|| member.id()));
+                    ended.extend(member.as_ref().has_ended_by(&error).then(|| member.id()));
                     broadcast.failed.push((member.id(), error));
                 }
             }
@@ -182,8 +182,9 @@ impl<H: Handle> Group<H> {
         let calls: Vec<_> = members.iter().map(&mut call).collect();
         let replies: Vec<_> = futures_util::stream::iter(calls).buffered(GROUP_CALLS).collect().await;
         let replies: Vec<_> = members.into_iter().zip(replies).collect();
-        let ended =
-            replies.iter().filter(|(member, reply)| reply.as_ref().is_err_and(|error| has_ended(member, error)));
+        let ended = replies
+            .iter()
+            .filter(|(member, reply)| reply.as_ref().is_err_and(|error| member.as_ref().has_ended_by(error)));
         self.forget(ended.map(|(member, _)| member.id()).collect());
         Ok(replies)
     }
@@ -200,15 +201,6 @@ impl<H: Handle> Group<H> {
         if !ended.is_empty() {
             drop(self.roll.leave(ended).submit());
         }
-    }
-}
-
-/// Whether what a call of a member failed with says that it has ended. One that the head places again goes on.
-fn has_ended<H: Handle, E>(member: &H, error: &CallError<E>) -> bool {
-    match error {
-        CallError::ActorDied { .. } => true,
-        CallError::NodeDied { .. } => member.as_ref().ends_with_its_node(),
-        _ => false,
     }
 }
 

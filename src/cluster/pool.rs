@@ -81,14 +81,10 @@ impl<H: Handle> Member<H> {
         Arc::new(Member { handle, load: AtomicUsize::new(0), ended: AtomicBool::new(false) })
     }
 
-    fn ended(&self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-
-    /// One that the head places again goes on.
-    fn node_died(&self) {
-        if self.handle.as_ref().ends_with_its_node() {
-            self.ended();
+    /// A call of it has failed: it gets no more, if that says that it has ended.
+    fn failed(&self, has_ended: bool) {
+        if has_ended {
+            self.ended.store(true, Ordering::Relaxed);
         }
     }
 
@@ -307,11 +303,12 @@ where
 {
     fn settled(self: Arc<Self>, _: usize) {
         let Some(Err(fault)) = self.of.entry().outcome() else { return };
-        match *fault {
-            GetError::ActorDied { .. } => self.counted.0.ended(),
-            GetError::NodeDied { .. } => self.counted.0.node_died(),
-            _ => {}
-        }
+        let member = &self.counted.0;
+        member.failed(match *fault {
+            GetError::ActorDied { .. } => true,
+            GetError::NodeDied { .. } => member.handle.as_ref().ends_with_its_node(),
+            _ => false,
+        });
     }
 }
 
@@ -349,10 +346,8 @@ impl<H: Handle, T, E> Future for PoolCall<H, T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = std::task::ready!(Pin::new(&mut self.call).poll(cx));
-        match &result {
-            Err(CallError::ActorDied { .. }) => self.counted.0.ended(),
-            Err(CallError::NodeDied { .. }) => self.counted.0.node_died(),
-            _ => {}
+        if let Err(error) = &result {
+            self.counted.0.failed(self.counted.0.handle.as_ref().has_ended_by(error));
         }
         Poll::Ready(result)
     }

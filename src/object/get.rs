@@ -8,12 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Sleep;
 
 use super::content::Content;
 use super::entry::{Entry, Outcome, Settling};
 use super::error::GetError;
 use super::failure::{Never, WireError};
+use super::limit::Limit;
 use super::param::{Object, Param, View};
 use super::reference::{ObjectRef, Of};
 use crate::limits::{GET_AHEAD, OBJECT_HOPS};
@@ -78,22 +78,19 @@ impl Future for Value {
 /// Waits for an object's value, for so long.
 struct Waits {
     value: Value,
-    limit: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
 }
 
 impl Waits {
     fn new(entry: Arc<Entry>) -> Self {
-        Waits { value: Value::of(entry), limit: None, timer: None }
+        Waits { value: Value::of(entry), limit: Limit::default() }
     }
 
     fn poll<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, GetError<E>>> {
         if let Poll::Ready(outcome) = Pin::new(&mut self.value).poll(cx) {
             return Poll::Ready(Ok(outcome));
         }
-        let Some(after) = self.limit else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        std::task::ready!(timer.as_mut().poll(cx));
+        let after = std::task::ready!(self.limit.poll_over(cx));
         let last = self.value.of.entry();
         let (what, waiting) = (format!("object {}", last.id()), last.waiting());
         Poll::Ready(Err(GetError::Timeout { what, after, waiting, executed: Executed::Maybe }))
@@ -114,7 +111,7 @@ impl<T: ?Sized, E> Get<T, E> {
 
     /// Bounds the wait, from the first poll. What makes the object goes on.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.waits.limit = Some(limit);
+        self.waits.limit.set(limit);
         self
     }
 }
@@ -161,20 +158,19 @@ pub struct GetAll<'a, T: ?Sized + Object, E: WireError = Never> {
     asked: usize,
     begun: VecDeque<MaybeDone<Get<T, E>>>,
     values: Vec<T::Got>,
-    limit: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
 }
 
 impl<'a, T: ?Sized + Object, E: WireError> GetAll<'a, T, E> {
     pub(crate) fn new(of: &'a [ObjectRef<T, E>]) -> Self {
         let (begun, values) = (VecDeque::new(), Vec::with_capacity(of.len()));
-        GetAll { of, asked: 0, begun, values, limit: None, timer: None }
+        GetAll { of, asked: 0, begun, values, limit: Limit::default() }
     }
 
     /// Bounds the wait for all of them, from the first poll. The error says how many are there, and what the first that is not
     /// waits for. What makes them goes on.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+        self.limit.set(limit);
         self
     }
 
@@ -211,9 +207,7 @@ impl<T: ?Sized + Object, E: WireError> Future for GetAll<'_, T, E> {
         if let Poll::Ready(values) = self.poll_values(cx) {
             return Poll::Ready(values);
         }
-        let Some(after) = self.limit else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        std::task::ready!(timer.as_mut().poll(cx));
+        let after = std::task::ready!(self.limit.poll_over(cx));
         let (there, first) = (self.values.len(), &self.of[self.values.len()]);
         let what = format!("{there} of {} objects are there, then object {}", self.of.len(), first.id());
         let (waiting, executed) = (first.entry().waiting(), Executed::Maybe);

@@ -15,6 +15,7 @@ pub mod failure;
 pub mod get;
 pub(crate) mod home;
 pub(crate) mod lent;
+pub(crate) mod limit;
 pub mod lost;
 pub mod param;
 pub mod parcel;

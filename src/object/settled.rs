@@ -13,10 +13,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::time::Sleep;
 
 use super::entry::{Seat, Until, Watch};
 use super::failure::Never;
+use super::limit::Limit;
 use super::reference::ObjectRef;
 
 /// References in the order in which their objects are there, or have failed: what
@@ -242,18 +242,17 @@ pub struct WaitSettled<T: ?Sized, E = Never> {
     all: AsSettled<T, E>,
     settled: Vec<ObjectRef<T, E>>,
     count: usize,
-    limit: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
 }
 
 impl<T: ?Sized, E> WaitSettled<T, E> {
     pub(crate) fn new(all: AsSettled<T, E>, count: usize) -> Self {
-        WaitSettled { all, settled: Vec::new(), count, limit: None, timer: None }
+        WaitSettled { all, settled: Vec::new(), count, limit: Limit::default() }
     }
 
     /// Bounds the wait, from the first poll: then it gives those that are there by then. With `Duration::ZERO` it does not wait.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+        self.limit.set(limit);
         self
     }
 
@@ -277,9 +276,7 @@ impl<T: ?Sized, E> Future for WaitSettled<T, E> {
                 Poll::Ready(Some(next)) => this.settled.push(next),
                 Poll::Ready(None) => break,
                 Poll::Pending => {
-                    let Some(limit) = this.limit else { return Poll::Pending };
-                    let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                    std::task::ready!(timer.as_mut().poll(cx));
+                    std::task::ready!(this.limit.poll_over(cx));
                     break;
                 }
             }

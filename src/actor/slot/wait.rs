@@ -61,14 +61,15 @@ impl<M: Method> Slot<M> {
                 let message = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
                 drop(message);
-                let waiting = match self.local() {
+                let inbox = self.local();
+                if let Some(inbox) = &inbox {
+                    inbox.mailbox().abandoned();
+                }
+                let waiting = match inbox {
                     _ if for_arguments => Waiting::ForArguments,
                     Some(_) => Waiting::InMailbox,
                     None => Waiting::ForActor,
                 };
-                if let Some(inbox) = self.local() {
-                    inbox.mailbox().abandoned();
-                }
                 if ran {
                     return (waiting, Executed::Maybe);
                 }

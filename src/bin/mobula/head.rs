@@ -1,5 +1,6 @@
 //! `mobula head`: the directory service of a cluster, alone in its process.
 
+use crate::Signals;
 use crate::key::identity_beside;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -7,7 +8,6 @@ use mobula::limits;
 use mobula::{Cluster, Departed, Identity};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a head until SIGTERM or an interrupt.
 ///
@@ -42,7 +42,7 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         // Before anything is started: a signal that comes early is not lost.
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = Signals::new()?;
         let least = limits::BEAT * 3;
         if self.lease < least {
             bail!(
@@ -62,8 +62,7 @@ impl Head {
         let cluster = builder.await?;
         println!("mobula head: ready at {}", cluster.advertised().join(" and "));
         let departed = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            () = signals.told() => None,
             why = cluster.departed() => Some(why),
         };
         cluster.shutdown().await;

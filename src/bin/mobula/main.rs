@@ -16,6 +16,7 @@ mod worker;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs and watches Mobula clusters.
 ///
@@ -59,6 +60,22 @@ fn main() -> ExitCode {
 
 fn on_a_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(command)
+}
+
+/// The signals that tell this process to end: SIGTERM and an interrupt.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
 }
 
 /// A time such as `30s`, `500ms` or `2m`.

@@ -1,5 +1,6 @@
 //! `mobula worker`: a program as a worker of a cluster, started again when it crashes.
 
+use crate::Signals;
 use anyhow::{Context, bail};
 use clap::Args;
 use mobula::{Cluster, Departed};
@@ -8,7 +9,6 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The first pause before the program is started again; each further one in a row is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -36,22 +36,10 @@ pub(crate) struct Worker {
     program: Vec<OsString>,
 }
 
-/// The signals that tell this process to end.
-struct Signals(Signal, Signal);
-
-impl Signals {
-    async fn told(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
-        }
-    }
-}
-
 impl Worker {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         // Before anything is started: a signal that comes early is not lost.
-        let mut signals = Signals(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = Signals::new()?;
         let cluster = Cluster::connect(&self.address).key(&self.key).await?;
         let done = tokio::select! {
             done = self.keep_running(&mut signals) => done,
