@@ -1,7 +1,7 @@
 //! References between processes: what they promise wherever they went, and that nothing is kept once they are gone.
 
 use mobula::prelude::*;
-use mobula::{GetError, SharedObjects};
+use mobula::{Executed, GetError, Part, SharedObjects};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -152,6 +152,11 @@ impl Keeper {
         Explosive(3)
     }
 
+    /// Fails by an error of so many bytes.
+    pub fn fails_at_length(&self, length: usize) -> mobula::Result<u32> {
+        Err("x".repeat(length).into())
+    }
+
     pub fn shared(&self, ctx: &mut ActorContext<Self>) -> (usize, usize, usize) {
         let SharedObjects { lent, borrowed, in_transit, .. } = ctx.cluster().shared_objects();
         (lent, borrowed, in_transit)
@@ -296,8 +301,27 @@ async fn a_value_whose_serialize_panics_fails_its_own_call_and_holds_nothing_up(
         let error = bounded(waiter).await.map(drop).unwrap_err();
         assert!(error.to_string().contains("goes off"), "{error:?}");
     }
+    let submitted = bounded(one.handle(&explosive).submit()).await.unwrap_err();
+    assert!(
+        matches!(&submitted, GetError::Encode { what: Part::Arguments, message, .. } if message.contains("goes off")),
+        "{submitted:?}"
+    );
     let task = bounded(handles::submit(&cluster, &explosive)).await.unwrap_err();
     assert!(task.to_string().contains("goes off"), "{task:?}");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_submits_a_call_that_fails_on_its_way_learns_what_who_asks_does() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, _two) = two_keepers(&cluster).await;
+    let asked = bounded(one.fails_at_length(100_000)).await.unwrap_err();
+    let submitted = bounded(one.fails_at_length(100_000).submit()).await.unwrap_err();
+    assert_eq!((submitted.to_string(), submitted.executed()), (asked.to_string(), asked.executed()));
+    let GetError::TooLarge { what, bytes, limit, executed } = submitted else { panic!("{submitted:?}") };
+    let CallError::TooLarge { what: of, bytes: asked, limit: most, .. } = asked else { panic!("{asked:?}") };
+    assert_eq!((what, bytes, limit, executed), (of, asked, most, Executed::Yes));
+    assert!(bytes > 100_000 && limit < bytes);
     bounded(cluster.shutdown()).await;
 }
 

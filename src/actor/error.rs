@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub(crate) use crate::object::failure::panic_message;
-pub use crate::object::failure::{Failure, Never, WireError};
+pub use crate::object::failure::{Failure, Never, Part, WireError};
 pub use crate::wire::packet::Executed;
 
 /// Why an actor is no more.
@@ -272,39 +272,9 @@ pub enum CallError<E = Never> {
         /// Why not.
         why: String,
     },
-    /// As many calls are submitted to the actor, and wait for room in its mailbox, as may be.
-    #[error("{limit} submitted calls wait for room in the actor's mailbox already (the call did not run)")]
-    QueueFull {
-        /// The bound.
-        limit: usize,
-    },
     /// The caller is an earlier run of an actor that has been started again since: its calls are refused.
     #[error("the calling actor has been started again elsewhere: this run of it is stale (the call did not run)")]
     Stale,
-}
-
-/// A part of a call's traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// What the caller passed.
-    Arguments,
-    /// What the method returned.
-    Reply,
-    /// One item of a streaming reply.
-    Item,
-    /// The error that the method returned.
-    Error,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Part::Arguments => "the arguments",
-            Part::Reply => "the reply",
-            Part::Item => "an item of the reply",
-            Part::Error => "the method's error",
-        })
-    }
 }
 
 /// What a call that has no reply yet waits for.
@@ -354,10 +324,7 @@ impl<E> CallError<E> {
             | CallError::Encode { executed, .. }
             | CallError::Decode { executed, .. }
             | CallError::TooLarge { executed, .. } => *executed,
-            CallError::UnknownMethod { .. }
-            | CallError::Argument { .. }
-            | CallError::QueueFull { .. }
-            | CallError::Stale => Executed::No,
+            CallError::UnknownMethod { .. } | CallError::Argument { .. } | CallError::Stale => Executed::No,
         }
     }
 
@@ -383,7 +350,6 @@ impl<E> CallError<E> {
                 CallError::TooLarge { what, bytes, limit, executed }
             }
             CallError::Argument { object, why } => CallError::Argument { object, why },
-            CallError::QueueFull { limit } => CallError::QueueFull { limit },
             CallError::Stale => CallError::Stale,
         })
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-use super::failure::{Never, WireError, text_of};
+use super::failure::{Never, Part, WireError, text_of};
 use super::lost::Lost;
 use crate::directory::request::WantError;
 use crate::id::{ActorId, Life, NodeId, ObjectId};
@@ -28,10 +28,11 @@ pub enum GetError<E = Never> {
         /// The panic's message.
         message: String,
     },
-    /// The call of a method that makes it failed before or beside the method.
+    /// What makes it failed by an error of another type than the reference says, its owner could not be asked for it, or a wait
+    /// for it is none that its task may make.
     #[error("{message}")]
     Call {
-        /// What the call's error says.
+        /// What the error says.
         message: String,
         /// Whether it may have run.
         executed: Executed,
@@ -95,6 +96,60 @@ pub enum GetError<E = Never> {
         /// For how long.
         silent: Duration,
         /// Whether the method may have run.
+        executed: Executed,
+    },
+    /// Who called the method that makes it waited for itself: the wait was part of a cycle of waits, or would have closed one.
+    #[error("a cycle of calls that wait for each other: {} ({executed})", cycle.iter().map(ActorId::to_string).collect::<Vec<_>>().join(" -> "))]
+    Deadlock {
+        /// The actors along the cycle; the first and the last are the same.
+        cycle: Vec<ActorId>,
+        /// Whether the method may have run: `No` where the call would have closed the cycle.
+        executed: Executed,
+    },
+    /// The caller of the method that makes it is an earlier run of an actor that has been started again since: its calls are
+    /// refused.
+    #[error("the calling actor has been started again elsewhere: this run of it is stale (the call did not run)")]
+    Stale,
+    /// Caller and actor were compiled from different sources, or who submitted the task that makes it and who was to run it.
+    #[error(
+        "the actor's node has no method `{method}{signature}`: build both processes from the same source (the call did not run)"
+    )]
+    UnknownMethod {
+        /// The method that was called, or the task.
+        method: String,
+        /// Its signature where it was called.
+        signature: String,
+    },
+    /// Arguments, reply, an item or the method's own error could not be encoded.
+    #[error("{what} cannot be encoded: {message} ({executed})")]
+    Encode {
+        /// What of the call.
+        what: Part,
+        /// What the encoder said.
+        message: String,
+        /// Whether what makes it may have run.
+        executed: Executed,
+    },
+    /// Arguments, reply, an item or the method's own error could not be decoded.
+    #[error("{what} cannot be decoded: {message} ({executed})")]
+    Decode {
+        /// What of the call.
+        what: Part,
+        /// What the decoder said.
+        message: String,
+        /// Whether what makes it may have run.
+        executed: Executed,
+    },
+    /// What was to be sent is larger than a message may be.
+    #[error("{what} of {bytes} bytes cannot travel inside a message of at most {limit}: split it ({executed})")]
+    TooLarge {
+        /// What of the call.
+        what: Part,
+        /// Its size, encoded.
+        bytes: usize,
+        /// The bound.
+        limit: usize,
+        /// Whether what makes it may have run.
         executed: Executed,
     },
     /// `.timeout(..)` ran out.
@@ -244,8 +299,14 @@ impl<E> GetError<E> {
             | GetError::ActorDied { executed, .. }
             | GetError::ActorRestarted { executed, .. }
             | GetError::Unreachable { executed, .. }
+            | GetError::Deadlock { executed, .. }
+            | GetError::Encode { executed, .. }
+            | GetError::Decode { executed, .. }
+            | GetError::TooLarge { executed, .. }
             | GetError::Timeout { executed, .. } => *executed,
             GetError::Invalid(_)
+            | GetError::Stale
+            | GetError::UnknownMethod { .. }
             | GetError::HeadAway { .. }
             | GetError::QueueFull { .. }
             | GetError::Argument { .. }
@@ -269,6 +330,12 @@ impl<E> GetError<E> {
             GetError::ActorDied { actor, why, executed } => GetError::ActorDied { actor, why, executed },
             GetError::ActorRestarted { actor, executed } => GetError::ActorRestarted { actor, executed },
             GetError::Unreachable { node, silent, executed } => GetError::Unreachable { node, silent, executed },
+            GetError::Deadlock { cycle, executed } => GetError::Deadlock { cycle, executed },
+            GetError::Stale => GetError::Stale,
+            GetError::UnknownMethod { method, signature } => GetError::UnknownMethod { method, signature },
+            GetError::Encode { what, message, executed } => GetError::Encode { what, message, executed },
+            GetError::Decode { what, message, executed } => GetError::Decode { what, message, executed },
+            GetError::TooLarge { what, bytes, limit, executed } => GetError::TooLarge { what, bytes, limit, executed },
             GetError::Timeout { what, after, waiting, executed } => {
                 GetError::Timeout { what, after, waiting, executed }
             }

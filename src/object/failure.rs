@@ -59,6 +59,30 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
 pub trait WireError: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static {}
 impl<E: Serialize + DeserializeOwned + fmt::Debug + fmt::Display + Clone + Send + Sync + 'static> WireError for E {}
 
+/// A part of a call's traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// What the caller passed.
+    Arguments,
+    /// What the method returned.
+    Reply,
+    /// One item of a streaming reply.
+    Item,
+    /// The error that the method returned.
+    Error,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Arguments => "the arguments",
+            Part::Reply => "the reply",
+            Part::Item => "an item of the reply",
+            Part::Error => "the method's error",
+        })
+    }
+}
+
 /// What an error says; a `Display` that panics says so.
 pub(crate) fn text_of(error: &impl fmt::Display) -> String {
     catch_unwind(AssertUnwindSafe(|| error.to_string()))

@@ -138,9 +138,9 @@ fn settle_anew<T: Param<Owned = T>, E: WireError>(entry: &Entry, result: Result<
 
 /// A call's error as who asks for its object is told.
 pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
-    let executed = error.executed();
     match error.into_app::<Never>() {
         Ok(error) => GetError::App(error),
+        Err(CallError::App(never)) => match never {},
         Err(CallError::Panicked { method, message }) => GetError::Panicked { what: method, message },
         Err(CallError::Cancelled { executed }) => GetError::Cancelled { executed },
         Err(CallError::NodeDied { node, executed }) => GetError::NodeDied { node, executed },
@@ -153,8 +153,14 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
             GetError::Timeout { what: "the call".to_owned(), after, waiting: waiting.to_string(), executed }
         }
         Err(CallError::Argument { object, why }) => GetError::Argument { object, why },
-        Err(CallError::QueueFull { limit }) => GetError::QueueFull { limit },
-        Err(other) => GetError::Call { message: other.to_string(), executed },
+        Err(CallError::Deadlock { cycle, executed }) => GetError::Deadlock { cycle, executed },
+        Err(CallError::UnknownMethod { method, signature }) => GetError::UnknownMethod { method, signature },
+        Err(CallError::Encode { what, message, executed }) => GetError::Encode { what, message, executed },
+        Err(CallError::Decode { what, message, executed }) => GetError::Decode { what, message, executed },
+        Err(CallError::TooLarge { what, bytes, limit, executed }) => {
+            GetError::TooLarge { what, bytes, limit, executed }
+        }
+        Err(CallError::Stale) => GetError::Stale,
     }
 }
 
@@ -163,4 +169,49 @@ pub(crate) fn promise(here: Option<Arc<dyn Host>>) -> Arc<Entry> {
     // Without a node the call fails at once, and nobody will ask elsewhere.
     let Some(host) = here else { return Entry::pending(ObjectId { life: Life(0), serial: 0 }, None) };
     host.promised().promise(host.next_object())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::error::Part;
+    use crate::id::ActorId;
+
+    #[test]
+    fn who_submits_a_call_is_told_of_what_met_it_on_its_way_what_who_asks_is() {
+        let (one, other) = (ActorId { life: Life(1), serial: 1 }, ActorId { life: Life(2), serial: 1 });
+        let (what, executed, message) = (Part::Reply, Executed::Maybe, "no text".to_owned());
+        let errors: [(CallError, GetError); 6] = [
+            (
+                CallError::Deadlock { cycle: vec![one, other, one], executed },
+                GetError::Deadlock { cycle: vec![one, other, one], executed },
+            ),
+            (CallError::Stale, GetError::Stale),
+            (
+                CallError::UnknownMethod { method: "add".to_owned(), signature: "(u64)".to_owned() },
+                GetError::UnknownMethod { method: "add".to_owned(), signature: "(u64)".to_owned() },
+            ),
+            (
+                CallError::Encode { what, message: message.clone(), executed },
+                GetError::Encode { what, message: message.clone(), executed },
+            ),
+            (
+                CallError::Decode { what, message: message.clone(), executed },
+                GetError::Decode { what, message, executed },
+            ),
+            (
+                CallError::TooLarge { what, bytes: 70_000, limit: 65_536, executed },
+                GetError::TooLarge { what, bytes: 70_000, limit: 65_536, executed },
+            ),
+        ];
+        for (asked, submitted) in errors {
+            let (text, executed) = (asked.to_string(), asked.executed());
+            let told = to_get_error(asked);
+            assert_eq!(told, submitted);
+            assert_eq!((told.to_string(), told.executed()), (text.clone(), executed));
+            // As the object keeps it, and gives it to who holds it.
+            let kept: GetError = GetError::from_fault(told.into_fault());
+            assert_eq!(kept.to_string(), text);
+        }
+    }
 }
