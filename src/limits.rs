@@ -464,6 +464,13 @@ const _: () =
 /// Named, detached and restartable actors and reservations one head keeps: each costs it a few hundred bytes and its
 /// constructor's arguments.
 pub const DIRECTORY_ACTORS: usize = 1 << 18;
+/// Nodes that are asked, one after the other, to keep a checkpoint that is too large for the head.
+pub const KEEPERS_TRIED: usize = 3;
+/// A node that keeps checkpoints asks their hosts this often whether they are needed, of so many actors at once: what a host
+/// that died did not let go of goes then, and ten thousand actors cost the head 13 questions a second.
+pub const KEPT_LOOK: Duration = Duration::from_secs(5);
+/// Actors whose hosts are asked at once.
+pub const KEPT_ASKED: usize = 64;
 /// Bytes of constructors' arguments and checkpoints one head keeps: they are needed for as long as an actor may be placed again.
 pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
 /// Ended actors whose end the head can still explain, and removed placement groups that it does not make again, of each.

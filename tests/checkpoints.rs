@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{bounded, ends_without_a_trace, hold, until};
+use common::{bounded, ends_without_a_trace, hold, kill, until};
 use mobula::prelude::*;
 use mobula::{CheckpointError, EndReason};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -391,6 +391,10 @@ impl Heavy {
         panic!("on purpose");
     }
 
+    pub fn process(&self) -> u32 {
+        std::process::id()
+    }
+
     #[checkpoint]
     fn save(&self) -> (Vec<u8>, Option<ObjectRef<u64>>) {
         (self.bytes.clone(), self.object.clone())
@@ -403,22 +407,46 @@ impl Heavy {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_head_is_to_keep_is_bounded_and_what_is_refused_leaves_the_former() {
+async fn what_is_refused_leaves_the_former_also_where_another_node_keeps_it() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
     let heavy = bounded(Heavy::spawn(&cluster)).await.unwrap();
     bounded(heavy.weigh(60_000)).await.unwrap();
     assert_eq!(bounded(heavy.saves()).await, Ok(()));
     bounded(heavy.weigh(70_000)).await.unwrap();
-    match bounded(heavy.saves()).await {
-        Err(CallError::App(CheckpointError::TooLarge { bytes, limit: 65_536 })) => assert!(bytes > 70_000),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(bounded(heavy.saves()).await, Ok(()), "too large for the head, and kept by another node");
     bounded(heavy.weigh(1)).await.unwrap();
     let object = bounded(cluster.put(7_u64)).await.unwrap();
     bounded(heavy.hold(Some(object))).await.unwrap();
     assert!(matches!(bounded(heavy.saves()).await, Err(CallError::App(CheckpointError::Encode { .. }))));
     assert!(bounded(heavy.falls()).await.is_err());
-    assert_eq!(bounded(heavy.weight()).await, Ok(60_000));
+    assert_eq!(bounded(heavy.weight()).await, Ok(70_000));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_store_has_room_for_is_refused_and_the_former_stays() {
+    let cluster = bounded(Cluster::local().workers(2).store_memory(2 << 20)).await.unwrap();
+    let heavy = bounded(Heavy::spawn(&cluster)).await.unwrap();
+    bounded(heavy.weigh(100_000)).await.unwrap();
+    assert_eq!(bounded(heavy.saves()).await, Ok(()));
+    let host = bounded(heavy.process()).await.unwrap();
+    bounded(heavy.weigh(3 << 20)).await.unwrap();
+    match bounded(heavy.saves()).await {
+        Err(CallError::App(CheckpointError::NoKeeper { bytes, why })) => {
+            assert!(bytes > 3 << 20 && why.contains("store"), "{bytes}: {why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    kill(host);
+    let restored = async {
+        loop {
+            match heavy.weight().await {
+                Ok(weight) => return weight,
+                Err(error) => assert!(matches!(error, CallError::NodeDied { .. }), "{error:?}"),
+            }
+        }
+    };
+    assert_eq!(bounded(restored).await, 100_000);
     ends_without_a_trace(cluster).await;
 }
 

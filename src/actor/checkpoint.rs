@@ -3,7 +3,8 @@
 //! ```text
 //! ctx.checkpoint(self), or by itself between calls ─▶ saved and encoded ─▶ beside the inbox: for the next run here
 //!                                                                       └▶ at the head, if that may place the actor again:
-//!                                                                          for its next host. The former one is let go
+//!                                                                          for its next host; a large one at another node,
+//!                                                                          as the head knows. The former one is let go
 //! ```
 //!
 //! An actor has one checkpoint at each of the two. They are numbered within a placement, and one is sent at a time, so that
@@ -27,7 +28,6 @@ use super::inbox::{Host, Inbox};
 use super::job::{Access, Begun, BegunShared, Told, Verdict};
 use super::mailbox::Item;
 use super::restart::{Kept, Renewal};
-use crate::limits::BODY_INLINE;
 use crate::wire::packet::Ref;
 
 /// An actor that says what of its state is saved, and how it is made again of that. Implemented by `#[methods]` where a method
@@ -123,21 +123,21 @@ pub enum CheckpointError {
         /// What it says.
         message: String,
     },
-    /// What was saved cannot be encoded, or refers to what the head cannot keep.
+    /// What was saved cannot be encoded, or refers to objects, and would be kept outside of the actor's process.
     #[error("what was saved of the actor's state cannot be kept: {message}")]
     Encode {
         /// Why not.
         message: String,
     },
-    /// It is too large for the head, which keeps it for the death of the actor's node.
+    /// It is too large for the head, and no other node keeps it for the death of the actor's. A restart after a panic uses it.
     #[error(
-        "what was saved of the actor's state is {bytes} bytes; the head keeps {limit} for an actor: put what is large into the store, and save how to make it again"
+        "what was saved of the actor's state is {bytes} bytes, which another node is to keep, and none does: {why}"
     )]
-    TooLarge {
+    NoKeeper {
         /// Its size.
         bytes: usize,
-        /// The bound.
-        limit: usize,
+        /// What the last one said that was asked.
+        why: String,
     },
     /// The head keeps as much as it can for its actors.
     #[error(
@@ -208,15 +208,10 @@ impl Saves {
 /// What of an actor's state is to be kept.
 fn saved<A: Methods>(checkpoint: &Checkpoint<A>, actor: &A, inbox: &Inbox<A>) -> Result<Kept, CheckpointError> {
     let kept = (checkpoint.save)(actor, inbox.host())?;
-    if inbox.host().is_placed(inbox.id()) {
-        let (bytes, limit) = (kept.body().len(), BODY_INLINE);
-        if bytes > limit {
-            return Err(CheckpointError::TooLarge { bytes, limit });
-        }
-        if kept.refs().iter().any(|reference| matches!(reference, Ref::Object { .. })) {
-            let message = "the head keeps it, and would have to count the objects inside: save their values".to_owned();
-            return Err(CheckpointError::Encode { message });
-        }
+    let refers_to_objects = || kept.refs().iter().any(|reference| matches!(reference, Ref::Object { .. }));
+    if inbox.host().is_placed(inbox.id()) && refers_to_objects() {
+        let message = "who keeps it for the next run counts no objects inside: save their values".to_owned();
+        return Err(CheckpointError::Encode { message });
     }
     Ok(kept)
 }
@@ -276,6 +271,19 @@ fn by_itself<A: Methods>(actor: &A, inbox: &Arc<Inbox<A>>, renewal: &Renewal<A>)
         return;
     }
     saves.take(kept);
+    send(inbox, saves);
+}
+
+/// What was saved last is where it was no more: it is saved there once more, or elsewhere.
+pub(super) fn again<A: Actor>(inbox: &Arc<Inbox<A>>) {
+    let Some(saves) = inbox.renewal().map(Renewal::saves) else { return };
+    if saves.last.lock().again() {
+        send(inbox, saves);
+    }
+}
+
+/// Has what was saved sent by itself.
+fn send<A: Actor>(inbox: &Arc<Inbox<A>>, saves: &Saves) {
     if !saves.sends.swap(true, Ordering::AcqRel) {
         let inbox = inbox.clone();
         inbox.host().clone().spawn(Box::pin(async move { send_all(&inbox).await }));

@@ -110,8 +110,8 @@ impl<A: Actor> ActorContext<A> {
     }
 
     /// Saves the actor's state as it is when this is called, by its `#[checkpoint]`, and is ready when a restart from then on
-    /// finds it, or a later one: after a panic beside the actor, after the death of its node at the head. An actor that is
-    /// never started again saves nothing.
+    /// finds it, or a later one: after a panic beside the actor, after the death of its node at the head, or at another node
+    /// if it is more than 64 KiB. An actor that is never started again saves nothing.
     ///
     /// ```standalone_crate
     /// # use mobula::prelude::*;

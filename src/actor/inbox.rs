@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::checkpoint::CheckpointError;
+use super::checkpoint::{self, CheckpointError};
 use super::dispatch::{Actor, Method, Methods};
 use super::ending::{End, ended};
 use super::error::{CallError, EndReason, Executed};
@@ -231,12 +231,6 @@ impl<A: Actor> Inbox<A> {
         MAILBOX_CAPACITY as u32 / self.streams.load(Ordering::Relaxed).max(1)
     }
 
-    fn stream_came(&self, opens: bool) {
-        if opens {
-            self.streams.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// A call of another node left the mailbox, or never came so far; whether it was the last of its stream.
     pub(crate) fn stream_left(&self, last: bool) {
         if last {
@@ -368,6 +362,8 @@ pub(crate) trait Hosted: Send + Sync {
     fn linked(self: Arc<Self>, other: ActorId, end: BoxFuture<'static, EndReason>) -> Result<(), LinkError>;
     /// It is no more.
     fn unlinked(&self, other: ActorId);
+    /// What was saved of it last is where it was no more.
+    fn save_again(self: Arc<Self>);
     /// Its inbox, for handles of its own type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// A frame of it waits for the first time.
@@ -398,7 +394,9 @@ impl<A: Methods> Hosted for Inbox<A> {
     }
 
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
-        self.stream_came(incoming.arrival.opens);
+        if incoming.arrival.opens {
+            self.streams.fetch_add(1, Ordering::Relaxed);
+        }
         match ask::serve_end(&self, incoming) {
             AboutEnd::Not => {}
             AboutEnd::Taken => return None,
@@ -435,6 +433,10 @@ impl<A: Methods> Hosted for Inbox<A> {
 
     fn unlinked(&self, other: ActorId) {
         self.unfollow(other);
+    }
+
+    fn save_again(self: Arc<Self>) {
+        checkpoint::again(&self);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -1,5 +1,6 @@
 //! How an actor begins: its constructor runs, then its cell.
 
+use futures_util::future::BoxFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::wire::codec::{self, DecodeError, Enclosed};
 pub(crate) async fn construct<C: Constructor>(
     inbox: Arc<Inbox<C::Actor>>,
     restarts: Restarts,
-    saved: Option<Kept>,
+    saved: Option<Coming>,
     mut message: C,
 ) -> Result<(), CallError<C::Error>> {
     let mut unborn = Unborn { inbox: inbox.clone(), born: false };
@@ -36,23 +37,27 @@ pub(crate) async fn construct<C: Constructor>(
         inbox.renews(Renewal::of(restarts, &message, &inbox).map_err(CallError::widen)?);
     }
     let mut ctx = ActorContext::new(inbox.clone());
-    let actor = match saved.map(Arc::new) {
+    let actor = match saved {
         None => run_constructor(&mut ctx, message).await?,
-        Some(saved) => {
-            if let Some(renewal) = inbox.renewal() {
-                renewal.saves().begin_with(saved.clone());
-            }
-            checkpoint::restored(&saved, &mut ctx).await.map_err(|reason| {
-                // Said to who waits for its end before that comes.
-                inbox.mailbox().close(reason.clone());
-                CallError::ActorDied { actor: inbox.id(), reason, executed: Executed::No }
-            })?
-        }
+        Some(coming) => restored(&inbox, coming, &mut ctx).await.map_err(|reason| {
+            // Said to who waits for its end before that comes.
+            inbox.mailbox().close(reason.clone());
+            CallError::ActorDied { actor: inbox.id(), reason, executed: Executed::No }
+        })?,
     };
     unborn.born = true;
     checkpoint::begin(&inbox);
     inbox.run(<C::Actor as Methods>::drive(Cell::new(actor, ctx)));
     Ok(())
+}
+
+/// Makes the actor of what was saved of it where it was before.
+async fn restored<A: Methods>(inbox: &Inbox<A>, coming: Coming, ctx: &mut ActorContext<A>) -> Result<A, EndReason> {
+    let saved = Arc::new(coming.await.map_err(|message| EndReason::NotRestored { message })?);
+    if let Some(renewal) = inbox.renewal() {
+        renewal.saves().begin_with(saved.clone());
+    }
+    checkpoint::restored(&saved, ctx).await
 }
 
 /// Brings a constructor's arguments, and runs it.
@@ -112,6 +117,9 @@ impl<F: Future> Future for CaughtConstructor<F> {
     }
 }
 
+/// What was saved of an actor, on its way; else why it cannot be had.
+pub(crate) type Coming = BoxFuture<'static, Result<Kept, String>>;
+
 /// What a node makes an actor from when its constructor's arguments arrived encoded.
 pub(crate) struct Planting<'a> {
     pub(crate) id: ActorId,
@@ -123,7 +131,7 @@ pub(crate) struct Planting<'a> {
     pub(crate) arguments: &'a [u8],
     pub(crate) restarts: Restarts,
     /// What was saved of it where it was before.
-    pub(crate) saved: Option<Kept>,
+    pub(crate) saved: Option<Coming>,
     /// Takes the actor into the node's table, before its constructor runs.
     pub(crate) register: &'a dyn Fn(Arc<dyn Hosted>) -> Result<(), CallError>,
     /// Told how the constructor ended.

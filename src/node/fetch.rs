@@ -21,6 +21,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 
 use super::bulk::{DIAL, HOLDS};
+use super::checkpoints::{KEEP, KEPT, LET_GO, NEEDS};
 use super::give::{ADOPT, GIVE, GIVEN};
 use super::isolated::ISOLATE;
 use super::lend::{ATTACH, Lender};
@@ -233,6 +234,10 @@ impl Node {
             GIVE => self.serve_give(incoming),
             ADOPT => self.serve_adopt(incoming),
             GIVEN => self.serve_given(incoming),
+            KEEP => self.serve_keep(incoming),
+            KEPT => self.serve_kept(incoming),
+            LET_GO => self.serve_let_go(incoming),
+            NEEDS => self.serve_needs(incoming),
             ISOLATE => self.serve_isolate(incoming),
             TRIED => tried::serve(incoming),
             MISSED => self.serve_missed(incoming),

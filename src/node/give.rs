@@ -270,7 +270,7 @@ impl Node {
     }
 
     /// An object of this node's own with the value of another's.
-    async fn adopt(self: &Arc<Self>, of: Arc<Entry>) -> Result<Arc<Entry>, Arc<Fault>> {
+    pub(super) async fn adopt(self: &Arc<Self>, of: Arc<Entry>) -> Result<Arc<Entry>, Arc<Fault>> {
         let object = of.id();
         let content = match Value::of(of.clone()).await? {
             // What was pulled lies in this node's own store.

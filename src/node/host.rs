@@ -4,8 +4,9 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use super::actors::{Entry, Known};
+use super::checkpoints;
+use super::core::kept::Edition;
 use super::runtime::Node;
-use super::spawn::join_arguments;
 use crate::actor::checkpoint::CheckpointError;
 use crate::actor::error::EndReason;
 use crate::actor::frame::Blockers;
@@ -14,8 +15,7 @@ use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
 use crate::actor::restart::Kept;
 use crate::actor::slot::Replied;
-use crate::directory::AskError;
-use crate::directory::request::{Checkpoint, Ended, Failure, Gone, NotKept};
+use crate::directory::request::{Ended, Failure, Gone};
 use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use crate::object::entry::Entry as Object;
 use crate::object::promised::Promised;
@@ -88,7 +88,10 @@ impl Host for Node {
             Known::ToItsSpawner => None,
             Known::Reserved(_) => Some(Placement(0)),
             // That it was not made, and why, is reported by who was to make it.
-            Known::Placed if *reason == EndReason::NotConstructed => return None,
+            Known::Placed if *reason == EndReason::NotConstructed => {
+                self.checkpoints_over(actor, reason);
+                return None;
+            }
             Known::Placed => Some(placement),
         };
         let report = |placement| Ended { actor, placement, why: gone(actor, reason) };
@@ -99,11 +102,15 @@ impl Host for Node {
         }
         let mut known = known?;
         if known.is_done() {
+            self.checkpoints_over(actor, reason);
             return None;
         }
         // A head that stays away hears of it later.
-        let wait = self.client().head_wait();
-        Some(Box::pin(async move { tokio::time::timeout(wait, known).await.unwrap_or_default() }))
+        let (wait, node, reason) = (self.client().head_wait(), self.shared(), reason.clone());
+        Some(Box::pin(async move {
+            tokio::time::timeout(wait, known).await.unwrap_or_default();
+            node.checkpoints_over(actor, &reason);
+        }))
     }
 
     fn is_placed(&self, actor: ActorId) -> bool {
@@ -120,19 +127,8 @@ impl Host for Node {
         number: u64,
         saved: &Kept,
     ) -> BoxFuture<'static, Result<(), CheckpointError>> {
-        let state = join_arguments(saved.refs(), saved.body());
-        let asking = self.client().ask(Checkpoint { actor, placement, number, state });
-        Box::pin(async move {
-            match asking.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(NotKept::Stale | NotKept::NotKnown)) => Err(CheckpointError::Stale),
-                Ok(Err(NotKept::Full)) => Err(CheckpointError::Full),
-                Ok(Err(NotKept::TooLarge { bytes, limit })) => Err(CheckpointError::TooLarge { bytes, limit }),
-                // The head has ended this node's life, and may have placed its actors elsewhere.
-                Err(AskError::LifeOver { .. }) => Err(CheckpointError::Stale),
-                Err(error) => Err(CheckpointError::Unknown { why: error.to_string() }),
-            }
-        })
+        let saved = checkpoints::of(saved);
+        self.have_saved(actor, Edition { placement, number }, saved)
     }
 
     fn waits(&self, actor: Arc<dyn Hosted>) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod actors;
 mod bulk;
+mod checkpoints;
 pub(crate) mod compute;
 pub(crate) mod control;
 pub mod core;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::actors::Actors;
 use super::bulk::Bulk;
+use super::checkpoints::Checkpoints;
 use super::compute::Compute;
 use super::core::callers::Callers;
 use super::core::life::{Effect, NodeLife, Stuck, Vitals};
@@ -46,6 +47,7 @@ use crate::wire::packet::Executed;
 
 mod callers;
 mod effects;
+mod parts;
 mod standing;
 
 pub(crate) use standing::StandingNow;
@@ -90,6 +92,7 @@ pub(crate) struct Node {
     tasks: Tasks,
     objects: Objects,
     givings: Givings,
+    checkpoints: Checkpoints,
     bulk: Bulk,
     store: NodeStore,
     processes: Processes,
@@ -148,6 +151,7 @@ impl Node {
             tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder()), lineage),
             objects: Objects::default(),
             givings: Givings::default(),
+            checkpoints: Checkpoints::default(),
             bulk: Bulk::default(),
             store: NodeStore::new(store),
             processes: Processes::new(isolated),
@@ -186,10 +190,6 @@ impl Node {
         self.hosts
     }
 
-    pub(super) fn processes(&self) -> &Processes {
-        &self.processes
-    }
-
     /// Where names belong that are given on this node.
     pub(crate) fn namespace(&self) -> &Arc<str> {
         &self.namespace
@@ -205,26 +205,6 @@ impl Node {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
-    }
-
-    pub(super) fn looks(&self) -> &Looks {
-        &self.looks
-    }
-
-    pub(super) fn actors(&self) -> &Actors {
-        &self.actors
-    }
-
-    pub(super) fn links(&self) -> &Links {
-        &self.links
-    }
-
-    pub(super) fn prober(&self) -> &Prober {
-        &self.prober
-    }
-
-    pub(super) fn seeds(&self) -> &Seeds {
-        &self.seeds
     }
 
     pub(crate) fn net(&self) -> Option<Arc<Net>> {
@@ -268,38 +248,6 @@ impl Node {
 
     pub(super) fn next_object_serial(&self) -> u64 {
         1 + self.object_serial.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn promised(&self) -> &Promised {
-        &self.promised
-    }
-
-    pub(super) fn objects(&self) -> &Objects {
-        &self.objects
-    }
-
-    pub(super) fn givings(&self) -> &Givings {
-        &self.givings
-    }
-
-    pub(super) fn bulk(&self) -> &Bulk {
-        &self.bulk
-    }
-
-    pub(super) fn node_store(&self) -> &NodeStore {
-        &self.store
-    }
-
-    pub(super) fn task_table(&self) -> &TaskTable {
-        &self.task_table
-    }
-
-    pub(super) fn tasks(&self) -> &Tasks {
-        &self.tasks
-    }
-
-    pub(super) fn compute(&self) -> &Compute {
-        &self.compute
     }
 
     /// Waits for the next change of membership.

@@ -13,8 +13,8 @@ use crate::actor::remote::NodeRef;
 use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
 use crate::actor::remote::{ask, with_scratch};
 use crate::actor::reply::Answering;
-use crate::actor::restart::{Kept as Message, Restarts};
-use crate::actor::spawn::{Planted, Planting};
+use crate::actor::restart::Restarts;
+use crate::actor::spawn::{Coming, Planted, Planting};
 use crate::directory::message::How;
 use crate::directory::request::{self, Arguments, Gone, Hosted as HostedReport};
 use crate::id::{ActorId, Key, Life, Placement};
@@ -203,6 +203,7 @@ impl Node {
             move |made: Result<(), request::Failure>| {
                 let failed = made.is_err();
                 node.client().report(HostedReport { actor: id, placement, made });
+                node.keeps_its_own(id);
                 if let Some(only) = node.only().filter(|_| failed) {
                     only.over();
                 }
@@ -227,10 +228,7 @@ impl Node {
             }
         };
         let owner = (!host.spawn.detached).then_some(id.life);
-        let saved = match host.saved.as_deref().map(|saved| self.split_arguments(saved)).transpose() {
-            Ok(saved) => saved.map(|(enclosed, body)| Message::arrived(body, enclosed, self.here().clone())),
-            Err(_) => return failed(Err(request::Failure::NotRestored("it is cut off".into()))),
-        };
+        let saved = host.saved.as_deref().map(|saved| self.saved(id, saved));
         let planted = self.split_arguments(&arguments).map(|(enclosed, arguments)| Plant {
             id,
             placement,
@@ -275,7 +273,7 @@ impl Node {
         }
     }
 
-    fn split_arguments<'a>(&self, bytes: &'a [u8]) -> Result<(Enclosed, &'a [u8]), NotPlanted> {
+    pub(super) fn split_arguments<'a>(&self, bytes: &'a [u8]) -> Result<(Enclosed, &'a [u8]), NotPlanted> {
         let mut reader = Reader::new(bytes);
         let refs =
             List::<Ref>::read(&mut reader, MESSAGE_REFS).map_err(|_| NotPlanted::Arguments(DecodeError::Truncated))?;
@@ -327,12 +325,12 @@ struct Plant<'a> {
     owner: Option<Life>,
     known: Known,
     restarts: Restarts,
-    saved: Option<Message>,
+    saved: Option<Coming>,
     done: Box<dyn FnOnce(Planted) + Send>,
 }
 
 /// Why an actor was not made, before its constructor ran.
-enum NotPlanted {
+pub(super) enum NotPlanted {
     UnknownType,
     UnknownConstructor,
     Arguments(DecodeError),

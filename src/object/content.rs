@@ -141,7 +141,7 @@ impl Content {
         }
     }
 
-    pub(super) fn plain(body: Bytes) -> Self {
+    pub(crate) fn plain(body: Bytes) -> Self {
         Content::Encoded(Encoded { form: Form::Plain, body, enclosed: Enclosed::default(), node: None })
     }
 

@@ -10,6 +10,7 @@ mod common;
 mod drivers;
 mod fences;
 mod heads;
+mod kept;
 mod restarts;
 mod retries;
 mod starts;

@@ -41,6 +41,12 @@ impl<K: Clone> Saved<K> {
         (self.number, self.last.replace(saved))
     }
 
+    /// What was saved last, or came with the actor, is nowhere else any more: it is saved once more. False if nothing was.
+    pub(crate) fn again(&mut self) -> bool {
+        self.number += u64::from(self.last.is_some());
+        self.last.is_some()
+    }
+
     /// What is to be sent now for the one of this number to be safe: the last, in its place, unless it is safe already.
     pub(crate) fn unsafe_at(&self, number: u64) -> Option<(u64, K)> {
         let last = self.last.clone().filter(|_| self.safe < number)?;
@@ -72,5 +78,8 @@ mod tests {
         saved.is_safe(3);
         saved.is_safe(2);
         assert_eq!((saved.unsafe_at(3), saved.last()), (None, Some(&"third")));
+        assert!(saved.again());
+        assert_eq!((saved.number(), saved.unsafe_at(4)), (4, Some((4, "third"))));
+        assert!(!Saved::<()>::default().again());
     }
 }

@@ -6,6 +6,7 @@
 //! channel  numbers, windows, what is not acknowledged      calls    tables by number and by ticket
 //! stream   credit                                          reply    streaming replies
 //! callers  which runs of calling actors are refused (PROTOCOLS §2)
+//! kept     which checkpoints lie with other nodes (PROTOCOLS §2.13)
 //! refs     who holds references to what this node owns, and what it holds of others (PROTOCOLS §3)
 //! pull     whom an object's ranges are asked of          places   who may ask a holder for them
 //! probe    re-entrance and cycles of waits (PROTOCOLS §5)
@@ -14,6 +15,7 @@
 pub mod callers;
 mod calls;
 mod channel;
+pub mod kept;
 pub mod life;
 pub mod link;
 pub mod places;

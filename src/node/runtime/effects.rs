@@ -43,6 +43,7 @@ impl Node {
                 self.links.end(ended);
                 self.bulk.end(|node| self.known(|known| known.of_node(node).is_none()));
                 self.actors.close(&EndReason::OwnerDied, |entry| entry.owner.is_some_and(ended));
+                self.keepers_ended(ended);
                 self.shared().holders_ended(ended);
             }
             Effect::Answer(request, reply) => self.client.answered(request, reply),
@@ -88,6 +89,7 @@ impl Node {
         self.bulk.end(|_| true);
         self.callers.lock().clear();
         self.actors.close(&EndReason::NodeDied, |_| true);
+        self.checkpoints.clear();
         if *why == Fenced::Left {
             return;
         }

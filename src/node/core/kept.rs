@@ -1,0 +1,184 @@
+//! Which checkpoints lie with other nodes because they are too large for the head (PROTOCOLS §2.13), as both sides know it.
+//!
+//! A *host* gives what was saved of an actor to a *keeper*, then has the head know who that is. A keeper keeps all that it was
+//! given until the actor's host says that it is needed no more, unasked or asked.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, Range};
+
+use crate::id::{ActorId, Life, Placement};
+
+/// Which of an actor's checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Edition {
+    /// The placement that saved it ..
+    pub placement: Placement,
+    /// .. and which it is of those.
+    pub number: u64,
+}
+
+impl Edition {
+    /// Before all.
+    pub const FIRST: Edition = Edition { placement: Placement(0), number: 0 };
+    /// Behind all.
+    pub const END: Edition = Edition { placement: Placement(u64::MAX), number: u64::MAX };
+
+    /// This one alone.
+    #[must_use]
+    pub fn alone(self) -> Range<Edition> {
+        self..Edition { number: self.number.saturating_add(1), ..self }
+    }
+}
+
+/// What a host knows of the checkpoints of its actors that others keep, or have kept.
+#[derive(Debug, Default)]
+pub struct Given {
+    actors: BTreeMap<ActorId, Spread>,
+}
+
+#[derive(Debug, Default)]
+struct Spread {
+    /// The last that the head knows of, and who keeps it; nobody if the head does, or if its keeper has ended.
+    safe: Option<(Edition, Option<Life>)>,
+    /// Who may keep anything of the actor.
+    keepers: BTreeSet<Life>,
+}
+
+impl Given {
+    /// An actor is made here of what this life keeps.
+    pub fn came(&mut self, actor: ActorId, edition: Edition, keeper: Life) {
+        let spread = self.actors.entry(actor).or_default();
+        spread.safe = Some((edition, Some(keeper)));
+        spread.keepers.insert(keeper);
+    }
+
+    /// Something of it is given to this life.
+    pub fn give(&mut self, actor: ActorId, keeper: Life) {
+        self.actors.entry(actor).or_default().keepers.insert(keeper);
+    }
+
+    /// Who keeps the last that the head knows of.
+    #[must_use]
+    pub fn keeper(&self, actor: ActorId) -> Option<Life> {
+        self.actors.get(&actor)?.safe?.1
+    }
+
+    /// The head knows of this one; nobody keeps it if the head does. Gives those who need nothing any more that was before.
+    pub fn is_safe(&mut self, actor: ActorId, edition: Edition, keeper: Option<Life>) -> BTreeSet<Life> {
+        let is_news = |spread: &&mut Spread| spread.safe.is_none_or(|(safe, _)| safe < edition);
+        let Some(spread) = self.actors.get_mut(&actor).filter(is_news) else { return BTreeSet::new() };
+        spread.safe = Some((edition, keeper));
+        std::mem::replace(&mut spread.keepers, keeper.into_iter().collect())
+    }
+
+    /// An actor has ended: who may keep something of it.
+    pub fn over(&mut self, actor: ActorId) -> BTreeSet<Life> {
+        self.actors.remove(&actor).map(|spread| spread.keepers).unwrap_or_default()
+    }
+
+    /// Lives have ended. Gives the actors whose last checkpoint went with them: it is to be given to others.
+    pub fn ended(&mut self, ended: impl Fn(Life) -> bool) -> Vec<ActorId> {
+        let mut lost = Vec::new();
+        for (actor, spread) in &mut self.actors {
+            spread.keepers.retain(|life| !ended(*life));
+            if let Some((_, keeper)) = &mut spread.safe
+                && keeper.take_if(|life| ended(*life)).is_some()
+            {
+                lost.push(*actor);
+            }
+        }
+        lost
+    }
+
+    /// Which of these, that a keeper has of an actor that is here under `placement`, are needed: the last that the head knows
+    /// of, and what was given later, of which the head is about to know.
+    #[must_use]
+    pub fn needed(&self, actor: ActorId, placement: Placement, kept: &[Edition]) -> Vec<Edition> {
+        let Some(spread) = self.actors.get(&actor) else { return Vec::new() };
+        let safe = spread.safe.map(|(edition, _)| edition);
+        let is_needed = |edition: &Edition| {
+            safe == Some(*edition) || (edition.placement == placement && safe.is_none_or(|safe| *edition > safe))
+        };
+        kept.iter().copied().filter(is_needed).collect()
+    }
+
+    /// Nothing is hosted here any more.
+    pub fn clear(&mut self) {
+        self.actors.clear();
+    }
+}
+
+/// What a keeper has: `K` each.
+#[derive(Debug)]
+pub struct Keeping<K> {
+    actors: BTreeMap<ActorId, BTreeMap<Edition, K>>,
+    /// Actors whose hosts are being asked.
+    asked: BTreeSet<ActorId>,
+    /// Whose was asked last.
+    last: Option<ActorId>,
+}
+
+impl<K> Default for Keeping<K> {
+    fn default() -> Self {
+        Keeping { actors: BTreeMap::new(), asked: BTreeSet::new(), last: None }
+    }
+}
+
+impl<K> Keeping<K> {
+    /// Keeps one; gives what was there of this edition.
+    pub fn keep(&mut self, actor: ActorId, edition: Edition, kept: K) -> Option<K> {
+        self.actors.entry(actor).or_default().insert(edition, kept)
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, actor: ActorId, edition: Edition) -> Option<&K> {
+        self.actors.get(&actor)?.get(&edition)
+    }
+
+    /// Those of an actor.
+    #[must_use]
+    pub fn editions(&self, actor: ActorId) -> Vec<Edition> {
+        self.actors.get(&actor).into_iter().flat_map(|all| all.keys().copied()).collect()
+    }
+
+    /// Keeps these no longer.
+    pub fn let_go(&mut self, actor: ActorId, mut gone: impl FnMut(Edition) -> bool) -> Vec<K> {
+        let Some(all) = self.actors.get_mut(&actor) else { return Vec::new() };
+        let gone: Vec<K> = all.extract_if(.., |edition, _| gone(*edition)).map(|(_, kept)| kept).collect();
+        if all.is_empty() {
+            self.actors.remove(&actor);
+        }
+        gone
+    }
+
+    /// The next actors whose hosts are to be asked, in turn, so that at most `most` are at once; none if nothing is kept.
+    pub fn ask(&mut self, most: usize) -> Option<Vec<ActorId>> {
+        if self.actors.is_empty() {
+            return None;
+        }
+        let room = most.saturating_sub(self.asked.len());
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.actors.range((after, Bound::Unbounded));
+        let before = self.last.into_iter().flat_map(|last| self.actors.range(..=last));
+        let actors = behind.chain(before).map(|(actor, _)| *actor).filter(|actor| !self.asked.contains(actor));
+        let actors: Vec<ActorId> = actors.take(room).collect();
+        self.last = actors.last().copied().or(self.last);
+        self.asked.extend(&actors);
+        Some(actors)
+    }
+
+    /// One has been asked.
+    pub fn has_asked(&mut self, actor: ActorId) {
+        self.asked.remove(&actor);
+    }
+
+    /// All that is kept.
+    pub fn clear(&mut self) -> impl Iterator<Item = K> + use<K> {
+        std::mem::take(&mut self.actors).into_values().flat_map(BTreeMap::into_values)
+    }
+}
+
+#[cfg(test)]
+mod tests;
