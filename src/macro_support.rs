@@ -5,8 +5,8 @@ pub use crate::actor::args::{Arguments, Unresolved, by_value};
 pub use crate::actor::cell::{Cell, drive_exclusive, drive_shared};
 pub use crate::actor::checkpoint::{Checkpoint, Checkpointed, Every, checkpoint};
 pub use crate::actor::dispatch::{
-    Code, Constructor, ConstructorEntry, GroupLimit, Method, MethodEntry, Methods, OnCancel, Ran, TypeName,
-    constructor, method,
+    Code, Constructor, ConstructorEntry, GroupLimit, Method, MethodEntry, Methods, OnCancel, PlacementOptions, Ran,
+    TypeName, constructor, method,
 };
 pub use crate::actor::registry::Registration;
 pub use crate::actor::reply::{Streamed, assert_reply};
@@ -14,6 +14,7 @@ pub use crate::actor::restart::Restarts;
 pub use crate::cluster::main::{Main, run_main};
 pub use crate::cluster::spawn::constructed;
 pub use crate::cluster::tasks::task;
+pub use crate::directory::request::Patience;
 pub use crate::node::worker::WorkerEntry;
 pub use crate::schedule::Strategy;
 pub use crate::task::registry::TaskRegistration;

@@ -21,6 +21,12 @@ use proc_macro::TokenStream;
 /// `#[actor(name = "..")]` gives the type a stable name of its own; without, its name is the crate's and the struct's.
 /// `#[actor(restarts = 3)]` starts it again after a panic, and on another node if its own dies, that often over its life, or
 /// within `restart_window = "1m"`. `#[actor(isolation = "process")]` gives each a process of its own.
+///
+/// `#[actor(cpus = 0.5, gpus = 1, memory = 1_000_000, resource("tpu", 1))]` is what each takes of its node (nothing, if it is
+/// not said), `label("zone", "a")` and `select("disk", "in(ssd, nvme)")` are what its node must be, and with `wait_for_node` it
+/// waits for one that has this. `resource`, `label` and `select` may be given again for other names. Whatever a spawn says of the
+/// same resource or label goes before these. They hold wherever it is started again.
+///
 /// The messages come from [`#[methods]`](macro@methods) on its impl.
 #[proc_macro_attribute]
 pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -72,8 +78,8 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`.
 ///
 /// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1`, `memory = 1_000_000` and `resource("tpu", 1)` are what a run
-/// takes of its node; `label("zone", "a")` is what its node must be; both may be given again for other names. `spread` takes
-/// the emptiest node. `timeout = "5s"` (also `ms`, `min` and `h`) cancels a run that is not over by then. Whatever a call says
+/// takes of its node; `label("zone", "a")` is what its node must be, `select("disk", "in(ssd, nvme)")` a condition that it must
+/// meet; each may be given again for other names. `spread` takes the emptiest node, and with `wait_for_node` a run waits for one that has what it needs, instead of failing at once. `timeout = "5s"` (also `ms`, `min` and `h`) cancels a run that is not over by then. Whatever a call says
 /// of the same resource, label, choice of node or time goes before these.
 ///
 /// `retries = 3` bounds further attempts: after its node ended, before it answered or with its result, and for those errors of its own of which the function

@@ -17,6 +17,7 @@ pub(crate) struct Actor {
     pub(crate) restarts: Restarts,
     /// Whether it has a process of its own.
     pub(crate) isolated: bool,
+    pub(crate) placement: Placement,
     /// The generated handle's type.
     pub(crate) handle: Ident,
 }
@@ -256,15 +257,25 @@ pub(crate) struct Task {
     pub(crate) defaults: Defaults,
 }
 
-/// What the attribute says of each run, as far as it does.
+/// What the attribute of an actor or a task says of where it runs, as far as it does.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Defaults {
+pub(crate) struct Placement {
     pub(crate) cpus: Option<f64>,
     pub(crate) gpus: Option<f64>,
     pub(crate) memory: Option<u64>,
     /// By their names, none of them twice.
     pub(crate) resources: Vec<(String, f64)>,
+    /// Labels that have a value, and those of which a condition holds; none of them twice.
     pub(crate) labels: Vec<(String, String)>,
+    pub(crate) conditions: Vec<(String, String)>,
+    /// Whether it waits for a node that has what it needs.
+    pub(crate) waits: bool,
+}
+
+/// What the attribute says of each run, as far as it does.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Defaults {
+    pub(crate) placement: Placement,
     pub(crate) spread: bool,
     pub(crate) retries: Option<u32>,
     pub(crate) priority: Option<i32>,

@@ -3,7 +3,7 @@
 
 use crate::{
     expand,
-    model::{Defaults, TypeName},
+    model::{Defaults, Placement, TypeName},
     parse,
 };
 use proc_macro2::TokenStream;
@@ -30,6 +30,44 @@ fn an_actor_gets_a_handle() {
         }
     };
     insta::assert_snapshot!(pretty(expand::actor(parse::actor(quote!(), item).unwrap())));
+}
+
+#[test]
+fn an_actor_says_where_it_runs_as_a_task_does() {
+    let options = quote!(
+        cpus = 0.5,
+        gpus = 1,
+        memory = 4096,
+        resource("tpu", 2),
+        label("zone", "a"),
+        select("disk", "!in(hdd, tape)"),
+        wait_for_node
+    );
+    let said = Placement {
+        cpus: Some(0.5),
+        gpus: Some(1.0),
+        memory: Some(4096),
+        resources: vec![("tpu".to_owned(), 2.0)],
+        labels: vec![("zone".to_owned(), "a".to_owned())],
+        conditions: vec![("disk".to_owned(), "!in(hdd, tape)".to_owned())],
+        waits: true,
+    };
+    let item = quote!(
+        struct Model;
+    );
+    let actor = parse::actor(options.clone(), item).unwrap();
+    assert_eq!(actor.placement, said);
+    let task = parse::task(
+        options,
+        quote!(
+            fn train() {}
+        ),
+    )
+    .unwrap();
+    assert_eq!(task.defaults.placement, said);
+    let expanded = pretty(expand::actor(actor));
+    let placement = expanded.split("const PLACEMENT").nth(1).and_then(|rest| rest.split("};").next()).unwrap();
+    insta::assert_snapshot!(placement);
 }
 
 #[test]
@@ -179,12 +217,16 @@ fn a_task_has_a_signature_and_options_like_a_method() {
     let task = parse::task(options, item).unwrap();
     assert_eq!(task.function.signature, "(&str, (u64, [T; 4]), &[f32]) -> io::Result<Vec<u8>>");
     assert_eq!(task.name, TypeName::InCrate("look".to_owned()));
-    let defaults = Defaults {
+    let placement = Placement {
         cpus: Some(2.0),
-        priority: Some(1),
         memory: Some(4096),
         resources: vec![("tpu".to_owned(), 1.0)],
         labels: vec![("zone".to_owned(), "a".to_owned())],
+        ..Placement::default()
+    };
+    let defaults = Defaults {
+        placement,
+        priority: Some(1),
         spread: true,
         timeout: Some(Duration::from_secs(120)),
         ..Defaults::default()

@@ -19,6 +19,7 @@ use super::remote::host::{Incoming, Served};
 use super::reply::Reply;
 use super::restart::Restarts;
 use super::spawn::{self, Planting};
+use crate::directory::request::Patience;
 use crate::id::Key;
 use crate::wire::codec::DecodeError;
 
@@ -58,6 +59,38 @@ pub enum Isolation {
     Process,
 }
 
+/// What the attribute of an actor or a task says of where it runs, and of what it takes there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlacementOptions {
+    /// CPUs that it takes of its node.
+    pub cpus: f64,
+    /// GPUs.
+    pub gpus: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// How much of resources of any other name.
+    pub resources: &'static [(&'static str, f64)],
+    /// Labels that its node must have.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// Conditions that other labels of its node must meet.
+    pub conditions: &'static [(&'static str, &'static str)],
+    /// What becomes of it while no node has what it needs.
+    pub patience: Patience,
+}
+
+impl PlacementOptions {
+    /// Any node will do, and nothing is taken of it.
+    pub const NONE: PlacementOptions = PlacementOptions {
+        cpus: 0.0,
+        gpus: 0.0,
+        memory: 0,
+        resources: &[],
+        labels: &[],
+        conditions: &[],
+        patience: Patience::Fail,
+    };
+}
+
 /// A type whose values are actors. Implemented by `#[actor]`.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not an actor", note = "put `#[actor]` on the struct")]
 pub trait Actor: Sized + Send + 'static {
@@ -67,6 +100,8 @@ pub trait Actor: Sized + Send + 'static {
     const RESTARTS: Restarts = Restarts::NEVER;
     /// Whose process it lives in, unless its spawner says otherwise.
     const ISOLATION: Isolation = Isolation::Node;
+    /// Where it runs, as far as its spawner does not say otherwise.
+    const PLACEMENT: PlacementOptions = PlacementOptions::NONE;
     /// Its typed address.
     type Handle: Handle<Actor = Self>;
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actor::dispatch::PlacementOptions;
 use crate::actor::restart::Restarts;
 use crate::directory::request::Needs;
 use crate::limits::NAME_BYTES;
@@ -27,6 +28,16 @@ pub(super) struct Needed {
 }
 
 impl Needed {
+    /// What an attribute says.
+    pub(super) fn of(said: &PlacementOptions) -> Self {
+        let mut needed = Needed::default();
+        let own = [("cpu", said.cpus), ("gpu", said.gpus), ("memory", said.memory as f64)];
+        own.iter().chain(said.resources).for_each(|(name, amount)| needed.resource(name, *amount));
+        said.labels.iter().for_each(|(key, value)| needed.label(key, (*value).to_owned()));
+        said.conditions.iter().for_each(|(key, condition)| needed.select(key, condition));
+        needed
+    }
+
     pub(super) fn is_nothing(&self) -> bool {
         self.invalid.is_none() && self.needs == Needs::default()
     }

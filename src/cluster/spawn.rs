@@ -29,6 +29,9 @@ type Make<H, E> = Box<dyn FnOnce(Cluster, Options) -> Spawning<H, E> + Send>;
 /// The actor lives for as long as a [handle](Handle) of it is left anywhere, and no longer than this node; once it is
 /// [`detached`](Spawn::detached), neither counts. A name, or being detached, puts it under the head's care.
 ///
+/// What it takes of its node and where it may run is said here, or for every actor of a type by its attribute,
+/// `#[actor(cpus = 1, label("zone", "a"))]`: what is said here of the same resource or label goes before that.
+///
 /// # Cancel safety
 /// Dropped before it is ready, the actor is ended again, or never comes to be.
 #[must_use = "nothing is spawned until this is awaited"]
@@ -61,9 +64,11 @@ pub(super) struct Options {
 }
 
 impl Options {
-    fn new(restarts: Restarts, isolation: Isolation) -> Options {
+    /// What the attribute of an actor says.
+    fn of<A: Actor>() -> Options {
         let (name, namespace, detached, get, near, limit) = (None, None, false, false, None, None);
-        let (needed, here, patience) = (Needed::default(), false, Patience::Fail);
+        let (restarts, isolation, here) = (A::RESTARTS, A::ISOLATION, false);
+        let (needed, patience) = (Needed::of(&A::PLACEMENT), A::PLACEMENT.patience);
         Options { name, namespace, detached, get, needed, restarts, isolation, here, near, patience, limit }
     }
 
@@ -271,13 +276,7 @@ impl<H, E> fmt::Debug for Spawn<H, E> {
 /// What the generated `spawn` calls.
 pub fn constructed<C: Constructor>(cluster: &Cluster, message: C) -> Spawn<<C::Actor as Actor>::Handle, C::Error> {
     let make: Make<_, _> = Box::new(|cluster, options| placing::spawn(cluster, options, message));
-    Spawn {
-        state: State::New {
-            cluster: cluster.clone(),
-            options: Options::new(C::Actor::RESTARTS, C::Actor::ISOLATION),
-            make,
-        },
-    }
+    Spawn { state: State::New { cluster: cluster.clone(), options: Options::of::<C::Actor>(), make } }
 }
 
 /// Why an actor was not spawned.

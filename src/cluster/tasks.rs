@@ -48,12 +48,7 @@ pub struct TaskCall<T, E = Never> {
 
 impl<T: Returns, E> TaskCall<T, E> {
     fn with(mut self, change: impl FnOnce(&mut Needed)) -> Self {
-        let needed = self.needed.get_or_insert_with(|| {
-            let mut one_cpu = Box::<Needed>::default();
-            one_cpu.resource("cpu", 1.0);
-            one_cpu
-        });
-        change(needed);
+        change(self.needed.get_or_insert_with(|| Box::new(Needed::of(&Defaults::NONE.placement))));
         self
     }
 
@@ -350,30 +345,19 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 /// What the generated `call` calls.
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
     let make = Box::new(move |entry, more, name| TaskSlot::new(message, entry, more, name) as Arc<dyn Runnable>);
-    let defaults = K::DEFAULTS;
+    let (defaults, placement) = (K::DEFAULTS, K::DEFAULTS.placement);
     let mut call = TaskCall {
         cluster: cluster.clone(),
         make,
         name: None,
-        needed: None,
+        needed: (placement != Defaults::NONE.placement).then(|| Box::new(Needed::of(&placement))),
         retries: defaults.retries,
         priority: defaults.priority,
-        patience: Patience::Fail,
+        patience: placement.patience,
         limit: defaults.timeout,
         detached: false,
         of: PhantomData,
     };
-    if defaults.cpus != Defaults::NONE.cpus {
-        call = call.cpus(defaults.cpus);
-    }
-    if defaults.gpus > 0.0 {
-        call = call.gpus(defaults.gpus);
-    }
-    if defaults.memory > 0 {
-        call = call.memory(defaults.memory);
-    }
-    call = defaults.resources.iter().fold(call, |call, (name, amount)| call.resource(name, *amount));
-    call = defaults.labels.iter().fold(call, |call, (key, value)| call.label(key, *value));
     if defaults.strategy != Defaults::NONE.strategy {
         call = call.with(|needed| needed.choose(defaults.strategy));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::context::TaskContext;
 use super::returns::Returns;
 use crate::actor::args::Arguments;
-use crate::actor::dispatch::TypeName;
+use crate::actor::dispatch::{PlacementOptions, TypeName};
 use crate::id::Key;
 use crate::object::failure::WireError;
 use crate::schedule::Strategy;
@@ -54,16 +54,8 @@ pub enum Code<K: Task> {
 /// What `#[task(..)]` says of each run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Defaults {
-    /// CPUs that a run takes of its node.
-    pub cpus: f64,
-    /// GPUs.
-    pub gpus: f64,
-    /// Bytes of memory.
-    pub memory: u64,
-    /// How much of resources of any other name.
-    pub resources: &'static [(&'static str, f64)],
-    /// Labels that its node must have.
-    pub labels: &'static [(&'static str, &'static str)],
+    /// What it takes of its node, and which one that may be.
+    pub placement: PlacementOptions,
     /// How to choose among the nodes that will do.
     pub strategy: Strategy,
     /// Further attempts, each after the failed one is known to be over.
@@ -77,11 +69,7 @@ pub struct Defaults {
 impl Defaults {
     /// One CPU, and nothing else: like Ray's.
     pub const NONE: Defaults = Defaults {
-        cpus: 1.0,
-        gpus: 0.0,
-        memory: 0,
-        resources: &[],
-        labels: &[],
+        placement: PlacementOptions { cpus: 1.0, ..PlacementOptions::NONE },
         strategy: Strategy::Default,
         retries: 0,
         priority: 0,

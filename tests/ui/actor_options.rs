@@ -34,4 +34,37 @@ struct Unisolated;
 #[actor(restart_window = "1m")]
 struct Uncounted;
 
+#[actor(cpus = -0.5)]
+struct Owed;
+
+#[actor(gpus = "one")]
+struct Quoted;
+
+#[actor(memory = 1.5)]
+struct Parted;
+
+#[actor(resource("tpu"))]
+struct Unmeasured;
+
+#[actor(resource("cpu", 1))]
+struct HasItsOwn;
+
+#[actor(resource("tpu", 0))]
+struct NoneOfIt;
+
+#[actor(label("zone", 1))]
+struct OfANumber;
+
+#[actor(label("zone", "a"), select("zone", "!b"))]
+struct TwiceTheSame;
+
+#[actor(select("zone"))]
+struct Unconditional;
+
+#[actor(select("zone", "in(a, )"))]
+struct OfNothing;
+
+#[actor(wait_for_node = true)]
+struct Patient;
+
 fn main() {}

@@ -91,6 +91,18 @@ fn of_nothing() {}
 #[task(label("zone", "a"), label("zone", "b"))]
 fn in_two_zones() {}
 
+#[task(select("zone", 1))]
+fn selected_by_a_number() {}
+
+#[task(select("zone", "!"))]
+fn selected_by_nothing() {}
+
+#[task(select("zone", "in(a, b)"), label("zone", "a"))]
+fn twice_of_a_zone() {}
+
+#[task(wait_for_node = 5)]
+fn waits_so_much() {}
+
 #[task(spread = true)]
 fn spread_so_much() {}
 

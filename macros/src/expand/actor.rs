@@ -1,6 +1,6 @@
 //! What `#[actor]` adds to a struct: its handle, and who it is.
 
-use super::{support, type_name};
+use super::{placement, support, type_name};
 use crate::{
     model::{Actor, Attributes, Restarts},
     signature::spell,
@@ -88,6 +88,8 @@ fn identity(actor: &Actor) -> TokenStream {
             const ISOLATION: ::mobula::Isolation = ::mobula::Isolation::Process;
         )
     });
+    let placement = placement::options(&actor.placement, &quote!(#m::PlacementOptions::NONE))
+        .map(|said| quote!(const PLACEMENT: #m::PlacementOptions = #said;));
     quote! {
         // Who forgot the attribute is not told of another actor instead.
         #[diagnostic::do_not_recommend]
@@ -95,6 +97,7 @@ fn identity(actor: &Actor) -> TokenStream {
             const NAME: #m::TypeName = #type_name;
             #restarts
             #isolation
+            #placement
             type Handle = #handle #arguments;
         }
 

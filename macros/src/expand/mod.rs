@@ -8,6 +8,7 @@ mod checkpoint;
 mod main_function;
 mod message;
 mod methods;
+mod placement;
 mod task;
 
 use crate::model::{Fault, Function, Input, Reply, TypeName};

@@ -2,7 +2,7 @@
 //!
 //! Functions are values and enums are types, so that both have the one name.
 
-use super::{argument, local, message, quiet, support, type_name};
+use super::{argument, local, message, placement, quiet, support, type_name};
 use crate::model::{Attributes, Call, Defaults, Function, Input, Reply, Task};
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -114,16 +114,9 @@ fn retry_on(task: &Task) -> Option<TokenStream> {
 
 fn defaults(given: &Defaults) -> Option<TokenStream> {
     let m = support();
-    let Defaults { cpus, gpus, memory, resources, labels, spread, retries, priority, timeout } = given;
-    let float = Literal::f64_unsuffixed;
-    let (resource, amount): (Vec<_>, Vec<_>) = resources.iter().map(|(name, amount)| (name, float(*amount))).unzip();
-    let (key, value): (Vec<_>, Vec<_>) = labels.iter().map(|(key, value)| (key, value)).unzip();
+    let Defaults { placement, spread, retries, priority, timeout } = given;
     let fields = [
-        cpus.map(float).map(|cpus| quote!(cpus: #cpus)),
-        gpus.map(float).map(|gpus| quote!(gpus: #gpus)),
-        memory.map(Literal::u64_unsuffixed).map(|memory| quote!(memory: #memory)),
-        (!resources.is_empty()).then(|| quote!(resources: &[#((#resource, #amount)),*])),
-        (!labels.is_empty()).then(|| quote!(labels: &[#((#key, #value)),*])),
+        placement::options(placement, &quote!(#m::Defaults::NONE.placement)).map(|said| quote!(placement: #said)),
         spread.then(|| quote!(strategy: #m::Strategy::Spread)),
         retries.map(Literal::u32_unsuffixed).map(|retries| quote!(retries: #retries)),
         priority.map(Literal::i32_unsuffixed).map(|priority| quote!(priority: #priority)),

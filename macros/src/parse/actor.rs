@@ -1,7 +1,7 @@
 //! `#[actor]` on a struct.
 
-use super::{Errors, Refusal, attributes, options};
-use crate::model::{Actor, Restarts, TypeName};
+use super::{Errors, Refusal, attributes, options, placement};
+use crate::model::{Actor, Placement, Restarts, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
 use std::time::Duration;
@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refusal> {
     let mut errors = Errors::default();
-    let Options { name, restarts, isolated } = options_of(given, &mut errors);
+    let Options { name, restarts, isolated, placement } = options_of(given, &mut errors);
     match syn::parse2(item.clone()) {
         Ok(Item::Struct(item)) => {
             check_generics(&item, &mut errors);
@@ -20,7 +20,7 @@ pub(crate) fn actor(given: TokenStream, item: TokenStream) -> Result<Actor, Refu
             let attributes = attributes::shared_with(&item.attrs);
             let handle = format_ident!("{}Handle", item.ident);
             let whole = item.to_token_stream();
-            errors.finish(Actor { item, attributes, name, restarts, isolated, handle }, || whole)
+            errors.finish(Actor { item, attributes, name, restarts, isolated, placement, handle }, || whole)
         }
         Ok(other) => {
             let (span, what) = match other {
@@ -48,10 +48,12 @@ struct Options {
     name: Option<TypeName>,
     restarts: Restarts,
     isolated: bool,
+    placement: Placement,
 }
 
 fn options_of(given: TokenStream, errors: &mut Errors) -> Options {
     let (mut name, mut restarts, mut window, mut isolated) = (None, Restarts::default(), None, false);
+    let mut placement = Placement::default();
     for option in options::of_macro(given, errors) {
         if option.path().is_ident("name") {
             name = options::name(&option, errors).map(|name| TypeName::Given(name.value()));
@@ -62,18 +64,18 @@ fn options_of(given: TokenStream, errors: &mut Errors) -> Options {
             window = Some(option);
         } else if option.path().is_ident("isolation") {
             isolated = options::isolation(&option, errors);
-        } else {
-            options::unknown(
-                &option,
-                "`name = \"..\"`, `restarts = 3`, `restart_window = \"1m\"` and `isolation = \"process\"`",
-                errors,
+        } else if !placement::takes(&option, &mut placement, errors) {
+            let known = format!(
+                "{}, `name = \"..\"`, `restarts = 3`, `restart_window = \"1m\"` and `isolation = \"process\"`",
+                placement::KNOWN
             );
+            options::unknown(&option, &known, errors);
         }
     }
     if let (None, Some(window)) = (restarts.limit, window) {
         errors.at(window, "this says within which time restarts are counted: say how many beside it, `restarts = 3`");
     }
-    Options { name, restarts, isolated }
+    Options { name, restarts, isolated, placement }
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) {

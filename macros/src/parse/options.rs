@@ -17,7 +17,7 @@ const MOST: u64 = 1 << 50;
 const STEP: f64 = 0.0001;
 
 /// Options that may be given again, for another name.
-const NAMING: [&str; 2] = ["resource", "label"];
+const NAMING: [&str; 3] = ["resource", "label", "select"];
 
 type List = Punctuated<Meta, Token![,]>;
 

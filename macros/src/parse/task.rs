@@ -1,10 +1,11 @@
 //! `#[task]` on a function.
 
-use super::{Errors, Refusal, function, named, options, streams, types::Returned};
+use super::{Errors, Refusal, function, options, placement, streams, types::Returned};
 use crate::model::{Defaults, Fault, Function, Reply, Task, TypeName};
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
-use syn::{ExprPath, Ident, Item, ItemFn, LitInt, LitStr, Meta, Type, ext::IdentExt};
+use std::time::Duration;
+use syn::{ExprPath, Ident, Item, ItemFn, Lit, LitInt, LitStr, Meta, Type, ext::IdentExt};
 
 pub(crate) fn task(given: TokenStream, item: TokenStream) -> Result<Task, Refusal> {
     let mut errors = Errors::default();
@@ -130,15 +131,13 @@ impl TaskOptions {
     fn new(given: TokenStream, errors: &mut Errors) -> Self {
         let mut found = TaskOptions::default();
         for option in options::of_macro(given, errors) {
+            if placement::takes(&option, &mut found.defaults.placement, errors) {
+                continue;
+            }
             let key = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
             match &*key {
-                "cpus" => found.defaults.cpus = options::amount(&option, errors),
-                "gpus" => found.defaults.gpus = options::amount(&option, errors),
-                "memory" => found.defaults.memory = options::bytes(&option, errors),
-                "resource" => found.defaults.resources.extend(named::resource(&option, &found.defaults, errors)),
-                "label" => found.defaults.labels.extend(named::label(&option, &found.defaults, errors)),
                 "spread" => found.defaults.spread = options::flag(&option, errors),
-                "timeout" => found.defaults.timeout = named::time(&option, errors),
+                "timeout" => found.defaults.timeout = time(&option, errors),
                 "retries" => found.defaults.retries = options::whole(&option, errors),
                 "priority" => found.defaults.priority = options::signed(&option, errors),
                 "retry_on" => found.retry_on = options::path(&option, errors),
@@ -149,13 +148,47 @@ impl TaskOptions {
                     found.plain = Some(option);
                 }
                 _ => {
-                    const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `resource(\"tpu\", 1)`, \
-                                         `label(\"zone\", \"a\")`, `spread`, `retries = 3`, `retry_on = is_transient`, \
-                                         `timeout = \"5s\"`, `returns = 2`, `priority = 5`, `name = \"..\"` and `plain`";
-                    options::unknown(&option, KNOWN, errors);
+                    let known = format!(
+                        "{}, `spread`, `retries = 3`, `retry_on = is_transient`, `timeout = \"5s\"`, `returns = 2`, \
+                         `priority = 5`, `name = \"..\"` and `plain`",
+                        placement::KNOWN
+                    );
+                    options::unknown(&option, &known, errors);
                 }
             }
         }
         found
     }
+}
+
+/// `timeout = "5s"`.
+fn time(option: &Meta, errors: &mut Errors) -> Option<Duration> {
+    let text = match options::literal(option) {
+        Some(Lit::Str(text)) => Some(text.value()),
+        _ => None,
+    };
+    let time = text.as_deref().and_then(read);
+    match time {
+        None => errors.at(
+            option,
+            "this option takes a whole number of `ms`, `s`, `min` or `h`, up to 2^32 of them: `timeout = \"5s\"`",
+        ),
+        Some(time) if time.is_zero() => {
+            errors.at(option, "with no time at all nothing would ever run: write at least `timeout = \"1ms\"`");
+        }
+        Some(_) => {}
+    }
+    time
+}
+
+fn read(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let milliseconds = match unit.trim_start() {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(u64::from(number.parse::<u32>().ok()?) * milliseconds))
 }
