@@ -361,7 +361,7 @@ async fn a_group_waits_for_room_and_holds_nothing_until_all_of_it_is_there() {
     assert!(listed.iter().all(|group| group.name.as_deref() != Some("third")), "it is removed again");
     let found = bounded(cluster.lookup_placement_group("both")).await.unwrap();
     let late = bounded(found.ready().timeout(soon)).await.unwrap_err();
-    assert!(late.to_string().contains("waiting for room"), "{late}");
+    assert!(late.to_string().contains("waiting for room for all its bundles: every node"), "{late}");
     let ready = tokio::spawn(async move { found.ready().await });
     bounded(first.remove()).await.unwrap();
     assert_eq!(bounded(ready).await.unwrap().unwrap().len(), 2, "who did not make it waits for it as well");
@@ -508,6 +508,20 @@ async fn demand_that_nothing_meets_is_seen_with_its_reason_and_holds_back_nothin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_others_of_a_higher_priority_keep_waiting_are_seen_with_that_reason() {
+    let cluster = cluster_of(1, 1.0).await;
+    let low: Vec<_> = (0..20).map(|_| works::submit(&cluster, 50)).collect();
+    let high: Vec<_> = (0..20).map(|_| works_apart::call(&cluster, 50).priority(3).submit()).collect();
+    let is_outranked = |line: &Demand| {
+        let why = line.why.as_deref().unwrap_or_default();
+        line.task.ends_with("::works") && why.contains("tasks of priority 3 of the same node come first")
+    };
+    bounded(async { while !cluster.demand().await.unwrap().iter().any(is_outranked) {} }).await;
+    low.iter().chain(&high).for_each(|task| cluster.cancel(task));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_no_node_can_hold_fails_at_once_or_waits_and_is_seen_with_its_reason() {
     let cluster = cluster_of(1, 1.0).await;
     let worker = workers(&cluster)[0].0;
@@ -546,7 +560,9 @@ async fn an_actor_that_no_node_can_hold_fails_at_once_or_waits_and_is_seen_with_
     let gpus = actors.iter().flat_map(|line| &line.resources).filter(|each| each.name == "gpu").count();
     assert!(actors.iter().all(|line| line.task.ends_with("::Where")) && gpus == 1, "{actors:?}");
     let groups = line(&|kind| *kind == DemandKind::Group(waits.id()));
-    assert!(matches!(groups[..], [Demand { why: Some(_), .. }]) && groups[0].task == "waits", "{groups:?}");
+    let full =
+        matches!(groups[..], [Demand { why: Some(why), .. }] if why.contains("every node that would do is full"));
+    assert!(full && groups[0].task == "waits", "{groups:?}");
     for late in [gpu(), gpu().name("late")] {
         let late = bounded(late.wait_for_node().timeout(Duration::from_millis(50))).await.unwrap_err();
         assert!(

@@ -6,7 +6,7 @@ use crate::directory::AskError;
 use crate::directory::request::{DemandLine, GroupLine, GroupState, Page, Query, WaitingLine};
 use crate::id::{ActorId, GroupId, Life};
 use crate::node::runtime::Node;
-use crate::schedule::{Packing, Resources, Why};
+use crate::schedule::{Packing, Resources};
 
 /// What is wanted of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn waiting_group(line: GroupLine) -> Demand {
         resources: amounts(&all),
         wanted: 1,
         granted: 0,
-        why: Some(Why::Full.to_string()),
+        why: line.why.map(|why| why.to_string()),
     }
 }
 

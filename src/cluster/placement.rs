@@ -1,5 +1,6 @@
 //! Placement groups: bundles of resources on nodes that are chosen together, all of them or none, for actors and tasks.
 
+use parking_lot::Mutex;
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use crate::directory::request::{CreateGroup, FullName, GroupError, GroupState, G
 use crate::id::{GroupId, Life};
 use crate::limits::{LISTED_FIRST, LISTED_LAST};
 use crate::node::runtime::Node;
-use crate::schedule::{InvalidOption, Packing, Resources};
+use crate::schedule::{InvalidOption, Packing, Resources, Why};
 
 /// Why there is no placement group.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -206,7 +207,7 @@ impl IntoFuture for NewPlacementGroup {
             let (said, placed) = watch::channel(None);
             let asking = node.client().ask(create.clone());
             let reason = asking.reason();
-            let hosts = within(limit, create.group, async { answer(asking.await) }, || waits_for(&reason)).await?;
+            let hosts = within(limit, create.group, async { answer(asking.await) }, || waits_for(reason.why())).await?;
             wanted.group = None;
             said.send_replace(Some(Ok(hosts)));
             Ok(PlacementGroup::new(&node, &create, Standing::Answered(placed, reason)))
@@ -230,8 +231,8 @@ async fn within(
     }
 }
 
-fn waits_for(reason: &Reason) -> String {
-    match reason.why() {
+fn waits_for(why: Option<Why>) -> String {
+    match why {
         Some(why) => format!("waiting for room for all its bundles: {why}"),
         None => "waiting for the head".to_owned(),
     }
@@ -277,34 +278,39 @@ impl PlacementGroup {
         GroupReady { group: self.clone(), limit: None }
     }
 
-    async fn placed(&self) -> Placed {
-        let Standing::Answered(mut placed, _) = self.standing.clone() else { return self.listed().await };
+    /// Notes why it waits, as often as the head says so.
+    async fn placed(&self, seen: &Mutex<Option<Why>>) -> Placed {
+        let Standing::Answered(mut placed, _) = self.standing.clone() else { return self.listed(seen).await };
         let said = placed.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
         said.unwrap_or_else(|| Err(GroupError::NotKnown(self.id).into()))?;
         // They may be elsewhere by now.
-        self.listed().await
+        self.listed(seen).await
     }
 
     /// What it waits for, as far as that is known here.
-    fn waiting(&self) -> String {
+    fn waiting(&self, seen: &Mutex<Option<Why>>) -> String {
         match &self.standing {
-            Standing::Answered(placed, reason) if placed.borrow().is_none() => waits_for(reason),
-            _ => "waiting for room for all its bundles".to_owned(),
+            Standing::Answered(placed, reason) if placed.borrow().is_none() => waits_for(reason.why()),
+            _ => match seen.lock().clone() {
+                None => "waiting for room for all its bundles".to_owned(),
+                why => waits_for(why),
+            },
         }
     }
 
     /// Asks how it stands, again and again while it waits.
-    async fn listed(&self) -> Placed {
+    async fn listed(&self, seen: &Mutex<Option<Why>>) -> Placed {
         // Numbers begin at one.
         let before = GroupId { life: self.id.life, serial: self.id.serial.saturating_sub(1) };
         let mut pause = LISTED_FIRST;
         loop {
             let page = self.node.groups_after(Some(before)).await?;
-            let line = page.into_iter().find(|line| line.group == self.id);
-            match line.map(|line| line.state) {
-                None => return Err(GroupError::NotKnown(self.id).into()),
-                Some(GroupState::Placed(hosts)) => return Ok(hosts),
-                Some(GroupState::Waiting | GroupState::Partly(_)) => {}
+            let Some(line) = page.into_iter().find(|line| line.group == self.id) else {
+                return Err(GroupError::NotKnown(self.id).into());
+            };
+            match line.state {
+                GroupState::Placed(hosts) => return Ok(hosts),
+                GroupState::Waiting | GroupState::Partly(_) => *seen.lock() = line.why,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LISTED_LAST);
@@ -347,7 +353,8 @@ impl IntoFuture for GroupReady {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let GroupReady { group, limit } = self;
-            within(limit, group.id, group.placed(), || group.waiting()).await
+            let seen = Mutex::new(None);
+            within(limit, group.id, group.placed(&seen), || group.waiting(&seen)).await
         })
     }
 }

@@ -4,8 +4,8 @@ use crate::directory::actors::Asker;
 use crate::directory::buried::Buried;
 use crate::directory::request::{CreateGroup, FullName};
 use crate::id::{GroupId, Life};
-use crate::schedule::Resources;
-use crate::schedule::bundles::{Free, Packing};
+use crate::schedule::bundles::{Free, Holder, Packing};
+use crate::schedule::{Resources, Why};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub(super) struct Group {
     /// Its place among all that wait, if it does.
     ticket: Option<u64>,
     pub(super) asker: Option<Asker>,
+    /// Why what is missing is on no node, as of the last look; none while there is room, or nobody has looked.
+    pub(super) why: Option<Why>,
 }
 
 /// The bundles of a group that wait for room, and where the others are.
@@ -31,6 +33,11 @@ impl Missing {
     /// The node of each, if all can be placed on these nodes, which come in the order of their lives.
     pub(super) fn place(&self, nodes: &[Free]) -> Option<Vec<Life>> {
         self.packing.place_beside(&self.held, &self.bundles, nodes)
+    }
+
+    /// Why they are placed nowhere, which find no room on these nodes now.
+    pub(super) fn why(&self, nodes: &[Holder]) -> Why {
+        self.packing.why(&self.held, &self.bundles, nodes)
     }
 
     /// Whether any of them would fit.
@@ -52,6 +59,12 @@ impl Group {
     /// Where all bundles are; none while any waits.
     pub(super) fn whole(&self) -> Option<Vec<Life>> {
         self.hosts.iter().copied().collect()
+    }
+
+    /// What a life has of it.
+    pub(super) fn held_by(&self, life: Life) -> impl Iterator<Item = &Resources> {
+        let all = self.hosts.iter().zip(&self.create.bundles);
+        all.filter(move |(host, _)| **host == Some(life)).map(|(_, bundle)| bundle)
     }
 
     pub(super) fn missing(&self) -> Missing {
@@ -83,7 +96,7 @@ impl Groups {
             self.names.insert(name.clone(), id);
         }
         self.waiting.insert(ticket, id);
-        self.all.insert(id, Group { create, hosts, ticket: Some(ticket), asker: None });
+        self.all.insert(id, Group { create, hosts, ticket: Some(ticket), asker: None, why: None });
     }
 
     pub(super) fn remove(&mut self, id: GroupId) -> Option<Group> {
@@ -114,6 +127,7 @@ impl Groups {
     /// All its bundles are placed. Gives those that were not before: the number of each, its node and what it holds.
     pub(super) fn settle(&mut self, id: GroupId, hosts: &[Life]) -> Vec<(u32, Life, Resources)> {
         let Some(group) = self.all.get_mut(&id) else { return Vec::new() };
+        group.why = None;
         if let Some(ticket) = group.ticket.take() {
             self.waiting.remove(&ticket);
         }

@@ -7,6 +7,7 @@
 
 use crate::id::Life;
 use crate::limits::GROUP_SEARCH;
+use crate::schedule::placement::Why;
 use crate::schedule::resources::Resources;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -39,6 +40,19 @@ impl fmt::Display for Packing {
 
 /// A node with what is free there.
 pub type Free = (Life, Resources);
+
+/// What a node is to a group that waits.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Its life.
+    pub life: Life,
+    /// All it has, less what it holds for the group already.
+    pub total: Resources,
+    /// What of it is free.
+    pub free: Resources,
+    /// Whether it can be reached.
+    pub open: bool,
+}
 
 impl Packing {
     /// The node of each bundle, if all can be placed on these nodes, which come in the order of their lives.
@@ -76,6 +90,25 @@ impl Packing {
                 self.greedy(bundles, nodes).is_none() && search(bundles, nodes) == Some(None)
             }
         }
+    }
+
+    /// Why what is missing of a group is placed nowhere, which finds no room now: the others of its bundles are on the nodes
+    /// `held`, and all nodes come in the order of their lives.
+    #[must_use]
+    pub fn why(self, held: &[Life], missing: &[Resources], nodes: &[Holder]) -> Why {
+        let never = |of: &dyn Fn(&&Holder) -> bool| {
+            let empty: Vec<Free> = nodes.iter().filter(of).map(|node| (node.life, node.total.clone())).collect();
+            match self {
+                Packing::StrictPack | Packing::StrictSpread => self.place_beside(held, missing, &empty).is_none(),
+                Packing::Pack | Packing::Spread => self.never_fits(missing, &empty),
+            }
+        };
+        let open = |node: &&Holder| node.open;
+        if never(&open) {
+            return if never(&|_| true) { Why::BundlesNeverFit(self) } else { Why::NoNode };
+        }
+        let free: Vec<Free> = nodes.iter().filter(open).map(|node| (node.life, node.free.clone())).collect();
+        if self.place_beside(held, missing, &free).is_some() { Why::Kept } else { Why::Full }
     }
 
     fn greedy(self, bundles: &[Resources], nodes: &[Free]) -> Option<Vec<Life>> {
@@ -287,6 +320,29 @@ mod tests {
         assert_eq!(place(Packing::StrictSpread, &[1], &[1], &[4, 1]), on(&[2]));
         assert_eq!(place(Packing::StrictSpread, &[1], &[2], &[4, 1]), None, "that node has one of it already");
         assert_eq!(place(Packing::StrictSpread, &[1], &[1, 1], &[4, 1]), None, "all that is missing, or nothing");
+    }
+
+    #[test]
+    fn why_a_group_waits_is_what_would_have_to_change() {
+        let why = |packing: Packing, held: &[u64], missing: &[u64], nodes: &[(u64, u64, bool)]| {
+            let held: Vec<Life> = held.iter().copied().map(Life).collect();
+            let holder =
+                |((total, free, open), life)| Holder { life: Life(life), total: cpus(total), free: cpus(free), open };
+            let nodes: Vec<Holder> = nodes.iter().copied().zip(1..).map(holder).collect();
+            packing.why(&held, &all_cpus(missing), &nodes)
+        };
+        let (pack, apart) = (Packing::Pack, Packing::StrictSpread);
+        assert_eq!(why(pack, &[], &[2, 2], &[(4, 3, true), (4, 1, true)]), Why::Full, "something must end");
+        assert_eq!(why(pack, &[], &[2, 2], &[(4, 4, true)]), Why::Kept, "there is room, of others");
+        assert_eq!(why(pack, &[], &[5], &[(4, 4, true), (4, 4, true)]), Why::BundlesNeverFit(pack));
+        assert_eq!(why(pack, &[], &[1], &[]), Why::BundlesNeverFit(pack), "nodes must come");
+        assert_eq!(why(pack, &[], &[5], &[(4, 4, true), (8, 8, false)]), Why::NoNode, "one is to be heard of again");
+        assert_eq!(why(apart, &[1], &[2], &[(4, 4, true)]), Why::BundlesNeverFit(apart), "that node has one of it");
+        assert_eq!(why(apart, &[1], &[2], &[(4, 4, true), (4, 1, true)]), Why::Full);
+        assert_eq!(
+            why(Packing::StrictPack, &[1], &[2], &[(1, 1, true), (4, 4, true)]),
+            Why::BundlesNeverFit(Packing::StrictPack)
+        );
     }
 
     proptest! {

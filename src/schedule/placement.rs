@@ -100,6 +100,12 @@ pub enum Why {
     /// Nodes have it, but others hold it.
     #[error("every node that would do is full: it waits until something there ends")]
     Full,
+    /// There is room, but not for it yet.
+    #[error("what is free is kept for others that have waited for longer: it comes after them")]
+    Kept,
+    /// Tasks of this priority, which is higher, lack room too. Only of tasks.
+    #[error("tasks of priority {0} of the same node come first: it gets what they leave")]
+    Outranked(i32),
     /// No node has the labels.
     #[error("no node has the labels {0}")]
     Labels(String),
@@ -121,7 +127,7 @@ impl Why {
     /// Whether only another node, or nothing, can change it.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        !matches!(self, Why::Full | Why::NoNode | Why::NoBundle(_))
+        !matches!(self, Why::Full | Why::Kept | Why::Outranked(_) | Why::NoNode | Why::NoBundle(_))
     }
 }
 
@@ -211,7 +217,7 @@ impl Requirement {
 /// Of two reasons the one that is closer to a solution: full, then too small, then labels, then not there.
 fn nearer(one: Why, other: Why) -> Why {
     let distance = |why: &Why| match why {
-        Why::Full => 0,
+        Why::Full | Why::Kept | Why::Outranked(_) => 0,
         Why::NeverFits(..) => 1,
         Why::Labels(_) => 2,
         Why::NotThere(_) | Why::NoBundle(_) | Why::BundlesNeverFit(_) => 3,

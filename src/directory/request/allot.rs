@@ -20,13 +20,13 @@
 //! not keep a class from running. Nothing is killed: a slot comes back when its task has finished.
 
 mod room;
+mod why;
 
 use crate::clock::Moment;
 use crate::directory::elders::{ELDEST, RoomId};
 use crate::directory::grants::{Claim, ClaimId, Total, Used};
 use crate::directory::groups::Group;
 use crate::directory::message::Command;
-use crate::directory::request::WantError;
 use crate::directory::request::keep::Kept;
 use crate::directory::request::recall::{Givers, Richest};
 use crate::directory::room::BundleId;
@@ -64,7 +64,10 @@ pub(super) struct Look<'a> {
     /// Slots that may yet be asked back in this look.
     pub(super) budget: u32,
     grouped: Vec<(GroupId, Vec<Life>)>,
-    blocked: Vec<ClaimId>,
+    /// Groups that found no room.
+    ungrouped: Vec<GroupId>,
+    /// Claims that found none; of which priority those are that they are behind, if they are.
+    blocked: Vec<(ClaimId, Option<i32>)>,
     /// Of these, one that holds nothing, and so may have its turn later.
     hungry: bool,
     /// The tickets of all elders.
@@ -80,7 +83,10 @@ struct Decisions {
     given: BTreeMap<(ClaimId, Life, Option<BundleId>), u32>,
     recalled: BTreeMap<GrantId, u32>,
     grouped: Vec<(GroupId, Vec<Life>)>,
-    blocked: Vec<ClaimId>,
+    ungrouped: Vec<GroupId>,
+    blocked: Vec<(ClaimId, Option<i32>)>,
+    /// Claims that get slots.
+    served: Vec<ClaimId>,
     /// More is to be asked back than one look may.
     more: bool,
     /// A class that holds nothing found no room.
@@ -129,8 +135,10 @@ impl Directory {
         for host in decisions.grouped.into_iter().flat_map(|(_, hosts)| hosts) {
             self.fill(host, effects);
         }
-        for id in decisions.blocked {
-            self.explain(id);
+        decisions.ungrouped.into_iter().for_each(|group| self.explain_group(group, effects));
+        decisions.served.into_iter().for_each(|id| self.explain(id, None));
+        for (id, behind) in decisions.blocked {
+            self.explain(id, Some(behind.map_or(Why::Full, Why::Outranked)));
         }
         self.elders.wait(&decisions.waiting);
         self.keep_rooms(decisions.kept, effects);
@@ -145,15 +153,6 @@ impl Directory {
         let (keep, grant) = (grant.keep, grant.clone());
         self.count(&grant, fewer);
         self.order(grant.owner, Command::Recall { grant: id, keep }, effects);
-    }
-
-    fn explain(&mut self, id: ClaimId) {
-        let Some(claim) = self.grants.claims.get(&id) else { return };
-        let Some(want) = &claim.want else { return };
-        let why = self.lack(&claim.need, &want.kind.name).unwrap_or(WantError::Unplaced(Why::Full));
-        if let Some(claim) = self.grants.claims.get_mut(&id) {
-            claim.why = Some(why);
-        }
     }
 }
 
@@ -176,6 +175,7 @@ impl<'a> Look<'a> {
             richest: None,
             budget: RECALLS_AT_ONCE,
             grouped: Vec::new(),
+            ungrouped: Vec::new(),
             blocked: Vec::new(),
             hungry: false,
             waiting: BTreeSet::new(),
@@ -261,7 +261,9 @@ impl<'a> Look<'a> {
             given: given.collect(),
             recalled: self.recalled,
             grouped: self.grouped,
+            ungrouped: self.ungrouped,
             blocked: self.blocked,
+            served: self.served.into_keys().collect(),
             more: self.budget == 0,
             hungry: self.hungry,
             waiting: self.waiting,
@@ -331,7 +333,7 @@ impl<'a> Look<'a> {
             self.rooms[at].set_aside(&need.resources);
         } else {
             self.hungry |= self.has_turns(id) && self.has_room_for(&need);
-            self.blocked.push(id);
+            self.blocked.push((id, self.behind(id)));
             return false;
         }
         *self.served.entry(id).or_default() += 1;
@@ -356,7 +358,12 @@ impl<'a> Look<'a> {
 
     /// Whether a claim of the same owner goes before this one.
     fn is_behind(&self, id: ClaimId) -> bool {
-        self.highest.get(&id.0).is_some_and(|highest| *highest > self.priority(id))
+        self.behind(id).is_some()
+    }
+
+    /// The priority of that claim.
+    fn behind(&self, id: ClaimId) -> Option<i32> {
+        self.highest.get(&id.0).copied().filter(|highest| *highest > self.priority(id))
     }
 
     /// Whether a claim holds nothing, gets nothing in this look so far, and is behind none of its owner.
@@ -468,7 +475,13 @@ impl<'a> Look<'a> {
                 self.rooms[at].set_aside(&bundle);
             }
         }
-        self.grouped.extend(now.map(|hosts| (id, hosts)));
+        match now {
+            Some(hosts) => self.grouped.push((id, hosts)),
+            None => {
+                self.looked += self.rooms.len() as u32;
+                self.ungrouped.push(id);
+            }
+        }
     }
 }
 

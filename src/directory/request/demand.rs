@@ -58,6 +58,8 @@ pub struct GroupLine {
     pub packing: Packing,
     /// How it stands.
     pub state: GroupState,
+    /// Why bundles of it are on no node; none if all are on nodes, or will be in a moment.
+    pub why: Option<Why>,
     /// Whether it outlives the life that asked for it.
     pub detached: bool,
 }
@@ -124,6 +126,7 @@ impl Directory {
                 None if group.hosts().iter().all(Option::is_none) => GroupState::Waiting,
                 None => GroupState::Partly(group.hosts().to_vec()),
             },
+            why: group.why.clone(),
             detached: group.create.detached,
         };
         self.groups.all.range((from, Unbounded)).take(STATUS_PAGE).map(line).collect()

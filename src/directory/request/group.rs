@@ -11,7 +11,7 @@
 use crate::directory::actors::{Asker, Want};
 use crate::directory::elders::NEWEST;
 use crate::directory::groups::Group;
-use crate::directory::message::{How, News, Reply, RequestId};
+use crate::directory::message::{How, Reply, RequestId};
 use crate::directory::record::Record;
 use crate::directory::request::{FullName, Gone, Revoked};
 use crate::directory::state::{Directory, Effects};
@@ -104,6 +104,7 @@ impl Directory {
         let asker = Asker { life, request, want: Want::Grouped };
         if let Some(group) = self.groups.all.get_mut(&id) {
             group.asker = Some(asker);
+            self.tell_why(id, effects);
             return self.grouped(id);
         }
         // Its maker asks again since no answer came: it has been made and removed meanwhile.
@@ -124,7 +125,7 @@ impl Directory {
                 self.place_group(id, &hosts, effects);
                 hosts.into_iter().for_each(|host| self.fill(host, effects));
             }
-            None => self.tell(life, News::Waits { request, why: Why::Full }, effects),
+            None => self.explain_group(id, effects),
         }
         None
     }
@@ -235,7 +236,9 @@ impl Directory {
         for group in self.groups.owned_by(life) {
             self.remove_group(group, effects);
         }
-        self.grants.due |= self.lose_bundles(life);
+        self.lose_bundles(life);
+        // What waits may wait for something else now.
+        self.grants.due = true;
     }
 
     pub(super) fn lose_bundles(&mut self, life: Life) -> bool {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::directory::message::{Command, How};
+use crate::directory::message::{Command, How, News};
 use crate::directory::request::{GroupLine, GroupState, Needs, Page, Prospect, Query, Spawn, SpawnError, WantError};
 use crate::directory::testing::{Head, choose, cpus, name, spawn, want};
 use crate::id::ActorId;
@@ -36,6 +36,32 @@ fn all_bundles_are_placed_at_once_or_none_and_the_group_waits() {
     head.asked(driver, ended).unwrap();
     assert_eq!(head.answer::<CreateGroup>(waits), Some(Ok(Grouped { hosts: vec![first, second] })));
     assert_eq!((head.free(first).get("cpu"), head.free(second).get("cpu")), Default::default());
+}
+
+#[test]
+fn a_group_that_waits_says_what_would_have_to_change_and_its_asker_is_told() {
+    let mut head = Head::new();
+    let (first, second, driver) = (head.worker(1), head.worker(2), head.driver(11));
+    assert!(head.asked(driver, choose(driver, 1, 1.0)).is_ok());
+    let asks = head.asks(driver, create(driver, 1, &[2.0, 2.0], Packing::StrictSpread));
+    let seen = |head: &Head| groups(head)[0].why.clone();
+    let told = |head: &Head| -> Vec<Why> {
+        let why = |news| match news {
+            News::Waits { request, why } if request == asks => Some(why),
+            _ => None,
+        };
+        head.news_to(driver).into_iter().filter_map(why).collect()
+    };
+    assert_eq!((seen(&head), told(&head)), (Some(Why::Full), vec![Why::Full]));
+    head.leaves(second);
+    head.pass(std::time::Duration::ZERO);
+    let never = Why::BundlesNeverFit(Packing::StrictSpread);
+    assert_eq!((seen(&head), told(&head)), (Some(never.clone()), vec![Why::Full, never.clone()]));
+    let third = head.worker(3);
+    assert_eq!((seen(&head), told(&head)), (Some(Why::Full), vec![Why::Full, never, Why::Full]), "{first:?}");
+    let fourth = head.worker(4);
+    assert_eq!(head.answer::<CreateGroup>(asks), Some(Ok(Grouped { hosts: vec![third, fourth] })));
+    assert_eq!(seen(&head), None, "it waits no longer");
 }
 
 #[test]

@@ -124,6 +124,33 @@ fn what_no_node_has_fails_or_waits_as_its_owner_says_and_says_why() {
 }
 
 #[test]
+fn a_class_that_is_outranked_says_so_and_not_that_nodes_are_full() {
+    let mut head = Head::new();
+    let (_, driver, other) = (head.worker(1), head.driver(3), head.driver(4));
+    let why = |head: &Head, class: u32| {
+        let lines = demand(head);
+        lines.iter().find(|line| line.owner == driver && line.class == Class(class)).unwrap().why.clone()
+    };
+    head.asked(driver, want(0, 1.0, 4)).unwrap();
+    assert_eq!(why(&head, 0), Some(WantError::Unplaced(Why::Full)), "it has all there is");
+    head.asked(driver, Want { priority: 5, ..want(1, 1.0, 4) }).unwrap();
+    assert_eq!(why(&head, 0), Some(WantError::Unplaced(Why::Outranked(5))));
+    assert_eq!(why(&head, 1), Some(WantError::Unplaced(Why::Full)));
+    obeys_recalls(&mut head, driver);
+    assert_eq!(why(&head, 0), Some(WantError::Unplaced(Why::Outranked(5))), "it gave all that it had");
+    let large = Want { priority: 9, ..want(2, 3.0, 1) };
+    assert!(matches!(head.asked(driver, large), Ok(Prospect::Waits(_))));
+    assert_eq!(why(&head, 0), Some(WantError::Unplaced(Why::Outranked(5))), "what no node can run is before nobody");
+    head.asked(driver, want(3, 3.0, 1)).unwrap();
+    assert!(matches!(why(&head, 3), Some(WantError::Unplaced(Why::NeverFits(..)))), "nor is it outranked");
+    head.asked(other, want(0, 1.0, 4)).unwrap();
+    let of_other = demand(&head).into_iter().find(|line| line.owner == other).unwrap();
+    assert!(!matches!(of_other.why, Some(WantError::Unplaced(Why::Outranked(_)))), "priorities are an owner's own");
+    head.asked(driver, want(1, 1.0, 0)).unwrap();
+    assert_ne!(why(&head, 0), Some(WantError::Unplaced(Why::Outranked(5))), "it is no more");
+}
+
+#[test]
 fn tasks_that_declare_nothing_are_bounded_by_the_nodes_cpus() {
     let mut head = Head::new();
     let (_, driver) = (head.worker(1), head.driver(3));
