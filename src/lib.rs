@@ -58,7 +58,8 @@
 //!   wherever `MOBULA_ADDRESS` names the head and `MOBULA_KEY` the key's file. A worker listens on `MOBULA_LISTEN` and is
 //!   found at `MOBULA_ADVERTISE`, where the defaults will not do: any port, and the interface that leads to the head.
 //!   `MOBULA_CPUS`, `MOBULA_RESOURCES` (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`) say what a worker offers,
-//!   `MOBULA_STORE_MEMORY` (bytes), `MOBULA_SPILL_FOLDER` and `MOBULA_NAMESPACE` the same of a member as its builder does.
+//!   `MOBULA_STORE_MEMORY` (bytes), `MOBULA_SPILL_FOLDER`, `MOBULA_MAX_QUEUED`, `MOBULA_LINEAGE_MEMORY` (bytes) and
+//!   `MOBULA_NAMESPACE` the same of a member as its builder does.
 //!
 //! Between processes, everything is encrypted and authenticated (Noise, over ZeroMQ); there is no way to turn that off.
 //!

@@ -332,6 +332,25 @@ async fn what_no_node_has_fails_at_once_or_waits_if_it_is_asked_to() {
     assert_eq!(error, GetError::ShutDown);
 }
 
+/// Queues tasks that wait for a node, one more than may be queued here, and gives what became of the last.
+#[task]
+async fn queues(ctx: &TaskContext, most: usize) -> Option<GetError> {
+    let cluster = ctx.cluster();
+    let submit = |_| process::call(&cluster).resource("moon", 1.0).wait_for_node().submit();
+    let queued: Vec<ObjectRef<u32>> = (0..most).map(submit).collect();
+    let error = submit(most).await.err();
+    assert!(queued.iter().all(|task| !task.is_settled()));
+    queued.iter().for_each(|task| cluster.cancel(task));
+    error
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_queues_no_more_tasks_than_its_cluster_says() {
+    let cluster = bounded(Cluster::local().workers(1).max_queued(3)).await.unwrap();
+    assert_eq!(bounded(queues::submit(&cluster, 3)).await, Ok(Some(GetError::QueueFull { limit: 3 })));
+    bounded(cluster.shutdown()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_arguments_and_results_travel_as_objects() {
     let cluster = two_workers().await;

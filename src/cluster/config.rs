@@ -16,7 +16,7 @@ use crate::net::{AddressError, ClusterKey, DialError, Identity, KeyError, NetErr
 use crate::node::isolated::Isolated;
 use crate::node::machine;
 use crate::node::store::{Sharing, Spilling, StoreSettings};
-use crate::node::worker::WorkerError;
+use crate::node::worker::{Allowance, WorkerError};
 
 /// Options of a cluster, or of a node that joins one. Await it.
 ///
@@ -50,8 +50,7 @@ pub struct ClusterBuilder {
     spilling: Spilling,
     store_wait: Duration,
     sharing: Sharing,
-    pub(super) max_queued: usize,
-    pub(super) lineage_memory: u64,
+    pub(super) allowance: Allowance,
     pub(super) registrations: Vec<Registration>,
     /// The actor whose own process it is, if it is one's.
     pub(super) isolated: Option<Isolated>,
@@ -98,8 +97,7 @@ impl ClusterBuilder {
             spilling: Spilling::Anywhere,
             store_wait: limits::STORE_WAIT,
             sharing: Sharing::InPlace,
-            max_queued: limits::QUEUED_TASKS,
-            lineage_memory: limits::LINEAGE_MEMORY,
+            allowance: Allowance::default(),
             registrations: Vec::new(),
             isolated: None,
         }
@@ -263,10 +261,17 @@ impl ClusterBuilder {
         StoreSettings { capacity: self.store_memory.unwrap_or_else(share), spilling, wait, sharing }
     }
 
-    /// How many tasks this node may have queued, waiting for arguments or for their turn (4 million): beyond it a task fails
+    /// How many tasks this node may have queued (each worker, where there are any), waiting for arguments or for their turn
+    /// (4 million): beyond it a task fails
     /// with [`GetError::QueueFull`](crate::GetError::QueueFull). Tasks that were sent to a node's CPUs are not counted.
     pub fn max_queued(mut self, tasks: usize) -> Self {
-        self.max_queued = tasks;
+        self.allowance.max_queued = tasks;
+        self
+    }
+
+    /// What another node was told.
+    pub(super) fn allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = allowance;
         self
     }
 
@@ -276,12 +281,12 @@ impl ClusterBuilder {
         self
     }
 
-    /// Bytes that this node keeps for making results of its tasks and calls again that are lost with the nodes where they lie
+    /// Bytes that this node keeps (each worker, where there are any) for making results of its tasks and calls again that are lost with the nodes where they lie
     /// (128 MiB): what they were called with, and values of arguments that are kept for that alone. Only of those that may run
     /// once more ([`retries`](crate::TaskCall::retries)), and while their results are referred to. Beyond it the oldest are dropped, and
     /// results of those are lost with their nodes; with 0, all.
     pub fn lineage_memory(mut self, bytes: u64) -> Self {
-        self.lineage_memory = bytes;
+        self.allowance.lineage_memory = bytes;
         self
     }
 

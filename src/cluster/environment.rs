@@ -46,6 +46,12 @@ fn member(mut builder: ClusterBuilder, variable: Variables<'_>) -> Result<Cluste
     if let Some(folder) = variable("MOBULA_SPILL_FOLDER") {
         builder = builder.spill_to(folder);
     }
+    if let Some(tasks) = number("MOBULA_MAX_QUEUED", "a number of tasks, such as 1000000", variable)? {
+        builder = builder.max_queued(tasks);
+    }
+    if let Some(bytes) = number("MOBULA_LINEAGE_MEMORY", "bytes, such as 100000000", variable)? {
+        builder = builder.lineage_memory(bytes);
+    }
     Ok(builder)
 }
 
@@ -119,6 +125,8 @@ mod tests {
             ("MOBULA_RESOURCES", "gpu=2, tpu=0.5,"),
             ("MOBULA_LABELS", "zone=a,disk="),
             ("MOBULA_NAMESPACE", "shop"),
+            ("MOBULA_MAX_QUEUED", "1000"),
+            ("MOBULA_LINEAGE_MEMORY", "0"),
         ])
         .unwrap();
         assert!(start.serves);
@@ -127,6 +135,8 @@ mod tests {
         let labels = [("zone", "a"), ("disk", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(start.builder.labels, labels);
         assert_eq!(start.builder.namespace, "shop");
+        let allowance = start.builder.allowance;
+        assert_eq!((allowance.max_queued, allowance.lineage_memory), (1_000, 0));
     }
 
     #[test]
@@ -138,6 +148,8 @@ mod tests {
             ("MOBULA_RESOURCES", "=2"),
             ("MOBULA_LABELS", "zone"),
             ("MOBULA_STORE_MEMORY", "8G"),
+            ("MOBULA_MAX_QUEUED", "-1"),
+            ("MOBULA_LINEAGE_MEMORY", "half"),
         ];
         for (name, value) in bad {
             let Err(error) = started(&[(name, value)]) else { panic!("{name}={value} is read") };

@@ -22,6 +22,7 @@ use crate::node::core::life::Stuck;
 use crate::node::isolated::Nursery;
 use crate::node::machine;
 use crate::node::runtime::{Node, Settings, StandingNow, random_number};
+use crate::node::worker::Allowance;
 use crate::schedule::{Amount, Labels, Resources};
 use crate::task::registry::Tasks as TaskTable;
 
@@ -215,6 +216,7 @@ fn nursery(builder: &ClusterBuilder, key: &ClusterKey, head: Option<&String>, ne
         head: head.cloned().unwrap_or_default(),
         head_wait: builder.head_wait,
         store,
+        allowance: builder.allowance,
         control: net.control(),
         children: Mutex::default(),
     }
@@ -333,8 +335,8 @@ fn settings(
         claims: builder.isolated.and_then(|isolated| isolated.claim),
     };
     let namespace = builder.namespace.as_str().into();
-    let (head_wait, max_queued, store) = (builder.head_wait, builder.max_queued, builder.store_settings());
-    let (isolated, lineage) = (builder.isolated, builder.lineage_memory);
+    let (head_wait, store, isolated) = (builder.head_wait, builder.store_settings(), builder.isolated);
+    let Allowance { max_queued, lineage_memory: lineage } = builder.allowance;
     Ok(Settings {
         head,
         join,

@@ -81,6 +81,7 @@ pub(super) async fn start(
         orders.labels.clone_from(&builder.labels);
         orders.namespace.clone_from(&builder.namespace);
         orders.head_wait = builder.head_wait;
+        orders.allowance = builder.allowance;
         let (end, ended) = oneshot::channel();
         // Children are watched where their parent's own work does not delay it.
         let (process, task) = watch(net, orders, ended, node.clone(), id, died.clone()).await?;

@@ -30,7 +30,7 @@ use super::core::link::Party;
 use super::fetch::ask_node;
 use super::runtime::Node;
 use super::store::StoreSettings;
-use super::worker::{self, Orders, WorkerError};
+use super::worker::{self, Allowance, Orders, WorkerError};
 use crate::actor::error::CallError;
 use crate::actor::inbox::Host;
 use crate::actor::remote::ask::{Plain, answer_value, nonsense};
@@ -87,6 +87,7 @@ pub(crate) struct Nursery {
     pub(crate) head: String,
     pub(crate) head_wait: Duration,
     pub(crate) store: StoreSettings,
+    pub(crate) allowance: Allowance,
     /// Where processes are watched: what runs on the node delays it nowhere.
     pub(crate) control: tokio::runtime::Handle,
     pub(crate) children: Mutex<FxHashMap<ChildId, Child>>,
@@ -329,6 +330,7 @@ impl Node {
         let mut orders = Orders::new(&nursery.key, identity, nursery.head.clone(), listen, nursery.store.clone());
         orders.namespace = self.namespace().to_string();
         orders.head_wait = nursery.head_wait;
+        orders.allowance = nursery.allowance;
         orders.isolated = Some(of);
         orders
     }

@@ -52,6 +52,21 @@ pub struct WorkerEntry {
 
 inventory::collect!(WorkerEntry);
 
+/// How much a process keeps of its tasks and calls.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Allowance {
+    /// Tasks that may be queued.
+    pub(crate) max_queued: usize,
+    /// Bytes for making lost results again.
+    pub(crate) lineage_memory: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance { max_queued: crate::limits::QUEUED_TASKS, lineage_memory: crate::limits::LINEAGE_MEMORY }
+    }
+}
+
 /// What a worker is told.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Orders {
@@ -65,6 +80,7 @@ pub(crate) struct Orders {
     pub(crate) namespace: String,
     pub(crate) head_wait: Duration,
     pub(crate) store: StoreSettings,
+    pub(crate) allowance: Allowance,
     /// The actor whose own process it is, if it is one's.
     pub(crate) isolated: Option<Isolated>,
 }
@@ -88,6 +104,7 @@ impl Orders {
             namespace: String::new(),
             head_wait: crate::limits::HEAD_WAIT,
             store,
+            allowance: Allowance::default(),
             isolated: None,
         }
     }

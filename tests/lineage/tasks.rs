@@ -5,6 +5,7 @@ use crate::{LARGE, Log, Pair, ran};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join_all;
+use mobula::id::NodeId;
 use mobula::prelude::*;
 use mobula::{GetError, Lost, task};
 
@@ -74,6 +75,32 @@ impl Reader {
     pub fn shared(&self, ctx: &mut ActorContext<Self>) -> (usize, usize, usize) {
         let shared = ctx.cluster().shared_objects();
         (shared.lent, shared.borrowed, shared.in_transit)
+    }
+}
+
+/// Owns what a task makes that it submits.
+#[actor]
+struct Owner {
+    made: Option<ObjectRef<Bytes>>,
+}
+
+#[methods]
+impl Owner {
+    #[constructor]
+    pub fn new() -> Self {
+        Self { made: None }
+    }
+
+    /// Gives once the result is there, which stays on its node.
+    pub async fn has_made(&mut self, log: &str, there: NodeId, ctx: &mut ActorContext<Self>) {
+        let made = makes::call(&ctx.cluster(), log, "made", 1).prefer(there).submit();
+        ctx.cluster().wait([&made], 1).without_fetching().await;
+        self.made = Some(made);
+    }
+
+    /// Why it cannot be had.
+    pub async fn why(&mut self) -> Option<GetError> {
+        self.made.take()?.await.err()
     }
 }
 
@@ -240,6 +267,19 @@ async fn what_there_was_no_room_to_remember_is_lost_and_says_so() {
     assert_eq!(pair.is_lost(&made).await, Lost::Evicted);
     assert_eq!(pair.log.runs("made"), 1);
     drop(made);
+    pair.ends_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_remembers_no_more_than_its_cluster_says() {
+    let pair = Pair::of(Cluster::local().lineage_memory(0)).await;
+    let owner = bounded(Owner::spawn(&pair.cluster).on(pair.lives)).await.unwrap();
+    bounded(owner.has_made(pair.log.path(), pair.dies)).await.unwrap();
+    kill(pair.victim);
+    let why = bounded(owner.why()).await.unwrap();
+    assert!(matches!(why, Some(GetError::Lost { why: Lost::Evicted, .. })), "{why:?}");
+    assert_eq!(pair.log.runs("made"), 1);
+    drop(owner);
     pair.ends_empty().await;
 }
 
