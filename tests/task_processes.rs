@@ -1,6 +1,7 @@
 //! Tasks that worker processes run.
 
 use mobula::error::{NotGranted, Why};
+use mobula::id::NodeId;
 use mobula::prelude::*;
 use mobula::{Executed, GetError, task};
 use std::collections::BTreeSet;
@@ -330,6 +331,85 @@ async fn what_no_node_has_fails_at_once_or_waits_if_it_is_asked_to() {
     bounded(cluster.shutdown()).await;
     let error = bounded(waits).await.unwrap_err();
     assert_eq!(error, GetError::ShutDown);
+}
+
+type Large = ObjectRef<Vec<u8>>;
+
+/// Submits tasks from its methods.
+#[actor]
+struct Foreman {
+    made: Vec<Large>,
+}
+
+#[methods]
+impl Foreman {
+    #[constructor]
+    pub fn new() -> Self {
+        Self { made: Vec::new() }
+    }
+
+    /// Where a task of each node ran, and where this runs.
+    pub async fn sends_to(
+        &mut self,
+        nodes: Vec<NodeId>,
+        ctx: &mut ActorContext<Self>,
+    ) -> mobula::Result<(Vec<u32>, u32)> {
+        let cluster = ctx.cluster();
+        let sent: Vec<ObjectRef<u32>> =
+            nodes.into_iter().map(|node| process::call(&cluster).on(node).submit()).collect();
+        Ok((cluster.get_all(&sent).await?, std::process::id()))
+    }
+
+    /// Has each node make more of what the one before it made, and gives it all, before the last is made.
+    pub async fn grows(&mut self, nodes: Vec<NodeId>, ctx: &mut ActorContext<Self>) -> Vec<Large> {
+        let cluster = ctx.cluster();
+        for node in nodes {
+            let grown = match self.made.last() {
+                Some(last) => grown::call(&cluster, last, 100_000),
+                None => grown::call(&cluster, vec![1; 100_000], 100_000),
+            };
+            self.made.push(grown.on(node).submit());
+        }
+        self.made.clone()
+    }
+
+    /// Awaits what another one has had made.
+    pub async fn measures(&mut self, of: Vec<Large>) -> mobula::Result<Vec<usize>> {
+        let mut lengths = Vec::new();
+        for object in of {
+            lengths.push(object.await?.len());
+        }
+        Ok(lengths)
+    }
+
+    /// What a task fails with is the method's to handle.
+    pub async fn is_told(&mut self, ctx: &mut ActorContext<Self>) -> mobula::Result<String> {
+        let failed = fails::submit(&ctx.cluster(), "as asked").await.expect_err("it fails");
+        Ok(format!("{failed}, and {}", add::call(&ctx.cluster(), 1, 2).await?))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actors_method_submits_tasks_awaits_them_and_passes_their_results_on() {
+    let cluster = two_workers().await;
+    let nodes: Vec<NodeId> = cluster.nodes().iter().filter(|node| node.hosts_actors).map(|node| node.id).collect();
+    let [one, two] = nodes[..] else { panic!("two workers") };
+    let foreman = bounded(Foreman::spawn(&cluster).on(one)).await.unwrap();
+    let (ran, own) = bounded(foreman.sends_to(vec![one, two])).await.unwrap();
+    assert!(ran[0] == own && ran[1] != own, "{ran:?}");
+    assert_eq!(ran.iter().copied().collect::<BTreeSet<_>>(), cluster.worker_processes().into_iter().collect());
+    let made = bounded(foreman.grows(vec![two, one, two])).await.unwrap();
+    let other = bounded(Foreman::spawn(&cluster).on(two)).await.unwrap();
+    let lengths = [200_000, 300_000, 400_000];
+    assert_eq!(bounded(other.measures(made.clone())).await.unwrap(), lengths, "in another process");
+    let here = bounded(cluster.get_all(&made)).await.unwrap();
+    assert!(here.iter().map(|bytes| bytes.len()).eq(lengths), "and here");
+    assert!(here[2].starts_with(&[1; 100_000]) && here[2][100_000..].iter().all(|byte| *byte == 9));
+    assert_eq!(bounded(foreman.is_told()).await.unwrap(), "as asked, and 3");
+    // Who had it made has ended: what others hold is theirs to read for as long as its node lives.
+    bounded(foreman.stop()).await.unwrap();
+    assert_eq!(bounded(other.measures(made)).await.unwrap(), lengths);
+    bounded(cluster.shutdown()).await;
 }
 
 /// Queues tasks that wait for a node, one more than may be queued here, and gives what became of the last.
