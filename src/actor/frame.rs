@@ -1,7 +1,8 @@
 //! Frames: which call of which actor is being polled, up the chain who waits for it, and what it waits for (PROTOCOLS §5).
 //!
 //! The job sets a frame around each poll of a method; [`Call`](super::call::Call) reads it when it is first polled.
-//! Tasks that a method spawns have none: what they wait for, the method need not wait for.
+//! What a method spawns has none: what that waits for, the method need not wait for. A task has one from its first wait on,
+//! whose home is its node.
 //!
 //! What else an actor runs that the head may place again (its constructor, synchronous methods, `on_stop`, timers) has an
 //! *origin* only: nobody waits for it, but what it calls carries which run of the actor it is (PROTOCOLS §2). So does what a
@@ -15,20 +16,21 @@
 //! takes it out. So a frame that is not in the table runs, or has never waited: nobody waits for it for ever.
 
 use parking_lot::Mutex;
-use std::cell::Cell;
-use std::future::poll_fn;
 use std::mem;
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::sync::Arc;
 
-use super::error::CallError;
-use super::inbox::Hosted;
 use super::job::Access;
 use crate::clock::Moment;
-use crate::id::{ActorId, Incarnation, Life};
+use crate::id::{ActorId, Incarnation, Life, ObjectId};
 use crate::limits::CHAIN_FRAMES;
 use crate::wire::packet::{Frame, ProbeTo};
+
+mod scope;
+mod waits;
+
+pub(crate) use scope::{Task, caller, caller_of, enter, enter_task, origin, within};
+use waits::{Waiting, Waits};
 
 /// Who waits for a frame, innermost first.
 #[derive(Clone, Default)]
@@ -50,7 +52,7 @@ impl Above {
     }
 }
 
-/// Which call a frame runs, to find the frame by.
+/// Which call or task a frame runs, to find the frame by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serves {
     /// One whose caller does not wait.
@@ -59,6 +61,24 @@ pub(crate) enum Serves {
     Here(usize),
     /// One of a peer: its life, and the call's number.
     Peer(Life, u64),
+    /// What makes this object of this node, whoever waits for it.
+    Object(ObjectId),
+}
+
+/// Whose frames they are: an actor, or a node with its tasks.
+pub(crate) trait FrameHome: Send + Sync {
+    /// The actor, or the node as one.
+    fn id(&self) -> ActorId;
+    /// Which run of it this is.
+    fn incarnation(&self) -> Incarnation;
+    /// Whether it has ended with the life of its node, and the head may have placed it again since.
+    fn is_fenced(&self) -> bool;
+    /// A frame of it waits for the first time.
+    fn occupied(self: Arc<Self>, frame: &Arc<Chain>);
+    /// Such a frame has ended.
+    fn left(&self, frame: &Chain);
+    /// Its frames that have waited. If there is none, the node is told when there is one again.
+    fn watch(&self) -> Vec<Arc<Chain>>;
 }
 
 /// A frame, those that wait for it, and what it waits for.
@@ -69,13 +89,13 @@ pub(crate) struct Chain {
     serves: Serves,
     above: Above,
     depth: usize,
-    home: Arc<dyn Hosted>,
+    home: Arc<dyn FrameHome>,
     waits: Mutex<Waits>,
 }
 
 impl Chain {
     /// The frame of a call that begins, and that `above` wait for. `home` keeps its actor's table.
-    pub(crate) fn new(id: Frame, access: Access, serves: Serves, above: Above, home: Arc<dyn Hosted>) -> Arc<Chain> {
+    pub(crate) fn new(id: Frame, access: Access, serves: Serves, above: Above, home: Arc<dyn FrameHome>) -> Arc<Chain> {
         let depth = 1 + match &above {
             Above::Nobody => 0,
             Above::Here(above) => above.depth,
@@ -85,7 +105,7 @@ impl Chain {
     }
 
     /// What an actor runs beside the calls that are polled: frames are numbered from one on.
-    fn origin(home: Arc<dyn Hosted>) -> Arc<Chain> {
+    fn origin(home: Arc<dyn FrameHome>) -> Arc<Chain> {
         let id = Frame { actor: home.id(), frame: 0 };
         Chain::new(id, Access::Exclusive, Serves::Nobody, Above::Nobody, home)
     }
@@ -158,7 +178,7 @@ impl Chain {
     /// The frame begins to wait; the number takes the wait back.
     pub(crate) fn wait(self: &Arc<Self>, wait: Arc<dyn Wait>) -> NonZeroU32 {
         let mut waits = self.waits.lock();
-        let at = waits.insert(Waiting { wait, serial: 0, due: None, sent: 0 });
+        let at = waits.insert(Waiting::new(wait));
         let enters = !mem::replace(&mut waits.entered, true);
         drop(waits);
         if enters {
@@ -224,9 +244,9 @@ impl Chain {
     }
 }
 
-/// What a frame may wait for: an ask, room for a tell, an actor's end.
+/// What a frame may wait for: an ask, room for a tell, an actor's end, an object.
 pub(crate) trait Wait: Send + Sync {
-    /// Whom it is asked of.
+    /// Whom it is asked of; of what a task makes, its node.
     fn actor(&self) -> ActorId;
     /// Where it stands.
     fn place(&self) -> Place;
@@ -255,6 +275,8 @@ pub(crate) enum Held {
     Begun(Arc<Chain>),
     /// It waits for these.
     Queued(Blockers),
+    /// It has not begun, and waits for all of these itself: its arguments, or what makes the object.
+    Leads(Vec<Arc<dyn Wait>>),
 }
 
 /// The frames that a call waits for to leave their slots: they wait themselves.
@@ -269,191 +291,5 @@ impl Blockers {
     pub(crate) fn frames(&self) -> &[Arc<Chain>] {
         let (Blockers::All(frames) | Blockers::Any(frames)) = self;
         frames
-    }
-}
-
-/// The waits of a frame: the first lies in place, for most frames wait for one call at a time.
-#[derive(Default)]
-struct Waits {
-    /// Whether the frame is in its actor's table.
-    entered: bool,
-    count: u32,
-    /// The number of the first free place in `more`, or 0.
-    free: u32,
-    first: Option<Waiting>,
-    /// Place `n` has number `n + 2`.
-    more: Vec<Slot>,
-}
-
-enum Slot {
-    Waiting(Waiting),
-    /// And the number of the next free one, or 0.
-    Free(u32),
-}
-
-struct Waiting {
-    wait: Arc<dyn Wait>,
-    /// Its number among the waits of this node, once a probe saw it.
-    serial: u64,
-    /// When it sends its next probe.
-    due: Option<Moment>,
-    sent: u32,
-}
-
-impl Waiting {
-    fn number(&mut self, number: impl FnOnce() -> u64) -> u64 {
-        if self.serial == 0 {
-            self.serial = number();
-        }
-        self.serial
-    }
-}
-
-impl Waits {
-    fn insert(&mut self, waiting: Waiting) -> NonZeroU32 {
-        self.count += 1;
-        if self.first.is_none() {
-            self.first = Some(waiting);
-            return NonZeroU32::MIN;
-        }
-        let number = match self.free {
-            0 => {
-                self.more.push(Slot::Waiting(waiting));
-                self.more.len() as u32 + 1
-            }
-            number => {
-                if let Some(slot) = self.more.get_mut(number as usize - 2)
-                    && let Slot::Free(next) = mem::replace(slot, Slot::Waiting(waiting))
-                {
-                    self.free = next;
-                }
-                number
-            }
-        };
-        NonZeroU32::MIN.saturating_add(number - 1)
-    }
-
-    fn remove(&mut self, at: NonZeroU32) -> Option<Waiting> {
-        let removed = match at.get() {
-            1 => self.first.take(),
-            number => {
-                let slot = self.more.get_mut(number as usize - 2)?;
-                match mem::replace(slot, Slot::Free(self.free)) {
-                    Slot::Waiting(waiting) => {
-                        self.free = number;
-                        Some(waiting)
-                    }
-                    free @ Slot::Free(_) => {
-                        *slot = free;
-                        None
-                    }
-                }
-            }
-        };
-        self.count -= u32::from(removed.is_some());
-        removed
-    }
-
-    fn each(&mut self, mut look: impl FnMut(&mut Waiting)) {
-        self.first.iter_mut().for_each(&mut look);
-        for slot in &mut self.more {
-            if let Slot::Waiting(waiting) = slot {
-                look(waiting);
-            }
-        }
-    }
-}
-
-thread_local! {
-    /// One of the two scopes that Mobula keeps per thread; the other is the encoding's.
-    static CURRENT: Cell<Option<Arc<Chain>>> = const { Cell::new(None) };
-}
-
-/// The frame of the method that is being polled on this thread, or what else an actor runs there.
-#[inline]
-pub(crate) fn origin() -> Option<Arc<Chain>> {
-    let chain = CURRENT.take();
-    CURRENT.set(chain.clone());
-    chain
-}
-
-/// The actor that calls from there and which run of it this is, if the head may place it again.
-///
-/// # Errors
-/// The life of that run's node has ended.
-pub(crate) fn caller_of(origin: Option<&Arc<Chain>>) -> Result<Option<(ActorId, Incarnation)>, CallError> {
-    let caller = origin.and_then(|origin| origin.caller());
-    let is_fenced = || origin.is_some_and(|origin| origin.is_fenced());
-    if caller.is_some() && is_fenced() { Err(CallError::Stale) } else { Ok(caller) }
-}
-
-/// The actor that runs on this thread and which run of it this is, if the head may place it again.
-pub(crate) fn caller() -> Option<(ActorId, Incarnation)> {
-    origin()?.caller()
-}
-
-/// Runs what is an actor's, and no call of it.
-pub(crate) async fn within<T>(home: Arc<dyn Hosted>, work: impl Future<Output = T>) -> T {
-    let (mut origin, mut work) = (Some(Chain::origin(home)), pin!(work));
-    poll_fn(|cx| enter(&mut origin, || work.as_mut().poll(cx))).await
-}
-
-/// Polls with `chain` as the current frame; restores the former also when `poll` panics.
-pub(crate) fn enter<R>(chain: &mut Option<Arc<Chain>>, poll: impl FnOnce() -> R) -> R {
-    struct Restore<'a>(&'a mut Option<Arc<Chain>>);
-    impl Drop for Restore<'_> {
-        fn drop(&mut self) {
-            *self.0 = CURRENT.replace(self.0.take());
-        }
-    }
-    let former = CURRENT.replace(chain.take());
-    *chain = former;
-    let _restore = Restore(chain);
-    poll()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    struct Never(u64);
-
-    impl Wait for Never {
-        fn actor(&self) -> ActorId {
-            ActorId { life: Life(1), serial: self.0 }
-        }
-        fn place(&self) -> Place {
-            Place::Here
-        }
-        fn held(&self) -> Held {
-            Held::Not
-        }
-        fn deadlock(&self, _: Vec<ActorId>) {}
-    }
-
-    proptest! {
-        #[test]
-        fn a_frame_keeps_each_wait_until_it_is_over(steps in prop::collection::vec((any::<bool>(), 0_usize..64), 0..200)) {
-            let (mut waits, mut known) = (Waits::default(), Vec::new());
-            for (serial, (add, which)) in (1_u64..).zip(steps) {
-                if add || known.is_empty() {
-                    let wait = Arc::new(Never(serial));
-                    known.push((waits.insert(Waiting { wait, serial: 0, due: None, sent: 0 }), serial));
-                } else {
-                    let (at, serial) = known.swap_remove(which % known.len());
-                    prop_assert_eq!(waits.remove(at).map(|waiting| waiting.wait.actor().serial), Some(serial));
-                    prop_assert!(waits.remove(at).is_none());
-                }
-                let mut found = Vec::new();
-                waits.each(|waiting| found.push(waiting.wait.actor().serial));
-                let mut expected: Vec<_> = known.iter().map(|(_, serial)| *serial).collect();
-                found.sort_unstable();
-                expected.sort_unstable();
-                prop_assert_eq!(found, expected);
-                prop_assert_eq!(waits.count as usize, known.len());
-                prop_assert!(waits.more.len() <= 200);
-            }
-        }
     }
 }

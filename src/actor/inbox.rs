@@ -9,7 +9,8 @@ use super::checkpoint::{self, CheckpointError};
 use super::dispatch::{Actor, Method, Methods};
 use super::ending::{End, ended};
 use super::error::{CallError, EndReason, Executed};
-use super::frame::{self, Blockers, Chain, Held, Serves};
+use super::frame::{self, Blockers, Chain, FrameHome, Held, Serves, Wait};
+use super::hosted::Hosted;
 use super::job::{Access, Jobs, TakenJobs};
 use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
@@ -73,8 +74,10 @@ pub(crate) trait Host: Any + Send + Sync {
         number: u64,
         saved: &Kept,
     ) -> BoxFuture<'static, Result<(), CheckpointError>>;
-    /// Frames of this actor wait: probes follow their waits until [`Hosted::watch`] finds none.
-    fn waits(&self, actor: Arc<dyn Hosted>);
+    /// Frames of this home wait: probes follow their waits until [`FrameHome::watch`] finds none.
+    fn waits(&self, home: Arc<dyn FrameHome>);
+    /// What is pending, as something to wait for.
+    fn object_wait(&self, object: &Arc<Object>) -> Arc<dyn Wait>;
     /// Whether a call that waits for `blockers` can never begin, since they wait for it themselves: its chain is
     /// `chain`. Gives the cycle.
     fn reentrant(&self, chain: &[Frame], blockers: &Blockers) -> Option<Vec<ActorId>>;
@@ -307,6 +310,18 @@ impl<A: Methods> Inbox<A> {
         }
     }
 
+    /// The same of a call that may run already, as far as they show that it does not.
+    fn surely_kept(&self, access: Access) -> Blockers {
+        match self.blockers(access) {
+            Blockers::All(frames)
+                if access != Access::Exclusive && frames.iter().all(|frame| frame.access() != Access::Exclusive) =>
+            {
+                Blockers::All(Vec::new())
+            }
+            blockers => blockers,
+        }
+    }
+
     /// Whether a call can never begin, for those that wait for it occupy what it needs (PROTOCOLS §5.2). Gives the cycle.
     pub(crate) fn reentrant(&self, chain: &[Frame], access: Access) -> Option<Vec<ActorId>> {
         if !chain.iter().any(|frame| frame.actor == self.id) {
@@ -340,49 +355,9 @@ impl<A: Actor> Inbox<A> {
     }
 }
 
-/// An actor of any type, as its node keeps it.
-pub(crate) trait Hosted: Send + Sync {
-    /// Its identity.
-    fn id(&self) -> ActorId;
-    /// Where it was put.
-    fn placement(&self) -> Placement;
-    /// Which run of it this is.
-    fn incarnation(&self) -> Incarnation;
-    /// Whether it has ended with the life of its node, and the head may have placed it again since.
-    fn is_fenced(&self) -> bool;
-    /// Takes a call that arrived over a link, or answers it with a fault.
-    fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
-    /// Stops it: see [`Handle::stop`](super::handle::Handle::stop).
-    fn stop(&self);
-    /// Ends it at once, for this reason.
-    fn close(&self, reason: EndReason);
-    /// Its end.
-    fn over(self: Arc<Self>) -> BoxFuture<'static, EndReason>;
-    /// Its end is to be that of another, once that ends so.
-    fn linked(self: Arc<Self>, other: ActorId, end: BoxFuture<'static, EndReason>) -> Result<(), LinkError>;
-    /// It is no more.
-    fn unlinked(&self, other: ActorId);
-    /// What was saved of it last is where it was no more.
-    fn save_again(self: Arc<Self>);
-    /// Its inbox, for handles of its own type.
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-    /// A frame of it waits for the first time.
-    fn occupied(self: Arc<Self>, frame: &Arc<Chain>);
-    /// Such a frame has ended.
-    fn left(&self, frame: &Chain);
-    /// Its frames that have waited. If there is none, the node is told when there is one again.
-    fn watch(&self) -> Vec<Arc<Chain>>;
-    /// Why a call of a peer to this method has no answer yet. `begun` is the call, if it has left the mailbox.
-    fn held(&self, method: Key, begun: Option<Serves>) -> Held;
-}
-
-impl<A: Methods> Hosted for Inbox<A> {
+impl<A: Methods> FrameHome for Inbox<A> {
     fn id(&self) -> ActorId {
         self.id
-    }
-
-    fn placement(&self) -> Placement {
-        self.placement
     }
 
     fn incarnation(&self) -> Incarnation {
@@ -391,6 +366,26 @@ impl<A: Methods> Hosted for Inbox<A> {
 
     fn is_fenced(&self) -> bool {
         !self.placement.is_by_spawner() && self.mailbox.is_closed_by(&EndReason::NodeDied)
+    }
+
+    fn occupied(self: Arc<Self>, frame: &Arc<Chain>) {
+        if self.occupied.enter(frame) {
+            self.host.clone().waits(self);
+        }
+    }
+
+    fn left(&self, frame: &Chain) {
+        self.occupied.leave(frame);
+    }
+
+    fn watch(&self) -> Vec<Arc<Chain>> {
+        self.occupied.watch()
+    }
+}
+
+impl<A: Methods> Hosted for Inbox<A> {
+    fn placement(&self) -> Placement {
+        self.placement
     }
 
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
@@ -443,26 +438,20 @@ impl<A: Methods> Hosted for Inbox<A> {
         self
     }
 
-    fn occupied(self: Arc<Self>, frame: &Arc<Chain>) {
-        if self.occupied.enter(frame) {
-            self.host.clone().waits(self);
-        }
-    }
-
-    fn left(&self, frame: &Chain) {
-        self.occupied.leave(frame);
-    }
-
-    fn watch(&self) -> Vec<Arc<Chain>> {
-        self.occupied.watch()
-    }
-
     fn held(&self, method: Key, begun: Option<Serves>) -> Held {
         let access = A::METHODS.iter().find(|each| each.key == method).map(|each| each.access);
         match (access, begun) {
             (Some(_), Some(call)) => self.running(call),
             (Some(access), None) => Held::Queued(self.blockers(access)),
             (None, _) => ask::end_of(method).map_or(Held::Not, |end| self.held_end(end)),
+        }
+    }
+
+    fn held_object(&self, method: Key, object: ObjectId) -> Held {
+        let access = A::METHODS.iter().find(|each| each.key == method).map(|each| each.access);
+        match (self.running(Serves::Object(object)), access) {
+            (Held::Not, Some(access)) => Held::Queued(self.surely_kept(access)),
+            (held, _) => held,
         }
     }
 }

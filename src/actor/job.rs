@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use super::context::ActorContext;
 use super::dispatch::{Actor, Code, Method, OnCancel, Ran};
 use super::error::{CallError, EndReason, Executed, panic_message};
-use super::frame::{self, Above, Chain, Serves};
-use super::inbox::{Hosted, Inbox};
+use super::frame::{self, Above, Chain, FrameHome, Serves};
+use super::inbox::Inbox;
 use super::mailbox::{Entry, Item, Mailbox, Next, Taken};
 use super::restart::Kept;
 use crate::wire::packet::Frame;
@@ -186,7 +186,7 @@ impl<M: Method, O: Outcome<M>> Owed<M, O> {
 
     /// The frame that it runs in.
     fn frame(&self, id: Frame, access: Access, above: Above, home: &Arc<Inbox<M::Actor>>) -> Arc<Chain> {
-        let home: Arc<dyn Hosted> = home.clone();
+        let home: Arc<dyn FrameHome> = home.clone();
         Chain::new(id, access, self.to.serves(), above, home)
     }
 

@@ -12,6 +12,7 @@ pub mod ending;
 pub mod error;
 pub(crate) mod frame;
 pub mod handle;
+pub(crate) mod hosted;
 pub(crate) mod inbox;
 pub(crate) mod job;
 pub(crate) mod lifetime;

@@ -1,4 +1,4 @@
-//! Which frames of an actor wait, and what they keep others from (PROTOCOLS §5.2, §5.3).
+//! Which frames of an actor wait, or of a node's tasks, and what they keep others from (PROTOCOLS §5.2, §5.3).
 //!
 //! A frame is entered by its first wait and taken out by its end, so calls that never wait cost nothing here. A slot
 //! whose frame is not in the table, or does not wait at present, is free or will be: nobody waits for it for ever.
@@ -12,7 +12,7 @@ use super::job::Access;
 
 /// The table: there is none while nothing waits, for most actors are idle.
 #[derive(Default)]
-pub(super) struct Occupied {
+pub(crate) struct Occupied {
     table: Mutex<Option<Box<Table>>>,
 }
 
@@ -21,7 +21,7 @@ type Table = FxHashMap<u64, Arc<Chain>>;
 
 impl Occupied {
     /// A frame waits for the first time. True if the node is to be told of the actor.
-    pub(super) fn enter(&self, frame: &Arc<Chain>) -> bool {
+    pub(crate) fn enter(&self, frame: &Arc<Chain>) -> bool {
         let mut table = self.table.lock();
         let fresh = table.is_none();
         table.get_or_insert_default().insert(frame.id().frame, frame.clone());
@@ -29,13 +29,13 @@ impl Occupied {
     }
 
     /// A frame has ended.
-    pub(super) fn leave(&self, frame: &Chain) {
+    pub(crate) fn leave(&self, frame: &Chain) {
         let left = self.table.lock().as_mut().and_then(|table| table.remove(&frame.id().frame));
         drop(left);
     }
 
     /// The frames in the table. If there is none, the node need not look again before it is told.
-    pub(super) fn watch(&self) -> Vec<Arc<Chain>> {
+    pub(crate) fn watch(&self) -> Vec<Arc<Chain>> {
         let mut table = self.table.lock();
         let frames: Vec<_> = table.iter().flat_map(|table| table.values().cloned()).collect();
         if frames.is_empty() {
@@ -45,7 +45,7 @@ impl Occupied {
     }
 
     /// The frame that runs this call, if it ever waited.
-    pub(super) fn running(&self, call: Serves) -> Option<Arc<Chain>> {
+    pub(crate) fn running(&self, call: Serves) -> Option<Arc<Chain>> {
         self.table.lock().as_ref()?.values().find(|frame| frame.serves() == call).cloned()
     }
 

@@ -16,7 +16,7 @@ use crate::directory::request::Patience;
 use crate::id::NodeId;
 use crate::node::runtime::Node;
 use crate::node::tasks::Submitted;
-use crate::object::entry::Entry;
+use crate::object::entry::{Entry, Making};
 use crate::object::error::GetError;
 use crate::object::get::{Get, shared};
 use crate::object::param::{Object, Param};
@@ -268,7 +268,7 @@ impl<T: Returns, E> TaskCall<T, E> {
         }
         task.standing().is_of(&task);
         let parts = task.more().map_or(&[][..], |more| more.parts());
-        parts.iter().chain([&entry]).for_each(|entry| entry.made_by(task.standing().clone()));
+        parts.iter().chain([&entry]).for_each(|entry| entry.made_by(Making::Task(task.standing().clone())));
         let submitter = self.cluster.submitter().filter(|_| !self.detached);
         if submitter.is_some_and(|submitter| !submitter.adopt(&entry)) {
             task.fail(GetError::Cancelled { executed: Executed::No });

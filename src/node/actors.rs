@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::actor::error::EndReason;
-use crate::actor::inbox::Hosted;
+use crate::actor::hosted::Hosted;
 use crate::id::{ActorId, Epoch, Life, Placement};
 use crate::limits::{ENDS_REMEMBERED, HOSTED_ACTORS};
 use crate::schedule::{Resources, Strategy};

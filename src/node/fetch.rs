@@ -48,7 +48,7 @@ use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
 
 /// What the request is called.
-const READ: Key = Key::of("mobula", "object");
+pub(super) const READ: Key = Key::of("mobula", "object");
 /// The forms of what is not inside of the answer.
 const PINNED: u8 = 2;
 const PACKED: u8 = 3;

@@ -7,10 +7,12 @@ use super::actors::{Entry, Known};
 use super::checkpoints;
 use super::core::kept::Edition;
 use super::runtime::Node;
+use super::waits::ObjectWait;
 use crate::actor::checkpoint::CheckpointError;
 use crate::actor::error::EndReason;
-use crate::actor::frame::Blockers;
-use crate::actor::inbox::{Host, Hosted, Resolved};
+use crate::actor::frame::{Blockers, FrameHome, Wait};
+use crate::actor::hosted::Hosted;
+use crate::actor::inbox::{Host, Resolved};
 use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
 use crate::actor::restart::Kept;
@@ -131,8 +133,12 @@ impl Host for Node {
         self.have_saved(actor, Edition { placement, number }, saved)
     }
 
-    fn waits(&self, actor: Arc<dyn Hosted>) {
-        self.watch(&actor);
+    fn waits(&self, home: Arc<dyn FrameHome>) {
+        self.watch(&home);
+    }
+
+    fn object_wait(&self, object: &Arc<Object>) -> Arc<dyn Wait> {
+        ObjectWait::of(&self.shared(), object)
     }
 
     fn reentrant(&self, chain: &[Frame], blockers: &Blockers) -> Option<Vec<ActorId>> {

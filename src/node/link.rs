@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, watch};
 
-use super::core::link::{self, Acks, Called, Delivery, Failure, Link, Party};
+use super::core::link::{self, Acks, Called, Delivery, Failure, Link, Party, Ticket};
 use crate::actor::error::CallError;
 use crate::actor::remote::host::{Incoming, Served, refuse};
 use crate::actor::remote::{Arrival, Caller, NodeRef, Peer};
 use crate::clock::{self, Moment};
-use crate::id::Life;
+use crate::id::{Life, ObjectId};
 use crate::limits::{HELD_BYTES, UNREACHABLE_AFTER};
 use crate::net::{Closed, Session};
 use crate::wire::bytes::List;
@@ -287,6 +287,15 @@ impl PeerLink {
         let mut core = self.core.lock();
         core.link.send_probe(&packet);
         self.changed(core, self.recent());
+    }
+
+    /// The number of the call whose answer settles an object, none while it waits for credit; nothing if there is none.
+    pub(super) fn call_making(&self, object: ObjectId) -> Option<Option<u64>> {
+        // Looked at outside of the lock: callers have locks of their own, in which they ask the link.
+        let asked: Vec<(Ticket, Arc<dyn Caller>)> =
+            self.core.lock().link.asked().map(|(ticket, caller)| (ticket, caller.clone())).collect();
+        let (ticket, _) = asked.into_iter().find(|(_, caller)| caller.makes() == Some(object))?;
+        self.core.lock().link.standing(ticket)
     }
 
     /// Whether an ask of the peer has begun; nothing if it was answered, or is not here.

@@ -62,6 +62,11 @@ impl Links {
         self.actors.lock().clear();
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<PeerLink>> {
+        self.by_life.lock().values().cloned().collect()
+    }
+
     /// Whether every peer has acknowledged all that was sent to it.
     pub(super) fn all_acknowledged(&self) -> bool {
         self.by_life.lock().values().all(|link| link.is_acknowledged())

@@ -29,4 +29,5 @@ pub(crate) mod spawn;
 pub(crate) mod store;
 pub(crate) mod tasks;
 mod tried;
+mod waits;
 pub(crate) mod worker;

@@ -19,7 +19,7 @@ use crate::limits::REFS_GRACE;
 use crate::object::content::Content;
 use crate::object::entry::{Entry, Outcome};
 use crate::object::error::{Fault, GetError};
-use crate::object::home::Home;
+use crate::object::home::{Home, Waited};
 use crate::object::lost::Lost;
 use crate::wire::bytes::List;
 use crate::wire::codec::{Enclosed, Hold};
@@ -348,6 +348,10 @@ impl Home for Node {
                 .waiting_for(entry)
                 .unwrap_or_else(|| "pending: the call that makes it has no answer yet".to_owned()),
         }
+    }
+
+    fn waits(&self, entry: &Arc<Entry>) -> Option<Box<dyn Waited>> {
+        self.begin_wait(entry)
     }
 
     fn counted(&self, content: Content) -> Content {

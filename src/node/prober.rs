@@ -1,7 +1,7 @@
 //! Looks after what the frames of this node wait for: sends their probes, and passes on those of others (PROTOCOLS §5).
 //!
 //! ```text
-//! first wait of a frame --> watched actors --every 100 ms--> waits that are due --> start --+--> probes over links
+//! first wait of a frame --> watched homes ---every 100 ms--> waits that are due --> start --+--> probes over links
 //!                                                              a peer's probe --> follow --+--> a victim's wait ends
 //! ```
 //!
@@ -13,17 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::core::probe::{self, Held, Needs, Reached, Step, Target, View, pause};
+use super::fetch::READ;
 use super::link::PeerLink;
 use super::runtime::Node;
-use crate::actor::frame::{self, Blockers, Chain, Place, Serves};
-use crate::actor::inbox::{Host, Hosted};
+use crate::actor::frame::{self, Blockers, Chain, FrameHome, Place, Serves};
+use crate::actor::inbox::Host;
 use crate::clock;
 use crate::id::ActorId;
 use crate::limits::{PROBE_BURST, PROBE_FIRST, PROBE_REST};
 use crate::wire::bytes::List;
 use crate::wire::packet::{Frame, Probe, WaitId};
 
-/// The actors with waiting frames.
+/// The actors with waiting frames, and the node itself if its tasks have any.
 #[derive(Default)]
 pub(super) struct Prober {
     watched: Mutex<Watched>,
@@ -33,7 +34,7 @@ pub(super) struct Prober {
 
 #[derive(Default)]
 struct Watched {
-    actors: Vec<Weak<dyn Hosted>>,
+    homes: Vec<Weak<dyn FrameHome>>,
     /// Whether the task that looks after them runs.
     runs: bool,
 }
@@ -45,10 +46,10 @@ impl Prober {
 }
 
 impl Node {
-    /// Frames of this actor wait.
-    pub(super) fn watch(&self, actor: &Arc<dyn Hosted>) {
+    /// Frames of this home wait.
+    pub(super) fn watch(&self, home: &Arc<dyn FrameHome>) {
         let mut watched = self.prober().watched.lock();
-        watched.actors.push(Arc::downgrade(actor));
+        watched.homes.push(Arc::downgrade(home));
         let runs = std::mem::replace(&mut watched.runs, true);
         drop(watched);
         if !runs {
@@ -91,6 +92,8 @@ impl Node {
                     }
                 }
                 Step::Deadlock { wait, mut cycle } => {
+                    // Tasks stand between actors, and have no names.
+                    cycle.retain(|actor| !actor.is_node());
                     cycle.splice(0..0, cycle.last().copied());
                     if let Some(victim) = view.victim(wait) {
                         tracing::warn!(?cycle, "calls wait for each other: one of them ends");
@@ -103,16 +106,15 @@ impl Node {
 
     /// Sends the probes that are due. False if nobody waits.
     async fn look_at_waits(&self) -> bool {
-        let actors = std::mem::take(&mut self.prober().watched.lock().actors);
-        let mut waiting = Vec::with_capacity(actors.len());
-        for (count, actor) in actors.into_iter().enumerate() {
+        let homes = std::mem::take(&mut self.prober().watched.lock().homes);
+        let mut waiting = Vec::with_capacity(homes.len());
+        for (count, home) in homes.into_iter().enumerate() {
             if count % PROBE_BURST == PROBE_BURST - 1 {
                 tokio::task::yield_now().await;
             }
-            let Some(hosted) = actor.upgrade() else { continue };
-            let frames = hosted.watch();
+            let Some(frames) = home.upgrade().map(|home| home.watch()) else { continue };
             if !frames.is_empty() {
-                waiting.push(actor);
+                waiting.push(home);
             }
             let now = clock::now();
             for (serial, wait) in frames.iter().flat_map(|frame| frame.due(now, pause, || self.prober().number())) {
@@ -120,8 +122,8 @@ impl Node {
             }
         }
         let mut watched = self.prober().watched.lock();
-        watched.actors.append(&mut waiting);
-        watched.runs = !watched.actors.is_empty();
+        watched.homes.append(&mut waiting);
+        watched.runs = !watched.homes.is_empty();
         watched.runs
     }
 }
@@ -160,18 +162,22 @@ impl<'a> Here<'a> {
 
     /// A wait as the core knows it; nothing, if it is over.
     fn see(&self, serial: u64, wait: &Arc<dyn frame::Wait>, place: Place) -> Option<probe::Wait> {
-        let mut met = self.met.borrow_mut();
         let id = WaitId { life: Host::life(self.node), serial };
-        let on = match place {
-            Place::Over => return None,
-            Place::There(peer, to) => Target::Remote { peer, to },
-            Place::Here => {
-                met.calls.push(wait.clone());
-                Target::Local(met.calls.len() as u64 - 1)
-            }
-        };
-        met.waits.push((id, wait.clone()));
+        let on = self.target(wait, place)?;
+        self.met.borrow_mut().waits.push((id, wait.clone()));
         Some(probe::Wait { id, actor: wait.actor(), on })
+    }
+
+    fn target(&self, wait: &Arc<dyn frame::Wait>, place: Place) -> Option<Target> {
+        match place {
+            Place::Over => None,
+            Place::There(peer, to) => Some(Target::Remote { peer, to }),
+            Place::Here => {
+                let calls = &mut self.met.borrow_mut().calls;
+                calls.push(wait.clone());
+                Some(Target::Local(calls.len() as u64 - 1))
+            }
+        }
     }
 
     fn victim(&self, id: WaitId) -> Option<Arc<dyn frame::Wait>> {
@@ -190,6 +196,9 @@ impl<'a> Here<'a> {
     }
 
     fn held_for(&self, peer: crate::id::Life, to: crate::wire::packet::ProbeTo) -> frame::Held {
+        if to.actor.is_node() && to.method == READ {
+            return to.call.map_or(frame::Held::Not, |serial| self.node.object_held(serial));
+        }
         let begun = match to.call {
             None => None,
             Some(call) => match self.node.links().get(peer).and_then(|link| link.has_begun(call)) {
@@ -197,6 +206,9 @@ impl<'a> Here<'a> {
                 Some(begun) => begun.then_some(Serves::Peer(peer, call)),
             },
         };
+        if to.actor.is_node() {
+            return begun.map_or(frame::Held::Not, |task| self.node.task_running(task));
+        }
         self.node.actors().get(to.actor).map_or(frame::Held::Not, |actor| actor.held(to.method, begun))
     }
 }
@@ -212,6 +224,9 @@ impl View for Here<'_> {
             frame::Held::Begun(frame) => Held::Begun(self.meet(&frame)),
             frame::Held::Queued(blockers) => {
                 Held::Queued(blockers.frames().iter().map(|frame| self.meet(frame)).collect())
+            }
+            frame::Held::Leads(waits) => {
+                Held::Leads(waits.iter().filter_map(|wait| self.target(wait, wait.place())).collect())
             }
         }
     }

@@ -148,7 +148,7 @@ impl Node {
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
             promised: Promised::new(me.clone() as Weak<dyn Home>, max_queued),
-            tasks: Tasks::new(max_queued, cpus, declared, Tail::new(store.spilling.folder()), lineage),
+            tasks: Tasks::new(me.clone(), max_queued, cpus, declared, Tail::new(store.spilling.folder()), lineage),
             objects: Objects::default(),
             givings: Givings::default(),
             checkpoints: Checkpoints::default(),

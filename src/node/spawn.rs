@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::actors::{Entry, Known, NotHosted, Reserved};
 use super::runtime::Node;
 use crate::actor::error::{CallError, EndReason, FirstEnd};
-use crate::actor::inbox::Hosted;
+use crate::actor::hosted::Hosted;
 use crate::actor::remote::NodeRef;
 use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
 use crate::actor::remote::{ask, with_scratch};

@@ -10,8 +10,8 @@
 //! In a cluster of one process a task that names no resources takes the short way: straight to the host's own line.
 
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
 use super::runtime::Node;
@@ -27,6 +27,7 @@ mod arrive;
 mod behind;
 mod cancel;
 mod classes;
+mod frames;
 mod grants;
 mod host;
 mod lend;
@@ -42,6 +43,7 @@ mod send;
 mod terms;
 mod wants;
 
+use frames::Frames;
 use line::{Alone, Ready};
 use lineage::Lineages;
 
@@ -51,6 +53,7 @@ pub(crate) struct Tasks {
     host: host::Host,
     tail: Arc<Tail>,
     lineages: Lineages,
+    frames: Arc<Frames>,
     /// Told when a task has left the queue, for those that wait for room.
     room: Notify,
 }
@@ -59,9 +62,22 @@ impl Tasks {
     /// `queued` tasks may wait in the queue.
     /// `declared` is what the node has for tasks.
     /// `lineage` bytes are kept for making results again.
-    pub(super) fn new(queued: usize, cpus: usize, declared: Resources, tail: Arc<Tail>, lineage: u64) -> Self {
+    pub(super) fn new(
+        node: Weak<Node>,
+        queued: usize,
+        cpus: usize,
+        declared: Resources,
+        tail: Arc<Tail>,
+        lineage: u64,
+    ) -> Self {
         let (owner, host) = (owner::Owner::new(queued), host::Host::new(queued, cpus, declared));
-        Tasks { owner, host, tail, lineages: Lineages::new(lineage), room: Notify::new() }
+        let (lineages, frames) = (Lineages::new(lineage), Frames::new(node));
+        Tasks { owner, host, tail, lineages, frames, room: Notify::new() }
+    }
+
+    /// The frames of tasks that wait here.
+    pub(in crate::node) fn frames(&self) -> &Arc<Frames> {
+        &self.frames
     }
 
     /// Whether others wait, before whom one that comes will not begin, and more may.

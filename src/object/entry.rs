@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use std::any::Any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,7 +18,7 @@ use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
 use pending::{Pending, Watcher};
 
-pub(crate) use pending::Seat;
+pub(crate) use pending::{Making, Seat};
 
 /// What became of an object.
 pub(crate) type Outcome = Result<Content, Arc<Fault>>;
@@ -38,9 +37,6 @@ pub(crate) enum Until {
     /// There is a value, wherever it is.
     Anywhere,
 }
-
-/// What makes an object, known to higher layers.
-pub(crate) type Making = Arc<dyn Any + Send + Sync>;
 
 /// One object.
 pub(crate) struct Entry {
@@ -191,14 +187,18 @@ impl Entry {
         }
     }
 
-    /// What it waits for, as far as that is known here.
-    pub(crate) fn waiting(self: &Arc<Self>) -> String {
-        let home = match (&*self.state.lock(), &self.home) {
+    /// The node that it is on, while it is pending.
+    pub(super) fn home(&self) -> Option<Arc<dyn Home>> {
+        match (&*self.state.lock(), &self.home) {
             (_, Some((home, _))) => home.upgrade(),
             (State::Pending(pending), None) => pending.promised.as_ref().and_then(Promised::home),
             (State::Settled(..) | State::Given(_), None) => None,
-        };
-        home.map_or_else(|| "pending".to_owned(), |home| home.waiting(self))
+        }
+    }
+
+    /// What it waits for, as far as that is known here.
+    pub(crate) fn waiting(self: &Arc<Self>) -> String {
+        self.home().map_or_else(|| "pending".to_owned(), |home| home.waiting(self))
     }
 
     /// What became of it, if it is settled.

@@ -98,10 +98,11 @@ pub enum GetError<E = Never> {
         /// Whether the method may have run.
         executed: Executed,
     },
-    /// Who called the method that makes it waited for itself: the wait was part of a cycle of waits, or would have closed one.
+    /// Who called the method that makes it, or waits for it in a method or task, waited for itself: the wait was part of a cycle
+    /// of waits, or would have closed one. What makes it goes on.
     #[error("a cycle of calls that wait for each other: {} ({executed})", cycle.iter().map(ActorId::to_string).collect::<Vec<_>>().join(" -> "))]
     Deadlock {
-        /// The actors along the cycle; the first and the last are the same.
+        /// The actors along the cycle that are waited for; the first and the last are the same.
         cycle: Vec<ActorId>,
         /// Whether the method may have run: `No` where the call would have closed the cycle.
         executed: Executed,

@@ -13,6 +13,7 @@ use super::content::Content;
 use super::entry::{Entry, Outcome, Settling};
 use super::error::GetError;
 use super::failure::{Never, WireError};
+use super::home::Waited;
 use super::limit::Limit;
 use super::param::{Object, Param, View};
 use super::reference::{ObjectRef, Of};
@@ -35,11 +36,14 @@ pub(crate) struct Value {
     /// The first of them: whoever wants its value again, when that is lost, is told by it.
     first: Option<Arc<Entry>>,
     bringing: Option<BoxFuture<'static, Outcome>>,
+    /// Whether it was polled before it was there, and what it waits with since then.
+    waits: bool,
+    waited: Option<Box<dyn Waited>>,
 }
 
 impl Value {
     pub(crate) fn of(entry: Arc<Entry>) -> Self {
-        Value { of: entry.settling(), hops: 0, first: None, bringing: None }
+        Value { of: entry.settling(), hops: 0, first: None, bringing: None, waits: false, waited: None }
     }
 }
 
@@ -47,7 +51,25 @@ impl Future for Value {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let this = &mut *self;
+        let polled = self.poll_value(cx);
+        if polled.is_ready() {
+            self.waited = None;
+            return polled;
+        }
+        // Whoever waits in a method or a task may be in a circle.
+        if !std::mem::replace(&mut self.waits, true) {
+            let entry = self.of.entry();
+            self.waited = entry.home().and_then(|home| home.waits(entry));
+        }
+        let Some(fault) = self.waited.as_ref().and_then(|waited| waited.poll(cx)) else { return Poll::Pending };
+        self.waited = None;
+        Poll::Ready(Err(fault))
+    }
+}
+
+impl Value {
+    fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let this = self;
         if let Some(bringing) = &mut this.bringing {
             return bringing.as_mut().poll(cx);
         }

@@ -38,7 +38,7 @@ fn a_planted_bug_is_found() {
             Bug::AnswersBeforeSync => (&[Rule::L3], 0..10, None),
             Bug::KeepsEpoch => (&[Rule::L5], 0..20, None),
             Bug::ForgetsEnd => (&[Rule::I6, Rule::Settled], 0..20, None),
-            Bug::TakesStale => (&[Rule::L2], 0..100, Some(Temper::Runs)),
+            Bug::TakesStale => (&[Rule::L2], 0..400, Some(Temper::Runs)),
             Bug::SendsUncounted => (&[Rule::R1, Rule::R3], 0..20, None),
             Bug::ForgetsTransit => (&[Rule::R1, Rule::R3, Rule::R4], 0..20, None),
             Bug::KeepsHolds => (&[Rule::R2], 0..20, None),

@@ -166,6 +166,11 @@ impl Standing {
         !self.is_cancelled()
     }
 
+    /// Where it was sent, while it is there: the peer, and the ticket of the call.
+    pub(crate) fn away(&self) -> Option<(Arc<dyn Peer>, u64)> {
+        self.inner.lock().sent.as_ref().map(|sent| (sent.to.clone(), sent.ticket))
+    }
+
     /// Where it was sent: given once.
     pub(crate) fn take_sent(&self) -> Away {
         let mut inner = self.inner.lock();

@@ -187,6 +187,10 @@ pub(crate) trait Caller: Send + Sync {
     fn went_again(&self) -> bool {
         false
     }
+    /// The object that its answer settles, if nobody waits for the answer itself.
+    fn makes(&self) -> Option<ObjectId> {
+        None
+    }
 }
 
 /// An actor on another node: one for all its handles here, so that their calls are one stream.

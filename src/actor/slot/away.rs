@@ -17,7 +17,7 @@ use crate::actor::mailbox::{Entry as _, Place};
 use crate::actor::remote::placed::{How, Lost};
 use crate::actor::remote::{self, Caller, Envelope, Outgoing, RemoteActor, Sent};
 use crate::actor::reply::{Arriving, Asked, Reply};
-use crate::id::NodeId;
+use crate::id::{NodeId, ObjectId};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
@@ -372,6 +372,13 @@ impl<M: Method> Slot<M> {
 impl<M: Method> Caller for Slot<M> {
     fn told(&self) {
         self.admitted();
+    }
+
+    fn makes(&self) -> Option<ObjectId> {
+        match &self.state.lock().caller {
+            Listener::Object(sink) => Some(sink.of().0.id()),
+            Listener::Nobody | Listener::Task(_) => None,
+        }
     }
 
     fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {

@@ -147,6 +147,7 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
     }
 
     fn submit(self: Box<Self>, sink: Sink<M::Reply, M::Error>) {
+        sink.made_by(self.to().id(), M::KEY);
         let slot = self.into_slot(Wants::Reply, Listener::Object(sink), frame::origin());
         if let Err(error) = slot.push(Flags::ASK, None) {
             slot.finish(Err(error.widen()));

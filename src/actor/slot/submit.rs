@@ -11,9 +11,9 @@ use crate::actor::frame::Serves;
 use crate::actor::handle::{ActorRef, Route};
 use crate::actor::inbox::Host;
 use crate::actor::job::Outcome;
-use crate::id::{Life, ObjectId};
+use crate::id::{ActorId, Key, Life, ObjectId};
 use crate::object::content::Content;
-use crate::object::entry::Entry;
+use crate::object::entry::{Entry, Making};
 use crate::object::error::{Fault, GetError};
 use crate::object::lost::Lost;
 use crate::object::param::Param;
@@ -73,6 +73,11 @@ impl<T, E> Sink<T, E> {
         Sink { entry, fill: fill.anew.unwrap_or(fill) }
     }
 
+    /// Says which call it is.
+    pub(super) fn made_by(&self, actor: ActorId, method: Key) {
+        self.entry.made_by(Making::Call(actor, method));
+    }
+
     pub(super) fn of(&self) -> (&Arc<Entry>, &'static Fill<T, E>) {
         (&self.entry, self.fill)
     }
@@ -115,7 +120,7 @@ impl<M: Method> Outcome<M> for Awaited<M> {
     }
 
     fn serves(&self) -> Serves {
-        Serves::Nobody
+        Serves::Object(self.sink.entry.id())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Listener, Slot, Stage, State, Wants};
+use crate::actor::args;
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed, Waiting};
 use crate::actor::frame::{Chain, Held, Place, Serves, Wait};
@@ -110,6 +111,19 @@ impl<M: Method> Slot<M> {
         stood
     }
 
+    /// Those of its arguments that it waits for, if it does.
+    fn missing(&self) -> Option<Vec<Arc<dyn Wait>>> {
+        let here = self.to.here()?;
+        let mut state = self.state.lock();
+        let references = match &mut state.stage {
+            Stage::Made(message) if message.has_references() => args::references(message),
+            _ => return None,
+        };
+        drop(state);
+        let missing = references.iter().filter(|entry| !entry.is_settled()).map(|entry| here.object_wait(entry));
+        Some(missing.collect::<Vec<_>>()).filter(|missing| !missing.is_empty())
+    }
+
     /// The call by its place in memory, which it keeps while it waits.
     pub(super) fn serves(&self) -> Serves {
         Serves::Here(std::ptr::from_ref(self).addr())
@@ -138,6 +152,9 @@ impl<M: Method> Wait for Slot<M> {
     }
 
     fn held(&self) -> Held {
+        if let Some(missing) = self.missing() {
+            return Held::Leads(missing);
+        }
         let Some(inbox) = self.local() else { return Held::Not };
         let begun = match self.state.lock().stage {
             Stage::Made(_) | Stage::Resolving => false,

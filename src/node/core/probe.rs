@@ -4,6 +4,7 @@
 //! frame --wait--> call --begun--------> frame --wait--> call ..
 //!                      --queued, or
 //!                        without credit-> the frames in the slots it needs --wait--> ..
+//!                      --not begun-----> what its arguments come of: calls, tasks ..
 //! ```
 //!
 //! [`reentrant`] finds the cycle of one chain of asks when the request arrives. [`start`] and [`follow`] find any other:
@@ -93,6 +94,8 @@ pub enum Held {
     Begun(u64),
     /// It waits for these frames to leave their slots.
     Queued(Vec<u64>),
+    /// It waits for all of these itself: its arguments, or what makes it.
+    Leads(Vec<Target>),
 }
 
 /// A wait of a frame of this node.
@@ -137,7 +140,7 @@ pub enum Step {
 
 /// Sends the probe of a wait of this node.
 pub fn start(view: &impl View, wait: &Wait) -> Vec<Step> {
-    let mut walk = Walk { view, origin: wait.id, seen: BTreeSet::new(), ahead: Vec::new(), steps: Vec::new() };
+    let mut walk = Walk::new(view, wait.id, BTreeSet::new(), Vec::new());
     walk.go_along(wait, &[]);
     walk.run()
 }
@@ -145,7 +148,7 @@ pub fn start(view: &impl View, wait: &Wait) -> Vec<Step> {
 /// A probe arrived from `peer`.
 pub fn follow(view: &impl View, peer: Life, to: ProbeTo, origin: WaitId, path: &List<'_, Hop>) -> Vec<Step> {
     let ahead = vec![(Reached::From { peer, to }, path.iter().collect())];
-    Walk { view, origin, seen: path.iter().map(|hop| hop.wait).collect(), ahead, steps: Vec::new() }.run()
+    Walk::new(view, origin, path.iter().map(|hop| hop.wait).collect(), ahead).run()
 }
 
 /// A probe on its way through this node.
@@ -154,16 +157,29 @@ struct Walk<'a, V> {
     origin: WaitId,
     seen: BTreeSet<WaitId>,
     ahead: Vec<(Reached, Vec<Hop>)>,
+    /// How often it was led on without a wait between.
+    led: usize,
     steps: Vec<Step>,
 }
 
-impl<V: View> Walk<'_, V> {
+impl<'a, V: View> Walk<'a, V> {
+    fn new(view: &'a V, origin: WaitId, seen: BTreeSet<WaitId>, ahead: Vec<(Reached, Vec<Hop>)>) -> Self {
+        Walk { view, origin, seen, ahead, led: 0, steps: Vec::new() }
+    }
+
     fn run(mut self) -> Vec<Step> {
         while let Some((call, path)) = self.ahead.pop() {
             let frames = match self.view.held(call) {
                 Held::Gone => continue,
                 Held::Begun(frame) => vec![frame],
                 Held::Queued(frames) => frames,
+                Held::Leads(targets) => {
+                    self.led += targets.len();
+                    if self.led <= PROBE_WAITS {
+                        targets.into_iter().for_each(|target| self.go_on(target, path.clone()));
+                    }
+                    continue;
+                }
             };
             let waits: Vec<_> = frames.iter().map(|frame| self.view.waits(*frame)).collect();
             // A frame that runs will leave its slot: nobody waits for ever.
@@ -189,7 +205,11 @@ impl<V: View> Walk<'_, V> {
         }
         let mut path = path.to_vec();
         path.push(Hop { wait: wait.id, actor: wait.actor });
-        match wait.on {
+        self.go_on(wait.on, path);
+    }
+
+    fn go_on(&mut self, target: Target, path: Vec<Hop>) {
+        match target {
             Target::Local(call) => self.ahead.push((Reached::Local(call), path)),
             Target::Remote { peer, to } => self.steps.push(Step::Send { peer, to, path }),
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use super::line::{Ready, Whose, refuse};
 use super::terms::{CANCEL, Header, PARKED, RECALL, TERMS, Terms, put_ran};
 use crate::actor::error::Executed;
+use crate::actor::frame::Serves;
 use crate::actor::inbox::Host;
 use crate::actor::packed::Unpacking;
 use crate::actor::remote::host::{Incoming, Served, answer_fault};
@@ -62,6 +63,11 @@ impl Arrived {
 
     pub(super) fn began_at(&self, at: Moment) {
         self.began.store(at.0, Ordering::Relaxed);
+    }
+
+    /// Which call it is.
+    pub(super) fn serves(&self) -> Serves {
+        Serves::Peer(self.peer.life(), self.call)
     }
 
     pub(super) fn consumer(&self) -> &Consumer {

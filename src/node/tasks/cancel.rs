@@ -11,7 +11,7 @@ use crate::actor::inbox::Host as _;
 use crate::actor::remote::host::Incoming;
 use crate::actor::remote::{Caller, Outgoing, Peer as _, with_scratch};
 use crate::node::runtime::Node;
-use crate::object::entry::Entry;
+use crate::object::entry::{Entry, Making};
 use crate::object::error::{Fault, GetError};
 use crate::schedule::TaskNumber;
 use crate::schedule::queue::Why;
@@ -164,6 +164,9 @@ impl Node {
     }
 }
 
-fn standing_of(entry: &Entry) -> Option<Arc<Standing>> {
-    entry.making()?.downcast().ok()
+pub(super) fn standing_of(entry: &Entry) -> Option<Arc<Standing>> {
+    match entry.making()? {
+        Making::Task(standing) => standing.downcast().ok(),
+        Making::Call(..) => None,
+    }
 }

@@ -7,11 +7,12 @@ use parking_lot::{Condvar, Mutex};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::grants::Vacates;
 use super::line::{Alone, Line, Ready, Whose, refuse};
 use super::terms::{Header, Terms};
+use crate::actor::frame;
 use crate::actor::inbox::Host as _;
 use crate::clock;
 use crate::directory::request::Lending;
@@ -399,18 +400,20 @@ impl Node {
             return self.compute().run(Box::new(move || node.run_in_a_row(ready, grant)));
         }
         let (task, context, place) = self.place(grant, ready, None);
-        let attempt = place.attempt();
+        let (attempt, mut frame) = (place.attempt(), place.frame(&task));
         match task.run(context, attempt) {
             Ran::Over(end) => place.ended(end, Polled::OnRuntime),
             Ran::Running(mut running) => self.spawn(Box::pin(async move {
                 let mut place = place;
-                let end = match poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
+                let mut poll = |cx: &mut Context<'_>| frame::enter_task(&mut frame, || running.as_mut().poll(cx));
+                let end = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
                     Poll::Ready(end) => end,
                     Poll::Pending => {
                         place.wait();
-                        running.await
+                        poll_fn(poll).await
                     }
                 };
+                drop((running, frame));
                 place.ended(end, Polled::OnRuntime);
             })),
         }
@@ -425,10 +428,9 @@ impl Node {
                 return self.begin(ready, grant);
             }
             let (task, context, mut place) = self.place(grant, ready, None);
-            let attempt = place.attempt();
             place.in_a_row = true;
             grant = place.root;
-            place.ran(task.run(context, attempt));
+            place.run(&task, context);
             self.lend_slots();
             next = self.next_task(grant);
         }

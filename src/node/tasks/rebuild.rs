@@ -14,7 +14,7 @@ use crate::actor::packed::Unpacking;
 use crate::id::ObjectId;
 use crate::limits::LINEAGE_DEPTH;
 use crate::node::runtime::Node;
-use crate::object::entry::Entry;
+use crate::object::entry::{Entry, Making};
 use crate::object::error::{Fault, GetError};
 use crate::object::lost::Lost;
 use crate::task::recipe::{Coming, Makes};
@@ -209,7 +209,7 @@ impl Node {
                 let task = make(Coming { arguments, result, name, more: Makes::These(more) })?;
                 task.standing().is_of(&task);
                 task.standing().again();
-                results.iter().for_each(|result| result.made_by(task.standing().clone()));
+                results.iter().for_each(|result| result.made_by(Making::Task(task.standing().clone())));
                 self.runs_again(&whole, &lineage);
                 self.enqueue_again(Queued { task, kind, priority, retries, attempt, sent: false, behind: false });
                 Ok(())

@@ -1,11 +1,22 @@
 //! What is known of an object while it is pending, and who waits for it.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::{Making, Until, Watch};
+use super::{Until, Watch};
+use crate::id::{ActorId, Key};
 use crate::object::lent::Lent;
 use crate::object::promised::Promised;
+
+/// What makes an object.
+#[derive(Clone)]
+pub(crate) enum Making {
+    /// A task, as higher layers know it.
+    Task(Arc<dyn Any + Send + Sync>),
+    /// A call of this actor, to this method.
+    Call(ActorId, Key),
+}
 
 /// Names a watcher of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -299,6 +299,11 @@ impl<T: Clone> Link<T> {
         Some(ask.waiting.is_none().then_some(ask.call))
     }
 
+    /// The calls under way, and who waits for them.
+    pub fn asked(&self) -> impl Iterator<Item = (Ticket, &T)> {
+        self.asks.slots().filter_map(|slot| Some((Ticket(slot), self.asks.get(slot)?.token.as_ref()?)))
+    }
+
     /// Who waits for the answer to this call, if anyone.
     #[must_use]
     pub fn caller_of(&mut self, call: u64) -> Option<T> {

@@ -47,7 +47,12 @@ struct Cluster {
     waits: BTreeMap<u64, Vec<(WaitId, u64)>>,
     /// By call: the frames that hold it.
     calls: BTreeMap<u64, (bool, Vec<u64>)>,
+    /// By call: the node of the object that it makes, if that is what is waited for.
+    objects: BTreeMap<u64, Life>,
 }
+
+/// Objects have the numbers of their calls, and so many more.
+const OBJECTS: u64 = 1 << 32;
 
 struct Node<'a>(&'a Cluster, Life);
 
@@ -56,6 +61,9 @@ impl View for Node<'_> {
         let (Reached::Local(call) | Reached::From { to: ProbeTo { call: Some(call), .. }, .. }) = call else {
             return Held::Gone;
         };
+        if let Some(call) = call.checked_sub(OBJECTS) {
+            return Held::Leads(vec![self.call(call)]);
+        }
         match self.0.calls.get(&call) {
             Some((true, frames)) => Held::Begun(frames[0]),
             Some((false, frames)) => Held::Queued(frames.clone()),
@@ -66,18 +74,29 @@ impl View for Node<'_> {
     fn waits(&self, frame: u64) -> Vec<Wait> {
         assert_eq!(self.0.node_of[&frame], self.1, "a node is asked for its own frames only");
         let wait = |(id, call): &(WaitId, u64)| {
-            let holder = self.0.calls[call].1[0];
-            let peer = self.0.node_of[&holder];
-            let to = ProbeTo { actor: actor(holder), method: Key(0), call: Some(*call) };
-            let remote = Target::Remote { peer, to };
-            Wait { id: *id, actor: actor(holder), on: if peer == self.1 { Target::Local(*call) } else { remote } }
+            let on = match self.0.objects.get(call) {
+                Some(owner) => self.on(*owner, OBJECTS + call),
+                None => self.call(*call),
+            };
+            Wait { id: *id, actor: actor(self.0.calls[call].1[0]), on }
         };
         self.0.waits.get(&frame).into_iter().flatten().map(wait).collect()
     }
 }
 
+impl Node<'_> {
+    fn on(&self, peer: Life, call: u64) -> Target {
+        let to = ProbeTo { actor: actor(0), method: Key(0), call: Some(call) };
+        if peer == self.1 { Target::Local(call) } else { Target::Remote { peer, to } }
+    }
+
+    fn call(&self, call: u64) -> Target {
+        self.on(self.0.node_of[&self.0.calls[&call].1[0]], call)
+    }
+}
+
 impl Cluster {
-    /// `edges`: a frame waits for one call, which frames of one node hold.
+    /// `edges`: a frame waits for one call, which frames of one node hold; some wait for an object that it makes.
     fn of(nodes: u64, frames: u64, edges: &[(u64, u64, u64)]) -> Self {
         let mut cluster = Cluster::default();
         for frame in 0..frames {
@@ -89,6 +108,9 @@ impl Cluster {
             let queued = second % 3 == 0 && cluster.node_of[&to] == cluster.node_of[&other];
             let holders = if queued { vec![to, other] } else { vec![to] };
             cluster.calls.insert(call, (!queued, holders));
+            if second % 5 < 2 {
+                cluster.objects.insert(call, Life(second % nodes + 1));
+            }
             // Ids that say nothing of the order in which waits began.
             let id = WaitId { life: cluster.node_of[&from], serial: second.wrapping_mul(31) % 1_000 * 1_000 + call };
             cluster.waits.entry(from).or_default().push((id, call));

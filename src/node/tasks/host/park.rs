@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+use super::super::cancel::standing_of;
 use super::super::line::Ready;
 use super::{ALONE, Host, Tell, Turn};
 use crate::actor::error::Executed;
@@ -19,7 +20,6 @@ use crate::object::error::{Fault, GetError};
 use crate::object::get::Value;
 use crate::task::context::{Site, TaskContext};
 use crate::task::slot::Runnable;
-use crate::task::standing::Standing;
 
 struct Unpark(Thread);
 
@@ -101,7 +101,7 @@ impl Node {
     /// The task that makes an object, if it stands in a line here and can begin on this thread: in the slot of the one that
     /// waits for it.
     fn claim(self: &Arc<Self>, entry: &Entry) -> Option<(GrantId, Ready)> {
-        let task = entry.making()?.downcast::<Standing>().ok()?.task()?;
+        let task = standing_of(entry)?.task()?;
         if !task.is_blocking() {
             return None;
         }
@@ -124,8 +124,7 @@ impl Node {
     /// A task that waits for this one runs it on its own thread.
     fn run_here(self: &Arc<Self>, ready: Ready, grant: GrantId, above: Site) {
         let (task, context, place) = self.place(grant, ready, Some(above));
-        let attempt = place.attempt();
-        place.ran(task.run(context, attempt));
+        place.run(&task, context);
     }
 
     /// A task waits: another one may have its slot.

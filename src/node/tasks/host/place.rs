@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::super::line::{Again, Whose};
 use super::slots::Turn;
 use super::streaming::{Polled, Streaming};
+use crate::actor::frame;
 use crate::actor::inbox::Host as _;
 use crate::clock::{self, Moment};
 use crate::id::GrantId;
 use crate::node::runtime::Node;
-use crate::task::slot::{Attempt, End, Ran};
+use crate::task::context::TaskContext;
+use crate::task::slot::{Attempt, End, Ran, Runnable};
 
 /// Which slot a task that runs has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +46,16 @@ impl Place {
         if self.again.is_some() { Attempt::MayBeFollowed } else { Attempt::Last }
     }
 
-    /// A synchronous task ran.
-    pub(super) fn ran(self, ran: Ran) {
+    /// What the task waits with, if it ever does.
+    pub(super) fn frame(&self, task: &Arc<dyn Runnable>) -> Option<frame::Task> {
+        Some(self.node.tasks().frames().begin(&self.whose, task.result().id()))
+    }
+
+    /// Runs a synchronous task.
+    pub(super) fn run(self, task: &Arc<dyn Runnable>, context: TaskContext) {
+        let (attempt, mut frame) = (self.attempt(), self.frame(task));
+        let ran = frame::enter_task(&mut frame, || task.clone().run(context, attempt));
+        drop(frame);
         if let Ran::Over(end) = ran {
             self.ended(end, Polled::OnPool);
         }

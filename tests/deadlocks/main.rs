@@ -7,6 +7,8 @@ use mobula::prelude::*;
 use mobula::{EndReason, Executed};
 use std::time::Duration;
 
+mod references;
+
 mobula::test_worker!();
 
 /// Opens once as many have arrived as it was made for.

@@ -1,0 +1,174 @@
+//! Objects as something that methods and tasks wait for (PROTOCOLS §5.6).
+//!
+//! ```text
+//! frame ──waits──▶ object ──of another node──▶ its owner, by the object's serial
+//!                         ──a call makes it──▶ that call: it stands in a mailbox, runs, or is with a peer
+//!                         ──a task makes it──▶ the frame that it runs in, here or at a peer; before that, its arguments
+//! ```
+
+use parking_lot::Mutex;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
+
+use super::fetch::READ;
+use super::runtime::Node;
+use crate::actor::error::Executed;
+use crate::actor::frame::{self, Chain, Held, Place, Serves, Wait};
+use crate::id::{ActorId, Key, Life, ObjectId};
+use crate::object::entry::{Entry, Making};
+use crate::object::error::Fault;
+use crate::object::home::Waited;
+use crate::task::standing::Standing;
+use crate::wire::packet::ProbeTo;
+
+/// What a probe follows that goes after a task: a call of the node itself.
+const TASK: Key = Key::of("mobula", "task");
+
+/// A wait for an object.
+pub(super) struct ObjectWait {
+    node: Weak<Node>,
+    object: Arc<Entry>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The circle that it is in.
+    cycle: Option<Vec<ActorId>>,
+    waker: Option<Waker>,
+}
+
+impl ObjectWait {
+    pub(super) fn of(node: &Arc<Node>, object: &Arc<Entry>) -> Arc<Self> {
+        Arc::new(ObjectWait { node: Arc::downgrade(node), object: object.clone(), state: Mutex::default() })
+    }
+
+    /// The object that the value is to come of, if there is none yet.
+    fn pending(&self) -> Option<(Arc<Node>, Arc<Entry>)> {
+        let last = self.object.followed().ok().filter(|last| !last.is_there())?;
+        Some((self.node.upgrade()?, last))
+    }
+}
+
+impl Wait for ObjectWait {
+    fn actor(&self) -> ActorId {
+        match self.pending().and_then(|(_, last)| last.making()) {
+            Some(Making::Call(actor, _)) => actor,
+            Some(Making::Task(_)) | None => ActorId::of_node(self.object.id().life),
+        }
+    }
+
+    fn place(&self) -> Place {
+        let Some((node, last)) = self.pending() else { return Place::Over };
+        let ObjectId { life, serial } = last.id();
+        if last.is_borrowed() {
+            return Place::There(life, ProbeTo { actor: ActorId::of_node(life), method: READ, call: Some(serial) });
+        }
+        match last.making() {
+            Some(Making::Call(actor, method)) => match node.call_making(last.id()) {
+                Some((peer, call)) => Place::There(peer, ProbeTo { actor, method, call }),
+                None => Place::Here,
+            },
+            Some(Making::Task(standing)) => match standing.downcast::<Standing>().ok().and_then(|task| task.away()) {
+                Some((peer, ticket)) => match peer.standing(ticket) {
+                    Some(call) => {
+                        let life = peer.life();
+                        Place::There(life, ProbeTo { actor: ActorId::of_node(life), method: TASK, call })
+                    }
+                    None => Place::Over,
+                },
+                None => Place::Here,
+            },
+            None => Place::Here,
+        }
+    }
+
+    fn held(&self) -> Held {
+        let Some((node, last)) = self.pending() else { return Held::Not };
+        match last.making() {
+            Some(Making::Call(actor, method)) => {
+                let hosted = node.actors().get(actor);
+                hosted.map_or(Held::Not, |hosted| hosted.held_object(method, last.id()))
+            }
+            Some(Making::Task(standing)) => {
+                let standing = standing.downcast::<Standing>().ok();
+                standing.map_or(Held::Not, |standing| node.task_held(&standing))
+            }
+            None => Held::Not,
+        }
+    }
+
+    fn deadlock(&self, cycle: Vec<ActorId>) {
+        let mut state = self.state.lock();
+        state.cycle = Some(cycle);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A frame that waits for an object.
+struct Waiting {
+    frame: Arc<Chain>,
+    at: NonZeroU32,
+    wait: Arc<ObjectWait>,
+}
+
+impl Waited for Waiting {
+    fn poll(&self, cx: &Context<'_>) -> Option<Arc<Fault>> {
+        // A waker is other people's code: made and dropped outside of the lock.
+        let waker = cx.waker().clone();
+        let mut state = self.wait.state.lock();
+        let (former, cycle) = (state.waker.replace(waker), state.cycle.take());
+        drop(state);
+        drop(former);
+        cycle.map(|cycle| Arc::new(Fault::Deadlock { cycle, executed: Executed::Maybe }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.frame.over(self.at);
+    }
+}
+
+impl Node {
+    /// A method or task that is polled, or runs, on this thread waits for an object.
+    pub(super) fn begin_wait(&self, object: &Arc<Entry>) -> Option<Box<dyn Waited>> {
+        let frame = frame::origin().filter(|origin| origin.is_frame())?;
+        let wait = ObjectWait::of(&self.shared(), object);
+        let at = frame.wait(wait.clone());
+        Some(Box::new(Waiting { frame, at, wait }))
+    }
+
+    /// What an object of this node waits for that a peer wants.
+    pub(super) fn object_held(&self, serial: u64) -> Held {
+        let object = self.exposed(ObjectId { life: self.last_life(), serial });
+        object.map_or(Held::Not, |object| Held::Leads(vec![ObjectWait::of(&self.shared(), &object)]))
+    }
+
+    /// What a task of this node waits for that is not on its way to another.
+    fn task_held(self: &Arc<Self>, standing: &Standing) -> Held {
+        let Some(task) = standing.task() else { return Held::Not };
+        if standing.has_begun() {
+            return self.task_running(Serves::Object(task.result().id()));
+        }
+        let missing = task.references().into_iter().filter(|object| !object.is_settled());
+        let missing = missing.map(|object| -> Arc<dyn Wait> { ObjectWait::of(self, &object) });
+        Held::Leads(missing.collect())
+    }
+
+    /// The frame that a task runs in, if it ever waited.
+    pub(super) fn task_running(&self, task: Serves) -> Held {
+        self.tasks().frames().running(task).map_or(Held::Not, Held::Begun)
+    }
+
+    /// The peer that has the call which makes an object, and the call's number, unless that waits for credit.
+    fn call_making(&self, object: ObjectId) -> Option<(Life, Option<u64>)> {
+        let links = self.links().all();
+        links.into_iter().find_map(|link| Some((link.party().life, link.call_making(object)?)))
+    }
+}
