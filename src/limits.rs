@@ -466,11 +466,17 @@ const _: () =
 pub const DIRECTORY_ACTORS: usize = 1 << 18;
 /// Nodes that are asked, one after the other, to keep a checkpoint that is too large for the head.
 pub const KEEPERS_TRIED: usize = 3;
-/// A node that keeps checkpoints asks their hosts this often whether they are needed, of so many actors at once: what a host
-/// that died did not let go of goes then, and ten thousand actors cost the head 13 questions a second.
-pub const KEPT_LOOK: Duration = Duration::from_secs(5);
-/// Actors whose hosts are asked at once.
-pub const KEPT_ASKED: usize = 64;
+/// A node that keeps checkpoints asks the head this often whether they are needed: what a host that died did not let go of goes
+/// then.
+pub const KEPT_LOOK: Duration = Duration::from_secs(1);
+/// Actors about which it asks at once.
+pub const KEPT_ASKED: usize = 1_024;
+/// Checkpoints that a node gives away at once: each is copied, and when a keeper ends, all that it kept is given to others.
+pub const KEPT_GIVEN: usize = 4;
+/// What was saved and could not be given or brought is tried again after this.
+pub const KEPT_AGAIN: Duration = Duration::from_secs(1);
+/// The longest pause between tries.
+pub const KEPT_AGAIN_LAST: Duration = Duration::from_secs(30);
 /// Bytes of constructors' arguments and checkpoints one head keeps: they are needed for as long as an actor may be placed again.
 pub const DIRECTORY_ARGUMENTS: usize = 1 << 30;
 /// Ended actors whose end the head can still explain, and removed placement groups that it does not make again, of each.

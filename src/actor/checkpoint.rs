@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 use super::context::ActorContext;
 use super::core::saved::Saved;
@@ -27,7 +28,8 @@ use super::error::{EndReason, panic_message};
 use super::inbox::{Host, Inbox};
 use super::job::{Access, Begun, BegunShared, Told, Verdict};
 use super::mailbox::Item;
-use super::restart::{Kept, Renewal};
+use super::restart::{Kept, Renewal, unless_ended};
+use crate::limits::{KEPT_AGAIN, KEPT_AGAIN_LAST};
 use crate::wire::packet::Ref;
 
 /// An actor that says what of its state is saved, and how it is made again of that. Implemented by `#[methods]` where a method
@@ -234,7 +236,14 @@ pub(super) fn asked<A: Checkpointed>(
             return Err(CheckpointError::Stale);
         }
         let number = renewal.saves().take(kept);
-        renewal.saves().until_safe(&inbox, number).await
+        // Goes on if it is dropped: who comes next waits for what is sent.
+        let (said, heard) = oneshot::channel();
+        inbox.host().clone().spawn(Box::pin(async move {
+            if let Some(renewal) = inbox.renewal() {
+                let _ = said.send(renewal.saves().until_safe(&inbox, number).await);
+            }
+        }));
+        heard.await.unwrap_or_else(|_| Err(CheckpointError::Unknown { why: "its node was shut down".to_owned() }))
     }
 }
 
@@ -293,10 +302,17 @@ fn send<A: Actor>(inbox: &Arc<Inbox<A>>, saves: &Saves) {
 /// Sends what is saved by itself, until nothing is left to send.
 async fn send_all<A: Actor>(inbox: &Inbox<A>) {
     let Some(saves) = inbox.renewal().map(Renewal::saves) else { return };
+    let mut pause = KEPT_AGAIN;
     loop {
         let number = saves.last.lock().number();
         if let Err(error) = saves.until_safe(inbox, number).await {
             tracing::warn!(actor = %inbox.id(), %error, "a checkpoint may not outlive this node");
+            // It may be the only one that the next run could be made of.
+            let again = error != CheckpointError::Stale;
+            if again && unless_ended(inbox, tokio::time::sleep(pause)).await.is_ok() {
+                pause = KEPT_AGAIN_LAST.min(pause * 2);
+                continue;
+            }
         }
         saves.sends.store(false, Ordering::Release);
         if saves.last.lock().number() == number || saves.sends.swap(true, Ordering::AcqRel) {

@@ -72,6 +72,15 @@ impl KnownLives {
         self.by_node.get(&node).copied()
     }
 
+    /// One of those that host actors, are well, and of which `may` says so: `serial` chooses.
+    #[must_use]
+    pub fn host(&self, serial: u64, may: impl Fn(&Life) -> bool) -> Option<Life> {
+        let fit = self.iter().filter(|member| member.hosts && !member.suspect && may(&member.life));
+        let fit: Vec<Life> = fit.map(|member| member.life).collect();
+        let index = usize::try_from(serial).unwrap_or(0).checked_rem(fit.len())?;
+        fit.get(index).copied()
+    }
+
     /// Everyone, in the order of their lives.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.living.values()

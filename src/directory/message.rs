@@ -14,9 +14,9 @@ use crate::directory::fence::Reign;
 use crate::directory::request::{
     Beat, Change, Checkpoint, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End,
     EndError, Ended, Entrust, EntrustError, GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Heirs, Host,
-    Hosted, Join, JoinError, Joined, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError, NotKept, Page,
-    Prospect, Query, Rejoin, RemoveGroup, ReportError, Revoked, Snapshot, Spawn, SpawnError, Spawned, Want, WantError,
-    Withdraw,
+    Hosted, Join, JoinError, Joined, LastSaved, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError,
+    NotKept, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError, Revoked, Snapshot, Spawn, SpawnError, Spawned,
+    StillKept, Want, WantError, Withdraw,
 };
 use crate::id::{ActorId, GrantId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Why;
@@ -276,6 +276,8 @@ questions! {
     Ended => Reported(Result<(), ReportError>),
     /// What was saved of an actor is to be kept for its next host.
     Checkpoint => Kept(Result<(), NotKept>),
+    /// Which checkpoints are needed that lie with the asker.
+    StillKept => StillKept(Vec<Option<LastSaved>>),
     /// Proof that a node is dead.
     Died => Died(Result<(), DiedError>),
     /// Ask a peer that cannot be dialled to dial.
@@ -313,6 +315,8 @@ pub enum Reply {
     Reported(Result<(), ReportError>),
     /// To `Checkpoint`.
     Kept(Result<(), NotKept>),
+    /// To `StillKept`, in the order of its actors.
+    StillKept(Vec<Option<LastSaved>>),
     /// To `Died`.
     Died(Result<(), DiedError>),
     /// To `DialMe`.

@@ -279,6 +279,7 @@ impl Directory {
             Request::Hosted(hosted) => Some(Reply::Reported(self.hosted(life, hosted, effects))),
             Request::Ended(ended) => Some(Reply::Reported(self.ended(life, ended, effects))),
             Request::Checkpoint(checkpoint) => Some(Reply::Kept(self.checkpoint(life, checkpoint, effects))),
+            Request::StillKept(kept) => Some(Reply::StillKept(self.still_kept(&kept))),
             Request::Died(died) => Some(Reply::Died(self.died(now, life, &died, effects))),
             Request::Want(want) => Some(Reply::Wanted(self.want(life, id, want))),
             Request::GiveBack(back) => {

@@ -3,42 +3,43 @@
 //!
 //! ```text
 //! host ── keep [X]: actor, edition ──▶ keeper                reads X, and keeps its bytes in its own store
-//! host ── Checkpoint {1 . keeper, edition} ──▶ head ── Host {saved: the same} ──▶ next host ── kept: actor, edition ──▶ keeper
-//! host ── let go: actor, from, to ──▶ former keepers                                      ◀──────────── [X'] ─────────
-//! keeper ── Locate {actor} ──▶ head; keeper ── needs: actor, placement, editions ──▶ host    those that are needed; others go
+//! host ── Checkpoint {keeper, edition} ──▶ head ── Host {saved: the same} ──▶ next host ── kept: actor, edition ──▶ keeper
+//! host ── let go: actor, from, to ──▶ former keepers                                  ◀──────────── [X'] ─────────
+//! keeper ── StillKept {actors} ──▶ head                      which are needed: the others go
 //!
-//! state at the head = 0 . references . body | 1 . (keeper, edition)
+//! state at the head = references . body | PREFIX . keeper . placement . number     no list of references is as long as that says
 //! ```
 //!
-//! What a host does not let go of (it died, or has not heard that the head knows) goes when its keeper asks: now and then it asks
-//! about everything that it keeps. When a keeper ends, its hosts have another one keep what they saved last.
+//! What a host does not let go of (it died, or has not heard that the head knows) goes when its keeper asks the head: now and then
+//! it asks about all that it keeps. When a keeper ends, its hosts have another one keep what they saved last.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
+use tokio::sync::Semaphore;
 
 use super::core::kept::{Edition, Given, Keeping};
-use super::fetch::{answer_elsewhere, answer_error, ask_node, ask_node_about, begin_ask};
+use super::fetch::{answer_elsewhere, answer_error, ask_node, begin_ask, begin_ask_while_heard};
 use super::runtime::Node;
 use super::spawn::join_arguments;
 use crate::actor::checkpoint::CheckpointError;
-use crate::actor::error::EndReason;
+use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
 use crate::actor::remote::ask::{Plain, answer_value};
-use crate::actor::remote::host::Incoming;
+use crate::actor::remote::host::{Incoming, answer_fault};
 use crate::actor::restart::Kept;
 use crate::directory::AskError;
-use crate::directory::request::{Checkpoint, Locate, LocateError, NotKept};
+use crate::directory::request::{Checkpoint, NotKept, StillKept};
 use crate::id::{ActorId, Key, Life, Placement};
-use crate::limits::{BODY_INLINE, KEEPERS_TRIED, KEPT_ASKED, KEPT_LOOK};
+use crate::limits::{BODY_INLINE, KEEPERS_TRIED, KEPT_AGAIN, KEPT_ASKED, KEPT_GIVEN, KEPT_LOOK};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
 use crate::object::error::Fault;
 use crate::object::get::Value;
-use crate::object::lost::Lost;
+use crate::object::home::Home;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::CallFault;
 
@@ -46,64 +47,25 @@ use crate::wire::packet::CallFault;
 pub(super) const KEEP: Key = Key::of("mobula", "keep checkpoint");
 pub(super) const KEPT: Key = Key::of("mobula", "kept checkpoint");
 pub(super) const LET_GO: Key = Key::of("mobula", "let go of checkpoints");
-pub(super) const NEEDS: Key = Key::of("mobula", "needs checkpoints");
 
 /// Checkpoints of this node's actors that it gave to others, and those of others that it keeps.
-#[derive(Default)]
-pub(super) struct Checkpoints(Mutex<State>);
+pub(super) struct Checkpoints {
+    state: Mutex<State>,
+    /// How many are given at once.
+    turns: Semaphore,
+}
 
 #[derive(Default)]
 struct State {
     given: Given,
-    keeping: Keeping<Held>,
+    keeping: Keeping<Arc<Entry>>,
     /// Whether the task runs that asks about what is kept.
     looks: bool,
 }
 
-/// One that is kept, and which life gave it.
-struct Held {
-    entry: Arc<Entry>,
-    of: Life,
-}
-
-/// What the head keeps of a checkpoint.
-enum Standing<'a> {
-    /// All of it: its references, then its body.
-    Here(&'a [u8]),
-    /// Who has it.
-    With(Life, Edition),
-}
-
-impl<'a> Standing<'a> {
-    fn put(&self) -> Bytes {
-        let mut state = Vec::new();
-        match self {
-            Standing::Here(saved) => {
-                state.reserve_exact(saved.len() + 1);
-                state.push(0);
-                state.extend_from_slice(saved);
-            }
-            Standing::With(keeper, edition) => {
-                let (keeper, Edition { placement, number }) = (keeper.0, edition);
-                state.push(1);
-                [keeper, placement.0, *number].iter().for_each(|part| state.extend_from_slice(&part.to_le_bytes()));
-            }
-        }
-        state.into()
-    }
-
-    fn read(state: &'a [u8]) -> Option<Self> {
-        match state.split_first()? {
-            (0, saved) => Some(Standing::Here(saved)),
-            (1, rest) => match rest.as_chunks() {
-                ([keeper, placement, number], []) => {
-                    let [keeper, placement, number] = [keeper, placement, number].map(|part| u64::from_le_bytes(*part));
-                    Some(Standing::With(Life(keeper), Edition { placement: Placement(placement), number }))
-                }
-                _ => None,
-            },
-            _ => None,
-        }
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Checkpoints { state: Mutex::default(), turns: Semaphore::new(KEPT_GIVEN) }
     }
 }
 
@@ -111,7 +73,7 @@ impl Checkpoints {
     /// The life is over, and with it what it hosted and kept.
     pub(super) fn clear(&self) {
         let kept = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             state.given.clear();
             state.keeping.clear()
         };
@@ -119,58 +81,77 @@ impl Checkpoints {
     }
 
     fn let_go(&self, actor: ActorId, gone: impl FnMut(Edition) -> bool) {
-        let gone = self.0.lock().keeping.let_go(actor, gone);
+        let gone = self.state.lock().keeping.let_go(actor, gone);
         drop(gone);
     }
 }
 
-/// Why a node does not keep a checkpoint, or cannot give it.
-type Refused = String;
+/// What the head keeps of a checkpoint.
+enum AtHead<'a> {
+    /// All of it: its references, then its body.
+    Whole(&'a [u8]),
+    /// Who has it.
+    Keeper(Life, Edition),
+}
 
-impl Node {
-    /// Has what was saved of an actor kept for its next host. Goes on if it is dropped: what the head knows is known here.
-    pub(super) fn have_saved(
-        &self,
-        actor: ActorId,
-        edition: Edition,
-        saved: Bytes,
-    ) -> BoxFuture<'static, Result<(), CheckpointError>> {
-        let saving = self.runtime().spawn(self.shared().save_checkpoint(actor, edition, saved));
-        let over = |error: tokio::task::JoinError| CheckpointError::Unknown { why: error.to_string() };
-        Box::pin(async move { saving.await.map_err(over)? })
+/// What the head keeps begins so where a keeper has the rest: a number of references that there cannot be.
+const PREFIX: [u8; 10] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+
+impl<'a> AtHead<'a> {
+    fn of_keeper(keeper: Life, Edition { placement, number }: Edition) -> Bytes {
+        let numbers = [keeper.0, placement.0, number].map(u64::to_le_bytes);
+        [&PREFIX[..], numbers.as_flattened()].concat().into()
     }
 
-    async fn save_checkpoint(
+    fn read(state: &'a [u8]) -> Option<Self> {
+        let Some(rest) = state.strip_prefix(&PREFIX) else { return Some(AtHead::Whole(state)) };
+        let ([keeper, placement, number], []) = rest.as_chunks() else { return None };
+        let [keeper, placement, number] = [keeper, placement, number].map(|part| u64::from_le_bytes(*part));
+        Some(AtHead::Keeper(Life(keeper), Edition { placement: Placement(placement), number }))
+    }
+}
+
+impl Node {
+    /// Has what was saved of an actor kept for its next host.
+    pub(super) async fn save_checkpoint(
         self: Arc<Self>,
         actor: ActorId,
         edition: Edition,
         saved: Bytes,
     ) -> Result<(), CheckpointError> {
         let (state, keeper) = match saved.len() > BODY_INLINE {
-            false => (Standing::Here(&saved).put(), None),
+            false => (saved, None),
             true => {
                 let keeper = self.have_kept(actor, edition, saved).await?;
-                (Standing::With(keeper, edition).put(), Some(keeper))
+                (AtHead::of_keeper(keeper, edition), Some(keeper))
             }
         };
         let Edition { placement, number } = edition;
-        let error = match self.client().ask(Checkpoint { actor, placement, number, state }).await {
+        let outcome = match self.client().ask(Checkpoint { actor, placement, number, state }).await {
             Ok(Ok(())) => {
-                let former = self.checkpoints().0.lock().given.is_safe(actor, edition, keeper);
-                self.tell_keepers(actor, former, &(Edition::FIRST..edition));
-                return Ok(());
+                let former = self.checkpoints().state.lock().given.is_safe(actor, edition, keeper);
+                self.let_keepers_go(actor, former, Some(Edition::FIRST..edition));
+                Ok(())
             }
-            Ok(Err(NotKept::Stale | NotKept::NotKnown)) => CheckpointError::Stale,
-            Ok(Err(NotKept::Full)) => CheckpointError::Full,
+            Ok(Err(refused)) => {
+                self.let_keepers_go(actor, keeper, Some(edition.alone()));
+                Err(match refused {
+                    NotKept::Stale | NotKept::NotKnown => CheckpointError::Stale,
+                    NotKept::Full => CheckpointError::Full,
+                    NotKept::TooLarge { .. } => CheckpointError::Unknown { why: refused.to_string() },
+                })
+            }
             // The head has ended this node's life, and may have placed its actors elsewhere.
-            Err(AskError::LifeOver { .. }) => CheckpointError::Stale,
-            Ok(Err(error @ NotKept::TooLarge { .. })) => CheckpointError::Unknown { why: error.to_string() },
-            Err(error) => CheckpointError::Unknown { why: error.to_string() },
+            Err(AskError::LifeOver { .. }) => Err(CheckpointError::Stale),
+            Err(error) => Err(CheckpointError::Unknown { why: error.to_string() }),
         };
-        if matches!(error, CheckpointError::Stale | CheckpointError::Full) {
-            self.tell_keepers(actor, keeper, &edition.alone());
+        // Either may have ended meanwhile, when nobody looked for this.
+        if self.actors().get(actor).is_none_or(|hosted| hosted.placement() != placement) {
+            self.checkpoints_over(actor);
+        } else if keeper.is_some_and(|keeper| self.known(|known| known.has_ended(keeper))) {
+            self.keepers_ended(|life| Some(life) == keeper);
         }
-        Err(error)
+        outcome
     }
 
     /// Gives a checkpoint to a node that keeps it.
@@ -180,15 +161,20 @@ impl Node {
         edition: Edition,
         saved: Bytes,
     ) -> Result<Life, CheckpointError> {
+        // When one ends, all its actors look for another at once, and each copies its state.
+        let _turn = self.checkpoints().turns.acquire().await;
         let bytes = saved.len();
-        let entry = Entry::settled(Host::next_object(&**self), Ok(Content::plain(saved)));
+        let entry = Entry::settled(Host::next_object(&**self), Ok(Home::counted(&**self, Content::plain(saved))));
         let mut why = "no other node of the cluster could, nor is its head one".to_owned();
         let mut tried = Vec::new();
         while tried.len() < KEEPERS_TRIED
             && let Some(keeper) = self.keeper_for(actor, &tried)
         {
+            if !self.actors().is_placed(actor) {
+                return Err(CheckpointError::Stale);
+            }
             tried.push(keeper);
-            self.checkpoints().0.lock().given.give(actor, keeper);
+            self.checkpoints().state.lock().given.give(actor, keeper);
             match self.give_checkpoint(keeper, (actor, edition), &entry).await {
                 Ok(()) => return Ok(keeper),
                 Err(refused) => why = refused,
@@ -197,21 +183,16 @@ impl Node {
         Err(CheckpointError::NoKeeper { bytes, why })
     }
 
-    /// Who is to keep an actor's checkpoints: who did last, else one that hosts actors, else the head's own node.
+    /// Who is to keep an actor's checkpoints: who did last, else one that hosts actors, else the head's own node. Not one with
+    /// which this node would end.
     fn keeper_for(&self, actor: ActorId, tried: &[Life]) -> Option<Life> {
-        let former = self.checkpoints().0.lock().given.keeper(actor);
-        let me = self.last_life();
-        let head = self.head();
+        let former = self.checkpoints().state.lock().given.keeper(actor);
+        let (me, parent) = (self.last_life(), self.only().and_then(|only| only.of.claim).map(|claim| claim.host));
+        let may = |life: &Life| *life != me && Some(*life) != parent && !tried.contains(life);
         self.known(|known| {
-            let may = |life: &Life| *life != me && !tried.contains(life);
             let is_well = |life: &Life| known.get(*life).is_some_and(|member| !member.suspect);
-            if let Some(former) = former.filter(|former| may(former) && is_well(former)) {
-                return Some(former);
-            }
-            let fit = known.iter().filter(|member| member.hosts && !member.suspect).map(|member| member.life);
-            let fit: Vec<Life> = fit.filter(may).collect();
-            let index = usize::try_from(actor.serial).unwrap_or(0).checked_rem(fit.len());
-            index.map(|index| fit[index]).or_else(|| known.of_node(head).filter(may))
+            let others = || known.host(actor.serial, may).or_else(|| known.of_node(self.head()).filter(may));
+            former.filter(|former| may(former) && is_well(former)).or_else(others)
         })
     }
 
@@ -220,51 +201,64 @@ impl Node {
         keeper: Life,
         which: (ActorId, Edition),
         entry: &Arc<Entry>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), String> {
         let link = self.link_to(keeper).ok_or("the node that was to keep it has ended")?;
-        let body = encoded(&which);
-        match ask_node_about(&link, KEEP, &Entry::enclosed_all(&[entry]), &body).await {
+        // One that falls silent is not waited for: another one is asked.
+        let ask = begin_ask_while_heard(&link, KEEP, &Entry::enclosed_all(&[entry]), &encoded(&which));
+        let ask = ask.map_err(|error| error.to_string())?;
+        match poll_fn(|cx| ask.poll(cx)).await {
             Ok(Plain::Value(..)) => Ok(()),
-            Ok(Plain::App(_, fault)) => Err(said(&fault)),
+            Ok(Plain::App(_, fault)) => {
+                let fault: Result<Fault, _> = codec::decode(&fault);
+                Err(fault.map_or_else(|error| error.to_string(), |fault| fault.to_string()))
+            }
             Ok(Plain::Elsewhere(_)) => Err("it answered what it was not asked".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    /// Those who keep something of an actor need these no more. Nobody waits for that.
-    fn tell_keepers(&self, actor: ActorId, keepers: impl IntoIterator<Item = Life>, gone: &Range<Edition>) {
-        let body = encoded(&(actor, gone.start, gone.end));
+    /// Those who keep something of an actor need these no more; if it is not said which, the head is to say that. Nobody waits
+    /// for it.
+    fn let_keepers_go(&self, actor: ActorId, keepers: impl IntoIterator<Item = Life>, gone: Option<Range<Edition>>) {
+        let body = encoded(&(actor, gone.map(|gone| (gone.start, gone.end))));
         for link in keepers.into_iter().filter_map(|keeper| self.link_to(keeper)) {
             drop(begin_ask(&link, LET_GO, &Enclosed::default(), &body));
         }
     }
 
-    /// An actor has ended that the head knows: nobody will want what was saved of it, unless it is placed again.
-    pub(super) fn checkpoints_over(&self, actor: ActorId, reason: &EndReason) {
-        let keepers = self.checkpoints().0.lock().given.over(actor);
-        // Of one that is not made yet, or that ends with its node, that is for its keeper to find out.
-        if !matches!(reason, EndReason::NodeDied | EndReason::ShutDown | EndReason::NotConstructed) {
-            self.tell_keepers(actor, keepers, &(Edition::FIRST..Edition::END));
-        }
+    /// An actor is here no more, or never came to be.
+    pub(super) fn checkpoints_over(&self, actor: ActorId) {
+        let keepers = self.checkpoints().state.lock().given.over(actor);
+        self.let_keepers_go(actor, keepers, None);
     }
 
     /// Lives have ended: what they kept for actors here is given to others.
     pub(super) fn keepers_ended(&self, ended: impl Fn(Life) -> bool) {
-        let lost = self.checkpoints().0.lock().given.ended(ended);
+        let lost = self.checkpoints().state.lock().given.ended(ended);
         for hosted in lost.into_iter().filter_map(|actor| self.actors().get(actor)) {
             hosted.save_again();
         }
     }
 
-    /// What the head has of an actor's checkpoint, which is placed here: it comes when it is awaited.
+    /// An actor runs here: if what it was made of lies here as well, or nowhere any more, another node is to keep it.
+    pub(super) fn checkpoint_came(&self, actor: ActorId) {
+        if self.checkpoints().state.lock().given.is_alone(actor, self.last_life())
+            && let Some(hosted) = self.actors().get(actor)
+        {
+            hosted.save_again();
+        }
+    }
+
+    /// What the head has of the checkpoint of an actor that it places here: it comes when it is awaited.
     pub(super) fn saved(self: &Arc<Self>, actor: ActorId, state: &[u8]) -> BoxFuture<'static, Result<Kept, String>> {
         let node = self.clone();
-        match Standing::read(state) {
-            Some(Standing::Here(saved)) => {
+        match AtHead::read(state) {
+            Some(AtHead::Whole(saved)) => {
                 let kept = self.arrived_checkpoint(saved);
                 Box::pin(async move { kept })
             }
-            Some(Standing::With(keeper, edition)) => {
+            Some(AtHead::Keeper(keeper, edition)) => {
+                self.checkpoints().state.lock().given.came(actor, edition, keeper);
                 Box::pin(async move { node.bring_checkpoint(actor, keeper, edition).await })
             }
             None => Box::pin(async { Err("it is cut off".to_owned()) }),
@@ -277,42 +271,38 @@ impl Node {
     }
 
     async fn bring_checkpoint(self: Arc<Self>, actor: ActorId, keeper: Life, edition: Edition) -> Result<Kept, String> {
-        self.checkpoints().0.lock().given.came(actor, edition, keeper);
-        let brought = async {
-            let entry = self.kept_by(keeper, actor, edition).await?;
-            let value = Value::of(entry.clone()).await.map_err(|fault| fault.to_string())?;
-            entry.encoded(&value).map_err(|error| error.to_string())
-        };
-        let of_keeper = |why| format!("it lay with another node, of life {keeper}, and cannot be had: {why}");
-        let encoded = brought.await.map_err(of_keeper)?;
-        self.arrived_checkpoint(&encoded.body)
+        let mut tries = 0..KEEPERS_TRIED;
+        loop {
+            tries.next();
+            let why = match self.read_kept(actor, keeper, edition).await {
+                Ok(saved) => return self.arrived_checkpoint(&saved),
+                Err(why) => why,
+            };
+            if tries.is_empty() || keeper == self.last_life() || self.known(|known| known.has_ended(keeper)) {
+                return Err(format!("it lay with another node, of life {keeper}, and cannot be had: {why}"));
+            }
+            // Its keeper lives: what failed was the way.
+            tokio::time::sleep(KEPT_AGAIN).await;
+        }
+    }
+
+    async fn read_kept(self: &Arc<Self>, actor: ActorId, keeper: Life, edition: Edition) -> Result<Bytes, String> {
+        let entry = self.kept_by(keeper, actor, edition).await?;
+        let value = Value::of(entry.clone()).await.map_err(|fault| fault.to_string())?;
+        entry.encoded(&value).map(|encoded| encoded.body).map_err(|error| error.to_string())
     }
 
     /// What a node keeps of an actor, which may be this one.
-    async fn kept_by(self: &Arc<Self>, keeper: Life, actor: ActorId, edition: Edition) -> Result<Arc<Entry>, Refused> {
+    async fn kept_by(self: &Arc<Self>, keeper: Life, actor: ActorId, edition: Edition) -> Result<Arc<Entry>, String> {
         if keeper == self.last_life() {
-            let state = self.checkpoints().0.lock();
-            return state
-                .keeping
-                .get(actor, edition)
-                .map(|held| held.entry.clone())
-                .ok_or_else(|| "it is gone".to_owned());
+            let entry = self.checkpoints().state.lock().keeping.get(actor, edition).cloned();
+            return entry.ok_or_else(|| "it is gone".to_owned());
         }
         let link = self.link_to(keeper).ok_or("that node has ended")?;
         match ask_node(&link, KEPT, &encoded(&(actor, edition))).await {
             Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).ok_or_else(|| "it is nothing".to_owned()),
-            Ok(Plain::App(_, fault)) => Err(said(&fault)),
-            Ok(Plain::Value(..)) => Err("it answered what it was not asked".to_owned()),
+            Ok(Plain::App(..) | Plain::Value(..)) => Err("it answered what it was not asked".to_owned()),
             Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// An actor runs here that was made of what this very node keeps: another one is to.
-    pub(super) fn keeps_its_own(&self, actor: ActorId) {
-        if self.checkpoints().0.lock().given.keeper(actor) == Some(self.last_life())
-            && let Some(hosted) = self.actors().get(actor)
-        {
-            hosted.save_again();
         }
     }
 
@@ -327,11 +317,12 @@ impl Node {
         if !incoming.begin() {
             return;
         }
-        let (node, peer, call) = (self.shared(), incoming.peer.clone(), incoming.arrival.call);
+        let (node, life) = (self.shared(), self.last_life());
+        let (peer, call) = (incoming.peer.clone(), incoming.arrival.call);
         peer.clone().spawn_linked(Box::pin(async move {
             match node.adopt(entry).await {
                 Ok(entry) => {
-                    node.hold_checkpoint(actor, edition, Held { entry, of: peer.life() });
+                    node.hold_checkpoint(life, (actor, edition), entry);
                     answer_value(&*peer, call, &());
                 }
                 Err(fault) => answer_error(&*peer, call, &*fault),
@@ -339,10 +330,14 @@ impl Node {
         }));
     }
 
-    fn hold_checkpoint(self: &Arc<Self>, actor: ActorId, edition: Edition, held: Held) {
+    /// Keeps what was given in this life of the node.
+    fn hold_checkpoint(self: &Arc<Self>, life: Life, (actor, edition): (ActorId, Edition), entry: Arc<Entry>) {
         let (former, looks) = {
-            let mut state = self.checkpoints().0.lock();
-            (state.keeping.keep(actor, edition, held), std::mem::replace(&mut state.looks, true))
+            let mut state = self.checkpoints().state.lock();
+            if life != self.last_life() {
+                return;
+            }
+            (state.keeping.keep(actor, edition, entry), std::mem::replace(&mut state.looks, true))
         };
         drop(former);
         if !looks {
@@ -360,82 +355,46 @@ impl Node {
             return;
         }
         let (peer, call) = (&**incoming.peer, incoming.arrival.call);
-        let entry = self.checkpoints().0.lock().keeping.get(actor, edition).map(|held| held.entry.clone());
+        let entry = self.checkpoints().state.lock().keeping.get(actor, edition).cloned();
         match entry {
             Some(entry) => answer_elsewhere(peer, call, &entry),
-            None => answer_error(peer, call, &Fault::lost(Host::next_object(self), Lost::LetGo)),
+            None => answer_fault(peer, call, Executed::Yes, CallFault::ReferenceLost),
         }
     }
 
-    /// A peer needs these of its actor no more.
+    /// A peer needs these of its actor no more; or the head is to say which are.
     pub(super) fn serve_let_go(&self, incoming: &Incoming<'_>) {
-        let Ok((actor, from, to)) = codec::decode::<(ActorId, Edition, Edition)>(incoming.request.body) else {
-            incoming.refuse(CallFault::Decode {
-                message: "checkpoints that are let go of are an actor's, from one to another",
-            });
+        let Ok((actor, gone)) = codec::decode::<(ActorId, Option<(Edition, Edition)>)>(incoming.request.body) else {
+            incoming.refuse(CallFault::Decode { message: "checkpoints that are let go of are an actor's" });
             return;
         };
-        if incoming.begin() {
-            self.checkpoints().let_go(actor, |edition| (from..to).contains(&edition));
-            answer_value(&**incoming.peer, incoming.arrival.call, &());
-        }
-    }
-
-    /// A keeper asks which of an actor's checkpoints are needed here. None if the actor is not here under that placement.
-    pub(super) fn serve_needs(&self, incoming: &Incoming<'_>) {
-        let Ok((actor, placement, kept)) = codec::decode::<(ActorId, Placement, Vec<Edition>)>(incoming.request.body)
-        else {
-            incoming.refuse(CallFault::Decode {
-                message: "a keeper asks about an actor, its placement, and what it keeps",
-            });
+        if !incoming.begin() {
             return;
-        };
-        if incoming.begin() {
-            answer_value(&**incoming.peer, incoming.arrival.call, &self.needed(actor, placement, &kept));
         }
-    }
-
-    fn needed(&self, actor: ActorId, placement: Placement, kept: &[Edition]) -> Option<Vec<Edition>> {
-        let hosted = self.actors().get(actor).filter(|hosted| hosted.placement() == placement);
-        hosted.map(|_| self.checkpoints().0.lock().given.needed(actor, placement, kept))
-    }
-
-    /// Asks the host of an actor what of it is still to be kept here.
-    async fn ask_about_kept(self: &Arc<Self>, actor: ActorId) {
-        let kept = self.checkpoints().0.lock().keeping.editions(actor);
-        let located = match self.client().ask(Locate { actor, after: Placement(0) }).await {
-            Ok(Ok(located)) => located,
-            Ok(Err(LocateError::Ended(_))) => {
-                return self.checkpoints().let_go(actor, |edition| kept.contains(&edition));
+        match gone {
+            Some((from, to)) => self.checkpoints().let_go(actor, |edition| (from..to).contains(&edition)),
+            None => {
+                let node = self.shared();
+                self.runtime().spawn(async move { node.ask_about_kept(vec![actor]).await });
             }
-            // A head that has no journal may not have heard of it yet, if the node that gave it lives.
-            Ok(Err(LocateError::NotKnown(_))) => return self.let_go_of_ended(actor),
-            Err(_) => return,
-        };
-        let needed = match located.life == self.last_life() {
-            true => self.needed(actor, located.placement, &kept),
-            false => {
-                let Some(link) = self.link_to(located.life) else { return };
-                match ask_node(&link, NEEDS, &encoded(&(actor, located.placement, &kept))).await {
-                    Ok(Plain::Value(_, needed)) => codec::decode(&needed).unwrap_or_default(),
-                    Ok(_) | Err(_) => None,
-                }
-            }
-        };
-        if let Some(needed) = needed {
-            self.checkpoints().let_go(actor, |edition| kept.contains(&edition) && !needed.contains(&edition));
         }
+        answer_value(&**incoming.peer, incoming.arrival.call, &());
     }
 
-    fn let_go_of_ended(&self, actor: ActorId) {
-        let givers: BTreeSet<Life> = {
-            let state = self.checkpoints().0.lock();
-            let held =
-                state.keeping.editions(actor).into_iter().filter_map(|edition| state.keeping.get(actor, edition));
-            held.map(|held| held.of).collect()
+    /// Asks the head what of these actors is still to be kept here.
+    async fn ask_about_kept(self: &Arc<Self>, actors: Vec<ActorId>) {
+        // What comes while the head is asked is not what it was asked about.
+        let kept: Vec<Vec<Edition>> = {
+            let state = self.checkpoints().state.lock();
+            actors.iter().map(|actor| state.keeping.editions(*actor)).collect()
         };
-        if givers.into_iter().all(|giver| self.known(|known| known.has_ended(giver))) {
-            self.checkpoints().let_go(actor, |_| true);
+        if kept.iter().all(Vec::is_empty) {
+            return;
+        }
+        // A head that is away is asked again.
+        let Ok(needed) = self.client().ask(StillKept { actors: actors.clone() }).await else { return };
+        for ((actor, kept), needed) in actors.into_iter().zip(kept).zip(needed) {
+            self.checkpoints().let_go(actor, |edition| kept.contains(&edition) && !edition.is_needed(needed));
         }
     }
 }
@@ -446,19 +405,15 @@ async fn look_after(node: Weak<Node>) {
         tokio::time::sleep(KEPT_LOOK).await;
         let Some(node) = node.upgrade() else { return };
         let actors = {
-            let mut state = node.checkpoints().0.lock();
-            let actors = state.keeping.ask(KEPT_ASKED);
-            state.looks = actors.is_some();
+            let mut state = node.checkpoints().state.lock();
+            let actors = state.keeping.next(KEPT_ASKED);
+            state.looks = !actors.is_empty();
             actors
         };
-        let Some(actors) = actors else { return };
-        for actor in actors {
-            let node = node.clone();
-            node.clone().runtime().spawn(async move {
-                node.ask_about_kept(actor).await;
-                node.checkpoints().0.lock().keeping.has_asked(actor);
-            });
+        if actors.is_empty() {
+            return;
         }
+        node.ask_about_kept(actors).await;
     }
 }
 
@@ -467,11 +422,6 @@ fn encoded(body: &impl serde::Serialize) -> Vec<u8> {
     // Numbers always encode.
     let _ = codec::encode(body, &mut out);
     out
-}
-
-/// Why the other node refuses, in its words.
-fn said(fault: &[u8]) -> Refused {
-    codec::decode::<Fault>(fault).map_or_else(|error| error.to_string(), |fault| fault.to_string())
 }
 
 /// What is saved of an actor, as it is kept: its references, then its body.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 
 use super::bulk::{DIAL, HOLDS};
-use super::checkpoints::{KEEP, KEPT, LET_GO, NEEDS};
+use super::checkpoints::{KEEP, KEPT, LET_GO};
 use super::give::{ADOPT, GIVE, GIVEN};
 use super::isolated::ISOLATE;
 use super::lend::{ATTACH, Lender};
@@ -33,7 +33,7 @@ use super::tried::{self, TRIED};
 use crate::actor::error::{CallError, Executed};
 use crate::actor::remote::ask::{NodeAsk, Plain};
 use crate::actor::remote::host::{Incoming, Served};
-use crate::actor::remote::{Caller, Outgoing, Peer, with_scratch};
+use crate::actor::remote::{Caller, Outgoing, Peer, Sent, with_scratch};
 use crate::id::{ActorId, Key, Life, ObjectId};
 use crate::limits::{HOLDERS_NAMED, OBJECT_PIECE};
 use crate::object::content::{Content, Encoded, Form};
@@ -237,7 +237,6 @@ impl Node {
             KEEP => self.serve_keep(incoming),
             KEPT => self.serve_kept(incoming),
             LET_GO => self.serve_let_go(incoming),
-            NEEDS => self.serve_needs(incoming),
             ISOLATE => self.serve_isolate(incoming),
             TRIED => tried::serve(incoming),
             MISSED => self.serve_missed(incoming),
@@ -377,11 +376,31 @@ pub(super) fn begin_ask(
     enclosed: &Enclosed,
     body: &[u8],
 ) -> Result<Arc<NodeAsk>, CallError> {
+    ask_by(PeerLink::request_patiently, link, method, enclosed, body)
+}
+
+/// The same, but a node that falls silent is not waited for.
+pub(super) fn begin_ask_while_heard(
+    link: &PeerLink,
+    method: Key,
+    enclosed: &Enclosed,
+    body: &[u8],
+) -> Result<Arc<NodeAsk>, CallError> {
+    ask_by(PeerLink::request, link, method, enclosed, body)
+}
+
+fn ask_by(
+    request: impl FnOnce(&PeerLink, u64, Outgoing<'_>, &Arc<dyn Caller>) -> Result<Sent, CallError>,
+    link: &PeerLink,
+    method: Key,
+    enclosed: &Enclosed,
+    body: &[u8],
+) -> Result<Arc<NodeAsk>, CallError> {
     let ask = NodeAsk::new(ActorId::of_node(link.party().life), link.party().node, ("object", ""));
     let caller: Arc<dyn Caller> = ask.clone();
     with_scratch(|_, packet| {
         link.to_node(Flags::ASK, method, List::Items(&enclosed.refs), body).encode(packet);
-        link.request_patiently(link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
+        request(link, link.node_stream(), Outgoing { packet, deadline: None, enclosed }, &caller)
     })?;
     Ok(ask)
 }

@@ -173,10 +173,7 @@ impl Node {
                 if head == Some(me) {
                     return Ok(None);
                 }
-                let fit = known.iter().filter(|member| member.hosts && !member.suspect && member.life != me);
-                let fit: Vec<Life> = fit.map(|member| member.life).collect();
-                let index = usize::try_from(object.serial).unwrap_or(0).checked_rem(fit.len());
-                let chosen = index.map(|index| fit[index]).or(head);
+                let chosen = known.host(object.serial, |life| *life != me).or(head);
                 chosen.map(Some).ok_or(GiveError::NoTaker { object })
             })?,
         };

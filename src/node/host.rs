@@ -91,7 +91,7 @@ impl Host for Node {
             Known::Reserved(_) => Some(Placement(0)),
             // That it was not made, and why, is reported by who was to make it.
             Known::Placed if *reason == EndReason::NotConstructed => {
-                self.checkpoints_over(actor, reason);
+                self.checkpoints_over(actor);
                 return None;
             }
             Known::Placed => Some(placement),
@@ -104,14 +104,14 @@ impl Host for Node {
         }
         let mut known = known?;
         if known.is_done() {
-            self.checkpoints_over(actor, reason);
+            self.checkpoints_over(actor);
             return None;
         }
         // A head that stays away hears of it later.
-        let (wait, node, reason) = (self.client().head_wait(), self.shared(), reason.clone());
+        let (wait, node) = (self.client().head_wait(), self.shared());
         Some(Box::pin(async move {
             tokio::time::timeout(wait, known).await.unwrap_or_default();
-            node.checkpoints_over(actor, &reason);
+            node.checkpoints_over(actor);
         }))
     }
 
@@ -130,7 +130,7 @@ impl Host for Node {
         saved: &Kept,
     ) -> BoxFuture<'static, Result<(), CheckpointError>> {
         let saved = checkpoints::of(saved);
-        self.have_saved(actor, Edition { placement, number }, saved)
+        Box::pin(self.shared().save_checkpoint(actor, Edition { placement, number }, saved))
     }
 
     fn waits(&self, home: Arc<dyn FrameHome>) {

@@ -203,7 +203,10 @@ impl Node {
             move |made: Result<(), request::Failure>| {
                 let failed = made.is_err();
                 node.client().report(HostedReport { actor: id, placement, made });
-                node.keeps_its_own(id);
+                match failed {
+                    true => node.checkpoints_over(id),
+                    false => node.checkpoint_came(id),
+                }
                 if let Some(only) = node.only().filter(|_| failed) {
                     only.over();
                 }

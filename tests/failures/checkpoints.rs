@@ -203,13 +203,13 @@ async fn a_run_that_wakes_up_after_its_lease_saves_nothing_over_what_a_later_one
 }
 
 /// A head that keeps a journal.
-pub(crate) fn journaled_head() {
+pub(crate) fn journaled_head(lease: Duration) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let keys = Keys::given();
         let folder = std::env::var_os("MOBULA_TEST_FOLDER").expect("the folder of the keys");
         let head = Cluster::builder().head().listen(&keys.address).cluster_key(keys.key).identity(keys.head);
-        let head = head.lease(LEASE).suspect_after(LEASE / 4).journal(Path::new(&folder).join("journal"));
+        let head = head.lease(lease).suspect_after(lease / 4).journal(Path::new(&folder).join("journal"));
         let head = bounded(head).await.unwrap();
         report("ready", head.node_id());
         std::future::pending::<()>().await;

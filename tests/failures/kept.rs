@@ -1,6 +1,7 @@
 //! Actors whose saved state is too large for the head: another node keeps it, and whoever dies next, it is there.
 
 use crate::common::*;
+use crate::heads::Keys;
 use mobula::id::NodeId;
 use mobula::prelude::*;
 use mobula::{CheckpointError, EndReason};
@@ -147,6 +148,12 @@ async fn state(book: &BookHandle) -> (u64, usize, bool) {
     bounded(found).await
 }
 
+async fn begin(keys: &Keys) -> Player {
+    let mut head = Player::start("patient head", &keys.environment());
+    head.reported("ready").await;
+    head
+}
+
 fn kept(stored: &BTreeMap<NodeId, usize>) -> Vec<NodeId> {
     stored.iter().filter(|(_, used)| **used >= LARGE).map(|(node, _)| *node).collect()
 }
@@ -220,4 +227,48 @@ async fn what_the_head_keeps_again_and_what_ends_with_its_host_is_let_go_of() {
     assert!(matches!(bounded(ended).await, Ok(EndReason::NodeDied)));
     meters.until_nothing(&cluster).await;
     ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_in_a_process_of_its_own_is_not_kept_by_the_node_that_it_ends_with() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    // It may be placed on its former node again before the end of that is known.
+    let book = bounded(Book::spawn(&cluster, LARGE / 8).isolated().restarts(5)).await.unwrap();
+    for total in [4, 8] {
+        assert_eq!(bounded(book.add(4)).await, Ok(total));
+        let own = bounded(book.process()).await.unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{own}/stat")).unwrap();
+        let parent: u32 = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let ends = if total == 4 { parent } else { own };
+        assert!(workers(&cluster).iter().any(|(_, process)| *process == parent));
+        kill(ends);
+        until("its process ends with its node's", || !runs(own)).await;
+        assert_eq!(state(&book).await, (total, LARGE / 8, true));
+    }
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_there_under_the_next_head() {
+    // Nobody is fenced while it is away: then the actor and its keeper would end.
+    let keys = Keys::new();
+    let head = begin(&keys).await;
+    let mut nodes = [Player::start("worker", &keys.environment()), Player::start("worker", &keys.environment())];
+    for node in &mut nodes {
+        node.reported("joined").await;
+    }
+    let driver = bounded(keys.driver()).await.unwrap();
+    let book = bounded(Book::spawn(&driver, LARGE / 8)).await.unwrap();
+    assert_eq!(bounded(book.add(9)).await, Ok(9));
+    let host = bounded(book.process()).await.unwrap();
+    head.kill();
+    let head = begin(&keys).await;
+    let [first, second] = nodes;
+    let (host, keeper) = if first.process() == host { (first, second) } else { (second, first) };
+    host.kill();
+    assert_eq!(state(&book).await, (9, LARGE / 8, true));
+    assert_eq!(bounded(book.process()).await, Ok(keeper.process()));
+    bounded(driver.shutdown()).await;
+    keeper.kill();
+    head.kill();
 }

@@ -32,7 +32,8 @@ fn plays() {
         Some("driver of a running cluster") => drivers::connected(),
         Some("driver that leaves work behind") => unfinished::driver(),
         Some("head") => heads::head(),
-        Some("journaled head") => checkpoints::journaled_head(),
+        Some("journaled head") => checkpoints::journaled_head(checkpoints::LEASE),
+        Some("patient head") => checkpoints::journaled_head(common::BOUND),
         Some("worker") => heads::worker(),
         Some(other) => panic!("there is no part `{other}`"),
     }

@@ -3,10 +3,11 @@
 //! Only the life that the actor is placed on is heard, under its present placement: what an earlier one says is refused, so
 //! that nothing takes the place of what a later run has saved.
 
+use crate::directory::actors::{Actor, Phase};
 use crate::directory::record::Record;
 use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, Life, Placement};
-use crate::limits::{BODY_INLINE, DIRECTORY_ARGUMENTS, MESSAGE_REFS};
+use crate::limits::{BODY_INLINE, DIRECTORY_ARGUMENTS, KEPT_ASKED, MESSAGE_REFS};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -30,6 +31,22 @@ pub struct Saved {
     pub(in crate::directory) placement: Placement,
     pub(in crate::directory) number: u64,
     pub(in crate::directory) state: Bytes,
+}
+
+/// What of these actors is needed that lies with the asker? At most [`KEPT_ASKED`](crate::limits::KEPT_ASKED) at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StillKept {
+    /// The actors.
+    pub actors: Vec<ActorId>,
+}
+
+/// What is needed of an actor that may be placed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSaved {
+    /// Its present placement: what that saved later is about to be known.
+    pub placement: Placement,
+    /// The last that is known: who saved it, and which of those it is.
+    pub saved: Option<(Placement, u64)>,
 }
 
 /// Why it is not kept.
@@ -94,6 +111,17 @@ impl Directory {
         Ok(())
     }
 
+    /// In the order of the actors; nothing is needed of one that has ended.
+    pub(in crate::directory) fn still_kept(&self, kept: &StillKept) -> Vec<Option<LastSaved>> {
+        let needed = |id: &ActorId| {
+            let is_made = |actor: &Actor| matches!(actor.phase, Phase::Running(_));
+            let actor = self.actors.all.get(id).filter(|actor| actor.may_be_placed_again() || !is_made(actor))?;
+            let saved = actor.saved.as_ref().map(|saved| (saved.placement, saved.number));
+            Some(LastSaved { placement: actor.placement, saved })
+        };
+        kept.actors.iter().take(KEPT_ASKED).map(needed).collect()
+    }
+
     /// It takes the place of the former.
     pub(super) fn save(&mut self, id: ActorId, saved: Saved) {
         let Some(actor) = self.actors.all.get_mut(&id) else { return };
@@ -108,7 +136,7 @@ mod tests {
     use super::*;
     use crate::directory::ToHead;
     use crate::directory::message::Command;
-    use crate::directory::request::{Leave, Spawn};
+    use crate::directory::request::{Hosted, Leave, Spawn};
     use crate::directory::state::Event;
     use crate::directory::testing::{Head, spawn};
 
@@ -171,6 +199,25 @@ mod tests {
         assert!(head.directory.actors.all[&once].saved.is_none());
         let nobody = ActorId { life: driver, serial: 99 };
         assert_eq!(head.asked(host, saves(nobody, placement, 1, b"")), Err(NotKept::NotKnown));
+    }
+
+    #[test]
+    fn what_lies_with_others_is_needed_as_long_as_the_head_knows_of_it() {
+        let mut head = Head::new();
+        let (first, _second, driver) = (head.worker(1), head.worker(2), head.driver(3));
+        let (actor, _, placement) = head.spawned(Spawn { restarts: 1, ..spawn(driver, 1) });
+        let nobody = ActorId { life: driver, serial: 99 };
+        let ask = |head: &Head| head.directory.still_kept(&StillKept { actors: vec![actor, nobody] });
+        let of = |placement, saved| vec![Some(LastSaved { placement, saved }), None];
+        assert_eq!(ask(&head), of(placement, None));
+        assert_eq!(head.asked(first, saves(actor, placement, 3, b"with another")), Ok(()));
+        assert_eq!(ask(&head), of(placement, Some((placement, 3))));
+        leaves(&mut head, first);
+        let next = head.directory.actors.all[&actor].placement;
+        assert_eq!(ask(&head), of(next, Some((placement, 3))), "its next host is being made of it");
+        let second = head.directory.actors.all[&actor].host().unwrap();
+        assert_eq!(head.asked(second, Hosted { actor, placement: next, made: Ok(()) }), Ok(()));
+        assert_eq!(ask(&head), [None, None], "there is no next one");
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod vacate;
 mod want;
 
 pub use beat::Beat;
-pub use checkpoint::{Checkpoint, NotKept, Saved};
+pub use checkpoint::{Checkpoint, LastSaved, NotKept, Saved, StillKept};
 pub use choose::{Candidate, Choose, ChooseError, Chosen};
 pub use demand::{DemandLine, GroupLine, GroupState, WaitingLine};
 pub use dial_me::{DialMe, DialMeError};

@@ -1,12 +1,13 @@
 //! Which checkpoints lie with other nodes because they are too large for the head (PROTOCOLS §2.13), as both sides know it.
 //!
 //! A *host* gives what was saved of an actor to a *keeper*, then has the head know who that is. A keeper keeps all that it was
-//! given until the actor's host says that it is needed no more, unasked or asked.
+//! given until the actor's host says that it is needed no more, or the head does, whom it asks.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 
+use crate::directory::request::LastSaved;
 use crate::id::{ActorId, Life, Placement};
 
 /// Which of an actor's checkpoints.
@@ -21,14 +22,30 @@ pub struct Edition {
 impl Edition {
     /// Before all.
     pub const FIRST: Edition = Edition { placement: Placement(0), number: 0 };
-    /// Behind all.
-    pub const END: Edition = Edition { placement: Placement(u64::MAX), number: u64::MAX };
 
     /// This one alone.
     #[must_use]
     pub fn alone(self) -> Range<Edition> {
         self..Edition { number: self.number.saturating_add(1), ..self }
     }
+
+    /// Whether it is needed, by what the head knows of its actor: the last one that it knows of, and what the present placement
+    /// saved later, of which it is about to know.
+    #[must_use]
+    pub fn is_needed(self, by: Option<LastSaved>) -> bool {
+        let Some(LastSaved { placement, saved }) = by else { return false };
+        let saved = saved.map(|(placement, number)| Edition { placement, number });
+        saved == Some(self) || (self.placement == placement && saved.is_none_or(|saved| self > saved))
+    }
+}
+
+/// Where the last checkpoint is that the head knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Head,
+    Keeper(Life),
+    /// Its keeper has ended.
+    Nowhere,
 }
 
 /// What a host knows of the checkpoints of its actors that others keep, or have kept.
@@ -39,8 +56,7 @@ pub struct Given {
 
 #[derive(Debug, Default)]
 struct Spread {
-    /// The last that the head knows of, and who keeps it; nobody if the head does, or if its keeper has ended.
-    safe: Option<(Edition, Option<Life>)>,
+    safe: Option<(Edition, At)>,
     /// Who may keep anything of the actor.
     keepers: BTreeSet<Life>,
 }
@@ -49,7 +65,7 @@ impl Given {
     /// An actor is made here of what this life keeps.
     pub fn came(&mut self, actor: ActorId, edition: Edition, keeper: Life) {
         let spread = self.actors.entry(actor).or_default();
-        spread.safe = Some((edition, Some(keeper)));
+        spread.safe = Some((edition, At::Keeper(keeper)));
         spread.keepers.insert(keeper);
     }
 
@@ -61,18 +77,21 @@ impl Given {
     /// Who keeps the last that the head knows of.
     #[must_use]
     pub fn keeper(&self, actor: ActorId) -> Option<Life> {
-        self.actors.get(&actor)?.safe?.1
+        match self.actors.get(&actor)?.safe? {
+            (_, At::Keeper(keeper)) => Some(keeper),
+            (_, At::Head | At::Nowhere) => None,
+        }
     }
 
-    /// The head knows of this one; nobody keeps it if the head does. Gives those who need nothing any more that was before.
+    /// The head knows of this one; it has it itself if there is no keeper. Gives those who need nothing any more that was before.
     pub fn is_safe(&mut self, actor: ActorId, edition: Edition, keeper: Option<Life>) -> BTreeSet<Life> {
         let is_news = |spread: &&mut Spread| spread.safe.is_none_or(|(safe, _)| safe < edition);
         let Some(spread) = self.actors.get_mut(&actor).filter(is_news) else { return BTreeSet::new() };
-        spread.safe = Some((edition, keeper));
+        spread.safe = Some((edition, keeper.map_or(At::Head, At::Keeper)));
         std::mem::replace(&mut spread.keepers, keeper.into_iter().collect())
     }
 
-    /// An actor has ended: who may keep something of it.
+    /// An actor has ended, or is not to be: who may keep something of it.
     pub fn over(&mut self, actor: ActorId) -> BTreeSet<Life> {
         self.actors.remove(&actor).map(|spread| spread.keepers).unwrap_or_default()
     }
@@ -82,25 +101,21 @@ impl Given {
         let mut lost = Vec::new();
         for (actor, spread) in &mut self.actors {
             spread.keepers.retain(|life| !ended(*life));
-            if let Some((_, keeper)) = &mut spread.safe
-                && keeper.take_if(|life| ended(*life)).is_some()
+            if let Some((_, at @ At::Keeper(_))) = &mut spread.safe
+                && matches!(*at, At::Keeper(keeper) if ended(keeper))
             {
+                *at = At::Nowhere;
                 lost.push(*actor);
             }
         }
         lost
     }
 
-    /// Which of these, that a keeper has of an actor that is here under `placement`, are needed: the last that the head knows
-    /// of, and what was given later, of which the head is about to know.
+    /// Whether the last that the head knows of an actor of this node lies nowhere else: with a keeper that has ended, or here.
     #[must_use]
-    pub fn needed(&self, actor: ActorId, placement: Placement, kept: &[Edition]) -> Vec<Edition> {
-        let Some(spread) = self.actors.get(&actor) else { return Vec::new() };
-        let safe = spread.safe.map(|(edition, _)| edition);
-        let is_needed = |edition: &Edition| {
-            safe == Some(*edition) || (edition.placement == placement && safe.is_none_or(|safe| *edition > safe))
-        };
-        kept.iter().copied().filter(is_needed).collect()
+    pub fn is_alone(&self, actor: ActorId, me: Life) -> bool {
+        let safe = self.actors.get(&actor).and_then(|spread| spread.safe);
+        safe.is_some_and(|(_, at)| at == At::Nowhere || at == At::Keeper(me))
     }
 
     /// Nothing is hosted here any more.
@@ -113,15 +128,13 @@ impl Given {
 #[derive(Debug)]
 pub struct Keeping<K> {
     actors: BTreeMap<ActorId, BTreeMap<Edition, K>>,
-    /// Actors whose hosts are being asked.
-    asked: BTreeSet<ActorId>,
-    /// Whose was asked last.
+    /// Of which the head was asked last.
     last: Option<ActorId>,
 }
 
 impl<K> Default for Keeping<K> {
     fn default() -> Self {
-        Keeping { actors: BTreeMap::new(), asked: BTreeSet::new(), last: None }
+        Keeping { actors: BTreeMap::new(), last: None }
     }
 }
 
@@ -153,25 +166,14 @@ impl<K> Keeping<K> {
         gone
     }
 
-    /// The next actors whose hosts are to be asked, in turn, so that at most `most` are at once; none if nothing is kept.
-    pub fn ask(&mut self, most: usize) -> Option<Vec<ActorId>> {
-        if self.actors.is_empty() {
-            return None;
-        }
-        let room = most.saturating_sub(self.asked.len());
+    /// The next actors to ask the head about, in turn, at most `most`; none if nothing is kept.
+    pub fn next(&mut self, most: usize) -> Vec<ActorId> {
         let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.actors.range((after, Bound::Unbounded));
         let before = self.last.into_iter().flat_map(|last| self.actors.range(..=last));
-        let actors = behind.chain(before).map(|(actor, _)| *actor).filter(|actor| !self.asked.contains(actor));
-        let actors: Vec<ActorId> = actors.take(room).collect();
-        self.last = actors.last().copied().or(self.last);
-        self.asked.extend(&actors);
-        Some(actors)
-    }
-
-    /// One has been asked.
-    pub fn has_asked(&mut self, actor: ActorId) {
-        self.asked.remove(&actor);
+        let next: Vec<ActorId> = behind.chain(before).map(|(actor, _)| *actor).take(most).collect();
+        self.last = next.last().copied();
+        next
     }
 
     /// All that is kept.
