@@ -440,7 +440,7 @@ impl<A: Methods> Drop for Groups<A> {
     fn drop(&mut self) {
         let lines = self.groups.iter_mut().flat_map(|group| group.line.drain(..));
         for job in lines.chain(self.exclusive.take()) {
-            job.refuse(self.inbox.end_reason());
+            self.inbox.refuse_left(job, &self.inbox.end_reason());
         }
     }
 }

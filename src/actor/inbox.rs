@@ -11,7 +11,8 @@ use super::ending::{End, ended};
 use super::error::{CallError, EndReason, Executed};
 use super::frame::{self, Blockers, Chain, FrameHome, Held, Serves, Wait};
 use super::hosted::Hosted;
-use super::job::{Access, Jobs, TakenJobs};
+use super::job::{Access, JobItem, Jobs, TakenJobs};
+use super::letters::DeadLetters;
 use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
 use super::link::{LinkError, Links};
@@ -44,6 +45,8 @@ pub(crate) trait Host: Any + Send + Sync {
     fn next_object(&self) -> ObjectId;
     /// What counts the objects that it has promised.
     fn promised(&self) -> &Promised;
+    /// What counts the tells that died with their actors.
+    fn dead_letters(&self) -> &DeadLetters;
     /// Where calls to an actor go that a message named.
     fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved;
     /// One more handle here that keeps an actor, of which the node was not told by a handle that did.
@@ -261,14 +264,20 @@ impl<A: Actor> Inbox<A> {
         self.mailbox.reason().unwrap_or(EndReason::ShutDown)
     }
 
+    /// A call never begins, for the actor ends.
+    pub(crate) fn refuse_left(&self, job: JobItem<A>, reason: &EndReason) {
+        if job.is_letter() {
+            self.host.dead_letters().add(reason);
+        }
+        job.refuse(reason.clone());
+    }
+
     /// The cell is gone: what it left is refused, and the node told. Who waits for the end is told last: then the actor's
     /// name and resources are free.
     pub(crate) fn bury(self: &Arc<Self>, reason: EndReason, taken: TakenJobs<A>) {
         let left = self.mailbox.bury(reason, taken);
         let reason = self.end_reason();
-        for job in left {
-            job.refuse(reason.clone());
-        }
+        left.for_each(|job| self.refuse_left(job, &reason));
         for job in self.renewal().into_iter().flat_map(Renewal::take_returned) {
             job.refuse(reason.clone());
         }

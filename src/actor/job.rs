@@ -71,6 +71,10 @@ pub(crate) trait Job<A: Actor>: Entry {
     fn begin_shared(self: Arc<Self>, actor: Arc<A>, ctx: ActorContext<A>) -> BegunShared<A>
     where
         A: Sync;
+    /// Whether it was told, and has neither begun nor anyone who waits for it. One that came over a link is counted there.
+    fn is_letter(&self) -> bool {
+        false
+    }
     /// It never begins.
     fn refuse(self: Arc<Self>, reason: EndReason);
     /// It goes again in the next run: ready when who waits for it counts that, with `false` if it shall not. None if that is
@@ -130,6 +134,14 @@ impl<A: Actor> JobItem<A> {
         match self {
             Item::Call(job) => job.begin_shared(actor, ctx),
             Item::Told(told) => told.begin_shared(actor, ctx),
+        }
+    }
+
+    /// Whether nobody would be told that it never begins.
+    pub(crate) fn is_letter(&self) -> bool {
+        match self {
+            Item::Call(job) => job.is_letter(),
+            Item::Told(_) => true,
         }
     }
 

@@ -15,6 +15,7 @@ pub mod handle;
 pub(crate) mod hosted;
 pub(crate) mod inbox;
 pub(crate) mod job;
+pub(crate) mod letters;
 pub(crate) mod lifetime;
 pub(crate) mod line;
 pub mod link;

@@ -305,6 +305,11 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
         }
     }
 
+    fn is_letter(&self) -> bool {
+        let state = self.state.lock();
+        state.wants == Wants::Told && !state.ran && matches!(state.stage, Stage::Made(_) | Stage::Resolving)
+    }
+
     fn refuse(self: Arc<Self>, reason: EndReason) {
         let (actor, ran) = (self.to.id(), self.state.lock().ran);
         let executed = if ran { Executed::Maybe } else { Executed::No };

@@ -190,10 +190,13 @@ impl Cluster {
         self.inner.workers.lock().processes()
     }
 
-    /// What has happened on this node's sockets: counts by name, refused strangers by reason among them.
+    /// What has happened on this node, counted by name: on its sockets, if it has any, with refused strangers by reason; and
+    /// dead letters by reason, `dead_letter_killed` and the like. Those are tells that were accepted, and never began since
+    /// their actor on this node had ended.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.inner.net.as_ref().map_or_else(Vec::new, |net| net.counters().snapshot().into_iter().collect())
+        let sockets = self.inner.net.iter().flat_map(|net| net.counters().snapshot());
+        sockets.chain(self.inner.node.dead_letters().snapshot()).collect()
     }
 
     /// The handle of the actor that has this name, in this cluster's namespace.

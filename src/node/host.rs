@@ -13,6 +13,7 @@ use crate::actor::error::EndReason;
 use crate::actor::frame::{Blockers, FrameHome, Wait};
 use crate::actor::hosted::Hosted;
 use crate::actor::inbox::{Host, Resolved};
+use crate::actor::letters::DeadLetters;
 use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
 use crate::actor::restart::Kept;
@@ -42,6 +43,10 @@ impl Host for Node {
 
     fn promised(&self) -> &Promised {
         Node::promised(self)
+    }
+
+    fn dead_letters(&self) -> &DeadLetters {
+        Node::dead_letters(self)
     }
 
     fn resolve(&self, actor: ActorId, type_key: Key, host: Life, placement: Placement) -> Resolved {

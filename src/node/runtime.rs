@@ -31,6 +31,7 @@ use super::store::{NodeStore, StoreSettings};
 use super::tasks::Tasks;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::{Host, Resolved};
+use crate::actor::letters::DeadLetters;
 use crate::actor::registry::Registry;
 use crate::actor::remote::{Here, NodeRef};
 use crate::clock;
@@ -104,6 +105,7 @@ pub(crate) struct Node {
     client: Client,
     looks: Looks,
     actors: Actors,
+    dead_letters: DeadLetters,
     /// Which runs of actors elsewhere have called.
     callers: Mutex<Callers>,
     links: Links,
@@ -161,6 +163,7 @@ impl Node {
             client: Client::new(head_wait),
             looks: Looks::default(),
             actors: Actors::default(),
+            dead_letters: DeadLetters::default(),
             callers: Mutex::default(),
             links: Links::default(),
             prober: Prober::default(),
@@ -205,6 +208,10 @@ impl Node {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(crate) fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
     }
 
     pub(crate) fn net(&self) -> Option<Arc<Net>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
-use super::{Arrival, Instead, NodeRef, Peer, with_scratch};
+use super::{Arrival, Here, Instead, NodeRef, Peer, with_scratch};
 use crate::actor::args;
 use crate::actor::bring::{self, Absent, Gathered};
 use crate::actor::context::ActorContext;
@@ -54,10 +54,24 @@ impl Incoming<'_> {
 /// waiting.
 pub(crate) fn refuse(peer: &dyn Peer, arrival: Arrival, fault: CallFault<'_>) -> bool {
     let begun = peer.begin(arrival, u32::MAX);
-    if begun.runs && !arrival.tell {
-        answer_fault(peer, arrival.call, Executed::No, fault);
+    match arrival.tell {
+        _ if !begun.runs => {}
+        false => answer_fault(peer, arrival.call, Executed::No, fault),
+        true => dead_letter(peer, fault),
     }
     begun.closes
+}
+
+/// A tell of the peer is refused: it is counted if its actor has ended.
+fn dead_letter(peer: &dyn Peer, fault: CallFault<'_>) {
+    let why = match fault {
+        CallFault::ActorDied(end) => EndReason::from_wire(end),
+        CallFault::NotHere => EndReason::Unknown,
+        _ => return,
+    };
+    if let Some(host) = peer.here().downcast_ref::<Here>().and_then(|here| here.0.upgrade()) {
+        host.dead_letters().add(&why);
+    }
 }
 
 /// What the link keeps of a request that is not answered yet.

@@ -175,10 +175,9 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
         let Some(draft) = left else { return Ok(None) };
         let slot = draft.into_slot(Wants::Room, Listener::Nobody, frame::origin());
         Ok(match slot.push(Flags::TELL, None)? {
-            Place::Admitted if turn == Turn::Lasts => None,
             Place::Admitted => {
                 slot.state.lock().wants = Wants::Told;
-                Some(slot)
+                (turn == Turn::IsOver).then_some(slot)
             }
             Place::InLine => {
                 if let Some(frame) = slot.up.as_ref().filter(|origin| origin.is_frame()) {
