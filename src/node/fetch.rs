@@ -30,10 +30,11 @@ use super::missed::MISSED;
 use super::recover::Made;
 use super::runtime::Node;
 use super::tried::{self, TRIED};
-use crate::actor::error::{CallError, Executed};
+use crate::actor::error::{CallError, Executed, Never};
 use crate::actor::remote::ask::{NodeAsk, Plain};
 use crate::actor::remote::host::{Incoming, Served};
 use crate::actor::remote::{Caller, Outgoing, Peer, Sent, with_scratch};
+use crate::actor::slot::to_get_error;
 use crate::id::{ActorId, Key, Life, ObjectId};
 use crate::limits::{HOLDERS_NAMED, OBJECT_PIECE};
 use crate::object::content::{Content, Encoded, Form};
@@ -348,7 +349,7 @@ pub(super) async fn ask(link: &Arc<PeerLink>, object: ObjectId, how: How) -> Res
             .unwrap_or_else(|error| GetError::Codec { message: format!("the owner's reason: {error}") })),
         Err(CallError::NodeDied { .. }) => Err(GetError::lost(object, Lost::OwnerDied)),
         // Its owner lives, and so does the object.
-        Err(error) => Err(GetError::Call { executed: error.executed(), message: error.to_string() }),
+        Err(error) => Err(to_get_error::<Never>(error).into_fault()),
     }
 }
 

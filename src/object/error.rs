@@ -28,8 +28,8 @@ pub enum GetError<E = Never> {
         /// The panic's message.
         message: String,
     },
-    /// What makes it failed by an error of another type than the reference says, its owner could not be asked for it, or a wait
-    /// for it is none that its task may make.
+    /// What makes it failed by an error of another type than the reference says, or a wait for it is none that its task may
+    /// make.
     #[error("{message}")]
     Call {
         /// What the error says.
