@@ -54,7 +54,7 @@ impl ObjectWait {
 impl Wait for ObjectWait {
     fn actor(&self) -> ActorId {
         match self.pending().and_then(|(_, last)| last.making()) {
-            Some(Making::Call(actor, _)) => actor,
+            Some(Making::Call(call)) => call.0,
             Some(Making::Task(_)) | None => ActorId::of_node(self.object.id().life),
         }
     }
@@ -66,9 +66,9 @@ impl Wait for ObjectWait {
             return Place::There(life, ProbeTo { actor: ActorId::of_node(life), method: READ, call: Some(serial) });
         }
         match last.making() {
-            Some(Making::Call(actor, method)) => match node.call_making(last.id()) {
-                Some((peer, call)) => Place::There(peer, ProbeTo { actor, method, call }),
-                None => Place::Here,
+            Some(Making::Call(made_by)) => match (node.call_making(last.id()), *made_by) {
+                (Some((peer, call)), (actor, method)) => Place::There(peer, ProbeTo { actor, method, call }),
+                (None, _) => Place::Here,
             },
             Some(Making::Task(standing)) => match standing.downcast::<Standing>().ok().and_then(|task| task.away()) {
                 Some((peer, ticket)) => match peer.standing(ticket) {
@@ -87,7 +87,8 @@ impl Wait for ObjectWait {
     fn held(&self) -> Held {
         let Some((node, last)) = self.pending() else { return Held::Not };
         match last.making() {
-            Some(Making::Call(actor, method)) => {
+            Some(Making::Call(made_by)) => {
+                let (actor, method) = *made_by;
                 let hosted = node.actors().get(actor);
                 hosted.map_or(Held::Not, |hosted| hosted.held_object(method, last.id()))
             }

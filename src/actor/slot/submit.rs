@@ -75,7 +75,7 @@ impl<T, E> Sink<T, E> {
 
     /// Says which call it is.
     pub(super) fn made_by(&self, actor: ActorId, method: Key) {
-        self.entry.made_by(Making::Call(actor, method));
+        self.entry.made_by(Making::Call(Box::new((actor, method))));
     }
 
     pub(super) fn of(&self) -> (&Arc<Entry>, &'static Fill<T, E>) {

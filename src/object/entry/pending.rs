@@ -14,8 +14,8 @@ use crate::object::promised::Promised;
 pub(crate) enum Making {
     /// A task, as higher layers know it.
     Task(Arc<dyn Any + Send + Sync>),
-    /// A call of this actor, to this method.
-    Call(ActorId, Key),
+    /// A call of this actor, to this method. Boxed: an idle object has room for this, too.
+    Call(Box<(ActorId, Key)>),
 }
 
 /// Names a watcher of one entry.
