@@ -11,6 +11,7 @@ use tokio::task::coop::poll_proceed;
 
 use super::dispatch::Method;
 use super::error::{CallError, Never, WireError};
+use super::frame;
 use super::handle::ActorRef;
 use super::inbox::Host;
 use super::reply::{Reply, Streamed};
@@ -97,8 +98,12 @@ impl<T: Reply, E: WireError> Call<T, E> {
     where
         T: Param<Owned = T>,
     {
-        // It takes its place in the mailbox now.
-        if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
+        if let Stage::Sent(slot) = &self.stage {
+            slot.is_left();
+        }
+        // It takes its place in the mailbox now. Who submits it goes on, also from a method or task.
+        let mut poll = || Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(result) = frame::unwaited(&mut poll) {
             return sink.fill(result);
         }
         self.conclude(move |result| sink.fill(result));

@@ -29,7 +29,7 @@ use crate::wire::packet::{Frame, ProbeTo};
 mod scope;
 mod waits;
 
-pub(crate) use scope::{Task, caller, caller_of, enter, enter_task, origin, within};
+pub(crate) use scope::{Task, caller, caller_of, enter, enter_task, origin, unwaited, within};
 use waits::{Waiting, Waits};
 
 /// Who waits for a frame, innermost first.

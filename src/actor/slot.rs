@@ -47,6 +47,8 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     fn poll_reply(self: Arc<Self>, cx: &mut Context<'_>) -> Polled<T, E>;
     /// Ready when there was room for it.
     fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>>;
+    /// Its caller's method or task goes on, and somebody else waits for the reply.
+    fn is_left(&self);
     /// Its caller goes on without its reply.
     fn detach(&self);
     /// Its caller no longer waits. Says how far it had come.
@@ -232,6 +234,10 @@ impl<M: Method> Pending<M::Reply, M::Error> for Slot<M> {
             Stage::Done(Err(error)) => error.into_app().map_or_else(Err, |_| Ok(())),
             _ => Ok(()),
         })
+    }
+
+    fn is_left(&self) {
+        self.end_wait();
     }
 
     fn detach(&self) {

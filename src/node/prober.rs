@@ -20,7 +20,7 @@ use crate::actor::frame::{self, Blockers, Chain, FrameHome, Place, Serves};
 use crate::actor::inbox::Host;
 use crate::clock;
 use crate::id::ActorId;
-use crate::limits::{PROBE_BURST, PROBE_FIRST, PROBE_REST};
+use crate::limits::{PROBE_BURST, PROBE_FIRST, PROBE_REST, PROBE_WAITS};
 use crate::wire::bytes::List;
 use crate::wire::packet::{Frame, Probe, WaitId};
 
@@ -40,7 +40,8 @@ struct Watched {
 }
 
 impl Prober {
-    fn number(&self) -> u64 {
+    /// The next number of a wait.
+    pub(super) fn number(&self) -> u64 {
         1 + self.waits.fetch_add(1, Ordering::Relaxed)
     }
 }
@@ -206,6 +207,7 @@ impl<'a> Here<'a> {
                 Some(begun) => begun.then_some(Serves::Peer(peer, call)),
             },
         };
+        // What a node runs for a peer is a task.
         if to.actor.is_node() {
             return begun.map_or(frame::Held::Not, |task| self.node.task_running(task));
         }
@@ -226,7 +228,8 @@ impl View for Here<'_> {
                 Held::Queued(blockers.frames().iter().map(|frame| self.meet(frame)).collect())
             }
             frame::Held::Leads(waits) => {
-                Held::Leads(waits.iter().filter_map(|wait| self.target(wait, wait.place())).collect())
+                let waits = waits.iter().take(PROBE_WAITS);
+                Held::Leads(waits.filter_map(|wait| self.target(wait, wait.place())).collect())
             }
         }
     }

@@ -16,7 +16,7 @@ use super::runtime::Node;
 use crate::actor::error::Executed;
 use crate::actor::frame::{self, Chain, Held, Place, Serves, Wait};
 use crate::id::{ActorId, Key, Life, ObjectId};
-use crate::object::entry::{Entry, Making};
+use crate::object::entry::{Entry, MadeBy, Making};
 use crate::object::error::Fault;
 use crate::object::home::Waited;
 use crate::task::standing::Standing;
@@ -54,7 +54,7 @@ impl ObjectWait {
 impl Wait for ObjectWait {
     fn actor(&self) -> ActorId {
         match self.pending().and_then(|(_, last)| last.making()) {
-            Some(Making::Call(call)) => call.0,
+            Some(Making::Call(call)) => call.actor,
             Some(Making::Task(_)) | None => ActorId::of_node(self.object.id().life),
         }
     }
@@ -66,20 +66,21 @@ impl Wait for ObjectWait {
             return Place::There(life, ProbeTo { actor: ActorId::of_node(life), method: READ, call: Some(serial) });
         }
         match last.making() {
-            Some(Making::Call(made_by)) => match (node.call_making(last.id()), *made_by) {
-                (Some((peer, call)), (actor, method)) => Place::There(peer, ProbeTo { actor, method, call }),
-                (None, _) => Place::Here,
-            },
-            Some(Making::Task(standing)) => match standing.downcast::<Standing>().ok().and_then(|task| task.away()) {
-                Some((peer, ticket)) => match peer.standing(ticket) {
-                    Some(call) => {
-                        let life = peer.life();
-                        Place::There(life, ProbeTo { actor: ActorId::of_node(life), method: TASK, call })
-                    }
-                    None => Place::Over,
-                },
-                None => Place::Here,
-            },
+            Some(Making::Call(call)) => {
+                if !missing(&call).is_empty() || node.actors().get(call.actor).is_some() {
+                    return Place::Here;
+                }
+                let to = |number| ProbeTo { actor: call.actor, method: call.method, call: number };
+                let there = node.call_making(last.id());
+                there.map_or(Place::Here, |(peer, number)| Place::There(peer, to(number)))
+            }
+            Some(Making::Task(standing)) => {
+                let standing = standing.downcast::<Standing>().ok();
+                let away = standing.filter(|standing| !stands_behind(standing)).and_then(|standing| standing.away());
+                let Some((peer, ticket)) = away else { return Place::Here };
+                let to = |call| ProbeTo { actor: ActorId::of_node(peer.life()), method: TASK, call };
+                peer.standing(ticket).map_or(Place::Over, |call| Place::There(peer.life(), to(call)))
+            }
             None => Place::Here,
         }
     }
@@ -87,10 +88,13 @@ impl Wait for ObjectWait {
     fn held(&self) -> Held {
         let Some((node, last)) = self.pending() else { return Held::Not };
         match last.making() {
-            Some(Making::Call(made_by)) => {
-                let (actor, method) = *made_by;
-                let hosted = node.actors().get(actor);
-                hosted.map_or(Held::Not, |hosted| hosted.held_object(method, last.id()))
+            Some(Making::Call(call)) => {
+                let missing = missing(&call);
+                if !missing.is_empty() {
+                    return node.led_to(&missing);
+                }
+                let hosted = node.actors().get(call.actor);
+                hosted.map_or(Held::Not, |hosted| hosted.held_object(call.method, last.id()))
             }
             Some(Making::Task(standing)) => {
                 let standing = standing.downcast::<Standing>().ok();
@@ -111,6 +115,18 @@ impl Wait for ObjectWait {
     }
 }
 
+/// Of what a call was passed, that which has no value yet.
+fn missing(call: &MadeBy) -> Vec<Arc<Entry>> {
+    let passed = call.passed.iter().filter_map(Weak::upgrade);
+    passed.filter(|object| object.followed().is_ok_and(|last| !last.is_there())).collect()
+}
+
+/// Whether a task waits for others, wherever it stands.
+fn stands_behind(standing: &Standing) -> bool {
+    let Some(task) = standing.task() else { return false };
+    !standing.has_begun() && task.references().iter().any(|object| !object.is_there())
+}
+
 /// A frame that waits for an object.
 struct Waiting {
     frame: Arc<Chain>,
@@ -126,7 +142,12 @@ impl Waited for Waiting {
         let (former, cycle) = (state.waker.replace(waker), state.cycle.take());
         drop(state);
         drop(former);
-        cycle.map(|cycle| Arc::new(Fault::Deadlock { cycle, executed: Executed::Maybe }))
+        let mut cycle = cycle?;
+        // Who waits is in it, also where nobody else has a name.
+        if cycle.is_empty() && !self.frame.id().actor.is_node() {
+            cycle = vec![self.frame.id().actor; 2];
+        }
+        Some(Arc::new(Fault::Deadlock { cycle, executed: Executed::Maybe }))
     }
 }
 
@@ -157,9 +178,12 @@ impl Node {
         if standing.has_begun() {
             return self.task_running(Serves::Object(task.result().id()));
         }
-        let missing = task.references().into_iter().filter(|object| !object.is_settled());
-        let missing = missing.map(|object| -> Arc<dyn Wait> { ObjectWait::of(self, &object) });
-        Held::Leads(missing.collect())
+        self.led_to(&task.references())
+    }
+
+    fn led_to(self: &Arc<Self>, objects: &[Arc<Entry>]) -> Held {
+        let wait = |object: &Arc<Entry>| -> Arc<dyn Wait> { ObjectWait::of(self, object) };
+        Held::Leads(objects.iter().map(wait).collect())
     }
 
     /// The frame that a task runs in, if it ever waited.

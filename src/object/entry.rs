@@ -18,7 +18,7 @@ use crate::wire::codec::{Enclosed, EncodeError, Hold};
 use crate::wire::packet::Ref;
 use pending::{Pending, Watcher};
 
-pub(crate) use pending::{Making, Seat};
+pub(crate) use pending::{MadeBy, Making, Seat};
 
 /// What became of an object.
 pub(crate) type Outcome = Result<Content, Arc<Fault>>;

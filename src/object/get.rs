@@ -113,6 +113,7 @@ impl Waits {
             return Poll::Ready(Ok(outcome));
         }
         let after = std::task::ready!(self.limit.poll_over(cx));
+        self.value.waited = None;
         let last = self.value.of.entry();
         let (what, waiting) = (format!("object {}", last.id()), last.waiting());
         Poll::Ready(Err(GetError::Timeout { what, after, waiting, executed: Executed::Maybe }))
@@ -135,6 +136,18 @@ impl<T: ?Sized, E> Get<T, E> {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.waits.limit.set(limit);
         self
+    }
+
+    /// Others are waited for before it: it is asked for, and is no wait of its own yet.
+    fn ahead(mut self) -> Self {
+        self.waits.value.waits = true;
+        self
+    }
+
+    /// It is waited for.
+    fn comes_first(&mut self) {
+        let value = &mut self.waits.value;
+        value.waits = value.waited.is_some();
     }
 }
 
@@ -203,7 +216,7 @@ impl<'a, T: ?Sized + Object, E: WireError> GetAll<'a, T, E> {
                 && let Some(next) = self.of.get(self.asked)
             {
                 self.asked += 1;
-                let mut get = maybe_done(Get::new(next));
+                let mut get = maybe_done(Get::new(next).ahead());
                 // What is made here comes by itself; what is elsewhere, or on disk, comes once it is asked for.
                 if !next.entry().comes_by_itself() {
                     let _ = Pin::new(&mut get).poll(cx);
@@ -211,6 +224,9 @@ impl<'a, T: ?Sized + Object, E: WireError> GetAll<'a, T, E> {
                 self.begun.push_back(get);
             }
             let Some(first) = self.begun.front_mut() else { return Poll::Ready(Ok(std::mem::take(&mut self.values))) };
+            if let MaybeDone::Future(first) = &mut *first {
+                first.comes_first();
+            }
             std::task::ready!(Pin::new(&mut *first).poll(cx));
             if let Some(value) = Pin::new(first).take_output() {
                 self.values.push(value?);

@@ -52,6 +52,10 @@ fn of_ask(error: CallError<Ended>) -> Ended {
 #[derive(Serialize, Deserialize)]
 pub struct Nested(ObjectRef<u32, Ended>);
 
+/// The same of a call that cannot fail.
+#[derive(Serialize, Deserialize)]
+pub struct Later(ObjectRef<u32>);
+
 /// One call at a time.
 #[actor]
 pub struct Talker;
@@ -69,6 +73,17 @@ impl Talker {
 
     pub fn takes(&mut self, value: u32) -> u32 {
         value
+    }
+
+    /// Submits a call of its own with a bound, and goes on: nobody waits for that here.
+    pub async fn submits_to_itself(
+        &mut self,
+        other: TalkerHandle,
+        ctx: &mut ActorContext<Self>,
+    ) -> Result<Later, Ended> {
+        let later = ctx.handle().touch().timeout(Duration::from_secs(20)).submit();
+        other.slow(SLOW).await?;
+        Ok(Later(later))
     }
 
     /// Asks it back.
@@ -94,6 +109,28 @@ impl Talker {
             Err(CallError::Argument { .. }) => made.await.map_err(of_get),
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// The same, and the call is submitted, too.
+    pub async fn submits_what_waits(
+        &mut self,
+        other: TalkerHandle,
+        maker: TalkerHandle,
+        ctx: &mut ActorContext<Self>,
+    ) -> Result<u32, Ended> {
+        let made: ObjectRef<u32, Ended> = maker.asks(ctx.handle()).submit();
+        match other.takes(&made).submit().await {
+            Err(GetError::Argument { .. }) => made.await.map_err(of_get),
+            Err(GetError::Deadlock { cycle, .. }) => Err(Ended::Circle(cycle)),
+            other => other.map_err(|error| Ended::Otherwise(error.to_string())),
+        }
+    }
+
+    /// Waits for several, of which the second is there soon and the first asks back.
+    pub async fn gets_all(&mut self, other: TalkerHandle, ctx: &mut ActorContext<Self>) -> Result<u32, Ended> {
+        let all = [other.asks(ctx.handle()).submit(), adds_one::submit(&ctx.cluster(), 1)];
+        let values = ctx.cluster().get_all(&all).await.map_err(of_get)?;
+        Ok(values.into_iter().sum())
     }
 
     pub async fn runs(&mut self, how: How, ctx: &mut ActorContext<Self>) -> Result<u32, Ended> {
@@ -161,6 +198,9 @@ async fn adds_one(to: u32) -> Result<u32, Ended> {
 #[actor]
 pub struct Wide;
 
+/// What a call may be tried again for is no other call.
+const SLOW: Duration = Duration::from_millis(500);
+
 #[methods(concurrency = 2)]
 impl Wide {
     #[constructor]
@@ -170,6 +210,16 @@ impl Wide {
 
     pub fn touch(&self) -> u32 {
         1
+    }
+
+    #[method(retries = 1)]
+    pub async fn waits_inside(&self, other: TalkerHandle) -> Result<u32, Ended> {
+        Ok(other.slow(SLOW).await?)
+    }
+
+    /// Both of its slots are taken by calls that wait, and the inner one's wait ends.
+    pub async fn submits_to_itself(&self, other: TalkerHandle, ctx: &mut ActorContext<Self>) -> Result<u32, Ended> {
+        ctx.handle().waits_inside(&other).submit().await.map_err(of_get)
     }
 
     pub async fn through(&self, other: RelayHandle, ctx: &mut ActorContext<Self>) -> Result<u32, Ended> {
@@ -236,6 +286,8 @@ async fn circles(cluster: &Cluster, [one, other]: [NodeId; 2]) {
     is_a_circle(flat(bounded(a.submits(b)).await), &[a, b]).await;
     is_a_circle(flat(bounded(b.submits(c)).await), &[b, c]).await;
     is_a_circle(flat(bounded(a.passes(b, c)).await), &[a, b, c]).await;
+    is_a_circle(flat(bounded(a.submits_what_waits(b, c)).await), &[a, b, c]).await;
+    is_a_circle(flat(bounded(a.gets_all(b)).await), &[a, b]).await;
     for how in [How::Async, How::Sync, How::Behind] {
         is_a_circle(flat(bounded(a.runs(how)).await), &[a]).await;
     }
@@ -271,10 +323,13 @@ async fn what_merely_takes_long_or_has_a_free_slot_is_left_alone() {
     // Several probes go meanwhile.
     let slow = Duration::from_millis(500);
     assert_eq!(bounded(talkers[0].waits_for_slow(&talkers[1], slow)).await, Ok(1));
+    let Later(later) = bounded(talkers[0].submits_to_itself(&talkers[1])).await.unwrap();
+    assert_eq!(bounded(cluster.get(&later)).await, Ok(1));
     for on in [here, there] {
         let wide = bounded(Wide::spawn(&cluster).on(here)).await.unwrap();
         let relay = bounded(Relay::spawn(&cluster).on(on)).await.unwrap();
         assert_eq!(bounded(wide.through(&relay)).await, Ok(1));
+        assert_eq!(bounded(wide.submits_to_itself(&talkers[1])).await, Ok(1));
     }
     bounded(cluster.shutdown()).await;
 }

@@ -17,6 +17,8 @@ thread_local! {
     static CURRENT: Cell<Option<Arc<Chain>>> = const { Cell::new(None) };
     /// The same scope, where no actor runs.
     static TASK: Cell<Option<Task>> = const { Cell::new(None) };
+    /// Whether there is a task: asked for each call, and so in the cheapest way.
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The frame of the method or task that is being polled on this thread, or what else an actor runs there.
@@ -24,9 +26,10 @@ thread_local! {
 pub(crate) fn origin() -> Option<Arc<Chain>> {
     let chain = CURRENT.take();
     CURRENT.set(chain.clone());
-    chain.or_else(of_task)
+    if chain.is_none() && IN_TASK.get() { of_task() } else { chain }
 }
 
+#[cold]
 fn of_task() -> Option<Arc<Chain>> {
     let mut task = TASK.take();
     let chain = task.as_mut().map(Task::frame);
@@ -94,7 +97,22 @@ pub(crate) fn enter<R>(chain: &mut Option<Arc<Chain>>, poll: impl FnOnce() -> R)
 
 /// Polls or runs with `task` as the current task; restores the former also when that panics.
 pub(crate) fn enter_task<R>(task: &mut Option<Task>, poll: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_TASK.set(self.0);
+        }
+    }
+    let _restore = Restore(IN_TASK.replace(true));
     swapped(&TASK, task, poll)
+}
+
+/// Does what the method or task that runs here does not wait for, but calls.
+pub(crate) fn unwaited<R>(work: impl FnOnce() -> R) -> R {
+    match origin() {
+        Some(frame) if frame.is_frame() => enter(&mut Some(Chain::origin(frame.home.clone())), work),
+        _ => work(),
+    }
 }
 
 fn swapped<T: 'static, R>(

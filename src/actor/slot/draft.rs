@@ -146,8 +146,9 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
         self.to().id()
     }
 
-    fn submit(self: Box<Self>, sink: Sink<M::Reply, M::Error>) {
-        sink.made_by(self.to().id(), M::KEY);
+    fn submit(mut self: Box<Self>, sink: Sink<M::Reply, M::Error>) {
+        let passed = if self.by_reference { args::references(self.message.get_mut()) } else { Vec::new() };
+        sink.made_by(self.to().id(), M::KEY, &passed);
         let slot = self.into_slot(Wants::Reply, Listener::Object(sink), frame::origin());
         if let Err(error) = slot.push(Flags::ASK, None) {
             slot.finish(Err(error.widen()));

@@ -13,7 +13,7 @@ use crate::actor::inbox::Host;
 use crate::actor::job::Outcome;
 use crate::id::{ActorId, Key, Life, ObjectId};
 use crate::object::content::Content;
-use crate::object::entry::{Entry, Making};
+use crate::object::entry::{Entry, MadeBy, Making};
 use crate::object::error::{Fault, GetError};
 use crate::object::lost::Lost;
 use crate::object::param::Param;
@@ -74,8 +74,9 @@ impl<T, E> Sink<T, E> {
     }
 
     /// Says which call it is.
-    pub(super) fn made_by(&self, actor: ActorId, method: Key) {
-        self.entry.made_by(Making::Call(Box::new((actor, method))));
+    pub(super) fn made_by(&self, actor: ActorId, method: Key, passed: &[Arc<Entry>]) {
+        let passed = passed.iter().map(Arc::downgrade).collect();
+        self.entry.made_by(Making::Call(Box::new(MadeBy { actor, method, passed })));
     }
 
     pub(super) fn of(&self) -> (&Arc<Entry>, &'static Fill<T, E>) {

@@ -120,13 +120,16 @@ impl<M: Method> Slot<M> {
             _ => return None,
         };
         drop(state);
-        let missing = references.iter().filter(|entry| !entry.is_settled()).map(|entry| here.object_wait(entry));
+        let missing = references.iter().filter(|entry| !entry.is_there()).map(|entry| here.object_wait(entry));
         Some(missing.collect::<Vec<_>>()).filter(|missing| !missing.is_empty())
     }
 
-    /// The call by its place in memory, which it keeps while it waits.
+    /// The call by the object that it makes, or by its place in memory, which it keeps while it waits.
     pub(super) fn serves(&self) -> Serves {
-        Serves::Here(std::ptr::from_ref(self).addr())
+        match &self.state.lock().caller {
+            Listener::Object(sink) => Serves::Object(sink.of().0.id()),
+            Listener::Nobody | Listener::Task(_) => Serves::Here(std::ptr::from_ref(self).addr()),
+        }
     }
 }
 

@@ -176,7 +176,7 @@ impl<'a, V: View> Walk<'a, V> {
                 Held::Leads(targets) => {
                     self.led += targets.len();
                     if self.led <= PROBE_WAITS {
-                        targets.into_iter().for_each(|target| self.go_on(target, path.clone()));
+                        targets.into_iter().for_each(|target| self.lead(target, &path));
                     }
                     continue;
                 }
@@ -206,6 +206,18 @@ impl<'a, V: View> Walk<'a, V> {
         let mut path = path.to_vec();
         path.push(Hop { wait: wait.id, actor: wait.actor });
         self.go_on(wait.on, path);
+    }
+
+    /// Follows what is no wait of its own. Over a link it counts as a hop: else two nodes might lead to each other for ever.
+    fn lead(&mut self, target: Target, path: &[Hop]) {
+        let mut path = path.to_vec();
+        if let Target::Remote { peer, .. } = target {
+            if path.len() >= PROBE_HOPS {
+                return;
+            }
+            path.push(Hop { wait: WaitId { life: peer, serial: 0 }, actor: ActorId::of_node(peer) });
+        }
+        self.go_on(target, path);
     }
 
     fn go_on(&mut self, target: Target, path: Vec<Hop>) {

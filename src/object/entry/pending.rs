@@ -1,10 +1,10 @@
 //! What is known of an object while it is pending, and who waits for it.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use super::{Until, Watch};
+use super::{Entry, Until, Watch};
 use crate::id::{ActorId, Key};
 use crate::object::lent::Lent;
 use crate::object::promised::Promised;
@@ -14,8 +14,17 @@ use crate::object::promised::Promised;
 pub(crate) enum Making {
     /// A task, as higher layers know it.
     Task(Arc<dyn Any + Send + Sync>),
-    /// A call of this actor, to this method. Boxed: an idle object has room for this, too.
-    Call(Box<(ActorId, Key)>),
+    /// A call. Boxed: an idle object has room for this, too.
+    Call(Box<MadeBy>),
+}
+
+/// A call that makes an object.
+#[derive(Clone)]
+pub(crate) struct MadeBy {
+    pub(crate) actor: ActorId,
+    pub(crate) method: Key,
+    /// What it was passed.
+    pub(crate) passed: Vec<Weak<Entry>>,
 }
 
 /// Names a watcher of one entry.

@@ -12,6 +12,7 @@ use super::super::cancel::standing_of;
 use super::super::line::Ready;
 use super::{ALONE, Host, Tell, Turn};
 use crate::actor::error::Executed;
+use crate::actor::frame;
 use crate::id::GrantId;
 use crate::limits::{NESTED_TASKS, PARKED_THREADS, RESUME_LOOK};
 use crate::node::runtime::Node;
@@ -81,6 +82,11 @@ impl Node {
         if site.depth < NESTED_TASKS
             && let Some((grant, ready)) = self.claim(entry)
         {
+            // Numbered before those of what runs above it: of a circle through both, one of them is the victim, for this one
+            // cannot go on before they have.
+            if let Some(frame) = frame::origin() {
+                drop(frame.waits(|| self.prober().number()));
+            }
             self.run_here(ready, grant, site);
         }
         if let Poll::Ready(outcome) = Pin::new(&mut value).poll(&mut cx) {
