@@ -448,8 +448,7 @@ impl<A: Methods> Hosted for Inbox<A> {
     }
 
     fn held(&self, method: Key, begun: Option<Serves>) -> Held {
-        let access = A::METHODS.iter().find(|each| each.key == method).map(|each| each.access);
-        match (access, begun) {
+        match (access_of::<A>(method), begun) {
             (Some(_), Some(call)) => self.running(call),
             (Some(access), None) => Held::Queued(self.blockers(access)),
             (None, _) => ask::end_of(method).map_or(Held::Not, |end| self.held_end(end)),
@@ -457,12 +456,16 @@ impl<A: Methods> Hosted for Inbox<A> {
     }
 
     fn held_object(&self, method: Key, object: ObjectId) -> Held {
-        let access = A::METHODS.iter().find(|each| each.key == method).map(|each| each.access);
-        match (self.running(Serves::Object(object)), access) {
+        match (self.running(Serves::Object(object)), access_of::<A>(method)) {
             (Held::Not, Some(access)) => Held::Queued(self.surely_kept(access)),
             (held, _) => held,
         }
     }
+}
+
+/// What a method needs of its actor.
+fn access_of<A: Methods>(method: Key) -> Option<Access> {
+    A::METHODS.iter().find(|each| each.key == method).map(|each| each.access)
 }
 
 /// What a method's entry does with a call that arrived.

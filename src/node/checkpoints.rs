@@ -146,10 +146,12 @@ impl Node {
             Err(error) => Err(CheckpointError::Unknown { why: error.to_string() }),
         };
         // Either may have ended meanwhile, when nobody looked for this.
-        if self.actors().get(actor).is_none_or(|hosted| hosted.placement() != placement) {
-            self.checkpoints_over(actor);
-        } else if keeper.is_some_and(|keeper| self.known(|known| known.has_ended(keeper))) {
-            self.keepers_ended(|life| Some(life) == keeper);
+        match self.actors().get(actor) {
+            None => self.checkpoints_over(actor),
+            Some(_) if keeper.is_some_and(|keeper| self.known(|known| known.has_ended(keeper))) => {
+                self.keepers_ended(|life| Some(life) == keeper);
+            }
+            Some(_) => {}
         }
         outcome
     }
