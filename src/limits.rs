@@ -535,7 +535,7 @@ const _: () = assert!(RECALLED as usize * 9 + 16 < BODY_INLINE, "the answer to a
 const _: () = assert!(FENCE_AT < EXIT_AT && EXIT_AT < 1.0, "a node fences, then exits, before its lease ends");
 /// Waits one probe goes along within a node: a wider one costs more than the cycle that it might find.
 pub const PROBE_WAITS: usize = 4_096;
-/// Actors whose waits a node looks at before other tasks of the thread go on.
+/// Actors and frames whose waits a node looks at before other tasks of the thread go on.
 pub const PROBE_BURST: usize = 256;
 /// A look at all waits is followed by so many times its duration of rest: a twentieth of a core at most.
 pub const PROBE_REST: u32 = 19;

@@ -108,24 +108,33 @@ impl Node {
     /// Sends the probes that are due. False if nobody waits.
     async fn look_at_waits(&self) -> bool {
         let homes = std::mem::take(&mut self.prober().watched.lock().homes);
-        let mut waiting = Vec::with_capacity(homes.len());
-        for (count, home) in homes.into_iter().enumerate() {
-            if count % PROBE_BURST == PROBE_BURST - 1 {
-                tokio::task::yield_now().await;
-            }
+        let (mut waiting, mut looked) = (Vec::with_capacity(homes.len()), 0_usize);
+        for home in homes {
+            rests(&mut looked).await;
             let Some(frames) = home.upgrade().map(|home| home.watch()) else { continue };
             if !frames.is_empty() {
                 waiting.push(home);
             }
             let now = clock::now();
-            for (serial, wait) in frames.iter().flat_map(|frame| frame.due(now, pause, || self.prober().number())) {
-                self.start_probe(serial, &wait);
+            for frame in frames {
+                rests(&mut looked).await;
+                for (serial, wait) in frame.due(now, pause, || self.prober().number()) {
+                    self.start_probe(serial, &wait);
+                }
             }
         }
         let mut watched = self.prober().watched.lock();
         watched.homes.append(&mut waiting);
         watched.runs = !watched.homes.is_empty();
         watched.runs
+    }
+}
+
+/// Lets others of its thread go on, now and then.
+async fn rests(looked: &mut usize) {
+    *looked += 1;
+    if looked.is_multiple_of(PROBE_BURST) {
+        tokio::task::yield_now().await;
     }
 }
 
