@@ -475,6 +475,8 @@ pub const KEPT_ASKED: usize = 1_024;
 pub const KEPT_GIVEN: usize = 4;
 /// What was saved and could not be given or brought is tried again after this.
 pub const KEPT_AGAIN: Duration = Duration::from_secs(1);
+/// How often a keeper that lives is asked for what it keeps before its actor ends.
+pub const KEPT_TRIES: u32 = 3;
 /// The longest pause between tries.
 pub const KEPT_AGAIN_LAST: Duration = Duration::from_secs(30);
 /// Bytes of constructors' arguments and checkpoints one head keeps: they are needed for as long as an actor may be placed again.

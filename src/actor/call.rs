@@ -102,8 +102,8 @@ impl<T: Reply, E: WireError> Call<T, E> {
             slot.is_left();
         }
         // It takes its place in the mailbox now. Who submits it goes on, also from a method or task.
-        let mut poll = || Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(result) = frame::unwaited(&mut poll) {
+        let poll = || Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(result) = frame::unwaited(poll) {
             return sink.fill(result);
         }
         self.conclude(move |result| sink.fill(result));

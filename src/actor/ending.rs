@@ -1,18 +1,16 @@
 //! The end of an actor, as its callers ask and wait for it.
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use std::any::Any;
 use std::fmt;
 use std::future::ready;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::dispatch::Actor;
 use super::error::{CallError, EndReason, Executed};
-use super::frame::{self, Chain, Held, Place, Wait};
+use super::frame::{self, BegunWait, Circle, Held, Place, Wait};
 use super::handle::{ActorRef, Elsewhere, Route};
 use super::inbox::{Host, Inbox, Resolved};
 use super::remote::ask;
@@ -59,14 +57,7 @@ pub struct Ending<A: Actor> {
     actor: ActorRef<A>,
     end: End,
     answer: Option<BoxFuture<'static, Result<EndReason, CallError>>>,
-    wait: Option<Waiting<A>>,
-}
-
-/// A frame that waits for the end.
-struct Waiting<A: Actor> {
-    frame: Arc<Chain>,
-    at: NonZeroU32,
-    wait: Arc<EndWait<A>>,
+    wait: Option<BegunWait<EndWait<A>>>,
 }
 
 impl<A: Actor> Ending<A> {
@@ -103,9 +94,9 @@ impl<A: Actor> Ending<A> {
             }
         };
         if let Some(frame) = frame {
-            let wait = Arc::new(EndWait { actor: self.actor.clone(), end: self.end, ticket, state: Mutex::default() });
-            let at = frame.wait(wait.clone());
-            self.wait = Some(Waiting { frame: frame.clone(), at, wait });
+            let (actor, circle) = (self.actor.clone(), Circle::default());
+            let wait = Arc::new(EndWait { actor, end: self.end, ticket, circle });
+            self.wait = Some(BegunWait::new(frame.clone(), wait));
             if let Route::Local(inbox) = self.actor.route()
                 && let Some(cycle) = inbox.reentrant_end(&frame.frames())
             {
@@ -114,12 +105,6 @@ impl<A: Actor> Ending<A> {
         }
         self.answer = Some(answer);
         Ok(())
-    }
-
-    fn over(&mut self) {
-        if let Some(Waiting { frame, at, .. }) = self.wait.take() {
-            frame.over(at);
-        }
     }
 }
 
@@ -137,23 +122,17 @@ impl<A: Actor> Future for Ending<A> {
         if this.answer.is_none()
             && let Err(error) = this.begin()
         {
-            this.over();
+            this.wait = None;
             return Poll::Ready(Err(error));
         }
-        let polled = match this.wait.as_ref().and_then(|waiting| waiting.wait.watch(cx)) {
-            Some(deadlock) => Poll::Ready(Err(deadlock)),
+        let polled = match this.wait.as_ref().and_then(|begun| begun.wait().circle.watch(cx)) {
+            Some(cycle) => Poll::Ready(Err(CallError::Deadlock { cycle, executed: this.end.executed() })),
             None => this.answer.as_mut().map_or(Poll::Pending, |answer| answer.as_mut().poll(cx)),
         };
         if polled.is_ready() {
-            this.over();
+            this.wait = None;
         }
         polled
-    }
-}
-
-impl<A: Actor> Drop for Ending<A> {
-    fn drop(&mut self) {
-        self.over();
     }
 }
 
@@ -163,25 +142,7 @@ struct EndWait<A: Actor> {
     end: End,
     /// Of the request to its node.
     ticket: Option<u64>,
-    state: Mutex<EndState>,
-}
-
-#[derive(Default)]
-struct EndState {
-    deadlock: Option<CallError>,
-    waker: Option<Waker>,
-}
-
-impl<A: Actor> EndWait<A> {
-    fn watch(&self, cx: &Context<'_>) -> Option<CallError> {
-        // A waker is other people's code: made and dropped outside of the lock.
-        let waker = cx.waker().clone();
-        let mut state = self.state.lock();
-        let (former, deadlock) = (state.waker.replace(waker), state.deadlock.take());
-        drop(state);
-        drop(former);
-        deadlock
-    }
+    circle: Circle,
 }
 
 impl<A: Actor> Wait for EndWait<A> {
@@ -210,13 +171,7 @@ impl<A: Actor> Wait for EndWait<A> {
     }
 
     fn deadlock(&self, cycle: Vec<ActorId>) {
-        let mut state = self.state.lock();
-        state.deadlock = Some(CallError::Deadlock { cycle, executed: self.end.executed() });
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.circle.found(cycle);
     }
 }
 

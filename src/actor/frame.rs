@@ -26,9 +26,11 @@ use crate::id::{ActorId, Incarnation, Life, ObjectId};
 use crate::limits::CHAIN_FRAMES;
 use crate::wire::packet::{Frame, ProbeTo};
 
+mod begun;
 mod scope;
 mod waits;
 
+pub(crate) use begun::{BegunWait, Circle};
 pub(crate) use scope::{Task, caller, caller_of, enter, enter_task, origin, unwaited, within};
 use waits::{Waiting, Waits};
 

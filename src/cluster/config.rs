@@ -262,8 +262,8 @@ impl ClusterBuilder {
     }
 
     /// How many tasks this node may have queued (each worker, where there are any), waiting for arguments or for their turn
-    /// (4 million): beyond it a task fails
-    /// with [`GetError::QueueFull`](crate::GetError::QueueFull). Tasks that were sent to a node's CPUs are not counted.
+    /// (4 million): beyond it a task fails with [`GetError::QueueFull`](crate::GetError::QueueFull). Tasks that were sent to a
+    /// node's CPUs are not counted.
     pub fn max_queued(mut self, tasks: usize) -> Self {
         self.allowance.max_queued = tasks;
         self
@@ -281,8 +281,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// Bytes that this node keeps (each worker, where there are any) for making results of its tasks and calls again that are lost with the nodes where they lie
-    /// (128 MiB): what they were called with, and values of arguments that are kept for that alone. Only of those that may run
+    /// Bytes that this node keeps (each worker, where there are any) for making results of its tasks and calls again that are
+    /// lost with the nodes where they lie (128 MiB): what they were called with, and values of arguments that are kept for that alone. Only of those that may run
     /// once more ([`retries`](crate::TaskCall::retries)), and while their results are referred to. Beyond it the oldest are dropped, and
     /// results of those are lost with their nodes; with 0, all.
     pub fn lineage_memory(mut self, bytes: u64) -> Self {

@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 
 use super::core::kept::{Edition, Given, Keeping};
 use super::fetch::{answer_elsewhere, answer_error, ask_node, begin_ask, begin_ask_while_heard};
+use super::give::said;
 use super::runtime::Node;
-use super::spawn::join_arguments;
 use crate::actor::checkpoint::CheckpointError;
 use crate::actor::error::Executed;
 use crate::actor::inbox::Host;
@@ -34,10 +34,9 @@ use crate::actor::restart::Kept;
 use crate::directory::AskError;
 use crate::directory::request::{Checkpoint, NotKept, StillKept};
 use crate::id::{ActorId, Key, Life, Placement};
-use crate::limits::{BODY_INLINE, KEEPERS_TRIED, KEPT_AGAIN, KEPT_ASKED, KEPT_GIVEN, KEPT_LOOK};
+use crate::limits::{BODY_INLINE, KEEPERS_TRIED, KEPT_AGAIN, KEPT_ASKED, KEPT_GIVEN, KEPT_LOOK, KEPT_TRIES};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
-use crate::object::error::Fault;
 use crate::object::get::Value;
 use crate::object::home::Home;
 use crate::wire::codec::{self, Enclosed};
@@ -210,10 +209,7 @@ impl Node {
         let ask = ask.map_err(|error| error.to_string())?;
         match poll_fn(|cx| ask.poll(cx)).await {
             Ok(Plain::Value(..)) => Ok(()),
-            Ok(Plain::App(_, fault)) => {
-                let fault: Result<Fault, _> = codec::decode(&fault);
-                Err(fault.map_or_else(|error| error.to_string(), |fault| fault.to_string()))
-            }
+            Ok(Plain::App(_, fault)) => Err(said(&fault)),
             Ok(Plain::Elsewhere(_)) => Err("it answered what it was not asked".to_owned()),
             Err(error) => Err(error.to_string()),
         }
@@ -273,14 +269,14 @@ impl Node {
     }
 
     async fn bring_checkpoint(self: Arc<Self>, actor: ActorId, keeper: Life, edition: Edition) -> Result<Kept, String> {
-        let mut tries = 0..KEEPERS_TRIED;
+        let mut left = KEPT_TRIES;
         loop {
-            tries.next();
+            left -= 1;
             let why = match self.read_kept(actor, keeper, edition).await {
                 Ok(saved) => return self.arrived_checkpoint(&saved),
                 Err(why) => why,
             };
-            if tries.is_empty() || keeper == self.last_life() || self.known(|known| known.has_ended(keeper)) {
+            if left == 0 || keeper == self.last_life() || self.known(|known| known.has_ended(keeper)) {
                 return Err(format!("it lay with another node, of life {keeper}, and cannot be had: {why}"));
             }
             // Its keeper lives: what failed was the way.
@@ -424,9 +420,4 @@ fn encoded(body: &impl serde::Serialize) -> Vec<u8> {
     // Numbers always encode.
     let _ = codec::encode(body, &mut out);
     out
-}
-
-/// What is saved of an actor, as it is kept: its references, then its body.
-pub(super) fn of(saved: &Kept) -> Bytes {
-    join_arguments(saved.refs(), saved.body())
 }

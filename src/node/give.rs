@@ -200,10 +200,7 @@ impl Node {
         let link = self.link_to(to).ok_or_else(|| refused("the node that was to have it has ended".to_owned()))?;
         let adopted = match ask_node_about(&link, ADOPT, &Entry::enclosed_all(&[entry]), &[]).await {
             Ok(Plain::Elsewhere(enclosed)) => Entry::of_enclosed(&enclosed).filter(|adopted| adopted.id().life == to),
-            Ok(Plain::App(_, fault)) => {
-                let fault: Result<Fault, _> = codec::decode(&fault);
-                return Err(refused(fault.map_or_else(|error| error.to_string(), |fault| fault.to_string())));
-            }
+            Ok(Plain::App(_, fault)) => return Err(refused(said(&fault))),
             Ok(Plain::Value(..)) => None,
             Err(error) => return Err(refused(error.to_string())),
         };
@@ -367,6 +364,12 @@ impl Node {
     pub(crate) fn life_of(&self, node: NodeId) -> Option<Life> {
         self.known(|known| known.of_node(node))
     }
+}
+
+/// Why another node does not do it, in its words.
+pub(super) fn said(fault: &[u8]) -> String {
+    let fault: Result<Fault, _> = codec::decode(fault);
+    fault.map_or_else(|error| error.to_string(), |fault| fault.to_string())
 }
 
 fn nonsense(object: ObjectId, what: &impl std::fmt::Display) -> GiveError {

@@ -4,9 +4,9 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use super::actors::{Entry, Known};
-use super::checkpoints;
 use super::core::kept::Edition;
 use super::runtime::Node;
+use super::spawn::join_arguments;
 use super::waits::ObjectWait;
 use crate::actor::checkpoint::CheckpointError;
 use crate::actor::error::EndReason;
@@ -134,7 +134,7 @@ impl Host for Node {
         number: u64,
         saved: &Kept,
     ) -> BoxFuture<'static, Result<(), CheckpointError>> {
-        let saved = checkpoints::of(saved);
+        let saved = join_arguments(saved.refs(), saved.body());
         Box::pin(self.shared().save_checkpoint(actor, Edition { placement, number }, saved))
     }
 

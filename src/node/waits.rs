@@ -6,15 +6,13 @@
 //!                         ──a task makes it──▶ the frame that it runs in, here or at a peer; before that, its arguments
 //! ```
 
-use parking_lot::Mutex;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use super::fetch::READ;
 use super::runtime::Node;
 use crate::actor::error::Executed;
-use crate::actor::frame::{self, Chain, Held, Place, Serves, Wait};
+use crate::actor::frame::{self, BegunWait, Circle, Held, Place, Serves, Wait};
 use crate::id::{ActorId, Key, Life, ObjectId};
 use crate::object::entry::{Entry, MadeBy, Making};
 use crate::object::error::Fault;
@@ -29,24 +27,17 @@ const TASK: Key = Key::of("mobula", "task");
 pub(super) struct ObjectWait {
     node: Weak<Node>,
     object: Arc<Entry>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// The circle that it is in.
-    cycle: Option<Vec<ActorId>>,
-    waker: Option<Waker>,
+    circle: Circle,
 }
 
 impl ObjectWait {
     pub(super) fn of(node: &Arc<Node>, object: &Arc<Entry>) -> Arc<Self> {
-        Arc::new(ObjectWait { node: Arc::downgrade(node), object: object.clone(), state: Mutex::default() })
+        Arc::new(ObjectWait { node: Arc::downgrade(node), object: object.clone(), circle: Circle::default() })
     }
 
     /// The object that the value is to come of, if there is none yet.
     fn pending(&self) -> Option<(Arc<Node>, Arc<Entry>)> {
-        let last = self.object.followed().ok().filter(|last| !last.is_there())?;
+        let last = awaited(&self.object)?;
         Some((self.node.upgrade()?, last))
     }
 }
@@ -105,55 +96,35 @@ impl Wait for ObjectWait {
     }
 
     fn deadlock(&self, cycle: Vec<ActorId>) {
-        let mut state = self.state.lock();
-        state.cycle = Some(cycle);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.circle.found(cycle);
     }
+}
+
+/// The object that an object's value is to come of, if there is none yet.
+fn awaited(object: &Arc<Entry>) -> Option<Arc<Entry>> {
+    object.followed().ok().filter(|last| !last.is_there())
 }
 
 /// Of what a call was passed, that which has no value yet.
 fn missing(call: &MadeBy) -> Vec<Arc<Entry>> {
     let passed = call.passed.iter().filter_map(Weak::upgrade);
-    passed.filter(|object| object.followed().is_ok_and(|last| !last.is_there())).collect()
+    passed.filter(|object| awaited(object).is_some()).collect()
 }
 
 /// Whether a task waits for others, wherever it stands.
 fn stands_behind(standing: &Standing) -> bool {
     let Some(task) = standing.task() else { return false };
-    !standing.has_begun() && task.references().iter().any(|object| !object.is_there())
+    !standing.has_begun() && task.references().iter().any(|object| awaited(object).is_some())
 }
 
-/// A frame that waits for an object.
-struct Waiting {
-    frame: Arc<Chain>,
-    at: NonZeroU32,
-    wait: Arc<ObjectWait>,
-}
-
-impl Waited for Waiting {
+impl Waited for BegunWait<ObjectWait> {
     fn poll(&self, cx: &Context<'_>) -> Option<Arc<Fault>> {
-        // A waker is other people's code: made and dropped outside of the lock.
-        let waker = cx.waker().clone();
-        let mut state = self.wait.state.lock();
-        let (former, cycle) = (state.waker.replace(waker), state.cycle.take());
-        drop(state);
-        drop(former);
-        let mut cycle = cycle?;
+        let (mut cycle, waiter) = (self.wait().circle.watch(cx)?, self.frame().id().actor);
         // Who waits is in it, also where nobody else has a name.
-        if cycle.is_empty() && !self.frame.id().actor.is_node() {
-            cycle = vec![self.frame.id().actor; 2];
+        if cycle.is_empty() && !waiter.is_node() {
+            cycle = vec![waiter; 2];
         }
         Some(Arc::new(Fault::Deadlock { cycle, executed: Executed::Maybe }))
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.frame.over(self.at);
     }
 }
 
@@ -161,9 +132,7 @@ impl Node {
     /// A method or task that is polled, or runs, on this thread waits for an object.
     pub(super) fn begin_wait(&self, object: &Arc<Entry>) -> Option<Box<dyn Waited>> {
         let frame = frame::origin().filter(|origin| origin.is_frame())?;
-        let wait = ObjectWait::of(&self.shared(), object);
-        let at = frame.wait(wait.clone());
-        Some(Box::new(Waiting { frame, at, wait }))
+        Some(Box::new(BegunWait::new(frame, ObjectWait::of(&self.shared(), object))))
     }
 
     /// What an object of this node waits for that a peer wants.

@@ -3,6 +3,7 @@
 
 use mobula::Cluster;
 use mobula::id::NodeId;
+use std::fmt;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,6 +28,22 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(BOUND, waiting).await.unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
+/// Asks an actor until it is found on another node: what was sent before the end of its node is known may have run.
+pub async fn found<T: fmt::Debug>(ask: impl Fn() -> mobula::Call<T>) -> T {
+    let asking = async {
+        loop {
+            match ask().await {
+                Ok(found) => return found,
+                Err(mobula::CallError::NodeDied { .. } | mobula::CallError::Unreachable { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            // The pause only keeps the core free for those who find it.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    bounded(asking).await
 }
 
 /// Ends a process as no process can prevent.

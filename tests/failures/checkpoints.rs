@@ -105,20 +105,9 @@ impl Till {
     }
 }
 
-/// Asks until the actor is found on another node: what was sent before its end is known may have run.
+/// Asks until it is found on another node.
 async fn state(till: &TillHandle) -> (u64, bool) {
-    let found = async {
-        loop {
-            match till.state().await {
-                Ok(state) => return state,
-                Err(CallError::NodeDied { .. } | CallError::Unreachable { .. }) => {}
-                Err(other) => panic!("{other:?}"),
-            }
-            // The pause only keeps the core free for those who find it.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    bounded(found).await
+    found(|| till.state()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -133,19 +133,9 @@ impl Meters {
     }
 }
 
-/// Asks until the actor is found on another node: what was sent before its end is known may have run.
+/// Asks until it is found on another node.
 async fn state(book: &BookHandle) -> (u64, usize, bool) {
-    let found = async {
-        loop {
-            match book.state().await {
-                Ok(state) => return state,
-                Err(CallError::NodeDied { .. } | CallError::Unreachable { .. }) => {}
-                Err(other) => panic!("{other:?}"),
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    bounded(found).await
+    found(|| book.state()).await
 }
 
 async fn begin(keys: &Keys) -> Player {

@@ -18,7 +18,7 @@ thread_local! {
     /// The same scope, where no actor runs.
     static TASK: Cell<Option<Task>> = const { Cell::new(None) };
     /// Whether there is a task: asked for each call, and so in the cheapest way.
-    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    static IN_TASK: Cell<Option<()>> = const { Cell::new(None) };
 }
 
 /// The frame of the method or task that is being polled on this thread, or what else an actor runs there.
@@ -26,7 +26,7 @@ thread_local! {
 pub(crate) fn origin() -> Option<Arc<Chain>> {
     let chain = CURRENT.take();
     CURRENT.set(chain.clone());
-    if chain.is_none() && IN_TASK.get() { of_task() } else { chain }
+    if chain.is_none() && IN_TASK.get().is_some() { of_task() } else { chain }
 }
 
 #[cold]
@@ -97,14 +97,7 @@ pub(crate) fn enter<R>(chain: &mut Option<Arc<Chain>>, poll: impl FnOnce() -> R)
 
 /// Polls or runs with `task` as the current task; restores the former also when that panics.
 pub(crate) fn enter_task<R>(task: &mut Option<Task>, poll: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            IN_TASK.set(self.0);
-        }
-    }
-    let _restore = Restore(IN_TASK.replace(true));
-    swapped(&TASK, task, poll)
+    swapped(&IN_TASK, &mut Some(()), || swapped(&TASK, task, poll))
 }
 
 /// Does what the method or task that runs here does not wait for, but calls.

@@ -1,6 +1,5 @@
 //! The frames of tasks that wait here (PROTOCOLS §5.6): the node is their home, as an actor is that of its calls.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::line::Whose;
@@ -13,22 +12,20 @@ use crate::node::runtime::Node;
 pub(in crate::node) struct Frames {
     node: Weak<Node>,
     waiting: Occupied,
-    /// Numbers the tasks that ran.
-    ran: AtomicU64,
 }
 
 impl Frames {
     pub(super) fn new(node: Weak<Node>) -> Arc<Self> {
-        Arc::new(Frames { node, waiting: Occupied::default(), ran: AtomicU64::new(0) })
+        Arc::new(Frames { node, waiting: Occupied::default() })
     }
 
-    /// A task that begins, and makes this object here.
+    /// A task that begins, and makes this object of this node, by whose serial its frame is numbered.
     pub(super) fn begin(self: &Arc<Self>, whose: &Whose, makes: ObjectId) -> frame::Task {
         let serves = match whose {
             Whose::Peer(arrived) => arrived.serves(),
             Whose::Own(_) | Whose::Alone => Serves::Object(makes),
         };
-        frame::Task::new(self.clone(), serves, 1 + self.ran.fetch_add(1, Ordering::Relaxed))
+        frame::Task::new(self.clone(), serves, makes.serial)
     }
 
     /// The frame that a task runs in, if it ever waited.
