@@ -177,6 +177,11 @@ impl Key {
     pub const fn of(name: &str, signature: &str) -> Key {
         Key(fnv(fnv(0xcbf2_9ce4_8422_2325, name.as_bytes()), signature.as_bytes()))
     }
+
+    /// The key of what has `more` to its name.
+    pub(crate) const fn and(self, more: &str) -> Key {
+        Key(fnv(self.0, more.as_bytes()))
+    }
 }
 
 const fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {

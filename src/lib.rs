@@ -35,6 +35,7 @@
 //! | spawn actors | the generated `spawn`, which gives a [`Spawn`]: options, then `.await` |
 //! | call them | the generated handle, whose methods give a [`Call`] or a [`StreamCall`]; arguments are [`IntoArg`] |
 //! | stop, kill and watch them | the trait [`Handle`], which every handle has; in an actor [`ActorContext::monitor`] and [`ActorContext::link`] |
+//! | have generic actors and tasks in other processes | [`register!`](macro@register) names the instances |
 //! | find them by name | [`Cluster::lookup`], and [`LookupActor`] for `Counter::lookup` |
 //! | call several together | [`Pool`] spreads work over actors, [`Group`] calls those that joined it |
 //! | start actors again when they end | [`Supervisor`]: one for one, one for all, rest for one |
@@ -135,7 +136,7 @@ pub use cluster::supervisor::{
 pub use cluster::tasks::TaskCall;
 pub use directory::request::IsolationError;
 pub use directory::request::{ActorState, GroupState, JournalStatus};
-pub use mobula_macros::{actor, main, methods, task};
+pub use mobula_macros::{actor, main, methods, register, task};
 pub use net::{ClusterKey, Identity};
 pub use object::buffer::{Buffer, Fill};
 pub use object::error::{GetError, GiveError};

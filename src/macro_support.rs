@@ -5,8 +5,8 @@ pub use crate::actor::args::{Arguments, Unresolved, by_value};
 pub use crate::actor::cell::{Cell, drive_exclusive, drive_shared};
 pub use crate::actor::checkpoint::{Checkpoint, Checkpointed, Every, checkpoint};
 pub use crate::actor::dispatch::{
-    Code, Constructor, ConstructorEntry, GroupLimit, Method, MethodEntry, Methods, OnCancel, PlacementOptions, Ran,
-    TypeName, constructor, method,
+    Code, Constructor, ConstructorEntry, GroupLimit, Instance, Method, MethodEntry, Methods, OnCancel,
+    PlacementOptions, Ran, TypeName, constructor, instance, method,
 };
 pub use crate::actor::registry::Registration;
 pub use crate::actor::reply::{Streamed, assert_reply};
@@ -26,17 +26,6 @@ pub use serde;
 
 use futures_core::Stream;
 use std::marker::PhantomData;
-
-/// The crate's part of a `module_path!()`: works without cargo, and a module may move.
-#[must_use]
-pub const fn crate_of(module_path: &'static str) -> &'static str {
-    let bytes = module_path.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() && bytes[at] != b':' {
-        at += 1;
-    }
-    module_path.split_at(at).0
-}
 
 /// A method's stream as its reply.
 pub fn streamed<T>(items: impl Stream<Item = T> + Send + 'static) -> Streamed<T> {

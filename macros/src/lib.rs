@@ -27,7 +27,8 @@ use proc_macro::TokenStream;
 /// waits for one that has this. `resource`, `label` and `select` may be given again for other names. Whatever a spawn says of the
 /// same resource or label goes before these. They hold wherever it is started again.
 ///
-/// The messages come from [`#[methods]`](macro@methods) on its impl.
+/// The messages come from [`#[methods]`](macro@methods) on its impl. Of a generic struct each instance is an actor type; other
+/// processes have those that [`register!`](macro@register) names.
 #[proc_macro_attribute]
 pub fn actor(options: TokenStream, item: TokenStream) -> TokenStream {
     parse::actor(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::actor).into()
@@ -75,7 +76,8 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 ///   `+ Send + 'static` to it.
 /// - With `returns = 2`, a function that returns `(A, B)`, or a `Result` of it, has two results: `submit` gives
 ///   `(ObjectRef<A>, ObjectRef<B>)`, `call(..).await` the tuple. There may be up to eight.
-/// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`.
+/// - A generic function is one task for each of its instances: `mean::submit::<f32>(..)`. Other processes run those that
+///   [`register!`](macro@register) names.
 ///
 /// Options: `cpus = 0.5` (1, if it is not said), `gpus = 1`, `memory = 1_000_000` and `resource("tpu", 1)` are what a run
 /// takes of its node; `label("zone", "a")` is what its node must be, `select("disk", "in(ssd, nvme)")` a condition that it must
@@ -91,6 +93,17 @@ pub fn methods(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     parse::task(options.into(), item.into()).map_or_else(parse::Refusal::into_tokens, expand::task).into()
+}
+
+/// Registers instances of generic actors and tasks, so that other processes find them, as its attribute does for those without
+/// parameters: `register!(Holder<u32>, fn mean::<f32>)`, in any module of the program that runs them.
+///
+/// Each is called as its type or function, with what is in its angle brackets as it is written there: `shelf::Holder<u32>`. Programs of
+/// one cluster therefore write it alike, or give it a name of its own: `register!(Holder<inner::Item> as "holder of items")`. An instance
+/// that is not registered works within its own process.
+#[proc_macro]
+pub fn register(instances: TokenStream) -> TokenStream {
+    parse::register(instances.into()).map_or_else(parse::Refusal::into_tokens, expand::register).into()
 }
 
 /// Makes `async fn main(cluster: Cluster)` the program's `main`.

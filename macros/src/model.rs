@@ -1,10 +1,11 @@
 //! What the macros understood, with every question already answered: [`parse`](crate::parse) builds it and is the only
 //! part that can fail, [`expand`](crate::expand) writes it down.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use std::time::Duration;
 use syn::{
-    Attribute, ExprPath, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path, Type, TypeTuple, Visibility,
+    AngleBracketedGenericArguments, Attribute, ExprPath, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitInt, Path,
+    Type, TypePath, TypeTuple, Visibility,
 };
 
 /// A struct that is an actor.
@@ -280,6 +281,28 @@ pub(crate) struct Defaults {
     pub(crate) retries: Option<u32>,
     pub(crate) priority: Option<i32>,
     pub(crate) timeout: Option<Duration>,
+}
+
+/// One instance of a generic actor or task.
+pub(crate) struct Instance {
+    pub(crate) of: Registered,
+    pub(crate) name: InstanceName,
+}
+
+/// What it is one of.
+pub(crate) enum Registered {
+    /// `shelf::Shelf<u32>`.
+    Actor(TypePath),
+    /// `stats::mean` with `<f32>`.
+    Task { function: TokenStream, arguments: AngleBracketedGenericArguments },
+}
+
+/// What it is called.
+pub(crate) enum InstanceName {
+    /// As the type or function, and then this, in angle brackets.
+    Arguments(String),
+    /// `as "name"`: the whole name.
+    Given(String),
 }
 
 /// The function behind `#[mobula::main]`.

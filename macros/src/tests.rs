@@ -144,6 +144,17 @@ fn a_generic_task_registers_nothing_by_itself_and_its_doors_take_its_parameters(
 }
 
 #[test]
+fn instances_are_registered_and_named() {
+    let given = quote!(
+        shelf::Shelf<Vec<(u8, String)>, 4>,
+        shelf::Shelf::<u32> as "shelf of numbers",
+        fn stats::mean::<f32, { 1 + 1 }>,
+        fn sum<u64> as "sum",
+    );
+    insta::assert_snapshot!(pretty(expand::register(parse::register(given).unwrap())));
+}
+
+#[test]
 fn a_task_that_streams_gives_a_stream_of_references_and_is_tried_again_for_its_error() {
     let item = quote! {
         pub fn lines(path: String, of: &str) -> io::Result<impl Stream<Item = String>> {

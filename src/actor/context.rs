@@ -87,7 +87,7 @@ impl<A: Actor> ActorContext<A> {
     #[must_use]
     pub fn counted_handle(&self) -> A::Handle {
         let at = At { host: self.inbox.host().life(), placement: self.inbox.placement() };
-        let keeps = self.inbox.host().keep(self.inbox.id(), A::NAME.key(), at);
+        let keeps = self.inbox.host().keep(self.inbox.id(), A::type_name().key(), at);
         A::Handle::from_ref(ActorRef::local(self.inbox.clone(), keeps))
     }
 
@@ -246,7 +246,7 @@ async fn run_over<A: Actor>(inbox: &Inbox<A>, run: u32) {
 
 impl<A: Actor> fmt::Debug for ActorContext<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ActorContext({} {})", A::NAME, self.id())
+        write!(f, "ActorContext({} {})", A::type_name(), self.id())
     }
 }
 

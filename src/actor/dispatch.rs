@@ -3,9 +3,11 @@
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::TypeId;
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::args::Arguments;
 use super::cell::Cell;
@@ -30,23 +32,80 @@ pub struct TypeName {
     pub krate: &'static str,
     /// The type, or the explicit name.
     pub name: &'static str,
+    /// What is in the place of its parameters, in angle brackets: `<_>` where that has no name. Empty if it has none.
+    pub arguments: &'static str,
 }
 
 impl TypeName {
+    /// Of a type in the module of this path.
+    #[must_use]
+    pub const fn within(module_path: &'static str, name: &'static str) -> Self {
+        TypeName { krate: crate_of(module_path), name, arguments: "" }
+    }
+
+    /// The explicit name.
+    #[must_use]
+    pub const fn given(name: &'static str) -> Self {
+        TypeName { krate: "", name, arguments: "" }
+    }
+
+    /// With this in the place of its parameters.
+    #[must_use]
+    pub const fn instance(self, arguments: &'static str) -> Self {
+        TypeName { arguments, ..self }
+    }
+
     /// What a request calls the type by.
     #[must_use]
     pub const fn key(self) -> Key {
-        Key::of(self.krate, self.name)
+        match Key::of(self.krate, self.name) {
+            plain if self.arguments.is_empty() => plain,
+            generic => generic.and(self.arguments),
+        }
     }
 }
 
 impl fmt::Display for TypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.krate {
-            "" => f.write_str(self.name),
-            krate => write!(f, "{krate}::{}", self.name),
+        let TypeName { krate, name, arguments } = self;
+        match *krate {
+            "" => write!(f, "{name}{arguments}"),
+            krate => write!(f, "{krate}::{name}{arguments}"),
         }
     }
+}
+
+/// The crate's part of a `module_path!()`: works without cargo, and a module may move.
+const fn crate_of(module_path: &'static str) -> &'static str {
+    let bytes = module_path.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() && bytes[at] != b':' {
+        at += 1;
+    }
+    module_path.split_at(at).0
+}
+
+/// The name of one instance of a generic actor or task, which `register!` gives it: the compiler's own spelling of types is not stable.
+#[derive(Clone, Copy)]
+pub struct Instance {
+    pub(crate) of: fn() -> TypeId,
+    pub(crate) name: TypeName,
+}
+
+impl Instance {
+    /// Which have names; a type that was given two has one of them for each.
+    pub(crate) fn all() -> impl Iterator<Item = (TypeId, TypeName)> {
+        inventory::iter::<Instance>.into_iter().map(|instance| ((instance.of)(), instance.name))
+    }
+}
+
+inventory::collect!(Instance);
+
+/// What `T` was registered as, a generic actor or task; else `otherwise`, by which no other process finds it.
+#[must_use]
+pub fn instance<T: 'static>(otherwise: TypeName) -> TypeName {
+    static NAMES: LazyLock<HashMap<TypeId, TypeName>> = LazyLock::new(|| Instance::all().collect());
+    NAMES.get(&TypeId::of::<T>()).copied().unwrap_or(otherwise)
 }
 
 /// Whose process an actor lives in.
@@ -94,8 +153,12 @@ impl PlacementOptions {
 /// A type whose values are actors. Implemented by `#[actor]`.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not an actor", note = "put `#[actor]` on the struct")]
 pub trait Actor: Sized + Send + 'static {
-    /// Its stable name.
+    /// Its stable name; that of a generic type says nothing of its parameters.
     const NAME: TypeName;
+    /// What nodes call it by: its stable name, that of this instance if it is generic.
+    fn type_name() -> TypeName {
+        Self::NAME
+    }
     /// How often it is started again after a panic, unless its spawner says otherwise.
     const RESTARTS: Restarts = Restarts::NEVER;
     /// Whose process it lives in, unless its spawner says otherwise.

@@ -165,9 +165,9 @@ impl<A: Actor> ActorRef<A> {
     pub(crate) fn resolved(id: ActorId, resolved: Resolved, keeps: Keeps) -> Result<Self, WrongType> {
         match resolved {
             Resolved::Here(inbox) => Ok(Self::local(inbox.downcast().map_err(|_| WrongType)?, keeps)),
-            Resolved::There(actor) if actor.type_key != A::NAME.key() => Err(WrongType),
+            Resolved::There(actor) if actor.type_key != A::type_name().key() => Err(WrongType),
             Resolved::There(actor) => Ok(Self::remote(actor, keeps)),
-            Resolved::Placed(actor) if actor.type_key != A::NAME.key() => Err(WrongType),
+            Resolved::Placed(actor) if actor.type_key != A::type_name().key() => Err(WrongType),
             Resolved::Placed(actor) => Ok(Self::placed(actor, keeps)),
             Resolved::Gone(reason) => Ok(Self::elsewhere(Elsewhere::Gone(id, reason))),
         }
@@ -297,7 +297,7 @@ impl<A: Actor> Clone for ActorRef<A> {
 
 impl<A: Actor> fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({})", A::NAME, self.id())
+        write!(f, "{}({})", A::type_name(), self.id())
     }
 }
 
@@ -307,10 +307,10 @@ impl<A: Actor> Serialize for ActorRef<A> {
         let (at, keeps) = match &self.route {
             Route::Local(inbox) => (At { host: inbox.host().life(), placement: inbox.placement() }, &inbox.keeps),
             Route::Elsewhere(there) => there.address().map_err(|reason| {
-                S::Error::custom(format_args!("the handle of {} {}: {reason}", A::NAME, there.id()))
+                S::Error::custom(format_args!("the handle of {} {}: {reason}", A::type_name(), there.id()))
             })?,
         };
-        let (actor, type_key, At { host, placement }) = (self.id(), A::NAME.key(), at);
+        let (actor, type_key, At { host, placement }) = (self.id(), A::type_name().key(), at);
         let (kept, hold) = keeps.to_wire();
         let reference = Ref::Actor { actor, type_key, host, placement, kept };
         to.serialize_u32(scope::put(reference, hold).map_err(S::Error::custom)?)
@@ -322,17 +322,17 @@ impl<'de, A: Actor> Deserialize<'de> for ActorRef<A> {
         let index = u32::deserialize(from)?;
         let (reference, node) = scope::take(index).map_err(D::Error::custom)?;
         let Ref::Actor { actor, type_key, host: on, placement, kept } = reference else {
-            return Err(D::Error::custom(format_args!("the reference is to an object, not to a {}", A::NAME)));
+            return Err(D::Error::custom(format_args!("the reference is to an object, not to a {}", A::type_name())));
         };
         let here = node.downcast_ref::<Here>().ok_or_else(|| D::Error::custom("handles are decoded by nodes"))?;
         let host = here.0.upgrade().ok_or_else(|| D::Error::custom("the node that decodes is gone"))?;
-        let found = match type_key == A::NAME.key() {
+        let found = match type_key == A::type_name().key() {
             true => {
                 let keeps = Keeps::from_wire(kept, scope::take_hold(index).ok());
                 ActorRef::resolved(actor, host.resolve(actor, type_key, on, placement), keeps)
             }
             false => Err(WrongType),
         };
-        found.map_err(|_| D::Error::custom(format_args!("the handle is not of a {}", A::NAME)))
+        found.map_err(|_| D::Error::custom(format_args!("the handle is not of a {}", A::type_name())))
     }
 }

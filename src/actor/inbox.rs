@@ -229,7 +229,7 @@ impl<A: Actor> Inbox<A> {
         }
         let rare = self.rare.get_or_init(Box::default);
         let at = At { host: self.id.life, placement: self.placement };
-        Some(rare.moved.get_or_init(|| self.host.placed_again(self.id, A::NAME.key(), at)))
+        Some(rare.moved.get_or_init(|| self.host.placed_again(self.id, A::type_name().key(), at)))
     }
 
     /// The credit that each stream of other nodes should have (PROTOCOLS §1.7).

@@ -163,7 +163,7 @@ struct Linking {
 
 impl Linking {
     fn of<A: Actor>(inbox: &Inbox<A>) -> Self {
-        Linking { actor: inbox.id(), type_key: A::NAME.key(), placement: inbox.placement() }
+        Linking { actor: inbox.id(), type_key: A::type_name().key(), placement: inbox.placement() }
     }
 }
 

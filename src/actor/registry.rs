@@ -1,16 +1,17 @@
 //! The actor types that this process was compiled with. A node advertises them; a request for another is refused.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::dispatch::{Methods, Spawn, TypeName};
+use super::dispatch::{Instance, Methods, Spawn, TypeName};
 use crate::id::Key;
 
 /// One actor type: what a node advertises of it, and how it makes actors of it.
 #[derive(Clone, Copy)]
 pub struct Registration {
-    pub(crate) name: TypeName,
+    stable: TypeName,
+    pub(crate) name: fn() -> TypeName,
     pub(crate) type_id: fn() -> TypeId,
     pub(crate) constructors: fn() -> Vec<Constructs>,
     pub(crate) methods: fn() -> Vec<Message>,
@@ -33,7 +34,7 @@ pub(crate) struct Message {
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Registration({})", self.name)
+        write!(f, "Registration({})", (self.name)())
     }
 }
 
@@ -43,7 +44,25 @@ impl Registration {
     /// The registration of `A`.
     #[must_use]
     pub const fn of<A: Methods>() -> Self {
-        Registration { name: A::NAME, type_id: TypeId::of::<A>, constructors: constructors::<A>, methods: methods::<A> }
+        Registration {
+            stable: A::NAME,
+            name: A::type_name,
+            type_id: TypeId::of::<A>,
+            constructors: constructors::<A>,
+            methods: methods::<A>,
+        }
+    }
+
+    /// The name of the instance that it is, by its parameters.
+    #[must_use]
+    pub const fn instance(self, arguments: &'static str) -> Instance {
+        Instance { of: self.type_id, name: self.stable.instance(arguments) }
+    }
+
+    /// The name of the instance that it is, given explicitly.
+    #[must_use]
+    pub const fn called(self, name: &'static str) -> Instance {
+        Instance { of: self.type_id, name: TypeName::given(name) }
     }
 }
 
@@ -69,7 +88,9 @@ fn methods<A: Methods>() -> Vec<Message> {
 #[non_exhaustive]
 pub enum RegisterError {
     /// Two types have one name.
-    #[error("two actor types are called `{name}`: give one of them `#[actor(name = \"..\")]`")]
+    #[error(
+        "two actor types are called `{name}`: give one of them `#[actor(name = \"..\")]`, or each `mobula::register!` if they are generic"
+    )]
     DuplicateType {
         /// The name.
         name: String,
@@ -79,6 +100,14 @@ pub enum RegisterError {
     DuplicateTask {
         /// The name.
         name: String,
+    },
+    /// An instance of a generic actor or task has two names.
+    #[error("`{first}` and `{second}` are one: leave out one `mobula::register!`")]
+    TwoNames {
+        /// A name.
+        first: String,
+        /// Another.
+        second: String,
     },
     /// Two messages of a type have one key.
     #[error("`{name}` has two messages that a request cannot tell apart, `{first}` and `{second}`: rename one")]
@@ -107,6 +136,7 @@ pub(crate) struct Registered {
 impl Registry {
     /// What the macros registered, and `more`.
     pub(crate) fn new(more: &[Registration]) -> Result<Self, RegisterError> {
+        one_name_each(Instance::all())?;
         let mut registry = Registry::default();
         for registration in inventory::iter::<Registration>.into_iter().copied().chain(more.iter().copied()) {
             registry.add(&registration)?;
@@ -115,7 +145,7 @@ impl Registry {
     }
 
     fn add(&mut self, registration: &Registration) -> Result<(), RegisterError> {
-        let (name, type_id) = (registration.name, (registration.type_id)());
+        let (name, type_id) = ((registration.name)(), (registration.type_id)());
         if let Some(other) = self.types.get(&name.key()) {
             // The same type registered by its macro and by hand is one type.
             return match other.type_id == type_id {
@@ -144,5 +174,44 @@ impl Registry {
     /// Every type.
     pub(crate) fn types(&self) -> impl Iterator<Item = (Key, &Registered)> {
         self.types.iter().map(|(key, registered)| (*key, registered))
+    }
+}
+
+/// Of instances, of which any number may share a name: that is found as they are registered.
+fn one_name_each(instances: impl Iterator<Item = (TypeId, TypeName)>) -> Result<(), RegisterError> {
+    let mut names: HashMap<TypeId, TypeName> = HashMap::new();
+    for (instance, name) in instances {
+        let former = names.insert(instance, name).unwrap_or(name);
+        if former != name {
+            return Err(RegisterError::TwoNames { first: former.to_string(), second: name.to_string() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_has_one_name_and_a_name_may_come_twice() {
+        let (one, two) = (TypeId::of::<u8>(), TypeId::of::<u16>());
+        let (short, long) =
+            (TypeName::within("shelf::of", "Holder").instance("<u8>"), TypeName::given("holder of bytes"));
+        assert_eq!(short.to_string(), "shelf::Holder<u8>");
+        assert_eq!(one_name_each([(one, short), (two, long), (one, short)].into_iter()), Ok(()));
+        let error = one_name_each([(one, short), (two, long), (one, long)].into_iter()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`shelf::Holder<u8>` and `holder of bytes` are one: leave out one `mobula::register!`"
+        );
+    }
+
+    #[test]
+    fn instances_have_keys_of_their_own() {
+        let holder = TypeName::within("shelf", "Holder");
+        let keys = ["", "<_>", "<u8>", "<u16>"].map(|arguments| holder.instance(arguments).key());
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        assert_eq!(keys[0], Key::of("shelf", "Holder"), "what has no parameters is called as before");
     }
 }

@@ -290,9 +290,9 @@ impl ClusterBuilder {
         self
     }
 
-    /// Registers an actor type that its macro did not, on this node: an instantiation of one with type parameters, of which a node
-    /// knows one, or one whose crate the linker might drop. Worker processes that this node starts know what their executable
-    /// registers by itself.
+    /// Registers an actor type that its macro did not, on this node: one whose crate the linker might drop, or an instance of a generic
+    /// one ([`register!`](crate::register!) gives such a name, and registers it in every process of the program). Worker processes that
+    /// this node starts know what their executable registers by itself.
     pub fn register<A: Methods>(mut self) -> Self {
         self.registrations.push(Registration::of::<A>());
         self

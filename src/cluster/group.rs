@@ -96,7 +96,7 @@ impl<H: Handle> Group<H> {
     /// # Errors
     /// [`GroupError::OtherType`] if the members are of another type; those of a spawn.
     pub async fn open(cluster: &Cluster, name: impl AsRef<str>) -> Result<Self, SpawnError<GroupError>> {
-        let kind = H::Actor::NAME;
+        let kind = H::Actor::type_name();
         let name = format!("mobula/group/{}", name.as_ref());
         let opened = Roll::spawn(cluster, kind.key(), kind.to_string()).name(name).detached().get_or_spawn();
         let roll = opened.await.map_err(SpawnError::widen)?;

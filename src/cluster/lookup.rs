@@ -49,7 +49,7 @@ impl<H: Handle> Future for Lookup<H> {
         if self.looking.is_none() {
             let namespace = self.namespace.take().map_or_else(|| self.cluster.namespace().clone(), Arc::from);
             let name = request::FullName { namespace, name: self.name.as_str().into() };
-            let type_name = H::Actor::NAME;
+            let type_name = H::Actor::type_name();
             let kind = request::ActorType { key: type_name.key(), name: type_name.to_string().into() };
             let node = self.cluster.node().clone();
             self.looking = Some(Box::pin(async move {

@@ -84,7 +84,7 @@ async fn make<C: Constructor>(
     let inbox = Inbox::<C::Actor>::new(id, placement, node.clone());
     let host = Host::life(&**node);
     // Before the constructor runs: it may ask for a handle of its own.
-    let lifetime = node.own_actor(id, C::Actor::NAME.key(), Placed::BySpawner);
+    let lifetime = node.own_actor(id, C::Actor::type_name().key(), Placed::BySpawner);
     node.host(inbox.clone(), Some(host), reserved).map_err(SpawnError::Node)?;
     construct(inbox.clone(), restarts, None, message).await.map_err(SpawnError::from_constructor)?;
     lifetime.is_at(At { host, placement });
@@ -92,7 +92,7 @@ async fn make<C: Constructor>(
 }
 
 fn kind_of<C: Constructor>() -> ActorType {
-    let name = C::Actor::NAME;
+    let name = C::Actor::type_name();
     ActorType { key: name.key(), name: name.to_string().into() }
 }
 
@@ -166,11 +166,11 @@ async fn make_there<C: Constructor>(
 ) -> Result<HandleOf<C>, C> {
     let gone = || SpawnError::Node(CallError::NodeDied { node: at.node, executed: Executed::No });
     let link = node.link(Party { node: at.node, life: at.life }).ok_or_else(gone)?;
-    let remote = node.reach(actor, C::Actor::NAME.key(), Placement::BY_SPAWNER, link.clone());
-    let lifetime = node.own_actor(actor, C::Actor::NAME.key(), Placed::BySpawner);
+    let remote = node.reach(actor, C::Actor::type_name().key(), Placement::BY_SPAWNER, link.clone());
+    let lifetime = node.own_actor(actor, C::Actor::type_name().key(), Placed::BySpawner);
     let ask = NodeAsk::new(actor, at.node, (C::NAME, C::SIGNATURE));
     let caller: Arc<dyn Caller> = ask.clone();
-    let spawn = ((actor, Placement::BY_SPAWNER), (C::KEY, C::Actor::NAME.key()), restarts, reserved);
+    let spawn = ((actor, Placement::BY_SPAWNER), (C::KEY, C::Actor::type_name().key()), restarts, reserved);
     // Held until the actor is made: what is passed as a reference is read by then.
     let _gathered = arguments(&mut message, |message| args::leave(message, |_| false)).await?;
     encode_spawn(spawn, node.here(), &mut message, |packet, enclosed| {
@@ -235,7 +235,7 @@ async fn by_the_head<C: Constructor>(
     let name = options.full_name(cluster);
     let owned = !options.detached;
     let owner = owned.then(|| Host::life(&**node));
-    let lifetime = owned.then(|| node.own_actor(actor, C::Actor::NAME.key(), Placed::ByHead));
+    let lifetime = owned.then(|| node.own_actor(actor, C::Actor::type_name().key(), Placed::ByHead));
     // What the arguments hold is held here at least until the actor is made: its node asks the owners to count it.
     let mut holds = Vec::new();
     // Alone, the constructor stays here as it is; else any node may be the one to run it.
@@ -354,12 +354,12 @@ pub(super) fn handle<H: Handle>(
     let Spawned { actor, placement, life, detached, .. } = *spawned;
     let resolved = match life == Host::life(&**node) {
         true => node.hosted(actor),
-        false => node.elsewhere(actor, H::Actor::NAME.key(), At { host: life, placement }),
+        false => node.elsewhere(actor, H::Actor::type_name().key(), At { host: life, placement }),
     };
     if let Resolved::Gone(reason) = resolved {
         return Err(CallError::ActorDied { actor, reason, executed: Executed::No });
     }
-    let type_key = H::Actor::NAME.key();
+    let type_key = H::Actor::type_name().key();
     let keeps = keeps.unwrap_or_else(|| match detached {
         true => Keeps::Detached,
         false => node.keep_actor(actor, type_key, At { host: life, placement }),

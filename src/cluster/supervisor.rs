@@ -269,7 +269,7 @@ impl SupervisorHandle {
 
 fn open<H: Handle>(name: &str, (kind, handle): (String, Parcel)) -> Result<H, SupervisorError> {
     let name = || name.to_owned();
-    if kind != H::Actor::NAME.to_string() {
+    if kind != H::Actor::type_name().to_string() {
         return Err(SupervisorError::OtherType { name: name(), kind });
     }
     handle.open_shared().map_err(|error| SupervisorError::Handle { name: name(), message: error.to_string() })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::recipe::{self, Coming, Make};
 use super::slot::Runnable;
 use super::spec::Task;
-use crate::actor::dispatch::TypeName;
+use crate::actor::dispatch::{Instance, TypeName};
 use crate::actor::registry::RegisterError;
 use crate::id::Key;
 use crate::wire::codec::DecodeError;
@@ -16,7 +16,8 @@ use crate::wire::codec::DecodeError;
 /// One task: what a node advertises of it.
 #[derive(Clone, Copy)]
 pub struct TaskRegistration {
-    pub(crate) name: TypeName,
+    stable: TypeName,
+    pub(crate) name: fn() -> TypeName,
     pub(crate) signature: &'static str,
     pub(crate) key: Key,
     pub(crate) type_id: fn() -> TypeId,
@@ -39,12 +40,25 @@ impl TaskRegistration {
     #[must_use]
     pub const fn of<K: Task>() -> Self {
         TaskRegistration {
-            name: K::NAME,
+            stable: K::NAME,
+            name: K::type_name,
             signature: K::SIGNATURE,
             key: K::KEY,
             type_id: TypeId::of::<K>,
             arrived: recipe::arrived::<K>,
         }
+    }
+
+    /// The name of the instance that it is, by its parameters.
+    #[must_use]
+    pub const fn instance(self, arguments: &'static str) -> Instance {
+        Instance { of: self.type_id, name: self.stable.instance(arguments) }
+    }
+
+    /// The name of the instance that it is, given explicitly.
+    #[must_use]
+    pub const fn called(self, name: &'static str) -> Instance {
+        Instance { of: self.type_id, name: TypeName::given(name) }
     }
 }
 
@@ -60,9 +74,10 @@ impl Tasks {
     pub(crate) fn new() -> Result<Self, RegisterError> {
         let mut tasks = BTreeMap::new();
         for task in inventory::iter::<TaskRegistration>.into_iter().copied() {
-            let former: Option<TaskRegistration> = tasks.insert(task.name.key(), task);
+            let name = (task.name)();
+            let former: Option<TaskRegistration> = tasks.insert(name.key(), task);
             if former.is_some_and(|former| (former.type_id)() != (task.type_id)()) {
-                return Err(RegisterError::DuplicateTask { name: task.name.to_string() });
+                return Err(RegisterError::DuplicateTask { name: name.to_string() });
             }
         }
         Ok(Tasks(tasks))
@@ -79,13 +94,13 @@ impl Tasks {
 
     /// Every task: its name, and the key of its signature.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TypeName, Key)> {
-        self.0.values().map(|task| (task.name, task.key))
+        self.0.values().map(|task| ((task.name)(), task.key))
     }
 }
 
 impl fmt::Debug for TaskRegistration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskRegistration({}{})", self.name, self.signature)
+        write!(f, "TaskRegistration({}{})", (self.name)(), self.signature)
     }
 }
 

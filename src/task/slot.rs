@@ -425,7 +425,7 @@ impl<K: Task> Runnable for TaskSlot<K> {
     }
 
     fn kind(&self) -> Kind {
-        Kind { name: K::NAME, signature: K::KEY }
+        Kind { name: K::type_name(), signature: K::KEY }
     }
 
     fn behind(&self, of: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)> {

@@ -21,6 +21,10 @@ pub trait Task: Arguments + Serialize + DeserializeOwned {
     type Error: WireError;
     /// Its stable name: the crate and the function, or the explicit name alone.
     const NAME: TypeName;
+    /// What nodes call it by: its stable name, that of this instance if it is generic.
+    fn type_name() -> TypeName {
+        Self::NAME
+    }
     /// Its parameters' and return type's tokens.
     const SIGNATURE: &'static str;
     /// Its body.

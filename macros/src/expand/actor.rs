@@ -90,11 +90,20 @@ fn identity(actor: &Actor) -> TokenStream {
     });
     let placement = placement::options(&actor.placement, &quote!(#m::PlacementOptions::NONE))
         .map(|said| quote!(const PLACEMENT: #m::PlacementOptions = #said;));
+    let instance = (!generics.params.is_empty()).then(|| {
+        quote!(
+            fn type_name() -> #m::TypeName {
+                #m::instance::<Self>(<Self as ::mobula::Actor>::NAME)
+            }
+        )
+    });
+    let type_name = if instance.is_some() { quote!(#type_name.instance("<_>")) } else { type_name };
     quote! {
         // Who forgot the attribute is not told of another actor instead.
         #[diagnostic::do_not_recommend]
         impl #parameters ::mobula::Actor for #name #arguments #where_clause {
             const NAME: #m::TypeName = #type_name;
+            #instance
             #restarts
             #isolation
             #placement

@@ -9,6 +9,7 @@ mod main_function;
 mod message;
 mod methods;
 mod placement;
+mod register;
 mod task;
 
 use crate::model::{Fault, Function, Input, Reply, TypeName};
@@ -16,7 +17,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Type, spanned::Spanned};
 
-pub(crate) use self::{actor::actor, main_function::main, methods::methods, task::task};
+pub(crate) use self::{actor::actor, main_function::main, methods::methods, register::register, task::task};
 
 /// Where everything that only generated code names lives.
 fn support() -> TokenStream {
@@ -47,10 +48,8 @@ fn quiet() -> TokenStream {
 fn type_name(name: &TypeName) -> TokenStream {
     let m = support();
     match name {
-        TypeName::InCrate(name) => {
-            quote!(#m::TypeName { krate: #m::crate_of(::core::module_path!()), name: #name })
-        }
-        TypeName::Given(name) => quote!(#m::TypeName { krate: "", name: #name }),
+        TypeName::InCrate(name) => quote!(#m::TypeName::within(::core::module_path!(), #name)),
+        TypeName::Given(name) => quote!(#m::TypeName::given(#name)),
     }
 }
 

@@ -78,14 +78,23 @@ fn identity(task: &Task, generics: &Generics) -> TokenStream {
         Call::Async => quote!(#m::TaskCode::Async(Self::run)),
     };
     let (defaults, retry_on) = (defaults(&task.defaults), retry_on(task));
-    let probe =
-        message::probe(&task.reply).filter(|_| generics.params.is_empty()).map(|probe| quote!(const _: () = #probe;));
+    let is_concrete = generics.params.is_empty();
+    let probe = message::probe(&task.reply).filter(|_| is_concrete).map(|probe| quote!(const _: () = #probe;));
+    let instance = (!is_concrete).then(|| {
+        quote!(
+            fn type_name() -> #m::TypeName {
+                #m::instance::<Self>(<Self as #m::Task>::NAME)
+            }
+        )
+    });
+    let name = if is_concrete { name } else { quote!(#name.instance("<_>")) };
     quote! {
         #probe
         impl #parameters #m::Task for #message #arguments #where_clause {
             type Reply = #reply;
             type Error = #error;
             const NAME: #m::TypeName = #name;
+            #instance
             const SIGNATURE: &'static str = #signature;
             const CODE: #m::TaskCode<Self> = #code;
             #retry_on
@@ -200,10 +209,20 @@ fn doors(task: &Task, generics: &Generics) -> TokenStream {
     };
     let submits = format!(" Submits `{name}`: {what}.");
     let calls = format!(" `{name}` as a call: options first, then `.submit()`, or `.await` for its result.");
+    let registration = (!generics.params.is_empty()).then(|| {
+        quote!(
+            #[doc(hidden)]
+            #vis const fn __registration #generics () -> #m::TaskRegistration #where_clause {
+                #m::TaskRegistration::of::<#carrier #arguments>()
+            }
+        )
+    });
     quote! {
         #quiet
         #[allow(clippy::multiple_bound_locations)]
         impl #ident {
+            #registration
+
             #[doc = #submits]
             #docs
             #(#deprecated)*

@@ -10,6 +10,7 @@ mod methods;
 mod names;
 mod options;
 mod placement;
+mod register;
 mod role;
 mod streams;
 mod task;
@@ -19,7 +20,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use std::fmt::Display;
 
-pub(crate) use self::{actor::actor, main_function::main, methods::methods, task::task};
+pub(crate) use self::{actor::actor, main_function::main, methods::methods, register::register, task::task};
 
 /// Errors, and the item that they are about, which is given back to the compiler beside them.
 #[derive(Debug)]

@@ -78,7 +78,7 @@ impl<H: Handle> Incarnation for H {
     }
 
     fn kind(&self) -> String {
-        H::Actor::NAME.to_string()
+        H::Actor::type_name().to_string()
     }
 
     fn has_ended(&self) -> bool {

@@ -181,7 +181,7 @@ pub enum SpawnError {
     },
     /// No node has the type.
     #[error(
-        "no node was compiled with the actor type `{type_name}` ({asked}): add `use its_crate as _;` to a worker's program, or start a worker that has it"
+        "no node was compiled with the actor type `{type_name}` ({asked}): add `use its_crate as _;` to a worker's program, and `mobula::register!` it there if it is generic, or start a worker that has it"
     )]
     UnknownType {
         /// The type.

@@ -62,7 +62,7 @@ pub enum Prospect {
 pub enum WantError {
     /// No node has the function.
     #[error(
-        "no node was compiled with the task `{name}` ({asked}): add `use its_crate as _;` to a worker's program, or start a worker that has it"
+        "no node was compiled with the task `{name}` ({asked}): add `use its_crate as _;` to a worker's program, and `mobula::register!` it there if it is generic, or start a worker that has it"
     )]
     UnknownTask {
         /// The function.

@@ -66,7 +66,7 @@ impl Runnable for Stub {
     }
 
     fn kind(&self) -> Kind {
-        Kind { name: TypeName { krate: "", name: "stub" }, signature: Key(1) }
+        Kind { name: TypeName::given("stub"), signature: Key(1) }
     }
 
     fn behind(&self, _: &dyn Fn(&Arc<Entry>) -> Option<u64>) -> Vec<(u32, u64)> {
