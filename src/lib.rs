@@ -53,20 +53,22 @@
 //! # Clusters
 //!
 //! - [`Cluster::local()`] is one process: no sockets, no keys, and calls are not serialized.
-//! - `Cluster::local().workers(4)` adds worker processes on this machine, by running this executable again.
+//! - `Cluster::local().workers(4)` adds worker processes on this machine, by running this executable again, and
+//!   [`scale_up_to`](ClusterBuilder::scale_up_to) more while something waits for room.
 //! - Several hosts share a key. `mobula key new cluster.key` makes it, `mobula head --key cluster.key` runs the head.
 //!   Your own binary, with [`#[mobula::main]`](macro@main), is a worker with `MOBULA_ROLE=worker`, and a driver without,
 //!   wherever `MOBULA_ADDRESS` names the head and `MOBULA_KEY` the key's file. A worker listens on `MOBULA_LISTEN` and is
 //!   found at `MOBULA_ADVERTISE`, where the defaults will not do: any port, and the interface that leads to the head.
 //!   `MOBULA_CPUS`, `MOBULA_RESOURCES` (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`) say what a worker offers,
 //!   `MOBULA_STORE_MEMORY` (bytes), `MOBULA_SPILL_FOLDER`, `MOBULA_MAX_QUEUED`, `MOBULA_LINEAGE_MEMORY` (bytes) and
-//!   `MOBULA_NAMESPACE` the same of a member as its builder does.
+//!   `MOBULA_NAMESPACE` the same of a member as its builder does; with `MOBULA_IDLE_TIMEOUT` (seconds) a worker leaves when it is idle.
 //!
 //! Between processes, everything is encrypted and authenticated (Noise, over ZeroMQ); there is no way to turn that off.
 //!
 //! # Features
 //!
 //! - `arrow`: what `get` gives of a slice converts into arrow's `Buffer` and `ScalarBuffer`, over the same memory.
+//! - `ops`: `Cluster::metrics` as OpenMetrics text, and `ops::http` to serve them.
 //! - `cli`: the `mobula` command. Programs do not need it: `cargo install mobula --features cli`.
 //! - `simulation`: the deterministic simulation of Mobula's own protocols.
 
@@ -91,6 +93,8 @@ pub mod net;
 pub mod node;
 #[doc(hidden)]
 pub mod object;
+#[cfg(feature = "ops")]
+pub mod ops;
 pub mod prelude;
 #[doc(hidden)]
 pub mod schedule;

@@ -340,6 +340,21 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
+/// Connections that are served over HTTP at a time: others wait to be accepted.
+pub const HTTP_CONNECTIONS: usize = 64;
+/// How long a request over HTTP may take to arrive, and its answer to be made and read.
+pub const HTTP_TIME: Duration = Duration::from_secs(10);
+
+/// How often a node that leaves when it is idle looks whether it is.
+pub const IDLE_LOOK: Duration = Duration::from_millis(250);
+/// How long what was on its way to a node takes at most until it is there, once nothing more is sent: what comes later is told that
+/// the node has left.
+pub const RETIRING: Duration = Duration::from_millis(250);
+/// How long a node is idle before it leaves, where it was started for what others had no room for.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked whether more worker processes are wanted. What is wanted at one look is started at the next, if it still is.
+pub const SCALE_LOOK: Duration = Duration::from_millis(100);
+
 /// Actors in processes of their own that one node starts: each is a process, with some threads and a few megabytes.
 pub const ISOLATED_ACTORS: usize = 1_024;
 /// How long such a process may take to join, and then waits for its actor.

@@ -114,7 +114,7 @@ pub fn register(instances: TokenStream) -> TokenStream {
 /// - a driver of the cluster whose head is at `MOBULA_ADDRESS` (`tcp://head:7400`), with the key in the file `MOBULA_KEY`;
 /// - with `MOBULA_ROLE=worker` beside these, a worker of that cluster, which never runs the body. It listens at
 ///   `MOBULA_LISTEN` and is found at `MOBULA_ADVERTISE`, if they are set, and offers `MOBULA_CPUS`, `MOBULA_RESOURCES`
-///   (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`). Told to end by SIGTERM or an interrupt, it lets
+///   (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`). With `MOBULA_IDLE_TIMEOUT` (seconds) it leaves when it has been idle. Told to end by SIGTERM or an interrupt, it lets
 ///   its actors finish what they have taken on, and leaves.
 ///
 /// What the body returns is reported as by any `main`; a cluster that does not start is told of on standard error.

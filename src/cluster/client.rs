@@ -213,7 +213,7 @@ impl Cluster {
             self.inner.node.leave();
             return;
         }
-        let workers = std::mem::replace(&mut *self.inner.workers.lock(), Workers::none());
+        let workers = std::mem::take(&mut *self.inner.workers.lock());
         workers.end().await;
         // A head that was not reached counts the node's lease down: then its names and resources are held that long.
         if self.inner.node.leave() {
@@ -236,7 +236,7 @@ impl Cluster {
 
 impl Inner {
     pub(super) fn new(node: Arc<Node>, head: Option<Arc<Head>>, net: Option<Arc<Net>>, tasks: Tasks) -> Self {
-        let workers = Mutex::new(Workers::none());
+        let workers = Mutex::default();
         Inner { node, owns: Owns::Node, head, net, tasks, workers, of: None }
     }
 

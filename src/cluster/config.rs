@@ -34,6 +34,9 @@ use crate::node::worker::{Allowance, WorkerError};
 pub struct ClusterBuilder {
     pub(super) kind: Kind,
     pub(super) workers: usize,
+    /// How many there may be; none are added beyond `workers` if this is less.
+    pub(super) scale_up_to: usize,
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) listen: Vec<String>,
     pub(super) advertise: Vec<String>,
     pub(super) key: Option<Key>,
@@ -81,6 +84,8 @@ impl ClusterBuilder {
         ClusterBuilder {
             kind,
             workers: 0,
+            scale_up_to: 0,
+            idle_timeout: None,
             listen: Vec::new(),
             advertise: Vec::new(),
             key: None,
@@ -106,6 +111,29 @@ impl ClusterBuilder {
     /// Starts this many worker processes, by running this executable again. Actors then go to them.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Starts more worker processes while something waits for room that they would have, up to this many in all. They end again
+    /// once they have been idle for the [`idle_timeout`](Self::idle_timeout); as many as [`workers`](Self::workers) says stay, one at
+    /// least, and are replaced when they die. What waits is what [`demand`](Cluster::demand) gives.
+    ///
+    /// ```standalone_crate
+    /// # use mobula::prelude::*;
+    /// # async fn start() -> Result<Cluster, mobula::StartError> {
+    /// Cluster::local().workers(1).scale_up_to(4).await
+    /// # }
+    /// ```
+    pub fn scale_up_to(mut self, workers: usize) -> Self {
+        self.scale_up_to = workers;
+        self
+    }
+
+    /// How long a worker has nothing to do, and keeps nothing that others refer to, until it leaves the cluster and ends. Of a worker
+    /// that is started by hand: without this, it stays. Of a cluster that [scales](Self::scale_up_to): of the workers that it added, 60 s
+    /// if nothing is said.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle_timeout = Some(idle);
         self
     }
 
@@ -254,9 +282,15 @@ impl ClusterBuilder {
         self
     }
 
+    /// How many workers there may be at a time.
+    pub(super) fn most_workers(&self) -> usize {
+        self.workers.max(self.scale_up_to)
+    }
+
     /// Of each node that is started: this one, and its workers.
     pub(super) fn store_settings(&self) -> StoreSettings {
-        let share = || machine::memory().map_or(limits::STORE_UNKNOWN, |bytes| bytes / 10 * 3) / (self.workers + 1);
+        let share =
+            || machine::memory().map_or(limits::STORE_UNKNOWN, |bytes| bytes / 10 * 3) / (self.most_workers() + 1);
         let (spilling, wait, sharing) = (self.spilling.clone(), self.store_wait, self.sharing);
         StoreSettings { capacity: self.store_memory.unwrap_or_else(share), spilling, wait, sharing }
     }

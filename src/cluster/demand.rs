@@ -63,27 +63,9 @@ impl Cluster {
     /// # Errors
     /// The head could not be asked, as for [`status`](Cluster::status).
     pub async fn demand(&self) -> Result<Vec<Demand>, AskError> {
-        let mut lines: Vec<DemandLine> = Vec::new();
-        loop {
-            let after = lines.last().map(|line| (line.owner, line.class));
-            match self.node().look(Query::Demand { after }).await? {
-                Page::Demand(page) if page.is_empty() => break,
-                Page::Demand(page) => lines.extend(page),
-                _ => return Err(AskError::Nonsense),
-            }
-        }
-        let mut waiting: Vec<WaitingLine> = Vec::new();
-        loop {
-            let after = waiting.last().map(|line| line.actor);
-            match self.node().look(Query::Waiting { after }).await? {
-                Page::Waiting(page) if page.is_empty() => break,
-                Page::Waiting(page) => waiting.extend(page),
-                _ => return Err(AskError::Nonsense),
-            }
-        }
-        let groups = self.group_lines().await?.into_iter().filter(|line| !matches!(line.state, GroupState::Placed(_)));
-        let others = waiting.into_iter().map(waiting_actor).chain(groups.map(waiting_group));
-        Ok(lines.into_iter().map(demand).chain(others).collect())
+        let Wanted { tasks, actors, groups } = self.node().wanted().await?;
+        let others = actors.into_iter().map(waiting_actor).chain(groups.into_iter().map(waiting_group));
+        Ok(tasks.into_iter().map(demand).chain(others).collect())
     }
 
     /// The cluster's placement groups.
@@ -98,19 +80,18 @@ impl Cluster {
             strategy: line.packing,
             state: line.state,
         };
-        Ok(self.group_lines().await?.into_iter().map(status).collect())
+        Ok(self.node().all_groups().await?.into_iter().map(status).collect())
     }
+}
 
-    async fn group_lines(&self) -> Result<Vec<GroupLine>, AskError> {
-        let mut lines: Vec<GroupLine> = Vec::new();
-        loop {
-            let page = self.node().groups_after(lines.last().map(|line| line.group)).await?;
-            if page.is_empty() {
-                return Ok(lines);
-            }
-            lines.extend(page);
-        }
-    }
+/// What the head knows to be wanted.
+pub(super) struct Wanted {
+    /// Classes of tasks, those included that have all that they want.
+    pub(super) tasks: Vec<DemandLine>,
+    /// Actors that wait.
+    pub(super) actors: Vec<WaitingLine>,
+    /// Placement groups that wait, or wait again for some of their bundles.
+    pub(super) groups: Vec<GroupLine>,
 }
 
 fn waiting_actor(line: WaitingLine) -> Demand {
@@ -139,6 +120,41 @@ fn waiting_group(line: GroupLine) -> Demand {
 }
 
 impl Node {
+    pub(super) async fn wanted(&self) -> Result<Wanted, AskError> {
+        let mut tasks: Vec<DemandLine> = Vec::new();
+        loop {
+            let after = tasks.last().map(|line| (line.owner, line.class));
+            match self.look(Query::Demand { after }).await? {
+                Page::Demand(page) if page.is_empty() => break,
+                Page::Demand(page) => tasks.extend(page),
+                _ => return Err(AskError::Nonsense),
+            }
+        }
+        let mut actors: Vec<WaitingLine> = Vec::new();
+        loop {
+            let after = actors.last().map(|line| line.actor);
+            match self.look(Query::Waiting { after }).await? {
+                Page::Waiting(page) if page.is_empty() => break,
+                Page::Waiting(page) => actors.extend(page),
+                _ => return Err(AskError::Nonsense),
+            }
+        }
+        let mut groups = self.all_groups().await?;
+        groups.retain(|line| !matches!(line.state, GroupState::Placed(_)));
+        Ok(Wanted { tasks, actors, groups })
+    }
+
+    async fn all_groups(&self) -> Result<Vec<GroupLine>, AskError> {
+        let mut lines: Vec<GroupLine> = Vec::new();
+        loop {
+            let page = self.groups_after(lines.last().map(|line| line.group)).await?;
+            if page.is_empty() {
+                return Ok(lines);
+            }
+            lines.extend(page);
+        }
+    }
+
     /// A page of the placement groups, by their identities.
     pub(super) async fn groups_after(&self, after: Option<GroupId>) -> Result<Vec<GroupLine>, AskError> {
         match self.look(Query::Groups { after }).await? {

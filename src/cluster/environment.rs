@@ -3,6 +3,7 @@
 use super::client::Cluster;
 use super::config::{ClusterBuilder, StartError};
 use crate::node::worker;
+use std::time::Duration;
 
 /// What the environment asks for.
 pub(super) struct Start {
@@ -66,6 +67,9 @@ fn worker(mut builder: ClusterBuilder, variable: Variables<'_>) -> Result<Cluste
     if let Some(cpus) = number("MOBULA_CPUS", "a number of CPUs, such as 7.5", variable)? {
         builder = builder.cpus(cpus);
     }
+    if let Some(seconds) = number("MOBULA_IDLE_TIMEOUT", "seconds, such as 60", variable)? {
+        builder = builder.idle_timeout(Duration::from_secs(seconds));
+    }
     let (name, expected) = ("MOBULA_RESOURCES", "amounts by their names, such as `gpu=2,tpu=0.5`");
     for (resource, amount) in pairs(name, expected, variable)? {
         let amount = amount.parse().map_err(|_| not_read(name, &amount, expected))?;
@@ -127,6 +131,7 @@ mod tests {
             ("MOBULA_NAMESPACE", "shop"),
             ("MOBULA_MAX_QUEUED", "1000"),
             ("MOBULA_LINEAGE_MEMORY", "0"),
+            ("MOBULA_IDLE_TIMEOUT", "90"),
         ])
         .unwrap();
         assert!(start.serves);
@@ -136,6 +141,7 @@ mod tests {
         assert_eq!(start.builder.labels, labels);
         assert_eq!(start.builder.namespace, "shop");
         let allowance = start.builder.allowance;
+        assert_eq!(start.builder.idle_timeout, Some(Duration::from_secs(90)));
         assert_eq!((allowance.max_queued, allowance.lineage_memory), (1_000, 0));
     }
 
@@ -150,6 +156,7 @@ mod tests {
             ("MOBULA_STORE_MEMORY", "8G"),
             ("MOBULA_MAX_QUEUED", "-1"),
             ("MOBULA_LINEAGE_MEMORY", "half"),
+            ("MOBULA_IDLE_TIMEOUT", "1m"),
         ];
         for (name, value) in bad {
             let Err(error) = started(&[(name, value)]) else { panic!("{name}={value} is read") };

@@ -61,6 +61,7 @@ async fn serve(orders: Orders) -> Result<(), StartError> {
     let mut builder = Cluster::builder().worker_of(orders.head).listen(orders.listen).cpus(orders.cpus);
     builder = builder.cluster_key(key).identity(identity).namespace(orders.namespace).head_wait(orders.head_wait);
     builder = builder.store(orders.store).allowance(orders.allowance).isolated(orders.isolated);
+    builder.idle_timeout = orders.idle;
     for (name, amount) in orders.resources {
         builder = builder.resource(name, amount);
     }

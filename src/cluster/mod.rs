@@ -17,6 +17,7 @@ mod placing;
 pub mod pool;
 pub mod queue;
 mod reserved;
+mod scale;
 pub mod spawn;
 mod stage;
 mod start;

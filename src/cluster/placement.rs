@@ -13,7 +13,7 @@ use super::needed::Needed;
 use crate::actor::inbox::Host;
 use crate::directory::AskError;
 use crate::directory::client::Reason;
-use crate::directory::request::{CreateGroup, FullName, GroupError, GroupState, Grouped, RemoveGroup};
+use crate::directory::request::{CreateGroup, FullName, GroupError, GroupState, Grouped, Patience, RemoveGroup};
 use crate::id::{GroupId, Life};
 use crate::limits::{LISTED_FIRST, LISTED_LAST};
 use crate::node::runtime::Node;
@@ -58,6 +58,7 @@ pub struct NewPlacementGroup {
     packing: Packing,
     name: Option<String>,
     detached: bool,
+    patience: Patience,
     limit: Option<Duration>,
     invalid: Option<InvalidOption>,
 }
@@ -102,7 +103,7 @@ impl Cluster {
     pub fn placement_group(&self) -> NewPlacementGroup {
         let (bundles, packing) = (Vec::new(), Packing::default());
         let (cluster, name, limit, invalid) = (self.clone(), None, None, None);
-        NewPlacementGroup { cluster, bundles, packing, name, detached: false, limit, invalid }
+        NewPlacementGroup { cluster, bundles, packing, name, detached: false, patience: Patience::Fail, limit, invalid }
     }
 
     /// The placement group that has this name in the cluster's namespace, whoever made it; it may still wait for its
@@ -156,6 +157,12 @@ impl NewPlacementGroup {
         self
     }
 
+    /// Waits for nodes to come if those that there are could not hold it, were they empty; else the head refuses it at once.
+    pub fn wait_for_nodes(mut self) -> Self {
+        self.patience = Patience::Wait;
+        self
+    }
+
     /// Gives up unless all its bundles are placed so long after this is first polled: [`PlacementError::Timeout`] says what it
     /// was waiting for, and the group is removed again. [`create`](NewPlacementGroup::create) does not wait.
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -187,7 +194,8 @@ impl NewPlacementGroup {
         let group = self.cluster.node().next_group();
         let namespace = self.cluster.namespace().clone();
         let name = self.name.map(|name| FullName { namespace, name: name.into() });
-        Ok(CreateGroup { group, bundles: self.bundles, packing: self.packing, name, detached: self.detached })
+        let NewPlacementGroup { bundles, packing, detached, patience, .. } = self;
+        Ok(CreateGroup { group, bundles, packing, name, detached, patience })
     }
 }
 

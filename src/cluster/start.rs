@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::client::{Cluster, Inner};
 use super::config::{ClusterBuilder, Key, Kind, StartError};
-use super::workers;
+use super::scale;
+use super::workers::{self, Template};
 use crate::actor::registry::Registry;
 use crate::clock;
 use crate::directory::journal::{JournalError, Opener, disk};
@@ -29,12 +30,15 @@ use crate::task::registry::Tasks as TaskTable;
 /// How long the head may take to let a node join that it has a session with.
 const JOIN_WAIT: Duration = Duration::from_secs(10);
 
-pub(super) async fn start(builder: ClusterBuilder) -> Result<Cluster, StartError> {
+pub(super) async fn start(mut builder: ClusterBuilder) -> Result<Cluster, StartError> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(StartError::NoRuntime);
     }
-    if builder.workers > crate::limits::WORKERS {
-        return Err(StartError::TooManyWorkers { asked: builder.workers });
+    if builder.most_workers() > crate::limits::WORKERS {
+        return Err(StartError::TooManyWorkers { asked: builder.most_workers() });
+    }
+    if builder.scale_up_to > 0 {
+        builder.workers = builder.workers.max(1);
     }
     let is_head = match builder.kind {
         Kind::Local => builder.workers > 0 || !builder.listen.is_empty(),
@@ -145,12 +149,16 @@ async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
     control::open_here(&node, &head);
     let at = addresses.first().cloned().unwrap_or_default();
     let cluster = Cluster::new(Inner::new(node.clone(), Some(head), Some(net.clone()), tasks));
+    let template = Template::new(&builder, &key, &at, &node, &net);
     let workers = match joined(&node).await {
-        Ok(()) => workers::start(&builder, &key, &at, &node, &net).await,
+        Ok(()) => workers::start(&template).await,
         Err(error) => Err(error),
     };
     match workers {
         Ok(workers) => {
+            if builder.scale_up_to > builder.workers {
+                cluster.inner().keep(net.control().spawn(scale::keep(template, workers.held())));
+            }
             cluster.inner().set_workers(workers);
             Ok(cluster)
         }
@@ -201,6 +209,9 @@ async fn member(builder: ClusterBuilder, head: &str, stuck: Stuck, hosts: bool) 
     if let Err(error) = joined {
         cluster.shutdown().await;
         return Err(error);
+    }
+    if let Some(idle) = builder.idle_timeout.filter(|_| hosts) {
+        cluster.inner().keep(net.control().spawn(node.leave_when_idle(idle)));
     }
     let redial = sessions.redial.clone();
     cluster.inner().keep(net.control().spawn(control::keep_dialled(net.clone(), at, redial)));

@@ -6,6 +6,7 @@ use super::client::Cluster;
 use crate::directory::AskError;
 use crate::directory::request::{ActorLine, ActorState, JournalStatus, NodeLine, Page, Query};
 use crate::id::{ActorId, Epoch, Life, NodeId};
+use crate::node::runtime::Node;
 
 /// What [`Cluster::status`] gives: the cluster as its head sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,15 +112,7 @@ impl Cluster {
     /// ```
     pub async fn status(&self) -> Result<ClusterStatus, AskError> {
         let Page::Summary(summary) = self.look(Query::Summary).await? else { return Err(AskError::Nonsense) };
-        let mut nodes: Vec<NodeLine> = Vec::new();
-        loop {
-            let after = nodes.last().map_or(Life::default(), |line| line.life);
-            match self.look(Query::Nodes { after }).await? {
-                Page::Nodes(page) if page.is_empty() => break,
-                Page::Nodes(page) => nodes.extend(page),
-                _ => return Err(AskError::Nonsense),
-            }
-        }
+        let nodes = self.node().all_nodes().await?;
         let mut actors: Vec<ActorLine> = Vec::new();
         loop {
             let after = actors.last().map(|line| line.actor);
@@ -142,6 +135,21 @@ impl Cluster {
 
     async fn look(&self, query: Query) -> Result<Page, AskError> {
         self.node().look(query).await
+    }
+}
+
+impl Node {
+    /// The living nodes, in the order in which they joined.
+    pub(super) async fn all_nodes(&self) -> Result<Vec<NodeLine>, AskError> {
+        let mut nodes: Vec<NodeLine> = Vec::new();
+        loop {
+            let after = nodes.last().map_or(Life::default(), |line| line.life);
+            match self.look(Query::Nodes { after }).await? {
+                Page::Nodes(page) if page.is_empty() => return Ok(nodes),
+                Page::Nodes(page) => nodes.extend(page),
+                _ => return Err(AskError::Nonsense),
+            }
+        }
     }
 }
 

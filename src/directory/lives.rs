@@ -21,6 +21,8 @@ pub(super) struct Living {
     pub(super) known: bool,
     /// What of it is free, and what placement groups hold there.
     pub(super) room: Room,
+    /// It is about to leave: nothing new comes to it.
+    pub(super) closed: bool,
     /// Its CPUs, in ten-thousandths, at least one.
     cpus: u64,
     /// Grants on it, and those that it owns.
@@ -54,6 +56,7 @@ impl Living {
             door: None,
             keeps,
             known: false,
+            closed: false,
             hosted: BTreeSet::new(),
             reserved: BTreeSet::new(),
             isolated: BTreeSet::new(),
@@ -86,7 +89,16 @@ impl Living {
 
     /// Whether something new may be placed there.
     pub(super) fn open(&self) -> bool {
-        self.join.hosts && self.is_heard()
+        self.join.hosts && !self.closed && self.is_heard()
+    }
+
+    /// Whether nothing is placed there, and nothing of it granted; nor does it hold anything of others.
+    pub(super) fn is_unused(&self) -> bool {
+        let actors = [&self.hosted, &self.reserved, &self.isolated];
+        let grants = [&self.lent, &self.held];
+        actors.iter().all(|actors| actors.is_empty())
+            && grants.iter().all(|grants| grants.is_empty())
+            && !self.room.has_bundles()
     }
 
     /// Whether it is known, has a session and is not silent.

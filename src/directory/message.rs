@@ -15,8 +15,8 @@ use crate::directory::request::{
     Beat, Change, Checkpoint, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End,
     EndError, Ended, Entrust, EntrustError, GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Heirs, Host,
     Hosted, Join, JoinError, Joined, LastSaved, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError,
-    NotKept, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError, Revoked, Snapshot, Spawn, SpawnError, Spawned,
-    StillKept, Want, WantError, Withdraw,
+    NotKept, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError, Retire, Revoked, Snapshot, Spawn, SpawnError,
+    Spawned, StillKept, Want, WantError, Withdraw,
 };
 use crate::id::{ActorId, GrantId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Why;
@@ -296,6 +296,8 @@ questions! {
     Withdraw => Reported(Result<(), ReportError>),
     /// Which objects those of owners that have ended are now.
     Heirs => Heirs(Vec<(ObjectId, ObjectId)>),
+    /// Nothing new is to be placed on the asker, which has nothing to do and is about to leave.
+    Retire => Retired(bool),
 }
 
 /// The answer to a request.
@@ -329,6 +331,8 @@ pub enum Reply {
     Entrusted(Result<(), EntrustError>),
     /// To `Heirs`: those that were given, and what they are now.
     Heirs(Vec<(ObjectId, ObjectId)>),
+    /// To `Retire`: whether it is so.
+    Retired(bool),
 }
 
 impl Reply {

@@ -105,6 +105,11 @@ impl Room {
         open.map(|(id, bundle)| (*id, &bundle.total, &bundle.free))
     }
 
+    /// Whether there are any, those included.
+    pub(super) fn has_bundles(&self) -> bool {
+        !self.bundles.is_empty()
+    }
+
     /// What is free for bundles of a group that came at this ticket.
     pub(super) fn free_at(&self, ticket: u64) -> &Resources {
         if self.kept.is_some_and(|elder| elder < ticket) { &self.nothing } else { &self.free }

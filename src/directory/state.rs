@@ -297,6 +297,7 @@ impl Directory {
                 Some(Reply::Reported(Ok(())))
             }
             Request::Heirs(heirs) => Some(Reply::Heirs(self.heirs(&heirs))),
+            Request::Retire(retire) => Some(Reply::Retired(self.retire(now, life, retire, effects))),
             Request::DialMe(dial) => Some(Reply::Dialled(self.dial_me(life, &dial, effects))),
         }
     }

@@ -442,6 +442,11 @@ impl Node {
         drop(ends);
     }
 
+    /// How many there are.
+    pub(super) fn isolated_children(&self) -> usize {
+        self.nursery().map_or(0, |nursery| nursery.children.lock().len())
+    }
+
     /// Ends the processes of actors that this node started, and gives what waits for that.
     pub(crate) fn end_isolated(&self) -> impl Future<Output = ()> + use<> {
         let children = self.nursery().map(|nursery| std::mem::take(&mut *nursery.children.lock())).unwrap_or_default();

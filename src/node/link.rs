@@ -152,6 +152,11 @@ impl PeerLink {
         (load.work.0, load.settle.0) == (0, 0)
     }
 
+    /// How many packets have come.
+    pub(super) fn received(&self) -> u64 {
+        self.core.lock().link.received()
+    }
+
     /// Whether the peer has been answered all that it asked.
     pub(super) fn is_answered(&self) -> bool {
         self.core.lock().link.load().serving == 0

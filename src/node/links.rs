@@ -77,6 +77,11 @@ impl Links {
         self.by_life.lock().values().all(|link| link.is_answered() && link.is_acknowledged())
     }
 
+    /// How many packets have come from peers whose lives go on.
+    pub(super) fn received(&self) -> u64 {
+        self.by_life.lock().values().map(|link| link.received()).sum()
+    }
+
     fn of_node(&self, node: NodeId) -> Option<Arc<PeerLink>> {
         let by_life = self.by_life.lock();
         by_life.values().filter(|link| link.party().node == node).max_by_key(|link| link.party().life).cloned()

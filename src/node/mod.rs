@@ -9,6 +9,7 @@ pub mod core;
 mod fetch;
 pub(crate) mod give;
 mod host;
+mod idle;
 pub(crate) mod isolated;
 mod lend;
 mod lifetimes;

@@ -361,13 +361,7 @@ impl Node {
     /// Leaves the cluster: the head is told, actors end, links close. Whether a head will answer with its
     /// [`farewell`](Self::farewell).
     pub(crate) fn leave(&self) -> bool {
-        // An earlier door that closed is no farewell.
-        let _ = self.farewell.notified().now_or_never();
-        let mut told = false;
-        self.step(|machine, effects| {
-            machine.life.leave(clock::now(), effects);
-            told = machine.say.is_some() && effects.iter().any(|effect| matches!(effect, Effect::Send(_)));
-        });
+        let told = self.say_leave();
         self.client.close();
         self.standing.send_replace(StandingNow::Left);
         self.actors.close(&EndReason::ShutDown, |_| true);
@@ -376,6 +370,18 @@ impl Node {
         self.lending_over();
         // Whoever dials is told that the sockets are closed; the node and they must not keep each other alive.
         self.net.lock().take();
+        told
+    }
+
+    /// Tells the head, if it has not been told, and says whether it was.
+    pub(super) fn say_leave(&self) -> bool {
+        // An earlier door that closed is no farewell.
+        let _ = self.farewell.notified().now_or_never();
+        let mut told = false;
+        self.step(|machine, effects| {
+            machine.life.leave(clock::now(), effects);
+            told = machine.say.is_some() && effects.iter().any(|effect| matches!(effect, Effect::Send(_)));
+        });
         told
     }
 

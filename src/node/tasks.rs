@@ -191,6 +191,11 @@ impl Node {
         self.lose_all_grants();
     }
 
+    /// Tasks of its own that have not ended, and those that wait for its CPUs without a grant.
+    pub(super) fn tasks_at_hand(&self) -> usize {
+        self.tasks().owner.queued() + self.tasks().host.waiting()
+    }
+
     /// This node has left: nothing more runs.
     pub(super) fn close_tasks(self: &Arc<Self>) {
         self.close_queue();

@@ -81,6 +81,8 @@ pub(crate) struct Orders {
     pub(crate) head_wait: Duration,
     pub(crate) store: StoreSettings,
     pub(crate) allowance: Allowance,
+    /// How long it is idle before it leaves; without, it stays.
+    pub(crate) idle: Option<Duration>,
     /// The actor whose own process it is, if it is one's.
     pub(crate) isolated: Option<Isolated>,
 }
@@ -105,6 +107,7 @@ impl Orders {
             head_wait: crate::limits::HEAD_WAIT,
             store,
             allowance: Allowance::default(),
+            idle: None,
             isolated: None,
         }
     }

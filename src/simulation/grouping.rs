@@ -4,7 +4,7 @@ use super::load::cpus;
 use super::node::Node;
 use super::requests::Purpose;
 use super::stage::Stage;
-use crate::directory::request::{CreateGroup, Grouped, Needs, RemoveGroup};
+use crate::directory::request::{CreateGroup, Grouped, Needs, Patience, RemoveGroup};
 use crate::id::{ActorId, GroupId};
 use crate::schedule::{Packing, Strategy};
 
@@ -24,6 +24,7 @@ impl Node {
             packing: packings[stage.user.index(packings.len())],
             name: None,
             detached: stage.user.one_in(2),
+            patience: Patience::Fail,
         };
         self.ask(stage, create, Purpose::Group);
     }

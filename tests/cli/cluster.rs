@@ -1,6 +1,6 @@
 //! A head, workers and drivers, each a process of its own.
 
-use crate::support::{Clerk, Keys, Running, bounded, mobula, nodes, status, text, until};
+use crate::support::{BOUND, Clerk, Keys, Running, bounded, mobula, nodes, status, text, until};
 use mobula::Cluster;
 use mobula::error::{AskError, Executed};
 use rustix::process::Signal;
@@ -151,5 +151,28 @@ async fn a_head_that_starts_again_is_found_again_by_its_workers() {
     let driver = keys.program(None, Some(&address)).output().unwrap();
     assert!(text(&driver.stdout).contains(&format!("driver: 1 by {}", worker.id())), "{}", text(&driver.stderr));
     assert_eq!(worker.terminated().await.0.code(), Some(0));
+    assert_eq!(head.terminated().await.0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_serves_metrics_where_it_is_told_to() {
+    let keys = Keys::new();
+    let mut command = mobula(&["head", "--listen", "tcp://127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let head = Running::start(command.arg("--key").arg(keys.file()));
+    let line = head.line_with("mobula head: metrics at http://");
+    let at = line.trim_start_matches("mobula head: metrics at http://").trim_end_matches("/metrics").to_owned();
+    head.line_with("mobula head: ready at ");
+    let scraped = bounded(tokio::task::spawn_blocking(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&at).unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer).unwrap()
+    }))
+    .await
+    .unwrap();
+    assert!(scraped.starts_with("HTTP/1.1 200"), "{scraped}");
+    assert!(scraped.contains(r#"mobula_nodes{role="head",suspect="false"} 1"#), "{scraped}");
     assert_eq!(head.terminated().await.0.code(), Some(0));
 }

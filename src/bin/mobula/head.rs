@@ -8,6 +8,7 @@ use mobula::limits;
 use mobula::{Cluster, Departed, Identity};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 /// Runs a head until SIGTERM or an interrupt.
 ///
@@ -37,6 +38,10 @@ pub(crate) struct Head {
     /// outages, shorter ones notice a dead machine sooner.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::duration)]
     lease: Duration,
+    /// Where it serves metrics (GET /metrics) and whether it is well (GET /healthz) over HTTP, such as 127.0.0.1:7480. Plain, and
+    /// for whoever can reach it: not at all unless this is given.
+    #[arg(long, value_name = "HOST:PORT", env = "MOBULA_HTTP")]
+    http: Option<String>,
 }
 
 impl Head {
@@ -59,7 +64,15 @@ impl Head {
         builder = self.journal.into_iter().fold(builder, |builder, folder| builder.journal(folder));
         builder = self.listen.into_iter().fold(builder, |builder, address| builder.listen(address));
         builder = self.advertise.into_iter().fold(builder, |builder, address| builder.advertise(address));
+        let http = match &self.http {
+            Some(at) => Some(TcpListener::bind(at).await.with_context(|| format!("HTTP cannot be served at {at}"))?),
+            None => None,
+        };
         let cluster = builder.await?;
+        if let Some(listener) = http {
+            println!("mobula head: metrics at http://{}/metrics", listener.local_addr()?);
+            tokio::spawn(mobula::ops::http::serve(cluster.clone(), listener));
+        }
         println!("mobula head: ready at {}", cluster.advertised().join(" and "));
         let departed = tokio::select! {
             () = signals.told() => None,

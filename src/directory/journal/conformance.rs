@@ -4,7 +4,7 @@ use super::memory::{Fault, MemoryDisk};
 use super::{JournalError, Opened, Opener, disk};
 use crate::directory::message::How;
 use crate::directory::record::Record;
-use crate::directory::request::{Claim, CreateGroup, Gone, Join, LifeEnd, Spawn};
+use crate::directory::request::{Claim, CreateGroup, Gone, Join, LifeEnd, Patience, Spawn};
 use crate::directory::testing::{cpus, join, name, node, spawn};
 use crate::id::{ActorId, Epoch, GroupId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Packing;
@@ -26,6 +26,7 @@ pub(super) fn every_kind() -> Vec<Record> {
         packing: Packing::StrictSpread,
         name: Some(name("group")),
         detached: true,
+        patience: Patience::Fail,
     };
     vec![
         Record::Began { life, join: Arc::new(join(1, 2)) },

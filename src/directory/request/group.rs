@@ -1,6 +1,6 @@
 //! `CreateGroup` and `RemoveGroup`: bundles of resources on nodes chosen together, all or none, into which actors and tasks
 //! are put by [`Strategy::Bundle`](crate::schedule::Strategy). A group that finds no room waits in line; one that no nodes
-//! could hold, were they empty, is refused.
+//! could hold, were they empty, is refused, unless it is to wait for such nodes.
 //!
 //! A group ends by `RemoveGroup`, or with the life that asked for it unless it is detached. As in Ray, that ends what is
 //! in it: actors that the head knows are killed, grants revoked. Ephemeral actors are their spawner's, who ends them.
@@ -13,7 +13,7 @@ use crate::directory::elders::NEWEST;
 use crate::directory::groups::Group;
 use crate::directory::message::{How, Reply, RequestId};
 use crate::directory::record::Record;
-use crate::directory::request::{FullName, Gone, Revoked};
+use crate::directory::request::{FullName, Gone, Patience, Revoked};
 use crate::directory::state::{Directory, Effects};
 use crate::id::{ActorId, GrantId, GroupId, Life};
 use crate::limits::{GROUP_BUNDLES, GROUPS, NAME_BYTES};
@@ -35,6 +35,9 @@ pub struct CreateGroup {
     pub name: Option<FullName>,
     /// Whether it outlives the life that asks.
     pub detached: bool,
+    /// What becomes of it if no nodes could hold it, were they empty. Asked for once, when it is made.
+    #[serde(default, skip_serializing_if = "Patience::is_default")]
+    pub patience: Patience,
 }
 
 /// A group ends.
@@ -144,9 +147,9 @@ impl Directory {
         }
         let hosts = self.lives.iter().filter(|(_, living)| living.join.hosts);
         let empty: Vec<_> = hosts.map(|(life, living)| (life, living.join.resources.clone())).collect();
-        match create.packing.never_fits(&create.bundles, &empty) {
-            false => Ok(()),
-            true => Err(Why::BundlesNeverFit(create.packing).into()),
+        match create.patience == Patience::Wait || !create.packing.never_fits(&create.bundles, &empty) {
+            true => Ok(()),
+            false => Err(Why::BundlesNeverFit(create.packing).into()),
         }
     }
 

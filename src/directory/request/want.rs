@@ -39,12 +39,20 @@ pub struct Want {
 }
 
 /// What becomes of demand that no node can meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Patience {
     /// It waits for nodes to come.
     Wait,
     /// It is refused, and forgotten; by a head that succeeds another only once its nodes have had a lease to come back in.
+    #[default]
     Fail,
+}
+
+impl Patience {
+    /// Whether it is what it is if nothing is said.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Patience::Fail
+    }
 }
 
 /// What is to be expected.

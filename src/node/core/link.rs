@@ -350,6 +350,12 @@ impl<T: Clone> Link<T> {
         Some(id)
     }
 
+    /// How many packets were applied.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.work_in.received + self.settle_in.received
+    }
+
     fn say_hello(&mut self, session: u64, out: &mut Vec<u8>) {
         self.settle_in.acknowledge();
         self.work_in.acknowledge();

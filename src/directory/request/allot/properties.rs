@@ -3,7 +3,9 @@
 
 use super::*;
 use crate::directory::message::{Ask, News, RequestId, ToHead};
-use crate::directory::request::{Choose, CreateGroup, Ended, GiveBack, Gone, Join, Leave, Needs, RemoveGroup, Want};
+use crate::directory::request::{
+    Choose, CreateGroup, Ended, GiveBack, Gone, Join, Leave, Needs, Patience, RemoveGroup, Want,
+};
 use crate::directory::testing::{Head, cpus, join, want};
 use crate::directory::{Effect, Event, FromHead, Request};
 use crate::id::{ActorId, NodeId, Placement};
@@ -204,7 +206,10 @@ impl World {
             self.groups.push(group);
             let packing = [Packing::Pack, Packing::Spread, Packing::StrictPack, Packing::StrictSpread][self.below(4)];
             let bundles = vec![cpus(1.0); 1 + self.below(3)];
-            return self.ask(owner, CreateGroup { group, bundles, packing, name: None, detached: false });
+            return self.ask(
+                owner,
+                CreateGroup { group, bundles, packing, name: None, detached: false, patience: Patience::Fail },
+            );
         }
         let groups = self.groups.clone();
         let Some(group) = self.pick(&groups) else { return };

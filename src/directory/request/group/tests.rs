@@ -3,10 +3,12 @@ use crate::directory::message::{Command, How, News};
 use crate::directory::request::{GroupLine, GroupState, Needs, Page, Prospect, Query, Spawn, SpawnError, WantError};
 use crate::directory::testing::{Head, choose, cpus, name, spawn, want};
 use crate::id::ActorId;
+use std::time::Duration;
 
 fn create(life: Life, serial: u64, bundles: &[f64], packing: Packing) -> CreateGroup {
     let bundles = bundles.iter().map(|n| cpus(*n)).collect();
-    CreateGroup { group: GroupId { life, serial }, bundles, packing, name: None, detached: false }
+    let (group, patience) = (GroupId { life, serial }, Patience::Fail);
+    CreateGroup { group, bundles, packing, name: None, detached: false, patience }
 }
 
 fn within(group: GroupId, index: Option<u32>, cpu: f64) -> Needs {
@@ -18,6 +20,24 @@ fn groups(head: &Head) -> Vec<GroupLine> {
         Page::Groups(lines) => lines,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_group_that_no_nodes_could_hold_waits_for_some_if_it_is_to() {
+    let mut head = Head::new();
+    let (driver, _one) = (head.driver(9), head.worker(1));
+    let spread = create(driver, 1, &[1.0, 1.0], Packing::StrictSpread);
+    assert_eq!(
+        head.asked(driver, spread.clone()),
+        Err(GroupError::Unplaced(Why::BundlesNeverFit(Packing::StrictSpread)))
+    );
+    let patient = CreateGroup { patience: Patience::Wait, ..create(driver, 2, &[1.0, 1.0], Packing::StrictSpread) };
+    let request = head.asks(driver, patient);
+    assert_eq!(head.answer::<CreateGroup>(request), None);
+    assert_eq!(groups(&head)[0].why, Some(Why::BundlesNeverFit(Packing::StrictSpread)));
+    head.worker(2);
+    head.pass(Duration::from_millis(1));
+    assert_eq!(head.answer::<CreateGroup>(request).expect("placed").unwrap().hosts.len(), 2);
 }
 
 #[test]

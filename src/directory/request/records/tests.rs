@@ -4,7 +4,7 @@ use super::*;
 use crate::directory::ToHead;
 use crate::directory::message::{Command, How};
 use crate::directory::request::{
-    Claim, CreateGroup, End, Ended, Entrust, Gone, Hosting, Join, Needs, Rejoin, RemoveGroup, Spawn, Withdraw,
+    Claim, CreateGroup, End, Ended, Entrust, Gone, Hosting, Join, Needs, Patience, Rejoin, RemoveGroup, Spawn, Withdraw,
 };
 use crate::directory::state::{Config, Event};
 use crate::directory::testing::{Head, cpus, join, name, spawn};
@@ -153,7 +153,7 @@ impl World {
                 let packing = [Packing::StrictSpread, Packing::Pack][usize::try_from(self.below(2)).unwrap()];
                 let name = None;
                 let detached = self.below(2) == 0;
-                self.head.asks(life, CreateGroup { group, bundles, packing, name, detached });
+                self.head.asks(life, CreateGroup { group, bundles, packing, name, detached, patience: Patience::Fail });
             }
             10 => _ = self.group().map(|group| self.head.asks(life, RemoveGroup { group })),
             11 => {

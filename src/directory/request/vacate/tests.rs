@@ -1,5 +1,5 @@
 use super::*;
-use crate::directory::request::{Choose, CreateGroup, Ended, GiveBack, Holdings, Lending, RemoveGroup, Want};
+use crate::directory::request::{Choose, CreateGroup, Ended, GiveBack, Holdings, Lending, Patience, RemoveGroup, Want};
 use crate::directory::testing::{Head, choose, cpus, want};
 use crate::id::GroupId;
 use crate::schedule::{Packing, Strategy};
@@ -81,7 +81,8 @@ fn within() -> (Head, Life, Life, GroupId, GrantId) {
     let mut head = Head::new();
     let (worker, owner) = (head.worker(1), head.driver(2));
     let group = GroupId { life: owner, serial: 1 };
-    let create = CreateGroup { group, bundles: vec![cpus(1.0)], packing: Packing::Pack, name: None, detached: false };
+    let (packing, patience) = (Packing::Pack, Patience::Fail);
+    let create = CreateGroup { group, bundles: vec![cpus(1.0)], packing, name: None, detached: false, patience };
     head.asked(owner, create).unwrap();
     let mut wanted: Want = want(0, 0.5, 1);
     wanted.needs.strategy = Strategy::Bundle { group, index: None };

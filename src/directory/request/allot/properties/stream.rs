@@ -91,7 +91,9 @@ fn large_ones_do_not_starve(seed: u64, nodes: u64) {
             Packing::StrictSpread => vec![cpus(1.0); nodes as usize],
             _ => vec![cpus(1.0); most as usize],
         };
-        stream.world.ask(owner, CreateGroup { group, bundles, packing, name: None, detached: false });
+        stream
+            .world
+            .ask(owner, CreateGroup { group, bundles, packing, name: None, detached: false, patience: Patience::Fail });
         stream.goes_on_until("a placement group", |stream| {
             stream.world.head.directory.groups.all.get(&group).is_some_and(|group| group.whole().is_some())
         });

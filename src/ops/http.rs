@@ -1,0 +1,80 @@
+//! Metrics over HTTP: `GET /metrics` for Prometheus, `GET /healthz` for who restarts what does not answer.
+//!
+//! It is plain HTTP, and asks nobody who he is: listen where only those come who may see it, such as `127.0.0.1`.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::cluster::client::Cluster;
+use crate::directory::AskError;
+use crate::limits::{HTTP_CONNECTIONS, HTTP_TIME};
+
+/// The content type of OpenMetrics 1.0.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Serves what this node knows of its cluster, until the future is dropped. At most
+/// [`HTTP_CONNECTIONS`] connections at a time, each closed after
+/// [`HTTP_TIME`]: a scraper dials anew.
+///
+/// ```no_run
+/// # use mobula::prelude::*;
+/// # async fn serve(cluster: Cluster) -> std::io::Result<()> {
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:7480").await?;
+/// tokio::spawn(mobula::ops::http::serve(cluster, listener));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn serve(cluster: Cluster, listener: TcpListener) {
+    let router = Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(cluster);
+    let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+    loop {
+        let Ok(seat) = seats.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection over HTTP cannot be accepted");
+                // Out of descriptors, most likely: without a pause this would spin.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HTTP_TIME)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            // Who breaks off, or is slow, has no answer to be told of.
+            let _ = tokio::time::timeout(HTTP_TIME, served).await;
+            drop(seat);
+        });
+    }
+}
+
+async fn metrics(State(cluster): State<Cluster>) -> Response {
+    match cluster.metrics().await {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Whether the head answers.
+async fn healthz(State(cluster): State<Cluster>) -> Response {
+    match cluster.status().await {
+        Ok(_) => "ok\n".into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn unavailable(error: &AskError) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
+}
