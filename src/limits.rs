@@ -340,10 +340,16 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
+/// The pause after worker processes have ended before they had joined: each further one in a row is twice as long.
+pub const SCALE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest.
+pub const SCALE_PAUSE_LAST: Duration = Duration::from_secs(10);
 /// Connections that are served over HTTP at a time: others wait to be accepted.
 pub const HTTP_CONNECTIONS: usize = 64;
-/// How long a request over HTTP may take to arrive, and its answer to be made and read.
+/// How long a request over HTTP may take to arrive, and its answer to be read.
 pub const HTTP_TIME: Duration = Duration::from_secs(10);
+/// How long the head may take over the answer.
+pub const HTTP_ANSWER: Duration = Duration::from_secs(5);
 
 /// How often a node that leaves when it is idle looks whether it is.
 pub const IDLE_LOOK: Duration = Duration::from_millis(250);

@@ -83,6 +83,23 @@ async fn a_worker_with_something_that_others_refer_to_stays() {
     ends_without_a_trace(cluster).await;
 }
 
+/// Each round finds the added worker idle, closed, open again, gone, or none yet: nothing is lost whichever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_a_worker_is_about_to_leave_is_not_lost() {
+    let cluster = Cluster::local().workers(1).scale_up_to(2).cpus(1.0).idle_timeout(Duration::ZERO);
+    let cluster = bounded(cluster).await.unwrap();
+    for round in 0..12_u64 {
+        let two = async { tokio::join!(Tenant::spawn(&cluster).into_future(), Tenant::spawn(&cluster).into_future()) };
+        let (one, other) = bounded(two).await;
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_ne!(bounded(one.process()).await.unwrap(), bounded(other.process()).await.unwrap());
+        drop((one, other));
+        // Another moment of its leaving in each round.
+        tokio::time::sleep(Duration::from_millis(35 * round)).await;
+    }
+    ends_without_a_trace(cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_stay_are_replaced_when_they_die() {
     let cluster = scaled(2, 3).await;

@@ -32,9 +32,12 @@ pub struct TypeName {
     pub krate: &'static str,
     /// The type, or the explicit name.
     pub name: &'static str,
-    /// What is in the place of its parameters, in angle brackets: `<_>` where that has no name. Empty if it has none.
+    /// What is in the place of its parameters, in angle brackets. Empty if it has none.
     pub arguments: &'static str,
 }
+
+/// In the place of parameters that have no name.
+const UNNAMED: &str = "<_>";
 
 impl TypeName {
     /// Of a type in the module of this path.
@@ -47,6 +50,17 @@ impl TypeName {
     #[must_use]
     pub const fn given(name: &'static str) -> Self {
         TypeName { krate: "", name, arguments: "" }
+    }
+
+    /// Of a generic type, of whichever parameters.
+    #[must_use]
+    pub const fn generic(self) -> Self {
+        self.instance(UNNAMED)
+    }
+
+    /// Whether it is one of a generic type that says nothing of the parameters.
+    pub(crate) fn is_unnamed(self) -> bool {
+        self.arguments == UNNAMED
     }
 
     /// With this in the place of its parameters.
@@ -88,11 +102,33 @@ const fn crate_of(module_path: &'static str) -> &'static str {
 /// The name of one instance of a generic actor or task, which `register!` gives it: the compiler's own spelling of types is not stable.
 #[derive(Clone, Copy)]
 pub struct Instance {
-    pub(crate) of: fn() -> TypeId,
-    pub(crate) name: TypeName,
+    of: fn() -> TypeId,
+    name: TypeName,
 }
 
 impl Instance {
+    /// `T`, whose stable name this is.
+    #[must_use]
+    pub(crate) const fn of<T: 'static>(name: TypeName) -> Self {
+        Instance { of: TypeId::of::<T>, name }
+    }
+
+    /// By its parameters.
+    #[must_use]
+    pub const fn with(self, arguments: &'static str) -> Self {
+        Instance { name: self.name.instance(arguments), ..self }
+    }
+
+    /// By an explicit name.
+    #[must_use]
+    pub const fn called(self, name: &'static str) -> Self {
+        Instance { name: TypeName::given(name), ..self }
+    }
+
+    pub(crate) fn type_id(self) -> TypeId {
+        (self.of)()
+    }
+
     /// Which have names; a type that was given two has one of them for each.
     pub(crate) fn all() -> impl Iterator<Item = (TypeId, TypeName)> {
         inventory::iter::<Instance>.into_iter().map(|instance| ((instance.of)(), instance.name))

@@ -10,9 +10,9 @@ use crate::id::Key;
 /// One actor type: what a node advertises of it, and how it makes actors of it.
 #[derive(Clone, Copy)]
 pub struct Registration {
-    stable: TypeName,
+    /// What `register!` names.
+    pub instance: Instance,
     pub(crate) name: fn() -> TypeName,
-    pub(crate) type_id: fn() -> TypeId,
     pub(crate) constructors: fn() -> Vec<Constructs>,
     pub(crate) methods: fn() -> Vec<Message>,
 }
@@ -45,24 +45,11 @@ impl Registration {
     #[must_use]
     pub const fn of<A: Methods>() -> Self {
         Registration {
-            stable: A::NAME,
+            instance: Instance::of::<A>(A::NAME),
             name: A::type_name,
-            type_id: TypeId::of::<A>,
             constructors: constructors::<A>,
             methods: methods::<A>,
         }
-    }
-
-    /// The name of the instance that it is, by its parameters.
-    #[must_use]
-    pub const fn instance(self, arguments: &'static str) -> Instance {
-        Instance { of: self.type_id, name: self.stable.instance(arguments) }
-    }
-
-    /// The name of the instance that it is, given explicitly.
-    #[must_use]
-    pub const fn called(self, name: &'static str) -> Instance {
-        Instance { of: self.type_id, name: TypeName::given(name) }
     }
 }
 
@@ -99,6 +86,12 @@ pub enum RegisterError {
     #[error("two tasks are called `{name}`: give one of them `#[task(name = \"..\")]`")]
     DuplicateTask {
         /// The name.
+        name: String,
+    },
+    /// A generic actor was registered by hand, without a name of this instance.
+    #[error("`{name}` says nothing of its parameters: `mobula::register!` names an instance, and registers it")]
+    Unnamed {
+        /// The type.
         name: String,
     },
     /// An instance of a generic actor or task has two names.
@@ -145,7 +138,10 @@ impl Registry {
     }
 
     fn add(&mut self, registration: &Registration) -> Result<(), RegisterError> {
-        let (name, type_id) = ((registration.name)(), (registration.type_id)());
+        let (name, type_id) = ((registration.name)(), registration.instance.type_id());
+        if name.is_unnamed() {
+            return Err(RegisterError::Unnamed { name: name.to_string() });
+        }
         if let Some(other) = self.types.get(&name.key()) {
             // The same type registered by its macro and by hand is one type.
             return match other.type_id == type_id {
@@ -205,6 +201,18 @@ mod tests {
             error.to_string(),
             "`shelf::Holder<u8>` and `holder of bytes` are one: leave out one `mobula::register!`"
         );
+    }
+
+    #[test]
+    fn an_instance_without_a_name_is_not_registered() {
+        let mut registry = Registry::default();
+        let instance = Instance::of::<u8>(TypeName::within("shelf", "Holder").generic());
+        let name = || TypeName::within("shelf", "Holder").generic();
+        let unnamed = Registration { instance, name, constructors: Vec::new, methods: Vec::new };
+        let error = registry.add(&unnamed).unwrap_err();
+        assert!(matches!(error, RegisterError::Unnamed { .. }), "{error:?}");
+        let named = || TypeName::within("shelf", "Holder").instance("<u8>");
+        registry.add(&Registration { name: named, ..unnamed }).unwrap();
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl ClusterBuilder {
 
     /// Starts more worker processes while something waits for room that they would have, up to this many in all. They end again
     /// once they have been idle for the [`idle_timeout`](Self::idle_timeout); as many as [`workers`](Self::workers) says stay, one at
-    /// least, and are replaced when they die. What waits is what [`demand`](Cluster::demand) gives.
+    /// least, and are replaced when they die. What waits is what [`demand`](Cluster::demand) gives; for what asks for a node, a bundle,
+    /// or labels that they have not, none are started. Each has its share of the machine as if all were there. Of a local cluster.
     ///
     /// ```standalone_crate
     /// # use mobula::prelude::*;

@@ -3,10 +3,10 @@
 use super::client::Cluster;
 use super::status::ResourceAmount;
 use crate::directory::AskError;
-use crate::directory::request::{DemandLine, GroupLine, GroupState, Page, Query, WaitingLine};
+use crate::directory::request::{DemandLine, GroupLine, GroupState, Page, Query, WaitingLine, WantError};
 use crate::id::{ActorId, GroupId, Life};
 use crate::node::runtime::Node;
-use crate::schedule::{Packing, Resources};
+use crate::schedule::{Packing, Resources, Selectors, Strategy};
 
 /// What is wanted of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Demand {
     pub owner: Life,
     /// The function; the actor's type, or the group's name.
     pub task: String,
-    /// What each takes of its node; of a group, what its bundles hold together.
+    /// What each takes of its node; of a group, what those of its bundles hold together that are on no node.
     pub resources: Vec<ResourceAmount>,
     /// How many could run at once, of those that are queued and that run.
     pub wanted: u32,
@@ -63,9 +63,7 @@ impl Cluster {
     /// # Errors
     /// The head could not be asked, as for [`status`](Cluster::status).
     pub async fn demand(&self) -> Result<Vec<Demand>, AskError> {
-        let Wanted { tasks, actors, groups } = self.node().wanted().await?;
-        let others = actors.into_iter().map(waiting_actor).chain(groups.into_iter().map(waiting_group));
-        Ok(tasks.into_iter().map(demand).chain(others).collect())
+        Ok(self.node().wanted().await?.into_demand())
     }
 
     /// The cluster's placement groups.
@@ -85,13 +83,49 @@ impl Cluster {
 }
 
 /// What the head knows to be wanted.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Classes of tasks, those included that have all that they want.
     pub(super) tasks: Vec<DemandLine>,
     /// Actors that wait.
     pub(super) actors: Vec<WaitingLine>,
     /// Placement groups that wait, or wait again for some of their bundles.
     pub(super) groups: Vec<GroupLine>,
+}
+
+impl Wanted {
+    /// What waits for a node, whichever: what one slot, actor or bundle takes, and of how many. Of what is granted in a moment, nothing.
+    #[cfg(feature = "ops")]
+    pub(crate) fn missing(&self) -> impl Iterator<Item = (&Resources, u32)> {
+        let bundles = self
+            .groups
+            .iter()
+            .filter(|line| line.why.is_some())
+            .flat_map(|line| line.missing().map(|bundle| (bundle, 1)));
+        self.singly(|_| true).chain(bundles)
+    }
+
+    /// The same of slots and actors, where their labels will do.
+    pub(super) fn singly<'a>(
+        &'a self,
+        will_do: impl Fn(&Selectors) -> bool + Copy + 'a,
+    ) -> impl Iterator<Item = (&'a Resources, u32)> {
+        let might = move |strategy: Strategy, asks: &Selectors| {
+            !matches!(strategy, Strategy::Node(_) | Strategy::Bundle { .. }) && will_do(asks)
+        };
+        let tasks = self.tasks.iter().filter(move |line| might(line.strategy, &line.labels)).map(|line| {
+            let waits = matches!(&line.why, Some(WantError::Unplaced(_)));
+            (&line.resources, if waits { line.wanted.saturating_sub(line.granted) } else { 0 })
+        });
+        let actors = self.actors.iter().filter(move |line| might(line.strategy, &line.labels));
+        let actors = actors.map(|line| (&line.resources, u32::from(line.why.is_some())));
+        tasks.chain(actors).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn into_demand(self) -> Vec<Demand> {
+        let Wanted { tasks, actors, groups } = self;
+        let others = actors.into_iter().map(waiting_actor).chain(groups.into_iter().map(waiting_group));
+        tasks.into_iter().map(demand).chain(others).collect()
+    }
 }
 
 fn waiting_actor(line: WaitingLine) -> Demand {
@@ -107,7 +141,7 @@ fn waiting_actor(line: WaitingLine) -> Demand {
 }
 
 fn waiting_group(line: GroupLine) -> Demand {
-    let all = line.bundles.iter().fold(Resources::none(), |all, bundle| all.and(bundle));
+    let all = line.missing().fold(Resources::none(), |all, bundle| all.and(bundle));
     Demand {
         kind: DemandKind::Group(line.group),
         owner: line.group.life,
@@ -120,39 +154,25 @@ fn waiting_group(line: GroupLine) -> Demand {
 }
 
 impl Node {
-    pub(super) async fn wanted(&self) -> Result<Wanted, AskError> {
-        let mut tasks: Vec<DemandLine> = Vec::new();
-        loop {
-            let after = tasks.last().map(|line| (line.owner, line.class));
-            match self.look(Query::Demand { after }).await? {
-                Page::Demand(page) if page.is_empty() => break,
-                Page::Demand(page) => tasks.extend(page),
-                _ => return Err(AskError::Nonsense),
-            }
-        }
-        let mut actors: Vec<WaitingLine> = Vec::new();
-        loop {
-            let after = actors.last().map(|line| line.actor);
-            match self.look(Query::Waiting { after }).await? {
-                Page::Waiting(page) if page.is_empty() => break,
-                Page::Waiting(page) => actors.extend(page),
-                _ => return Err(AskError::Nonsense),
-            }
-        }
+    pub(crate) async fn wanted(&self) -> Result<Wanted, AskError> {
+        let tasks = self.pages(
+            |last: Option<&DemandLine>| Query::Demand { after: last.map(|line| (line.owner, line.class)) },
+            |page| if let Page::Demand(lines) = page { Some(lines) } else { None },
+        );
+        let tasks = tasks.await?;
+        let actors = self.pages(
+            |last: Option<&WaitingLine>| Query::Waiting { after: last.map(|line| line.actor) },
+            |page| if let Page::Waiting(lines) = page { Some(lines) } else { None },
+        );
+        let actors = actors.await?;
         let mut groups = self.all_groups().await?;
         groups.retain(|line| !matches!(line.state, GroupState::Placed(_)));
         Ok(Wanted { tasks, actors, groups })
     }
 
     async fn all_groups(&self) -> Result<Vec<GroupLine>, AskError> {
-        let mut lines: Vec<GroupLine> = Vec::new();
-        loop {
-            let page = self.groups_after(lines.last().map(|line| line.group)).await?;
-            if page.is_empty() {
-                return Ok(lines);
-            }
-            lines.extend(page);
-        }
+        let after = |last: Option<&GroupLine>| Query::Groups { after: last.map(|line| line.group) };
+        self.pages(after, |page| if let Page::Groups(lines) = page { Some(lines) } else { None }).await
     }
 
     /// A page of the placement groups, by their identities.

@@ -1,82 +1,96 @@
 //! Worker processes that come while something waits for room, and leave when they are idle (`node/idle.rs`).
 
 use super::demand::Wanted;
-use super::workers::{Held, Template, Watched};
+use super::workers::{Count, Held, Template};
 use crate::directory::AskError;
-use crate::directory::request::{DemandLine, GroupLine, GroupState, WantError};
-use crate::limits::SCALE_LOOK;
-use crate::schedule::{Packing, Resources, Why};
-use tokio::sync::mpsc;
+use crate::directory::request::GroupLine;
+use crate::limits::{SCALE_LOOK, SCALE_PAUSE_FIRST, SCALE_PAUSE_LAST};
+use crate::schedule::{Labels, Packing, Resources};
+use std::time::Instant;
 
 /// Until no more workers are to be started.
 pub(super) async fn keep(template: Template, workers: Held) {
-    let Ok(offers) = template.offers() else { return };
+    let Ok((offers, labels)) = template.offers() else { return };
     let (least, most) = template.bounds();
-    let mut wanted_before = 0;
+    let (mut wanted_before, mut pause) = (0, Pause::default());
     loop {
         tokio::time::sleep(SCALE_LOOK).await;
-        let is_starting = |worker: &&Watched| template.node().known(|known| known.of_node(worker.node()).is_none());
-        let look = workers.running(|all| (all.len(), all.iter().filter(is_starting).count()));
-        let Some((running, starting)) = look else { return };
+        let Some(Count { running, starting, failed }) = workers.count(template.node()) else { return };
+        if pause.after(failed, starting == 0) {
+            continue;
+        }
         // Without a word from the head nothing is added; but workers that stay are replaced.
         let room = most.saturating_sub(running - starting);
-        let wanted = looked(&template, &offers, room).await.unwrap_or(0);
+        let wanted = looked(&template, (&offers, &labels), room).await.unwrap_or(0);
         // What is wanted at one look alone may have found room by the next.
         let lasting = wanted.min(std::mem::replace(&mut wanted_before, wanted));
         let missing = least.saturating_sub(running);
         for nth in 0..lasting.saturating_sub(starting).max(missing) {
             let idle = (nth >= missing).then(|| template.idle_timeout());
-            // How it ends is seen at the next look.
-            match template.start(idle, mpsc::unbounded_channel().0).await {
-                Ok(worker) => workers.add(worker),
-                Err(error) => {
-                    tracing::warn!(%error, "a worker process that is wanted cannot be started");
-                    break;
-                }
+            if let Err(error) = workers.start(&template, idle).await {
+                tracing::warn!(%error, "a worker process that is wanted cannot be started");
+                pause.after(1, false);
+                break;
             }
         }
     }
 }
 
-async fn looked(template: &Template, offers: &Resources, most: usize) -> Result<usize, AskError> {
-    let (wanted, nodes) = (template.node().wanted().await?, template.node().all_nodes().await?);
+/// Between attempts to start what does not come to live: each longer than the last.
+#[derive(Default)]
+struct Pause {
+    in_a_row: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    /// Whether to wait still, after so many more have failed; if all others have joined, the next to fail is the first in a row.
+    fn after(&mut self, failed: usize, all_joined: bool) -> bool {
+        if failed > 0 {
+            let pause = SCALE_PAUSE_FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(SCALE_PAUSE_LAST);
+            tracing::warn!(
+                failed,
+                "worker processes have ended before they had joined: the next is started in {pause:?}"
+            );
+            (self.in_a_row, self.until) = (self.in_a_row + 1, Some(Instant::now() + pause));
+        } else if self.until.is_none() && all_joined {
+            self.in_a_row = 0;
+        }
+        self.until = self.until.filter(|until| Instant::now() < *until);
+        self.until.is_some()
+    }
+}
+
+async fn looked(template: &Template, offers: (&Resources, &Labels), most: usize) -> Result<usize, AskError> {
+    if most == 0 {
+        return Ok(0);
+    }
+    let wanted = template.node().wanted().await?;
+    if wanted.groups.is_empty() && wanted.singly(|asks| asks.choice(offers.1).is_some()).next().is_none() {
+        return Ok(0);
+    }
+    let nodes = template.node().all_nodes().await?;
     let free = nodes.into_iter().filter(|node| node.hosts && !node.suspect).map(|node| node.free);
     Ok(more_workers(&wanted, free.collect(), offers, most))
 }
 
 /// How many workers that offer this would have room for what waits, beside what is free now, up to `most`.
-fn more_workers(wanted: &Wanted, free: Vec<Resources>, offers: &Resources, most: usize) -> usize {
+fn more_workers(wanted: &Wanted, free: Vec<Resources>, (offers, labels): (&Resources, &Labels), most: usize) -> usize {
     let mut rooms = Rooms { offers, there: free.len(), most: free.len() + most, free };
-    for line in &wanted.tasks {
-        for _ in 0..unmet(line) {
-            if rooms.place(&line.resources, &[]).is_none() {
-                break;
+    let singly = wanted.singly(|asks| asks.choice(labels).is_some());
+    for (need, count) in singly.filter(|(need, _)| !need.is_empty()) {
+        let mut from = 0;
+        for _ in 0..count {
+            match rooms.place(need, from, &[]) {
+                Some(at) => from = at,
+                None => break,
             }
         }
     }
-    for line in wanted.actors.iter().filter(|line| line.why.as_ref().is_some_and(helps)) {
-        rooms.place(&line.resources, &[]);
-    }
-    for line in wanted.groups.iter().filter(|line| line.why.as_ref().is_some_and(helps)) {
+    for line in wanted.groups.iter().filter(|line| line.why.is_some()) {
         rooms.put_group(line);
     }
     rooms.free.len() - rooms.there
-}
-
-/// Slots of a class that other nodes of the same kind would have room for.
-fn unmet(line: &DemandLine) -> u32 {
-    match &line.why {
-        Some(WantError::Unplaced(why)) if helps(why) => line.wanted.saturating_sub(line.granted),
-        _ => 0,
-    }
-}
-
-/// Whether it may be for want of another node like those that there are.
-fn helps(why: &Why) -> bool {
-    match why {
-        Why::Full | Why::Kept | Why::Outranked(_) | Why::NoNode | Why::NeverFits(..) | Why::BundlesNeverFit(_) => true,
-        Why::Labels(_) | Why::NotThere(_) | Why::NoBundle(_) => false,
-    }
 }
 
 /// What is free: on the nodes that there are, and then on workers that there are not yet, once what waits is put there.
@@ -88,10 +102,10 @@ struct Rooms<'a> {
 }
 
 impl Rooms<'_> {
-    /// Into the first with room that is none of these, or one more. Where, if there is one.
-    fn place(&mut self, need: &Resources, others: &[usize]) -> Option<usize> {
+    /// Into the first from there on with room that is none of these, or one more. Where, if there is one.
+    fn place(&mut self, need: &Resources, from: usize, others: &[usize]) -> Option<usize> {
         let room = |at: &usize| !others.contains(at) && self.free[*at].lacks(need).is_none();
-        let at = match (0..self.free.len()).find(room) {
+        let at = match (from..self.free.len()).find(room) {
             Some(at) => at,
             None if self.free.len() == self.most || self.offers.lacks(need).is_some() => return None,
             None => {
@@ -105,17 +119,13 @@ impl Rooms<'_> {
 
     /// The bundles that are on no node, all of them or none.
     fn put_group(&mut self, line: &GroupLine) {
-        let missing = |index: usize| match &line.state {
-            GroupState::Waiting => true,
-            GroupState::Placed(_) => false,
-            GroupState::Partly(hosts) => hosts.get(index).is_some_and(Option::is_none),
+        let missing: Vec<Resources> = match line.packing {
+            Packing::StrictPack => vec![line.missing().fold(Resources::none(), |all, bundle| all.and(bundle))],
+            Packing::Pack | Packing::Spread | Packing::StrictSpread => line.missing().cloned().collect(),
         };
-        let bundles = line.bundles.iter().enumerate().filter(|(index, _)| missing(*index)).map(|(_, bundle)| bundle);
-        let together = (line.packing == Packing::StrictPack)
-            .then(|| bundles.clone().fold(Resources::none(), |all, bundle| all.and(bundle)));
         let (before, mut apart) = (self.free.clone(), Vec::new());
-        for bundle in together.iter().chain(bundles.filter(|_| together.is_none())) {
-            match self.place(bundle, &apart) {
+        for bundle in &missing {
+            match self.place(bundle, 0, &apart) {
                 Some(at) if line.packing == Packing::StrictSpread => apart.push(at),
                 Some(_) => {}
                 None => {
@@ -130,12 +140,16 @@ impl Rooms<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::request::WaitingLine;
-    use crate::id::{ActorId, GroupId, Life};
-    use crate::schedule::{Amount, Class};
+    use crate::directory::request::{DemandLine, GroupState, WaitingLine, WantError};
+    use crate::id::{ActorId, GroupId, Life, NodeId};
+    use crate::schedule::{Amount, Class, Condition, Selectors, Strategy, Why};
 
     fn cpus(n: f64) -> Resources {
         Resources::none().with("cpu", Amount::new(n).unwrap()).unwrap()
+    }
+
+    fn zone(value: &str) -> Labels {
+        Labels::default().with("zone", value).unwrap()
     }
 
     fn tasks(cpu: f64, wanted: u32, granted: u32, why: Option<Why>) -> DemandLine {
@@ -144,6 +158,8 @@ mod tests {
             class: Class(0),
             name: "tests::task".into(),
             resources: cpus(cpu),
+            labels: Selectors::default(),
+            strategy: Strategy::Default,
             wanted,
             granted,
             recalled: 0,
@@ -153,7 +169,8 @@ mod tests {
 
     fn actor(cpu: f64, why: Why) -> WaitingLine {
         let actor = ActorId { life: Life(1), serial: 1 };
-        WaitingLine { actor, name: "tests::Actor".into(), resources: cpus(cpu), why: Some(why) }
+        let (resources, labels, strategy) = (cpus(cpu), Selectors::default(), Strategy::Spread);
+        WaitingLine { actor, name: "tests::Actor".into(), resources, labels, strategy, why: Some(why) }
     }
 
     fn group(bundles: &[f64], packing: Packing, state: GroupState) -> GroupLine {
@@ -163,7 +180,7 @@ mod tests {
 
     /// Workers of two CPUs, ten at most, beside a full node and one with a CPU that is free.
     fn more(tasks: Vec<DemandLine>, actors: Vec<WaitingLine>, groups: Vec<GroupLine>) -> usize {
-        more_workers(&Wanted { tasks, actors, groups }, vec![cpus(0.0), cpus(1.0)], &cpus(2.0), 10)
+        more_workers(&Wanted { tasks, actors, groups }, vec![cpus(0.0), cpus(1.0)], (&cpus(2.0), &zone("a")), 10)
     }
 
     #[test]
@@ -183,7 +200,17 @@ mod tests {
     fn what_no_worker_would_help_adds_none() {
         assert_eq!(more(vec![tasks(1.0, 9, 4, None)], vec![], vec![]), 0, "it gets its slots in a moment");
         assert_eq!(more(vec![tasks(3.0, 1, 0, Some(Why::Full))], vec![], vec![]), 0, "more than one offers");
-        assert_eq!(more(vec![], vec![actor(1.5, Why::Labels("zone=b".to_owned()))], vec![]), 0);
+        let within = Strategy::Bundle { group: GroupId { life: Life(1), serial: 1 }, index: None };
+        for strategy in [within, Strategy::Node(NodeId([1; 32]))] {
+            let bound = DemandLine { strategy, ..tasks(1.0, 1_000, 1, Some(Why::Full)) };
+            assert_eq!(more(vec![bound], vec![], vec![]), 0, "no other node will do");
+        }
+        for (asked, workers) in [("a", 1), ("b", 0)] {
+            let labels = Selectors::default().with("zone", Condition::In([asked.into()].into())).unwrap();
+            let labelled = WaitingLine { labels, ..actor(1.5, Why::Full) };
+            assert_eq!(more(vec![], vec![labelled], vec![]), workers, "zone {asked}");
+        }
+        assert_eq!(more(vec![tasks(0.0, 1_000_000, 0, Some(Why::Full))], vec![], vec![]), 0, "they take nothing");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) async fn start(mut builder: ClusterBuilder) -> Result<Cluster, StartE
     if builder.most_workers() > crate::limits::WORKERS {
         return Err(StartError::TooManyWorkers { asked: builder.most_workers() });
     }
-    if builder.scale_up_to > 0 {
+    if matches!(builder.kind, Kind::Local) && builder.scale_up_to > 0 {
         builder.workers = builder.workers.max(1);
     }
     let is_head = match builder.kind {
@@ -157,7 +157,7 @@ async fn with_head(builder: ClusterBuilder) -> Result<Cluster, StartError> {
     match workers {
         Ok(workers) => {
             if builder.scale_up_to > builder.workers {
-                cluster.inner().keep(net.control().spawn(scale::keep(template, workers.held())));
+                cluster.inner().keep(tokio::spawn(scale::keep(template, workers.held())));
             }
             cluster.inner().set_workers(workers);
             Ok(cluster)

@@ -111,17 +111,11 @@ impl Cluster {
     /// # }
     /// ```
     pub async fn status(&self) -> Result<ClusterStatus, AskError> {
-        let Page::Summary(summary) = self.look(Query::Summary).await? else { return Err(AskError::Nonsense) };
+        let Page::Summary(summary) = self.node().look(Query::Summary).await? else { return Err(AskError::Nonsense) };
         let nodes = self.node().all_nodes().await?;
-        let mut actors: Vec<ActorLine> = Vec::new();
-        loop {
-            let after = actors.last().map(|line| line.actor);
-            match self.look(Query::Actors { after }).await? {
-                Page::Actors(page) if page.is_empty() => break,
-                Page::Actors(page) => actors.extend(page),
-                _ => return Err(AskError::Nonsense),
-            }
-        }
+        let after = |last: Option<&ActorLine>| Query::Actors { after: last.map(|line| line.actor) };
+        let actors = self.node().pages(after, |page| if let Page::Actors(lines) = page { Some(lines) } else { None });
+        let actors = actors.await?;
         let node_of: BTreeMap<Life, NodeId> = nodes.iter().map(|line| (line.life, line.node)).collect();
         Ok(ClusterStatus {
             head: self.head_id(),
@@ -132,23 +126,28 @@ impl Cluster {
             journal: summary.journal,
         })
     }
-
-    async fn look(&self, query: Query) -> Result<Page, AskError> {
-        self.node().look(query).await
-    }
 }
 
 impl Node {
     /// The living nodes, in the order in which they joined.
     pub(super) async fn all_nodes(&self) -> Result<Vec<NodeLine>, AskError> {
-        let mut nodes: Vec<NodeLine> = Vec::new();
+        let after = |last: Option<&NodeLine>| Query::Nodes { after: last.map_or(Life::default(), |line| line.life) };
+        self.pages(after, |page| if let Page::Nodes(lines) = page { Some(lines) } else { None }).await
+    }
+
+    /// All lines, page by page: the query for those after the last one, and the lines of a page.
+    pub(super) async fn pages<L>(
+        &self,
+        after: impl Fn(Option<&L>) -> Query,
+        of: impl Fn(Page) -> Option<Vec<L>>,
+    ) -> Result<Vec<L>, AskError> {
+        let mut lines = Vec::new();
         loop {
-            let after = nodes.last().map_or(Life::default(), |line| line.life);
-            match self.look(Query::Nodes { after }).await? {
-                Page::Nodes(page) if page.is_empty() => return Ok(nodes),
-                Page::Nodes(page) => nodes.extend(page),
-                _ => return Err(AskError::Nonsense),
+            let page = of(self.look(after(lines.last())).await?).ok_or(AskError::Nonsense)?;
+            if page.is_empty() {
+                return Ok(lines);
             }
+            lines.extend(page);
         }
     }
 }

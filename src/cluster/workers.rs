@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::config::{ClusterBuilder, StartError};
 use super::start::tasks_part;
@@ -12,15 +12,22 @@ use crate::net::{Address, ClusterKey, Identity, Net};
 use crate::node::machine;
 use crate::node::runtime::Node;
 use crate::node::worker::{self, Orders};
-use crate::schedule::{Amount, Resources};
+use crate::schedule::{Amount, Labels, Resources};
 use tokio::sync::{mpsc, oneshot};
 
-/// How long worker processes may take to join.
+/// How long a worker process may take to join.
 const JOIN_WAIT: Duration = Duration::from_secs(30);
 
 /// Worker processes, each watched by a task on the control lane's thread. Children are killed as their tasks are dropped.
 #[derive(Default)]
-pub(crate) struct Workers(Arc<Mutex<All>>);
+pub(crate) struct Workers(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    all: Mutex<All>,
+    /// Held while one is started: who ends them waits for it, and has it among them.
+    starting: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct All {
@@ -30,48 +37,45 @@ struct All {
 }
 
 /// Workers that others hold: nobody's, once those have let them go.
-pub(super) struct Held(Weak<Mutex<All>>);
+pub(super) struct Held(Weak<Shared>);
 
 /// One of them.
-pub(super) struct Watched {
+struct Watched {
     node: NodeId,
     process: Option<u32>,
+    started: Instant,
+    /// Whether it was seen among the members.
+    joined: bool,
     end: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Watched {
-    pub(super) fn node(&self) -> NodeId {
-        self.node
-    }
+/// How workers stand.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) running: usize,
+    /// Those of them that have not joined yet.
+    pub(super) starting: usize,
+    /// Those that ended before they had joined, or have not joined in time, since the last count.
+    pub(super) failed: usize,
 }
 
 impl Workers {
     /// Their process ids.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        self.0.lock().watched.iter().filter_map(|worker| worker.process).collect()
+        self.0.all.lock().watched.iter().filter_map(|worker| worker.process).collect()
     }
 
     /// Ends them, and waits until they are gone. No more are started.
     pub(crate) async fn end(&self) {
-        let mut watched = {
-            let mut all = self.0.lock();
-            all.closed = true;
-            std::mem::take(&mut all.watched)
-        };
+        self.0.all.lock().closed = true;
+        let _none_starts = self.0.starting.lock().await;
+        let mut watched = std::mem::take(&mut self.0.all.lock().watched);
         for worker in &mut watched {
             worker.end = None;
         }
         for worker in &mut watched {
             let _ = (&mut worker.task).await;
-        }
-    }
-
-    /// One more, which ends with these.
-    fn add(&self, worker: Watched) {
-        let mut all = self.0.lock();
-        if !all.closed {
-            all.watched.push(worker);
         }
     }
 
@@ -81,18 +85,38 @@ impl Workers {
 }
 
 impl Held {
-    /// Looks at those that run; none if no more are to be started.
-    pub(super) fn running<R>(&self, look: impl FnOnce(&[Watched]) -> R) -> Option<R> {
-        let all = self.0.upgrade()?;
-        let mut all = all.lock();
-        all.watched.retain(|worker| !worker.task.is_finished());
-        (!all.closed).then(|| look(&all.watched))
+    /// Counts those that run; none if no more are to be started.
+    pub(super) fn count(&self, node: &Node) -> Option<Count> {
+        let shared = self.0.upgrade()?;
+        let mut all = shared.all.lock();
+        if all.closed {
+            return None;
+        }
+        let mut count = Count::default();
+        all.watched.retain_mut(|worker| {
+            worker.joined |= node.known(|known| known.of_node(worker.node).is_some());
+            let (over, late) = (worker.task.is_finished(), worker.started.elapsed() > JOIN_WAIT);
+            let failed = !worker.joined && (over || late);
+            count.failed += usize::from(failed);
+            count.starting += usize::from(!worker.joined && !failed);
+            // One that hangs is killed.
+            !over && !failed
+        });
+        count.running = all.watched.len();
+        Some(count)
     }
 
-    pub(super) fn add(&self, worker: Watched) {
-        if let Some(all) = self.0.upgrade() {
-            Workers(all).add(worker);
+    /// Starts one more; none if no more are to be started.
+    pub(super) async fn start(&self, template: &Template, idle: Option<Duration>) -> Result<(), StartError> {
+        let Some(shared) = self.0.upgrade() else { return Ok(()) };
+        let _starting = shared.starting.lock().await;
+        if shared.all.lock().closed {
+            return Ok(());
         }
+        // How it ends is seen when they are counted.
+        let worker = template.start(idle, mpsc::unbounded_channel().0).await?;
+        shared.all.lock().watched.push(worker);
+        Ok(())
     }
 }
 
@@ -150,20 +174,24 @@ impl Template {
         machine::memory().map(share).into_iter().chain(self.builder.resources.iter().cloned())
     }
 
-    /// All that it offers.
+    /// All that it offers, and what it says about itself.
     ///
     /// # Errors
     /// It is not allowed.
-    pub(super) fn offers(&self) -> Result<Resources, StartError> {
+    pub(super) fn offers(&self) -> Result<(Resources, Labels), StartError> {
         let mut all = Resources::none().with("cpu", Amount::new(self.cpus())?)?;
         for (name, amount) in self.others() {
             all = all.with(&name, Amount::new(amount)?)?;
         }
-        Ok(all)
+        let mut labels = Labels::default();
+        for (key, value) in &self.builder.labels {
+            labels = labels.with(key, value)?;
+        }
+        Ok((all, labels))
     }
 
     /// Starts one, which leaves when it has been idle for so long, and says how it ended to `died`.
-    pub(super) async fn start(
+    async fn start(
         &self,
         idle: Option<Duration>,
         died: mpsc::UnboundedSender<std::process::ExitStatus>,
@@ -185,7 +213,7 @@ impl Template {
         let (end, ended) = oneshot::channel();
         // Children are watched where their parent's own work does not delay it.
         let (process, task) = self.watch(orders, ended, id, died).await?;
-        Ok(Watched { node: id, process, end: Some(end), task })
+        Ok(Watched { node: id, process, started: Instant::now(), joined: false, end: Some(end), task })
     }
 
     async fn watch(
@@ -223,7 +251,7 @@ pub(super) async fn start(template: &Template) -> Result<Workers, StartError> {
     for _ in 0..count {
         let worker = template.start(None, died.clone()).await?;
         nodes.push(worker.node);
-        workers.add(worker);
+        workers.0.all.lock().watched.push(worker);
     }
     drop(died);
     let start = tokio::time::Instant::now();

@@ -92,13 +92,14 @@ impl Living {
         self.join.hosts && !self.closed && self.is_heard()
     }
 
-    /// Whether nothing is placed there, and nothing of it granted; nor does it hold anything of others.
+    /// Whether nothing is placed there, nor kept for who waits, and nothing of it granted; nor does it hold anything of others.
     pub(super) fn is_unused(&self) -> bool {
         let actors = [&self.hosted, &self.reserved, &self.isolated];
         let grants = [&self.lent, &self.held];
         actors.iter().all(|actors| actors.is_empty())
             && grants.iter().all(|grants| grants.is_empty())
             && !self.room.has_bundles()
+            && !self.room.is_kept()
     }
 
     /// Whether it is known, has a session and is not silent.

@@ -105,6 +105,11 @@ impl Room {
         open.map(|(id, bundle)| (*id, &bundle.total, &bundle.free))
     }
 
+    /// Whether the node is kept for somebody.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// Whether there are any, those included.
     pub(super) fn has_bundles(&self) -> bool {
         !self.bundles.is_empty()

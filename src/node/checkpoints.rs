@@ -224,6 +224,11 @@ impl Node {
         }
     }
 
+    /// Whether actors' checkpoints lie here.
+    pub(super) fn keeps_checkpoints(&self) -> bool {
+        !self.checkpoints().state.lock().keeping.is_empty()
+    }
+
     /// An actor is here no more, or never came to be.
     pub(super) fn checkpoints_over(&self, actor: ActorId) {
         let keepers = self.checkpoints().state.lock().given.over(actor);

@@ -296,6 +296,11 @@ impl Node {
         self.standing.subscribe()
     }
 
+    /// Whether it has left, for good.
+    pub(super) fn has_left(&self) -> bool {
+        matches!(*self.standing.borrow(), StandingNow::Left)
+    }
+
     /// The life being lived; between two, waits for the next as long as requests wait for the head.
     ///
     /// # Errors

@@ -17,14 +17,15 @@ use tokio::sync::Semaphore;
 
 use crate::cluster::client::Cluster;
 use crate::directory::AskError;
-use crate::limits::{HTTP_CONNECTIONS, HTTP_TIME};
+use crate::limits::{HTTP_ANSWER, HTTP_CONNECTIONS, HTTP_TIME};
 
 /// The content type of OpenMetrics 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves what this node knows of its cluster, until the future is dropped. At most
-/// [`HTTP_CONNECTIONS`] connections at a time, each closed after
-/// [`HTTP_TIME`]: a scraper dials anew.
+/// Serves what this node knows of its cluster until it has left that for good, or the future is dropped; meanwhile it holds the
+/// cluster, as any clone does. At most
+/// [`HTTP_CONNECTIONS`] connections at a time, of one request each, which are over after
+/// [`HTTP_TIME`].
 ///
 /// ```no_run
 /// # use mobula::prelude::*;
@@ -35,7 +36,15 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// # }
 /// ```
 pub async fn serve(cluster: Cluster, listener: TcpListener) {
-    let router = Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(cluster);
+    tokio::select! {
+        _ = cluster.departed() => {}
+        () = accept(&cluster, &listener) => {}
+    }
+}
+
+async fn accept(cluster: &Cluster, listener: &TcpListener) {
+    let router =
+        Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(cluster.clone());
     let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
     loop {
         let Ok(seat) = seats.clone().acquire_owned().await else { return };
@@ -51,6 +60,7 @@ pub async fn serve(cluster: Cluster, listener: TcpListener) {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HTTP_TIME)
+            .keep_alive(false)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
             // Who breaks off, or is slow, has no answer to be told of.
@@ -61,20 +71,21 @@ pub async fn serve(cluster: Cluster, listener: TcpListener) {
 }
 
 async fn metrics(State(cluster): State<Cluster>) -> Response {
-    match cluster.metrics().await {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(error) => unavailable(&error),
-    }
+    let text = answer(cluster.metrics()).await;
+    text.map_or_else(|away| away, |text| ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }
 
 /// Whether the head answers.
 async fn healthz(State(cluster): State<Cluster>) -> Response {
-    match cluster.status().await {
-        Ok(_) => "ok\n".into_response(),
-        Err(error) => unavailable(&error),
-    }
+    answer(cluster.status()).await.map_or_else(|away| away, |_| "ok\n".into_response())
 }
 
-fn unavailable(error: &AskError) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
+/// What the head says, unless it is away.
+async fn answer<T>(asked: impl Future<Output = Result<T, AskError>>) -> Result<T, Response> {
+    let why = match tokio::time::timeout(HTTP_ANSWER, asked).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the head has not answered for {HTTP_ANSWER:?}"),
+    };
+    Err((StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response())
 }

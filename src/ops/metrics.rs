@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use crate::cluster::client::Cluster;
-use crate::cluster::demand::{Demand, DemandKind};
+use crate::cluster::demand::{Demand, DemandKind, Wanted};
 use crate::cluster::status::{ClusterStatus, NodeStatus};
 use crate::directory::AskError;
 use crate::directory::request::ActorState;
@@ -28,7 +28,7 @@ impl Cluster {
     /// | `mobula_resource_offered`, `mobula_resource_free` | `node`, `host`, `resource` | what a node has |
     /// | `mobula_actors` | `state` | named and detached actors |
     /// | `mobula_demand_wanted`, `mobula_demand_granted` | `kind`, `name` | [demand](Cluster::demand) of all nodes: slots, actors, groups |
-    /// | `mobula_demand_missing` | `resource` | what those take that have no room: what a scaler adds |
+    /// | `mobula_demand_missing` | `resource` | what those take that wait for room on some node, whatever its labels: what a scaler adds |
     /// | `mobula_head_epoch`, `mobula_journal_bytes`, `mobula_journal_takes` | | the head, and whether its journal takes what it writes |
     /// | `mobula_store_bytes` | `of` | this node's [memory for objects](crate::StoreUsage) |
     /// | `mobula_events_total` | `event` | this node's [counters](Cluster::counters) |
@@ -46,10 +46,11 @@ impl Cluster {
     /// # }
     /// ```
     pub async fn metrics(&self) -> Result<String, AskError> {
-        let (status, demand) = (self.status().await?, self.demand().await?);
+        let (status, wanted) = (self.status().await?, self.node().wanted().await?);
         let mut all = Metrics::default();
         all.cluster(&status);
-        all.demand(&demand);
+        all.missing(&status, &wanted);
+        all.demand(&wanted.into_demand());
         all.store(&self.store_usage());
         all.events(&self.counters());
         Ok(all.text())
@@ -110,15 +111,18 @@ impl Metrics {
         self.gauges("mobula_demand_wanted", "Slots, actors and groups that are wanted", wanted);
         let granted = demand.iter().map(|each| (of(each), f64::from(each.granted)));
         self.gauges("mobula_demand_granted", "Those that have room", granted);
-        let mut missing: BTreeMap<&str, f64> = BTreeMap::new();
-        for each in demand {
-            let without = f64::from(each.wanted.saturating_sub(each.granted));
-            for resource in &each.resources {
-                *missing.entry(&resource.name).or_default() += resource.amount * without;
+    }
+
+    fn missing(&mut self, status: &ClusterStatus, wanted: &Wanted) {
+        let offered = status.nodes.iter().flat_map(|node| &node.resources);
+        let mut missing: BTreeMap<&str, f64> = offered.map(|each| (&*each.name, 0.0)).collect();
+        for (resources, count) in wanted.missing() {
+            for (name, amount) in resources.iter() {
+                *missing.entry(name).or_default() += amount.quantity() * f64::from(count);
             }
         }
         let missing = missing.into_iter().map(|(name, amount)| (vec![("resource", name.to_owned())], amount));
-        self.gauges("mobula_demand_missing", "What those take that have no room", missing);
+        self.gauges("mobula_demand_missing", "What those take that wait for room on some node", missing);
     }
 
     fn store(&mut self, usage: &Usage) {

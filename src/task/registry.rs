@@ -1,6 +1,5 @@
 //! The tasks that this process was compiled with.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -16,11 +15,11 @@ use crate::wire::codec::DecodeError;
 /// One task: what a node advertises of it.
 #[derive(Clone, Copy)]
 pub struct TaskRegistration {
-    stable: TypeName,
+    /// What `register!` names.
+    pub instance: Instance,
     pub(crate) name: fn() -> TypeName,
     pub(crate) signature: &'static str,
     pub(crate) key: Key,
-    pub(crate) type_id: fn() -> TypeId,
     arrived: Make,
 }
 
@@ -40,25 +39,12 @@ impl TaskRegistration {
     #[must_use]
     pub const fn of<K: Task>() -> Self {
         TaskRegistration {
-            stable: K::NAME,
+            instance: Instance::of::<K>(K::NAME),
             name: K::type_name,
             signature: K::SIGNATURE,
             key: K::KEY,
-            type_id: TypeId::of::<K>,
             arrived: recipe::arrived::<K>,
         }
-    }
-
-    /// The name of the instance that it is, by its parameters.
-    #[must_use]
-    pub const fn instance(self, arguments: &'static str) -> Instance {
-        Instance { of: self.type_id, name: self.stable.instance(arguments) }
-    }
-
-    /// The name of the instance that it is, given explicitly.
-    #[must_use]
-    pub const fn called(self, name: &'static str) -> Instance {
-        Instance { of: self.type_id, name: TypeName::given(name) }
     }
 }
 
@@ -76,7 +62,7 @@ impl Tasks {
         for task in inventory::iter::<TaskRegistration>.into_iter().copied() {
             let name = (task.name)();
             let former: Option<TaskRegistration> = tasks.insert(name.key(), task);
-            if former.is_some_and(|former| (former.type_id)() != (task.type_id)()) {
+            if former.is_some_and(|former| former.instance.type_id() != task.instance.type_id()) {
                 return Err(RegisterError::DuplicateTask { name: name.to_string() });
             }
         }

@@ -89,7 +89,7 @@ async fn a_node_without_key_or_with_a_wrong_address_does_not_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_type_that_no_worker_was_built_with_is_named_and_never_waited_for() {
-    let cluster = bounded(Cluster::local().workers(1).register::<Holder<u32>>()).await.unwrap();
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
     let error = bounded(Holder::<u32>::spawn(&cluster, 7)).await.unwrap_err();
     assert!(matches!(error, SpawnError::NotPlaced(_)), "{error:?}");
     let named = bounded(Holder::<u32>::spawn(&cluster, 7).name("held")).await.unwrap_err();

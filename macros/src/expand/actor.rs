@@ -1,6 +1,6 @@
 //! What `#[actor]` adds to a struct: its handle, and who it is.
 
-use super::{placement, support, type_name};
+use super::{instance, placement, support, type_name};
 use crate::{
     model::{Actor, Attributes, Restarts},
     signature::spell,
@@ -90,14 +90,8 @@ fn identity(actor: &Actor) -> TokenStream {
     });
     let placement = placement::options(&actor.placement, &quote!(#m::PlacementOptions::NONE))
         .map(|said| quote!(const PLACEMENT: #m::PlacementOptions = #said;));
-    let instance = (!generics.params.is_empty()).then(|| {
-        quote!(
-            fn type_name() -> #m::TypeName {
-                #m::instance::<Self>(<Self as ::mobula::Actor>::NAME)
-            }
-        )
-    });
-    let type_name = if instance.is_some() { quote!(#type_name.instance("<_>")) } else { type_name };
+    let instance = instance(&generics, &quote!(::mobula::Actor));
+    let type_name = if instance.is_some() { quote!(#type_name.generic()) } else { type_name };
     quote! {
         // Who forgot the attribute is not told of another actor instead.
         #[diagnostic::do_not_recommend]

@@ -53,6 +53,18 @@ fn type_name(name: &TypeName) -> TokenStream {
     }
 }
 
+/// The name of an instance is looked up by the type, in the trait that says it.
+fn instance(generics: &syn::Generics, of: &TokenStream) -> Option<TokenStream> {
+    let m = support();
+    (!generics.params.is_empty()).then(|| {
+        quote!(
+            fn type_name() -> #m::TypeName {
+                #m::instance::<Self>(<Self as #of>::NAME)
+            }
+        )
+    })
+}
+
 impl Reply {
     /// Where errors about the reply belong.
     fn span(&self) -> Span {

@@ -15,13 +15,13 @@ pub(crate) fn register(instances: Vec<Instance>) -> TokenStream {
                 Registered::Task { function, arguments } => quote!(<#function>::__registration::#arguments()),
             };
             let named = match name {
-                InstanceName::Arguments(arguments) => quote!(instance(#arguments)),
+                InstanceName::Arguments(arguments) => quote!(with(#arguments)),
                 InstanceName::Given(name) => quote!(called(#name)),
             };
             quote! {
                 const _: () = {
                     #m::inventory::submit! { #registration }
-                    #m::inventory::submit! { #registration.#named }
+                    #m::inventory::submit! { #registration.instance.#named }
                 };
             }
         })

@@ -2,7 +2,7 @@
 //!
 //! Functions are values and enums are types, so that both have the one name.
 
-use super::{argument, local, message, placement, quiet, support, type_name};
+use super::{argument, instance, local, message, placement, quiet, support, type_name};
 use crate::model::{Attributes, Call, Defaults, Function, Input, Reply, Task};
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -80,14 +80,8 @@ fn identity(task: &Task, generics: &Generics) -> TokenStream {
     let (defaults, retry_on) = (defaults(&task.defaults), retry_on(task));
     let is_concrete = generics.params.is_empty();
     let probe = message::probe(&task.reply).filter(|_| is_concrete).map(|probe| quote!(const _: () = #probe;));
-    let instance = (!is_concrete).then(|| {
-        quote!(
-            fn type_name() -> #m::TypeName {
-                #m::instance::<Self>(<Self as #m::Task>::NAME)
-            }
-        )
-    });
-    let name = if is_concrete { name } else { quote!(#name.instance("<_>")) };
+    let instance = instance(generics, &quote!(#m::Task));
+    let name = if is_concrete { name } else { quote!(#name.generic()) };
     quote! {
         #probe
         impl #parameters #m::Task for #message #arguments #where_clause {

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 /// Runs a head until SIGTERM or an interrupt.
 ///
-/// Prints one line once nodes can join: `mobula head: ready at ADDRESS`. When it starts anew, nodes find it again by
+/// Prints a line once nodes can join: `mobula head: ready at ADDRESS`. When it starts anew, nodes find it again by
 /// themselves. With a journal it goes on where it was: it acknowledges nothing that is not on disk. Without, its state is
 /// kept in memory: nodes join anew, and the actors of before have ended.
 #[derive(Args)]

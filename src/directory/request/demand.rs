@@ -5,7 +5,7 @@ use crate::directory::request::{FullName, WantError};
 use crate::directory::state::Directory;
 use crate::id::{ActorId, GroupId, Life};
 use crate::limits::STATUS_PAGE;
-use crate::schedule::{Class, Packing, Requirement, Resources, Why};
+use crate::schedule::{Class, Packing, Requirement, Resources, Selectors, Strategy, Why};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -22,6 +22,10 @@ pub struct DemandLine {
     pub name: Arc<str>,
     /// What one slot takes.
     pub resources: Resources,
+    /// The labels that its node must have.
+    pub labels: Selectors,
+    /// How it chooses among nodes.
+    pub strategy: Strategy,
     /// Slots wanted in all.
     pub wanted: u32,
     /// Slots granted and not asked back.
@@ -41,6 +45,10 @@ pub struct WaitingLine {
     pub name: Arc<str>,
     /// What it takes.
     pub resources: Resources,
+    /// The labels that its node must have.
+    pub labels: Selectors,
+    /// How it chooses among nodes.
+    pub strategy: Strategy,
     /// Why it waits; none if its turn has come.
     pub why: Option<Why>,
 }
@@ -75,6 +83,18 @@ pub enum GroupState {
     Partly(Vec<Option<Life>>),
 }
 
+impl GroupLine {
+    /// Its bundles that are on no node.
+    pub fn missing(&self) -> impl Iterator<Item = &Resources> + Clone {
+        let missing = |index: usize| match &self.state {
+            GroupState::Waiting => true,
+            GroupState::Placed(_) => false,
+            GroupState::Partly(hosts) => hosts.get(index).is_some_and(Option::is_none),
+        };
+        self.bundles.iter().enumerate().filter(move |(index, _)| missing(*index)).map(|(_, bundle)| bundle)
+    }
+}
+
 impl Directory {
     pub(super) fn demand_lines(&self, after: Option<(Life, Class)>) -> Vec<DemandLine> {
         let from = after.map_or(Unbounded, Excluded);
@@ -85,6 +105,8 @@ impl Directory {
                 class: id.1,
                 name: claim.want.as_ref().map_or_else(|| "".into(), |want| want.kind.name.clone()),
                 resources: claim.need.resources.clone(),
+                labels: claim.need.labels.clone(),
+                strategy: claim.need.strategy,
                 wanted: claim.wanted(),
                 granted: claim.kept,
                 recalled: grants.map(|grant| grant.slots - grant.keep).sum(),
@@ -108,8 +130,9 @@ impl Directory {
         let mut lines = Vec::with_capacity(waiting.len());
         for (actor, name, need) in waiting {
             let why = reasons.entry(need).or_insert_with(|| need.best(self.lives.offers(need)).err());
-            let (name, resources, why) = (name.clone(), need.resources.clone(), why.clone());
-            lines.push(WaitingLine { actor, name, resources, why });
+            let (name, why, strategy) = (name.clone(), why.clone(), need.strategy);
+            let (resources, labels) = (need.resources.clone(), need.labels.clone());
+            lines.push(WaitingLine { actor, name, resources, labels, strategy, why });
         }
         lines
     }

@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 pub enum Retire {
     /// No, if there is nothing on it: it has nothing to do.
     IfUnused,
-    /// No: it was told to end.
-    Anyway,
     /// Yes: it stays after all.
     NotNow,
 }
@@ -27,15 +25,12 @@ impl Directory {
         effects: &mut Effects,
     ) -> bool {
         let Some(living) = self.lives.get_mut(life) else { return false };
-        let closed = match retire {
-            Retire::IfUnused => living.is_unused(),
-            Retire::Anyway => true,
-            Retire::NotNow => false,
-        };
+        let closed = retire == Retire::IfUnused && living.is_unused();
         if living.closed != closed {
             living.closed = closed;
-            // Not suspect, as it was before: but who holds a choice of nodes for the present membership makes it anew.
-            self.members.log(Change::Back(life));
+            // It is as suspect as before: but who holds a choice of nodes for the present membership makes it anew.
+            let as_before = if living.suspect() { Change::Suspect(life) } else { Change::Back(life) };
+            self.members.log(as_before);
             self.push_members_now(now, effects);
             self.fill(life, effects);
         }
@@ -76,12 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_with_something_on_it_stays_open_unless_it_is_told_to_end() {
+    fn a_node_with_something_on_it_stays_open() {
         let mut head = Head::new();
         let (one, two) = (head.worker(1), head.worker(2));
         head.asked(one, want(0, 1.0, 4)).unwrap();
         assert!(!head.asked(two, Retire::IfUnused), "slots of it are granted");
         assert!(!head.asked(one, Retire::IfUnused), "and it holds some itself");
-        assert!(head.asked(two, Retire::Anyway));
     }
 }

@@ -166,6 +166,12 @@ impl<K> Keeping<K> {
         gone
     }
 
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.actors.is_empty()
+    }
+
     /// The next actors to ask the head about, in turn, at most `most`; none if nothing is kept.
     pub fn next(&mut self, most: usize) -> Vec<ActorId> {
         let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
