@@ -15,7 +15,7 @@ use super::frame;
 use super::handle::ActorRef;
 use super::inbox::Host;
 use super::reply::{Reply, Streamed};
-use super::slot::{Draft, Drafted, Pending, Sink, Turn, promise};
+use super::slot::{Draft, Drafted, Pending, Sink, Slot, Turn, Unsent, promise};
 use crate::id::ActorId;
 use crate::object::limit::Limit;
 use crate::object::param::Param;
@@ -44,7 +44,11 @@ impl<T: Reply, E: WireError> Call<T, E> {
     #[doc(hidden)]
     #[inline]
     pub fn new<M: Method<Reply = T, Error = E>>(to: &ActorRef<M::Actor>, message: M) -> Self {
-        Call { stage: Stage::Made(Box::new(Draft::new(to.clone(), message))), limit: Limit::default() }
+        let stage = match to.is_local() {
+            true => Stage::Made(Box::new(Draft::new(to.clone(), message))),
+            false => Stage::Unsent(Slot::unsent(to.clone(), message)),
+        };
+        Call { stage, limit: Limit::default() }
     }
 
     /// Bounds the wait, from the first poll: [`CallError::Timeout`] then says what it was waiting for, and the call is
@@ -64,8 +68,12 @@ impl<T: Reply, E: WireError> Call<T, E> {
     /// So it may run more than once, though never twice in one run of its actor. Streams are not tried again, and nor is what
     /// failed by the method's own error.
     pub fn retries(mut self, retries: u32) -> Self {
-        if let Stage::Made(draft) = &mut self.stage {
-            draft.retry(u8::try_from(retries).unwrap_or(u8::MAX));
+        let retries = u8::try_from(retries).unwrap_or(u8::MAX);
+        match &mut self.stage {
+            Stage::Made(draft) => draft.retry(retries),
+            // Nobody else knows it yet.
+            Stage::Unsent(slot) => drop(Arc::get_mut(slot).map(|slot| slot.retry(retries))),
+            Stage::Sent(_) | Stage::Over => {}
         }
         self
     }
@@ -84,6 +92,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
             let sink = Sink::new(entry.clone());
             match self.stage.take() {
                 Stage::Made(draft) if self.limit.after().is_none() => draft.submit(sink),
+                Stage::Unsent(slot) if self.limit.after().is_none() => slot.submit(sink),
                 stage => {
                     self.stage = stage;
                     self.submit_bounded(sink);
@@ -129,6 +138,7 @@ impl<T: Reply, E: WireError> Call<T, E> {
     pub fn try_tell(mut self) -> Result<(), TryTellError<T, E>> {
         let draft = match self.stage.take() {
             Stage::Made(draft) => draft,
+            Stage::Unsent(slot) => slot.into_draft().map_err(TryTellError::Failed)?,
             Stage::Sent(slot) => {
                 slot.detach();
                 return Ok(());
@@ -170,6 +180,10 @@ impl<T, E> Future for Call<T, E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let slot = match this.stage.take() {
+            Stage::Unsent(slot) => match slot.ask(this.limit.after(), cx.waker()) {
+                Ok(slot) => slot,
+                Err(error) => return Poll::Ready(Err(error.widen())),
+            },
             Stage::Made(draft) => match draft.ask(this.limit.after(), cx.waker()) {
                 Ok(slot) => slot,
                 Err(error) => return Poll::Ready(Err(error.widen())),
@@ -199,7 +213,7 @@ impl<T, E> Drop for Call<T, E> {
 
 impl<T, E> fmt::Debug for Call<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = !matches!(self.stage, Stage::Made(_));
+        let sent = !matches!(self.stage, Stage::Made(_) | Stage::Unsent(_));
         f.debug_struct("Call").field("target", &self.stage.target()).field("sent", &sent).finish_non_exhaustive()
     }
 }
@@ -217,19 +231,28 @@ impl<T, E> Future for Tell<T, E> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (slot, turn) = match this.stage.take() {
+        // A loop of tells lets other tasks have their turn, the cell above all. The message enters the mailbox now all the same:
+        // calls run in the order of their first polls.
+        let mut turn = || {
+            let turn = poll_proceed(cx).map(|progress| progress.made_progress());
+            (turn, if turn.is_ready() { Turn::Lasts } else { Turn::IsOver })
+        };
+        let (told, turn) = match this.stage.take() {
             Stage::Made(draft) => {
-                // A loop of tells lets other tasks have their turn, the cell above all. The message enters the mailbox now
-                // all the same: calls run in the order of their first polls.
-                let turn = poll_proceed(cx).map(|progress| progress.made_progress());
-                match draft.tell(if turn.is_ready() { Turn::Lasts } else { Turn::IsOver }) {
-                    Ok(None) => return Poll::Ready(Ok(())),
-                    Ok(Some(slot)) => (slot, turn),
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
+                let (ready, turn) = turn();
+                (draft.tell(turn), ready)
             }
-            Stage::Sent(slot) => (slot, Poll::Ready(())),
+            Stage::Unsent(slot) => {
+                let (ready, turn) = turn();
+                (slot.tell(turn), ready)
+            }
+            Stage::Sent(slot) => (Ok(Some(slot)), Poll::Ready(())),
             Stage::Over => panic!("a tell is not polled again after it was ready"),
+        };
+        let slot = match told {
+            Ok(None) => return Poll::Ready(Ok(())),
+            Ok(Some(slot)) => slot,
+            Err(error) => return Poll::Ready(Err(error)),
         };
         let polled = if turn.is_ready() { slot.poll_admitted(cx) } else { Poll::Pending };
         if polled.is_pending() {
@@ -241,7 +264,7 @@ impl<T, E> Future for Tell<T, E> {
 
 impl<T, E> fmt::Debug for Tell<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = !matches!(self.stage, Stage::Made(_));
+        let sent = !matches!(self.stage, Stage::Made(_) | Stage::Unsent(_));
         f.debug_struct("Tell").field("target", &self.stage.target()).field("sent", &sent).finish_non_exhaustive()
     }
 }
@@ -254,7 +277,10 @@ impl<T, E> Drop for Tell<T, E> {
 
 /// How far a call came.
 enum Stage<T, E> {
+    /// Not sent.
     Made(Box<dyn Drafted<T, E>>),
+    /// Nor is this: it will leave the process.
+    Unsent(Arc<dyn Unsent<T, E>>),
     Sent(Arc<dyn Pending<T, E>>),
     /// It gave its result, or somebody else has it.
     Over,
@@ -277,6 +303,7 @@ impl<T, E> Stage<T, E> {
     fn target(&self) -> Option<ActorId> {
         match self {
             Stage::Made(draft) => Some(draft.target()),
+            Stage::Unsent(slot) => Some(slot.target()),
             Stage::Sent(slot) => Some(slot.target()),
             Stage::Over => None,
         }
@@ -286,6 +313,7 @@ impl<T, E> Stage<T, E> {
     fn here(&self) -> Option<Arc<dyn Host>> {
         match self {
             Stage::Made(draft) => draft.here(),
+            Stage::Unsent(slot) => slot.here(),
             Stage::Sent(slot) => slot.here(),
             Stage::Over => None,
         }

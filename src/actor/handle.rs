@@ -189,6 +189,12 @@ impl<A: Actor> ActorRef<A> {
         &self.route
     }
 
+    /// Whether it lives in this process, as far as was known when the handle was made.
+    #[inline]
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.route, Route::Local(_))
+    }
+
     /// The actor's identity.
     #[must_use]
     pub fn id(&self) -> ActorId {

@@ -30,6 +30,7 @@ mod retry;
 mod stalled;
 mod submit;
 mod take;
+mod unsent;
 mod wait;
 use away::Away;
 pub(crate) use draft::{Draft, Drafted};
@@ -38,6 +39,7 @@ use stalled::Stalled;
 use submit::Awaited;
 pub(crate) use submit::{Listener, Sink, promise, to_get_error};
 use take::Taken;
+pub(crate) use unsent::Unsent;
 
 /// A call that was sent, as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Pending<T, E>: Send + Sync {
@@ -59,6 +61,9 @@ pub(crate) trait Pending<T, E>: Send + Sync {
 
 /// The reply, or the call to wait with.
 pub(crate) type Polled<T, E> = Result<Result<T, CallError<E>>, Arc<dyn Pending<T, E>>>;
+
+/// A tell that stands in line, or whose caller's turn is over, to wait with; none of one that is through.
+pub(crate) type Waits<T, E> = Option<Arc<dyn Pending<T, E>>>;
 
 /// What a call's caller still waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +173,39 @@ impl<M: Method> Slot<M> {
             },
             Route::Elsewhere(there) => self.send_away(there, How { flags, deadline, anew: false }),
         }
+    }
+
+    /// Asks; in line if there is no room.
+    #[inline]
+    fn send_asked(self: Arc<Self>, limit: Option<Duration>) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
+        match &self.up {
+            Some(frame) if frame.is_frame() => self.ask_in(frame, limit)?,
+            _ => drop(self.push(Flags::ASK, limit)?),
+        }
+        Ok(self)
+    }
+
+    /// Asks for an object.
+    fn send_submitted(self: Arc<Self>) {
+        if let Err(error) = self.push(Flags::ASK, None) {
+            self.finish(Err(error.widen()));
+        }
+    }
+
+    /// Sends it one way; gives it back if it stands in line, or its caller's turn is over.
+    fn send_told(self: Arc<Self>, turn: Turn) -> Result<Waits<M::Reply, M::Error>, CallError> {
+        Ok(match self.push(Flags::TELL, None)? {
+            Place::Admitted => {
+                self.state.lock().wants = Wants::Told;
+                (turn == Turn::IsOver).then_some(self)
+            }
+            Place::InLine => {
+                if let Some(frame) = self.up.as_ref().filter(|origin| origin.is_frame()) {
+                    self.begin_wait(frame);
+                }
+                Some(self)
+            }
+        })
     }
 
     /// Sends it one way if it can go at once; whether it went.

@@ -207,7 +207,8 @@ impl<M: Method> RemoteJob<M> {
 
     /// The message, once, if its caller still waits for it.
     fn take(&self) -> Option<M> {
-        {
+        // Those of an actor that is never started again do not return.
+        if self.inbox.renewal().is_some() {
             let mut state = self.state.lock();
             if let State::Returned(_) = *state
                 && let State::Returned(message) = mem::replace(&mut *state, State::Begun)

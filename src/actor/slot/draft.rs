@@ -1,7 +1,8 @@
 //! A call that was not sent yet: its message, and whom it is for.
 //!
 //! One that is told enters the mailbox of an actor of this process as it is, if there is room, it waits for no argument and is
-//! not to be tried again: then nobody else knows it. Any other goes into a slot, which its caller and whoever runs it share.
+//! not to be tried again: then nobody else knows it. Any other goes into a slot, which its caller and whoever runs it share. One to
+//! an actor elsewhere is born as a slot (`unsent`).
 
 use parking_lot::Mutex;
 use std::mem;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::{Listener, Pending, Sink, Slot, Stage, State, Turn, Wants};
+use super::{Listener, Pending, Sink, Slot, Stage, State, Turn, Waits, Wants};
 use crate::actor::args;
 use crate::actor::bring;
 use crate::actor::context::ActorContext;
@@ -19,9 +20,8 @@ use crate::actor::frame::{self, Above, Chain};
 use crate::actor::handle::{ActorRef, Route};
 use crate::actor::inbox::{Host, Inbox};
 use crate::actor::job::{self, Access, Begun, BegunShared, Nobody, Told};
-use crate::actor::mailbox::{Item, Place};
+use crate::actor::mailbox::Item;
 use crate::id::ActorId;
-use crate::wire::packet::Flags;
 
 /// A call that was not sent yet, as its caller holds it: reply and error are known, the message is not.
 pub(crate) trait Drafted<T, E>: Send + Sync {
@@ -36,7 +36,7 @@ pub(crate) trait Drafted<T, E>: Send + Sync {
     /// Asks; in line if there is no room. `limit` is how long `caller` will wait.
     fn ask(self: Box<Self>, limit: Option<Duration>, caller: &Waker) -> Result<Arc<dyn Pending<T, E>>, CallError>;
     /// Sends it one way; gives what to wait with if it stands in line, or its caller's turn is over.
-    fn tell(self: Box<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<T, E>>>, CallError>;
+    fn tell(self: Box<Self>, turn: Turn) -> Result<Waits<T, E>, CallError>;
     /// Sends it one way if there is room; gives it back if there is none.
     fn try_tell(self: Box<Self>) -> Result<Option<Box<dyn Drafted<T, E>>>, CallError>;
 }
@@ -52,17 +52,28 @@ pub(crate) struct Draft<M: Method> {
     retries: u8,
 }
 
+/// Whether an argument was passed by reference: then there is a line where it is waited for.
+#[inline]
+pub(super) fn noted<M: Method>(to: &ActorRef<M::Actor>, message: &M) -> bool {
+    let by_reference = message.has_references();
+    if by_reference && let Some(line) = to.route().line() {
+        line.get_or_init(Arc::default);
+    }
+    by_reference
+}
+
 /// Only a mailbox has one that is for nobody.
 const ADDRESSED: &str = "a draft is for somebody until a mailbox has it";
 
 impl<M: Method> Draft<M> {
     #[inline]
     pub(crate) fn new(to: ActorRef<M::Actor>, message: M) -> Self {
-        let by_reference = message.has_references();
-        if by_reference && let Some(line) = to.route().line() {
-            line.get_or_init(Arc::default);
-        }
-        Draft { to: Some(to), message: Mutex::new(message), by_reference, retries: M::RETRIES }
+        let by_reference = noted(&to, &message);
+        Draft::again(to, message, by_reference, M::RETRIES)
+    }
+
+    pub(super) fn again(to: ActorRef<M::Actor>, message: M, by_reference: bool, retries: u8) -> Self {
+        Draft { to: Some(to), message: Mutex::new(message), by_reference, retries }
     }
 
     #[inline]
@@ -128,8 +139,7 @@ impl<M: Method> Draft<M> {
         drop(state);
         // Nobody else knew it.
         let Stage::Made(message) = stage else { return Err(CallError::Cancelled { executed: Executed::No }) };
-        let (to, message) = (Some(slot.to.clone()), Mutex::new(message));
-        Ok(Some(Draft { to, message, by_reference, retries }))
+        Ok(Some(Draft::again(slot.to.clone(), message, by_reference, retries)))
     }
 }
 
@@ -149,10 +159,7 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
     fn submit(mut self: Box<Self>, sink: Sink<M::Reply, M::Error>) {
         let passed = if self.by_reference { args::references(self.message.get_mut()) } else { Vec::new() };
         sink.made_by(self.to().id(), M::KEY, &passed);
-        let slot = self.into_slot(Wants::Reply, Listener::Object(sink), frame::origin());
-        if let Err(error) = slot.push(Flags::ASK, None) {
-            slot.finish(Err(error.widen()));
-        }
+        self.into_slot(Wants::Reply, Listener::Object(sink), frame::origin()).send_submitted();
     }
 
     fn ask(
@@ -160,33 +167,16 @@ impl<M: Method> Drafted<M::Reply, M::Error> for Draft<M> {
         limit: Option<Duration>,
         caller: &Waker,
     ) -> Result<Arc<dyn Pending<M::Reply, M::Error>>, CallError> {
-        let slot = self.into_slot(Wants::Reply, Listener::Task(caller.clone()), frame::origin());
-        match &slot.up {
-            Some(frame) if frame.is_frame() => slot.ask_in(frame, limit)?,
-            _ => drop(slot.push(Flags::ASK, limit)?),
-        }
-        Ok(slot)
+        self.into_slot(Wants::Reply, Listener::Task(caller.clone()), frame::origin()).send_asked(limit)
     }
 
-    fn tell(self: Box<Self>, turn: Turn) -> Result<Option<Arc<dyn Pending<M::Reply, M::Error>>>, CallError> {
+    fn tell(self: Box<Self>, turn: Turn) -> Result<Waits<M::Reply, M::Error>, CallError> {
         let left = match turn {
             Turn::Lasts => self.tell_now()?,
             Turn::IsOver => Some(self),
         };
         let Some(draft) = left else { return Ok(None) };
-        let slot = draft.into_slot(Wants::Room, Listener::Nobody, frame::origin());
-        Ok(match slot.push(Flags::TELL, None)? {
-            Place::Admitted => {
-                slot.state.lock().wants = Wants::Told;
-                (turn == Turn::IsOver).then_some(slot)
-            }
-            Place::InLine => {
-                if let Some(frame) = slot.up.as_ref().filter(|origin| origin.is_frame()) {
-                    slot.begin_wait(frame);
-                }
-                Some(slot)
-            }
-        })
+        draft.into_slot(Wants::Room, Listener::Nobody, frame::origin()).send_told(turn)
     }
 
     fn try_tell(self: Box<Self>) -> Result<Option<Box<dyn Drafted<M::Reply, M::Error>>>, CallError> {
