@@ -4,6 +4,7 @@ use mobula::ops::http;
 use mobula::prelude::*;
 use mobula::{actor, methods};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -37,7 +38,7 @@ async fn metrics_with(cluster: &Cluster, begins: &str, wanted: f64) -> String {
             if value(&text, begins) == Some(wanted) {
                 return text;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     bounded(looking).await
@@ -69,6 +70,10 @@ async fn what_is_wanted_and_not_there_is_a_metric() {
     ends_without_a_trace(cluster).await;
 }
 
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+}
+
 /// The answer to a request, until the server closes.
 async fn answer(at: SocketAddr, request: &str) -> String {
     let mut stream = bounded(TcpStream::connect(at)).await.unwrap();
@@ -84,8 +89,6 @@ async fn metrics_are_served_over_http() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let serving = tokio::spawn(http::serve(cluster.clone(), listener));
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
-
     let scraped = answer(at, &get("/metrics")).await;
     let (head, body) = scraped.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/openmetrics-text"), "{head}");
@@ -100,7 +103,25 @@ async fn metrics_are_served_over_http() {
     drop(silent);
 
     cluster.shutdown().await;
-    let over = answer(at, &get("/healthz")).await;
-    assert!(over.starts_with("HTTP/1.1 503") && over.contains("life in the cluster is over"), "{over}");
-    serving.abort();
+    bounded(serving).await.expect("it serves no cluster that it has left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_while_the_head_is_away_is_told_so() {
+    let (key, identity) = mobula::ClusterKey::generate().unwrap();
+    let head = Cluster::builder().head().cluster_key(key.clone()).identity(identity).listen("tcp://127.0.0.1:0");
+    let head = bounded(head).await.unwrap();
+    let driver = Cluster::connect(&head.addresses()[0]).cluster_key(key).head_wait(Duration::from_millis(50));
+    let driver = bounded(driver).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let serving = tokio::spawn(http::serve(driver.clone(), listener));
+    assert!(answer(at, &get("/healthz")).await.ends_with("ok\n"));
+    head.shutdown().await;
+    for path in ["/healthz", "/metrics"] {
+        let away = answer(at, &get(path)).await;
+        assert!(away.starts_with("HTTP/1.1 503") && away.contains("the head has been away"), "{away}");
+    }
+    driver.shutdown().await;
+    bounded(serving).await.unwrap();
 }
