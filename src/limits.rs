@@ -340,10 +340,6 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
-/// The pause after worker processes have ended before they had joined: each further one in a row is twice as long.
-pub const SCALE_PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest.
-pub const SCALE_PAUSE_LAST: Duration = Duration::from_secs(10);
 /// Connections that are served over HTTP at a time: others wait to be accepted.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// How long a request over HTTP may take to arrive, and its answer to be read.
@@ -360,6 +356,10 @@ pub const RETIRING: Duration = Duration::from_millis(250);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked whether more worker processes are wanted. What is wanted at one look is started at the next, if it still is.
 pub const SCALE_LOOK: Duration = Duration::from_millis(100);
+/// The pause after worker processes have ended before they had joined: each further one in a row is twice as long.
+pub const SCALE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest.
+pub const SCALE_PAUSE_LAST: Duration = Duration::from_secs(10);
 
 /// Actors in processes of their own that one node starts: each is a process, with some threads and a few megabytes.
 pub const ISOLATED_ACTORS: usize = 1_024;

@@ -2,27 +2,18 @@
 
 use mobula::ops::http;
 use mobula::prelude::*;
-use mobula::{actor, methods};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 mod common;
+#[path = "common/tenant.rs"]
+mod tenant;
 use common::{bounded, ends_without_a_trace};
+use tenant::Tenant;
 
 mobula::test_worker!();
-
-#[actor(cpus = 1)]
-struct Tenant;
-
-#[methods]
-impl Tenant {
-    #[constructor]
-    fn new() -> Self {
-        Self
-    }
-}
 
 /// The value of a metric, by how its line begins.
 fn value(text: &str, begins: &str) -> Option<f64> {

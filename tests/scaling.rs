@@ -1,32 +1,20 @@
 //! Worker processes that come while something waits for room, and leave when they have nothing to do.
 
 use mobula::prelude::*;
-use mobula::{Departed, actor, methods, task};
+use mobula::{Departed, task};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 mod common;
+#[path = "common/tenant.rs"]
+mod tenant;
 use common::{bounded, ends_without_a_trace, kill, until};
+use tenant::Tenant;
 
 mobula::test_worker!();
 
 /// Long enough that what is used at once is not taken for idle.
 const IDLE: Duration = Duration::from_millis(400);
-
-#[actor(cpus = 1)]
-struct Tenant;
-
-#[methods]
-impl Tenant {
-    #[constructor]
-    fn new() -> Self {
-        Self
-    }
-
-    pub fn process(&self) -> u32 {
-        std::process::id()
-    }
-}
 
 #[task]
 fn filled(length: usize) -> Vec<u8> {

@@ -233,28 +233,19 @@ impl<T, E> Future for Tell<T, E> {
         let this = &mut *self;
         // A loop of tells lets other tasks have their turn, the cell above all. The message enters the mailbox now all the same:
         // calls run in the order of their first polls.
-        let mut turn = || {
-            let turn = poll_proceed(cx).map(|progress| progress.made_progress());
-            (turn, if turn.is_ready() { Turn::Lasts } else { Turn::IsOver })
+        let turn = match &this.stage {
+            Stage::Made(_) | Stage::Unsent(_) => poll_proceed(cx).map(|progress| progress.made_progress()),
+            Stage::Sent(_) | Stage::Over => Poll::Ready(()),
         };
-        let (told, turn) = match this.stage.take() {
-            Stage::Made(draft) => {
-                let (ready, turn) = turn();
-                (draft.tell(turn), ready)
-            }
-            Stage::Unsent(slot) => {
-                let (ready, turn) = turn();
-                (slot.tell(turn), ready)
-            }
-            Stage::Sent(slot) => (Ok(Some(slot)), Poll::Ready(())),
+        let turn = if turn.is_ready() { Turn::Lasts } else { Turn::IsOver };
+        let left = match this.stage.take() {
+            Stage::Made(draft) => draft.tell(turn)?,
+            Stage::Unsent(slot) => slot.tell(turn)?,
+            Stage::Sent(slot) => Some(slot),
             Stage::Over => panic!("a tell is not polled again after it was ready"),
         };
-        let slot = match told {
-            Ok(None) => return Poll::Ready(Ok(())),
-            Ok(Some(slot)) => slot,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        let polled = if turn.is_ready() { slot.poll_admitted(cx) } else { Poll::Pending };
+        let Some(slot) = left else { return Poll::Ready(Ok(())) };
+        let polled = if turn == Turn::Lasts { slot.poll_admitted(cx) } else { Poll::Pending };
         if polled.is_pending() {
             this.stage = Stage::Sent(slot);
         }

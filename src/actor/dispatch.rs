@@ -129,7 +129,7 @@ impl Instance {
         (self.of)()
     }
 
-    /// Which have names; a type that was given two has one of them for each.
+    /// Every name that was given; a type may have been given two.
     pub(crate) fn all() -> impl Iterator<Item = (TypeId, TypeName)> {
         inventory::iter::<Instance>.into_iter().map(|instance| ((instance.of)(), instance.name))
     }

@@ -17,6 +17,7 @@ use crate::node::isolated::Isolated;
 use crate::node::machine;
 use crate::node::store::{Sharing, Spilling, StoreSettings};
 use crate::node::worker::{Allowance, WorkerError};
+use crate::schedule::{Amount, Labels, Resources};
 
 /// Options of a cluster, or of a node that joins one. Await it.
 ///
@@ -286,6 +287,33 @@ impl ClusterBuilder {
     /// How many workers there may be at a time.
     pub(super) fn most_workers(&self) -> usize {
         self.workers.max(self.scale_up_to)
+    }
+
+    /// The CPUs that a node offers, as one of so many of this machine.
+    pub(super) fn cpus_of(&self, nodes: usize) -> f64 {
+        self.cpus.unwrap_or_else(|| (machine::processors() as f64 / nodes as f64).max(1.0))
+    }
+
+    /// What else it offers; the later of one name goes before the former. Of the memory, what objects do not take.
+    pub(super) fn others_of(&self, nodes: usize) -> impl Iterator<Item = (String, f64)> {
+        let share = move |memory: usize| ("memory".to_owned(), (memory / 10 * 7 / nodes.max(1)) as f64);
+        machine::memory().map(share).into_iter().chain(self.resources.iter().cloned())
+    }
+
+    /// All that it offers, and what it says about itself.
+    ///
+    /// # Errors
+    /// It is not allowed.
+    pub(super) fn offers_of(&self, nodes: usize) -> Result<(Resources, Labels), StartError> {
+        let mut resources = Resources::none().with("cpu", Amount::new(self.cpus_of(nodes))?)?;
+        for (name, amount) in self.others_of(nodes) {
+            resources = resources.with(&name, Amount::new(amount)?)?;
+        }
+        let mut labels = Labels::default();
+        for (key, value) in &self.labels {
+            labels = labels.with(key, value)?;
+        }
+        Ok((resources, labels))
     }
 
     /// Of each node that is started: this one, and its workers.

@@ -96,12 +96,12 @@ impl Wanted {
     /// What waits for a node, whichever: what one slot, actor or bundle takes, and of how many. Of what is granted in a moment, nothing.
     #[cfg(feature = "ops")]
     pub(crate) fn missing(&self) -> impl Iterator<Item = (&Resources, u32)> {
-        let bundles = self
-            .groups
-            .iter()
-            .filter(|line| line.why.is_some())
-            .flat_map(|line| line.missing().map(|bundle| (bundle, 1)));
-        self.singly(|_| true).chain(bundles)
+        self.singly(|_| true).chain(self.together().flat_map(|line| line.missing().map(|bundle| (bundle, 1))))
+    }
+
+    /// The groups that wait for room.
+    pub(super) fn together(&self) -> impl Iterator<Item = &GroupLine> {
+        self.groups.iter().filter(|line| line.why.is_some())
     }
 
     /// The same of slots and actors, where their labels will do.

@@ -66,7 +66,7 @@ async fn looked(template: &Template, offers: (&Resources, &Labels), most: usize)
         return Ok(0);
     }
     let wanted = template.node().wanted().await?;
-    if wanted.groups.is_empty() && wanted.singly(|asks| asks.choice(offers.1).is_some()).next().is_none() {
+    if wanted.together().next().is_none() && wanted.singly(|asks| asks.choice(offers.1).is_some()).next().is_none() {
         return Ok(0);
     }
     let nodes = template.node().all_nodes().await?;
@@ -87,7 +87,7 @@ fn more_workers(wanted: &Wanted, free: Vec<Resources>, (offers, labels): (&Resou
             }
         }
     }
-    for line in wanted.groups.iter().filter(|line| line.why.is_some()) {
+    for line in wanted.together() {
         rooms.put_group(line);
     }
     rooms.free.len() - rooms.there

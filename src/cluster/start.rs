@@ -24,7 +24,6 @@ use crate::node::isolated::Nursery;
 use crate::node::machine;
 use crate::node::runtime::{Node, Settings, StandingNow, random_number};
 use crate::node::worker::Allowance;
-use crate::schedule::{Amount, Labels, Resources};
 use crate::task::registry::Tasks as TaskTable;
 
 /// How long the head may take to let a node join that it has a session with.
@@ -300,11 +299,6 @@ async fn advertised(builder: &ClusterBuilder, net: &Net, head: Option<&Address>)
     Ok(net.addresses().iter().map(|bound| dialable(bound).to_string()).collect())
 }
 
-/// Bytes of memory that one of so many nodes of this machine offers: what its objects do not take.
-pub(super) fn tasks_part(memory: usize, nodes: usize) -> f64 {
-    (memory / 10 * 7 / nodes.max(1)) as f64
-}
-
 fn settings(
     builder: &ClusterBuilder,
     node: NodeId,
@@ -316,20 +310,8 @@ fn settings(
     let registry = Registry::new(&builder.registrations)?;
     let tasks = TaskTable::new()?;
     let cpus = machine::processors();
-    let mut resources = Resources::default();
-    let mut labels = Labels::default();
-    if hosts && builder.isolated.is_none() {
-        resources = resources.with("cpu", Amount::new(builder.cpus.unwrap_or(cpus as f64))?)?;
-        if let Some(memory) = machine::memory() {
-            resources = resources.with("memory", Amount::new(tasks_part(memory, 1))?)?;
-        }
-        for (name, amount) in &builder.resources {
-            resources = resources.with(name, Amount::new(*amount)?)?;
-        }
-        for (key, value) in &builder.labels {
-            labels = labels.with(key, value)?;
-        }
-    }
+    let offers = hosts && builder.isolated.is_none();
+    let (resources, labels) = if offers { builder.offers_of(1)? } else { Default::default() };
     let join = Join {
         attempt: random_number(),
         node,
@@ -337,7 +319,7 @@ fn settings(
         process: std::process::id(),
         host_name: machine::host_name().into(),
         // Nothing is placed on an actor's own process: it is made there by its spawner, or once it has claimed it.
-        hosts: hosts && builder.isolated.is_none(),
+        hosts: offers,
         addresses: addresses.into_iter().map(Into::into).collect(),
         resources,
         labels,

@@ -1,18 +1,17 @@
 //! The worker processes that a cluster started.
 
 use parking_lot::Mutex;
+use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::config::{ClusterBuilder, StartError};
-use super::start::tasks_part;
 use crate::id::NodeId;
 use crate::limits::IDLE_TIMEOUT;
 use crate::net::{Address, ClusterKey, Identity, Net};
-use crate::node::machine;
 use crate::node::runtime::Node;
 use crate::node::worker::{self, Orders};
-use crate::schedule::{Amount, Labels, Resources};
+use crate::schedule::{Labels, Resources};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a worker process may take to join.
@@ -114,7 +113,7 @@ impl Held {
             return Ok(());
         }
         // How it ends is seen when they are counted.
-        let worker = template.start(idle, mpsc::unbounded_channel().0).await?;
+        let worker = template.start(idle, |_| {}).await?;
         shared.all.lock().watched.push(worker);
         Ok(())
     }
@@ -162,39 +161,19 @@ impl Template {
         self.builder.idle_timeout.unwrap_or(IDLE_TIMEOUT)
     }
 
-    /// The CPUs that one worker offers.
-    fn cpus(&self) -> f64 {
-        let share = || machine::processors() as f64 / self.builder.most_workers() as f64;
-        self.builder.cpus.unwrap_or_else(|| share().max(1.0))
-    }
-
-    /// What else it offers; the later of one name goes before the former.
-    fn others(&self) -> impl Iterator<Item = (String, f64)> {
-        let share = |memory| ("memory".to_owned(), tasks_part(memory, self.builder.most_workers()));
-        machine::memory().map(share).into_iter().chain(self.builder.resources.iter().cloned())
-    }
-
-    /// All that it offers, and what it says about itself.
+    /// All that one worker offers, and what it says about itself.
     ///
     /// # Errors
     /// It is not allowed.
     pub(super) fn offers(&self) -> Result<(Resources, Labels), StartError> {
-        let mut all = Resources::none().with("cpu", Amount::new(self.cpus())?)?;
-        for (name, amount) in self.others() {
-            all = all.with(&name, Amount::new(amount)?)?;
-        }
-        let mut labels = Labels::default();
-        for (key, value) in &self.builder.labels {
-            labels = labels.with(key, value)?;
-        }
-        Ok((all, labels))
+        self.builder.offers_of(self.builder.most_workers())
     }
 
     /// Starts one, which leaves when it has been idle for so long, and says how it ended to `died`.
     async fn start(
         &self,
         idle: Option<Duration>,
-        died: mpsc::UnboundedSender<std::process::ExitStatus>,
+        died: impl FnOnce(ExitStatus) + Send + 'static,
     ) -> Result<Watched, StartError> {
         let identity = Identity::generate()?;
         let id = identity.node_id();
@@ -203,8 +182,9 @@ impl Template {
             false => Address::private().to_string(),
         };
         let mut orders = Orders::new(&self.key, &identity, self.head.clone(), listen, self.builder.store_settings());
-        orders.cpus = self.cpus();
-        orders.resources.extend(self.others());
+        let nodes = self.builder.most_workers();
+        orders.cpus = self.builder.cpus_of(nodes);
+        orders.resources.extend(self.builder.others_of(nodes));
         orders.labels.clone_from(&self.builder.labels);
         orders.namespace.clone_from(&self.builder.namespace);
         orders.head_wait = self.builder.head_wait;
@@ -221,7 +201,7 @@ impl Template {
         orders: Orders,
         ended: oneshot::Receiver<()>,
         id: NodeId,
-        died: mpsc::UnboundedSender<std::process::ExitStatus>,
+        died: impl FnOnce(ExitStatus) + Send + 'static,
     ) -> Result<(Option<u32>, tokio::task::JoinHandle<()>), StartError> {
         let (started, start) = oneshot::channel();
         let node = self.node.clone();
@@ -232,7 +212,6 @@ impl Template {
             };
             drop(orders);
             let _ = started.send(Ok(worker.process()));
-            let died = |status| _ = died.send(status);
             worker.watched(ended, &node, id, died).await;
         });
         match start.await {
@@ -249,7 +228,8 @@ pub(super) async fn start(template: &Template) -> Result<Workers, StartError> {
     let (died, mut deaths) = mpsc::unbounded_channel();
     let mut nodes = Vec::with_capacity(count);
     for _ in 0..count {
-        let worker = template.start(None, died.clone()).await?;
+        let died = died.clone();
+        let worker = template.start(None, move |status| _ = died.send(status)).await?;
         nodes.push(worker.node);
         workers.0.all.lock().watched.push(worker);
     }

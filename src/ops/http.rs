@@ -11,20 +11,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::cluster::client::Cluster;
 use crate::directory::AskError;
-use crate::limits::{HTTP_ANSWER, HTTP_CONNECTIONS, HTTP_TIME};
+use crate::limits::{ACCEPT_PAUSE, HTTP_ANSWER, HTTP_CONNECTIONS, HTTP_TIME};
 
 /// The content type of OpenMetrics 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves what this node knows of its cluster until it has left that for good, or the future is dropped; meanwhile it holds the
-/// cluster, as any clone does. At most
-/// [`HTTP_CONNECTIONS`] connections at a time, of one request each, which are over after
+/// cluster, as any clone does. At most [`HTTP_CONNECTIONS`] connections at a time, of one request each, which are over after
 /// [`HTTP_TIME`].
 ///
 /// ```no_run
@@ -53,7 +51,7 @@ async fn accept(cluster: &Cluster, listener: &TcpListener) {
             Err(error) => {
                 tracing::warn!(%error, "a connection over HTTP cannot be accepted");
                 // Out of descriptors, most likely: without a pause this would spin.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
