@@ -10,6 +10,8 @@ pub const WIRE_VERSION: u16 = 1;
 pub const MAILBOX_CAPACITY: usize = 1_024;
 /// Calls a cell takes out of its mailbox at once: enough that senders seldom meet it at the lock.
 pub const MAILBOX_BATCH: usize = 64;
+/// How often an actor that holds a mailbox full of calls, and can begin none, looks which of them nobody waits for any more.
+pub const MAILBOX_SWEEP: Duration = Duration::from_millis(100);
 /// Calls a cell runs before it lets other tasks of its thread go on: more than a sender brings in one turn of its own (128), so
 /// that it goes to rest in the turn in which it has served them.
 pub const CELL_BUDGET: usize = 256;

@@ -11,6 +11,16 @@ use mobula::{CheckpointError, EndReason, Executed, FencingToken, IsolationError,
 
 mobula::test_worker!();
 
+/// Is encoded, and never decoded.
+#[derive(serde::Serialize)]
+pub struct Closed;
+
+impl<'de> serde::Deserialize<'de> for Closed {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("it stays closed"))
+    }
+}
+
 /// Does what no actor should.
 #[actor(isolation = "process")]
 pub struct Risk {
@@ -27,6 +37,11 @@ impl Risk {
     #[constructor]
     pub fn fails(why: String) -> Result<Self, String> {
         Err(why)
+    }
+
+    #[constructor]
+    pub fn of(_: Closed) -> Self {
+        Self { count: 0 }
     }
 
     #[constructor]
@@ -290,6 +305,8 @@ async fn a_constructor_that_fails_or_crashes_says_so_and_leaves_nothing() {
     assert_eq!(error, SpawnError::App("no".to_owned()));
     let error = bounded(Risk::spawn_aborts(&cluster)).await.err().unwrap();
     assert!(matches!(error, SpawnError::Node(CallError::NodeDied { .. })), "{error:?}");
+    let error = bounded(Risk::spawn_of(&cluster, Closed)).await.err().unwrap();
+    assert!(error.to_string().contains("it stays closed"), "{error}");
     until("the end of both processes", || cluster.nodes().len() == members).await;
     ends_without_a_trace(cluster).await;
 }

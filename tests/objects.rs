@@ -133,7 +133,7 @@ async fn what_a_maker_fails_with_is_what_the_reference_gives() {
     let error = bounded(cluster.get(&failed)).await.unwrap_err();
     assert!(matches!(&error, GetError::App(failure) if failure.to_string() == "no more"), "{error:?}");
     let passed = bounded(counter.add(&failed)).await.unwrap_err();
-    assert!(matches!(&passed, CallError::Argument { object, why } if *object == failed.id() && why == "no more"));
+    assert!(matches!(&passed, CallError::Argument { object, why, .. } if *object == failed.id() && why == "no more"));
     assert_eq!(passed.executed(), Executed::No);
     assert_eq!(bounded(counter.add(1)).await, Ok(1), "what follows goes on");
     let erased = failed.erase();

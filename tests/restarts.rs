@@ -40,6 +40,10 @@ impl Ledger {
         *self.fails.lock().unwrap() = next;
     }
 
+    pub fn left_to_fail(&self) -> u32 {
+        *self.fails.lock().unwrap()
+    }
+
     pub fn fails(&self) -> bool {
         let mut fails = self.fails.lock().unwrap();
         let now = *fails > 0;
@@ -104,6 +108,7 @@ hold! {
     no_timer_of_a_former_run_rings
     what_ran_beside_the_panic_is_told_so
     a_blocking_method_of_the_former_run_ends_before_the_next_begins
+    an_actors_end_is_told_when_no_method_of_it_runs_any_more
     an_actor_that_waits_to_be_started_again_can_be_killed
     what_an_argument_refers_to_is_kept
     a_name_stays_with_its_actor
@@ -111,6 +116,7 @@ hold! {
     a_call_with_retries_runs_again_in_the_next_run_before_what_follows
     calls_that_ran_beside_the_panic_run_again_before_what_waits
     a_call_that_panics_in_each_run_fails_after_its_last_try
+    a_call_that_nobody_waits_for_is_not_tried_again
     a_call_that_says_no_retries_has_none
 }
 
@@ -298,6 +304,22 @@ async fn a_blocking_method_of_the_former_run_ends_before_the_next_begins(cluster
     assert_eq!(bounded(crowd.run()).await, Ok(1));
 }
 
+async fn an_actors_end_is_told_when_no_method_of_it_runs_any_more(cluster: &Cluster) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (begun, end) = (path("begun"), path("end"));
+    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
+    let crowd = bounded(Crowd::spawn(cluster, ledger)).await.unwrap();
+    let computes = tokio::spawn(crowd.computes(&begun, &end).into_future());
+    until("the blocking method", || std::path::Path::new(&begun).exists()).await;
+    let mut killed = crowd.kill();
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut killed).await;
+    assert!(early.is_err(), "{early:?}: the method runs");
+    std::fs::File::create(&end).unwrap();
+    assert_eq!(bounded(killed).await, Ok(EndReason::Killed));
+    assert_eq!(bounded(computes).await.unwrap(), Ok(true), "it returned");
+}
+
 async fn an_actor_that_waits_to_be_started_again_can_be_killed(cluster: &Cluster) {
     let (_, ledger) = counter(cluster).await;
     let counter = bounded(Counter::spawn(cluster, 10, ledger.clone()).restarts(u32::MAX)).await.unwrap();
@@ -443,6 +465,19 @@ async fn a_call_that_panics_in_each_run_fails_after_its_last_try(cluster: &Clust
         }
         assert_eq!(bounded(ledger.lines()).await.unwrap().len(), before + tries);
     }
+}
+
+async fn a_call_that_nobody_waits_for_is_not_tried_again(cluster: &Cluster) {
+    let (stumbler, ledger) = stumbler(cluster, 1).await;
+    let mut late = stumbler.beside("late");
+    assert!(futures::poll!(&mut late).is_pending());
+    bounded(async { while ledger.lines().await.unwrap().is_empty() {} }).await;
+    drop(late);
+    bounded(ledger.open()).await.unwrap();
+    bounded(async { while ledger.left_to_fail().await.unwrap() > 0 {} }).await;
+    assert_eq!(bounded(stumbler.beside("next")).await.unwrap(), "next");
+    let lines = bounded(ledger.lines()).await.unwrap();
+    assert!(lines.iter().filter(|line| *line == "late").count() == 1, "{lines:?}");
 }
 
 async fn a_call_that_says_no_retries_has_none(cluster: &Cluster) {

@@ -163,7 +163,7 @@ async fn a_failure_in_a_chain_of_thousands_fails_all_behind_it_and_nothing_befor
         match end {
             Ok(sum) => assert!(sum == at && at < 500),
             Err(GetError::App(error)) => assert!(at == 500 && error.to_string() == "as asked"),
-            Err(GetError::Argument { object, why }) => {
+            Err(GetError::Argument { object, why, .. }) => {
                 assert!(at > 500 && why == "as asked", "{at} {why}");
                 assert_eq!(object, chain[at as usize - 2].id());
             }

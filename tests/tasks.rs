@@ -305,7 +305,7 @@ async fn a_failed_argument_fails_what_depends_on_it_and_says_which() {
     for failed in [withdraw::submit(&cluster, 0, 1), account.fails().submit()] {
         let dependent = add::submit(&cluster, 1, &failed);
         let error = bounded(dependent.clone()).await.unwrap_err();
-        let GetError::Argument { object, why } = &error else { panic!("{error}") };
+        let GetError::Argument { object, why, .. } = &error else { panic!("{error}") };
         assert_eq!((*object, &**why), (failed.id(), "overdrawn by 1"));
         assert_eq!(error.executed(), Executed::No);
         let error = bounded(square::submit(&cluster, &dependent)).await.unwrap_err();

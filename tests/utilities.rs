@@ -87,6 +87,7 @@ hold! {
     a_closed_queue_gives_what_it_holds_and_takes_no_more
     a_get_that_is_dropped_loses_no_item
     a_put_that_is_dropped_leaves_the_line
+    a_queue_gives_no_more_references_at_once_than_travel
     a_queue_is_found_by_its_name_and_its_item_is_what_it_is
     a_queue_carries_handles_and_references
     a_queue_travels_in_a_task
@@ -221,6 +222,19 @@ async fn a_put_that_is_dropped_leaves_the_line(cluster: &Cluster) {
         left.push(item);
     }
     assert_eq!(left.last(), Some(&3), "what was dropped may have come first, and holds back nobody");
+}
+
+async fn a_queue_gives_no_more_references_at_once_than_travel(cluster: &Cluster) {
+    const MANY: usize = mobula::limits::MESSAGE_REFS + 10;
+    let queue = bounded(Queue::bounded(cluster, MANY)).await.unwrap();
+    let number = cluster.put(7_u64).await.unwrap();
+    for _ in 0..2 {
+        bounded(queue.put_all((0..MANY / 2).map(|_| number.clone()))).await.unwrap();
+    }
+    let first = bounded(queue.get_many(MANY)).await.unwrap();
+    let rest = bounded(queue.get_many(MANY)).await.unwrap();
+    assert_eq!((first.len(), rest.len()), (mobula::limits::MESSAGE_REFS, 10));
+    assert_eq!(bounded(cluster.get(rest.last().unwrap())).await, Ok(7));
 }
 
 async fn a_queue_is_found_by_its_name_and_its_item_is_what_it_is(cluster: &Cluster) {

@@ -189,7 +189,8 @@ impl<T, E> Future for Call<T, E> {
                 Err(error) => return Poll::Ready(Err(error.widen())),
             },
             Stage::Sent(slot) => match slot.poll_reply(cx) {
-                Ok(result) => return Poll::Ready(result),
+                Ok(Err(error)) => return Poll::Ready(Err(error.over(this.limit.after()))),
+                Ok(reply) => return Poll::Ready(reply),
                 Err(slot) => slot,
             },
             Stage::Over => panic!("a call is not polled again after it was ready"),
@@ -198,10 +199,13 @@ impl<T, E> Future for Call<T, E> {
         let after = std::task::ready!(this.limit.poll_over(cx));
         // A reply that came with the timer's end is still a reply.
         let Stage::Sent(slot) = this.stage.take() else { return Poll::Pending };
-        Poll::Ready(slot.poll_reply(cx).unwrap_or_else(|slot| {
-            let (waiting, executed) = slot.cancel();
-            Err(CallError::Timeout { after, waiting, executed })
-        }))
+        Poll::Ready(match slot.poll_reply(cx) {
+            Ok(result) => result.map_err(|error| error.over(Some(after))),
+            Err(slot) => {
+                let (waiting, executed) = slot.cancel();
+                Err(CallError::Timeout { after, waiting, executed })
+            }
+        })
     }
 }
 

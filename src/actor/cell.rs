@@ -3,7 +3,7 @@
 //! `&self` methods of a group begin in order and end in any; a `&mut self` method waits for what runs and holds back
 //! what follows; the end of the actor passes ahead of everything (PROTOCOLS §1.12).
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 use super::checkpoint;
 use super::context::ActorContext;
@@ -22,7 +23,7 @@ use super::inbox::Inbox;
 use super::job::{Access, Begun, BegunShared, BlockingJob, JobItem, NextJob, TakenJobs, Verdict};
 use super::mailbox::{Item, Next};
 use super::restart::{self, Renewal};
-use crate::limits::{CELL_BUDGET, MAILBOX_CAPACITY};
+use crate::limits::{CELL_BUDGET, MAILBOX_CAPACITY, MAILBOX_SWEEP};
 
 /// An actor that has been constructed, and what its calls come from.
 pub struct Cell<A: Methods> {
@@ -126,7 +127,7 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
             Step::Ended(verdict) => Err(verdict),
             Step::Closed => break inbox.end_reason(),
             Step::Begin(group, job) => {
-                groups.begin(group, job.begin_shared(actor.clone(), ctx.fork()), &actor, &mut ctx);
+                groups.begin(group, job.begin_shared(actor.clone(), ctx.fork()), &actor);
                 continue;
             }
             Step::Alone(job) => Ok(Some(job)),
@@ -164,6 +165,8 @@ pub async fn drive_shared<A: Methods + Concurrent>(cell: Cell<A>) {
         }
     };
     inbox.mailbox().close(reason);
+    groups.refuse();
+    groups.quiesce().await;
     drop((groups, actor));
 }
 
@@ -265,6 +268,8 @@ struct Groups<A: Methods> {
     exclusive: Option<JobItem<A>>,
     /// Calls taken from the mailbox that have not begun: at most a mailbox full.
     held: usize,
+    /// When it next takes out what nobody waits for, if there was no room.
+    sweep: Option<Pin<Box<Sleep>>>,
     drained: bool,
 }
 
@@ -307,6 +312,7 @@ impl<A: Methods> Groups<A> {
             running: FuturesUnordered::new(),
             exclusive: None,
             held: 0,
+            sweep: None,
             drained: false,
         }
     }
@@ -326,7 +332,10 @@ impl<A: Methods> Groups<A> {
             if let Some(step) = self.startable() {
                 return Poll::Ready(step);
             }
-            if self.exclusive.is_some() || self.drained || self.held >= MAILBOX_CAPACITY {
+            if self.exclusive.is_some() || self.drained {
+                return Poll::Pending;
+            }
+            if self.held >= MAILBOX_CAPACITY && !self.makes_room(cx) {
                 return Poll::Pending;
             }
             match poll_job(&self.inbox, taken, budget, cx) {
@@ -336,6 +345,26 @@ impl<A: Methods> Groups<A> {
                 Poll::Ready(Next::Job(job)) => self.hold(job),
             }
         }
+    }
+
+    /// Takes calls out that nobody waits for any more, now and then: else those of one group, whose calls hang, would stand
+    /// before all others. Whether there is room then.
+    fn makes_room(&mut self, cx: &mut Context<'_>) -> bool {
+        let sweep = self.sweep.get_or_insert_with(|| Box::pin(tokio::time::sleep(MAILBOX_SWEEP)));
+        if sweep.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.sweep = None;
+        for group in &mut self.groups {
+            let (left, held) = group.line.drain(..).partition(JobItem::is_unwanted);
+            group.line = held;
+            for job in VecDeque::into_iter(left) {
+                self.held -= 1;
+                // They leave the mailbox. Nobody is told.
+                job.refuse(EndReason::Stopped);
+            }
+        }
+        self.held < MAILBOX_CAPACITY || self.makes_room(cx)
     }
 
     fn hold(&mut self, job: JobItem<A>) {
@@ -375,7 +404,7 @@ impl<A: Methods> Groups<A> {
     }
 
     /// Lets a call run beside the others.
-    fn begin(&mut self, group: u8, begun: BegunShared<A>, actor: &Arc<A>, ctx: &mut ActorContext<A>)
+    fn begin(&mut self, group: u8, begun: BegunShared<A>, actor: &Arc<A>)
     where
         A: Sync,
     {
@@ -384,9 +413,9 @@ impl<A: Methods> Groups<A> {
             BegunShared::Running(method) => RunStage::Method(method),
             BegunShared::Blocking(job) => {
                 let (done, wait) = oneshot::channel();
-                let (actor, mut ctx) = (actor.clone(), ctx.fork());
+                let actor = actor.clone();
                 self.inbox.host().compute(Box::new(move || {
-                    let verdict = job(&actor, &mut ctx);
+                    let verdict = job(&actor);
                     drop(actor);
                     let _ = done.send(verdict);
                 }));
@@ -394,6 +423,32 @@ impl<A: Methods> Groups<A> {
             }
         };
         self.running.push(Run { group, stage });
+    }
+
+    /// Ends what runs, as far as it can be; a panic in a destructor is no reason not to go on. The rest is on the compute pool.
+    fn drop_running(&mut self) -> Vec<oneshot::Receiver<Verdict>> {
+        let mut computing = Vec::new();
+        for run in std::mem::take(&mut self.running) {
+            match run.stage {
+                RunStage::Compute(done) => computing.push(done),
+                RunStage::Method(method) => drop(catch_unwind(AssertUnwindSafe(|| drop(method)))),
+            }
+        }
+        computing
+    }
+
+    /// Waits until nothing runs any more: whoever is told of the actor's end may rely on that.
+    async fn quiesce(&mut self) {
+        let computing = self.drop_running();
+        join_all(computing).await;
+    }
+
+    /// What was taken from the mailbox and never began is refused like what still stands in it.
+    fn refuse(&mut self) {
+        let lines = self.groups.iter_mut().flat_map(|group| group.line.drain(..));
+        for job in lines.chain(self.exclusive.take()) {
+            self.inbox.refuse_left(job, &self.inbox.end_reason());
+        }
     }
 
     /// A call panicked: starts the actor again, once nothing of its former run runs any more. What has not begun stays.
@@ -405,18 +460,9 @@ impl<A: Methods> Groups<A> {
         panicked: Box<EndReason>,
     ) -> Result<(A, ActorContext<A>), EndReason> {
         renewal.set_ends_run(true);
-        let mut computing = Vec::new();
-        for run in std::mem::take(&mut self.running) {
-            match run.stage {
-                RunStage::Compute(done) => computing.push(done),
-                // Ended as an actor that is killed ends them; a panic in a destructor is no reason not to go on.
-                RunStage::Method(method) => drop(catch_unwind(AssertUnwindSafe(|| drop(method)))),
-            }
-        }
+        let computing = self.drop_running();
         renewal.set_ends_run(false);
-        for done in computing {
-            let _ = restart::unless_ended(&self.inbox, done).await?;
-        }
+        join_all(computing).await;
         for (group, limit) in self.groups.iter_mut().zip(A::GROUPS) {
             group.free = limit.concurrency.max(1);
         }
@@ -436,11 +482,7 @@ impl<A: Methods> Groups<A> {
 }
 
 impl<A: Methods> Drop for Groups<A> {
-    /// What was taken from the mailbox and never began is refused like what still stands in it.
     fn drop(&mut self) {
-        let lines = self.groups.iter_mut().flat_map(|group| group.line.drain(..));
-        for job in lines.chain(self.exclusive.take()) {
-            self.inbox.refuse_left(job, &self.inbox.end_reason());
-        }
+        self.refuse();
     }
 }

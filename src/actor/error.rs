@@ -224,13 +224,15 @@ pub enum CallError<E = Never> {
     },
     /// Caller and actor were compiled from different sources.
     #[error(
-        "the actor's node has no method `{method}{signature}`: build both processes from the same source (the call did not run)"
+        "the actor's node has no method `{method}{signature}`: build both processes from the same source ({executed})"
     )]
     UnknownMethod {
         /// The method that was called.
         method: String,
         /// Its signature where it was called.
         signature: String,
+        /// Whether the call may have run in an earlier try.
+        executed: Executed,
     },
     /// The arguments or the reply could not be encoded.
     #[error("{what} cannot be encoded: {message} ({executed})")]
@@ -265,16 +267,21 @@ pub enum CallError<E = Never> {
         executed: Executed,
     },
     /// An argument that was passed by reference cannot be had.
-    #[error("argument {object} cannot be had: {why} (the call did not run)")]
+    #[error("argument {object} cannot be had: {why} ({executed})")]
     Argument {
         /// The argument.
         object: ObjectId,
         /// Why not.
         why: String,
+        /// Whether the call may have run in an earlier try.
+        executed: Executed,
     },
     /// The caller is an earlier run of an actor that has been started again since: its calls are refused.
-    #[error("the calling actor has been started again elsewhere: this run of it is stale (the call did not run)")]
-    Stale,
+    #[error("the calling actor has been started again elsewhere: this run of it is stale ({executed})")]
+    Stale {
+        /// Whether the call may have run in an earlier try.
+        executed: Executed,
+    },
 }
 
 /// What a call that has no reply yet waits for.
@@ -309,6 +316,11 @@ impl fmt::Display for Waiting {
 }
 
 impl<E> CallError<E> {
+    /// An argument of a call that goes for the first time cannot be had.
+    pub(crate) fn absent((object, why): (ObjectId, String)) -> Self {
+        CallError::Argument { object, why, executed: Executed::No }
+    }
+
     /// Whether the call may have run. An [`App`](CallError::App) error is the method's own, so it did.
     #[must_use]
     pub fn executed(&self) -> Executed {
@@ -323,9 +335,40 @@ impl<E> CallError<E> {
             | CallError::Deadlock { executed, .. }
             | CallError::Encode { executed, .. }
             | CallError::Decode { executed, .. }
-            | CallError::TooLarge { executed, .. } => *executed,
-            CallError::UnknownMethod { .. } | CallError::Argument { .. } | CallError::Stale => Executed::No,
+            | CallError::TooLarge { executed, .. }
+            | CallError::UnknownMethod { executed, .. }
+            | CallError::Argument { executed, .. }
+            | CallError::Stale { executed } => *executed,
         }
+    }
+
+    /// The error of a call with this limit: its actor's node, which looks at the clock too, says only that the time is up.
+    pub(crate) fn over(mut self, limit: Option<Duration>) -> Self {
+        if let (CallError::Timeout { after, .. }, Some(limit)) = (&mut self, limit) {
+            *after = limit;
+        }
+        self
+    }
+
+    /// The error of a call that may have run in an earlier try, whatever became of the last one.
+    pub(crate) fn after_a_try(mut self) -> Self {
+        match &mut self {
+            CallError::App(_) | CallError::Panicked { .. } => {}
+            CallError::ActorDied { executed, .. }
+            | CallError::ActorRestarted { executed, .. }
+            | CallError::NodeDied { executed, .. }
+            | CallError::Unreachable { executed, .. }
+            | CallError::Timeout { executed, .. }
+            | CallError::Cancelled { executed }
+            | CallError::Deadlock { executed, .. }
+            | CallError::Encode { executed, .. }
+            | CallError::Decode { executed, .. }
+            | CallError::TooLarge { executed, .. }
+            | CallError::UnknownMethod { executed, .. }
+            | CallError::Argument { executed, .. }
+            | CallError::Stale { executed } => *executed = executed.after_a_try(),
+        }
+        self
     }
 
     /// The method's own error, or the error that any method may meet.
@@ -343,14 +386,16 @@ impl<E> CallError<E> {
             CallError::Timeout { after, waiting, executed } => CallError::Timeout { after, waiting, executed },
             CallError::Cancelled { executed } => CallError::Cancelled { executed },
             CallError::Deadlock { cycle, executed } => CallError::Deadlock { cycle, executed },
-            CallError::UnknownMethod { method, signature } => CallError::UnknownMethod { method, signature },
+            CallError::UnknownMethod { method, signature, executed } => {
+                CallError::UnknownMethod { method, signature, executed }
+            }
             CallError::Encode { what, message, executed } => CallError::Encode { what, message, executed },
             CallError::Decode { what, message, executed } => CallError::Decode { what, message, executed },
             CallError::TooLarge { what, bytes, limit, executed } => {
                 CallError::TooLarge { what, bytes, limit, executed }
             }
-            CallError::Argument { object, why } => CallError::Argument { object, why },
-            CallError::Stale => CallError::Stale,
+            CallError::Argument { object, why, executed } => CallError::Argument { object, why, executed },
+            CallError::Stale { executed } => CallError::Stale { executed },
         })
     }
 }

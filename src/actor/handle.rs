@@ -265,7 +265,10 @@ impl<A: Actor> ActorRef<A> {
     /// Whether it is known here to have ended.
     pub(crate) fn has_ended(&self) -> bool {
         match &self.route {
-            Route::Local(inbox) => inbox.mailbox().reason().is_some(),
+            Route::Local(inbox) => match inbox.moved() {
+                Some(placed) => placed.has_ended(),
+                None => inbox.mailbox().reason().is_some(),
+            },
             Route::Elsewhere(there) => there.has_ended(),
         }
     }

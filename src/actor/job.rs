@@ -53,7 +53,7 @@ pub(crate) enum Begun<'a, A: Actor> {
 /// Runs on the compute pool.
 pub(crate) type BlockingJob<A> = Box<dyn FnOnce(&mut A, &mut ActorContext<A>) -> Verdict + Send>;
 /// Runs on the compute pool, together with others.
-pub(crate) type BlockingSharedJob<A> = Box<dyn FnOnce(&A, &mut ActorContext<A>) -> Verdict + Send>;
+pub(crate) type BlockingSharedJob<A> = Box<dyn FnOnce(&A) -> Verdict + Send>;
 
 /// A call that has begun and shares the actor.
 pub(crate) enum BegunShared<A: Actor> {
@@ -74,6 +74,10 @@ pub(crate) trait Job<A: Actor>: Entry {
     /// Whether it was told, and has neither begun nor anyone who waits for it. One that came over a link is counted there.
     fn is_letter(&self) -> bool {
         false
+    }
+    /// Whether nobody waits for it any more. It still is to leave the mailbox, by being refused.
+    fn is_unwanted(&self) -> bool {
+        self.is_abandoned()
     }
     /// It never begins.
     fn refuse(self: Arc<Self>, reason: EndReason);
@@ -134,6 +138,14 @@ impl<A: Actor> JobItem<A> {
         match self {
             Item::Call(job) => job.begin_shared(actor, ctx),
             Item::Told(told) => told.begin_shared(actor, ctx),
+        }
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        match self {
+            Item::Call(job) => job.is_unwanted(),
+            Item::Told(_) => false,
         }
     }
 
@@ -279,9 +291,12 @@ where
             return Poll::Ready(Verdict::Continue);
         };
         if M::CANCEL == OnCancel::Drop && owed.to.poll_cancelled(cx.waker()) {
-            this.method = None;
-            this.owed = None;
-            return Poll::Ready(Verdict::Continue);
+            let method = this.method.take();
+            let dropped = frame::enter(&mut this.frame, || catch_unwind(AssertUnwindSafe(|| drop(method))));
+            return Poll::Ready(match (this.owed.take(), dropped) {
+                (Some(owed), Err(panic)) => owed.pay(Err(panic)),
+                _ => Verdict::Continue,
+            });
         }
         let polled = frame::enter(&mut this.frame, || catch_unwind(AssertUnwindSafe(|| Pin::new(method).poll(cx))));
         let result = match polled {
@@ -359,7 +374,7 @@ where
             BegunShared::Running(Box::pin(Running::new(method, owed, frame)))
         }
         Code::BlockingShared { run, .. } => {
-            BegunShared::Blocking(Box::new(move |actor, ctx| owed.pay(framed(frame, || run(message, actor, ctx)))))
+            BegunShared::Blocking(Box::new(move |actor| owed.pay(framed(frame, || run(message, actor, &mut ctx)))))
         }
         Code::Exclusive(_) | Code::Blocking(_) => BegunShared::Over(Verdict::Continue),
     }
@@ -372,12 +387,19 @@ fn framed<R>(frame: Arc<Chain>, run: impl FnOnce() -> R) -> std::thread::Result<
     ran
 }
 
+/// Drops what nobody waits for. A panic in its destructor is no failure of the actor that made it.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        tracing::warn!(panic = panic_message(&*panic), "a reply that nobody waits for panicked when it was dropped");
+    }
+}
+
 /// The outcome of a call whose caller does not wait: a tell.
 pub(crate) struct Nobody;
 
 impl<M: Method> Outcome<M> for Nobody {
     fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
-        drop(result);
+        discard(result);
     }
 
     fn poll_cancelled(&self, _: &Waker) -> bool {

@@ -15,6 +15,10 @@ pub(crate) trait InLine: Send + Sync {
     fn missing(self: Arc<Self>) -> Option<Missing>;
     /// Its arguments are there, and nothing stands before it: it is sent.
     fn go(self: Arc<Self>);
+    /// Whether its caller has dropped it, which has the line [told](Line::abandoned).
+    fn is_abandoned(&self) -> bool {
+        false
+    }
 }
 
 /// What a call in line waits for.
@@ -36,6 +40,8 @@ pub(crate) struct Line {
 #[derive(Default)]
 struct State {
     calls: VecDeque<Arc<dyn InLine>>,
+    /// How many of them were abandoned, at most.
+    tombstones: usize,
     /// Someone lets calls go ..
     moving: bool,
     /// .. and is to look again.
@@ -59,6 +65,12 @@ impl Line {
         self.advance();
     }
 
+    /// A call in it was abandoned: what stood behind it may go.
+    pub(crate) fn abandoned(self: &Arc<Self>) {
+        self.state.lock().tombstones += 1;
+        self.advance();
+    }
+
     /// Lets calls go, up to the first that misses an argument. One at a time does; who comes meanwhile has it look again.
     pub(crate) fn advance(self: &Arc<Self>) {
         let mut state = self.state.lock();
@@ -68,6 +80,12 @@ impl Line {
         }
         loop {
             state.again = false;
+            let swept = state.sweep();
+            if !swept.is_empty() {
+                drop(state);
+                drop(swept);
+                state = self.state.lock();
+            }
             let Some(first) = state.calls.front().cloned() else { break };
             drop(state);
             // Who is told that a call went may panic. The line must not stand still for that.
@@ -118,9 +136,58 @@ impl Line {
     }
 }
 
+impl State {
+    /// Takes abandoned calls out once they outnumber the others: who lets calls go does, since it knows the first.
+    fn sweep(&mut self) -> Vec<Arc<dyn InLine>> {
+        if self.tombstones <= self.calls.len() / 2 {
+            return Vec::new();
+        }
+        self.tombstones = 0;
+        let (swept, left) = std::mem::take(&mut self.calls).into_iter().partition(|call| call.is_abandoned());
+        self.calls = Vec::into(left);
+        swept
+    }
+}
+
 impl Watch for Line {
     fn settled(self: Arc<Self>, _: usize) {
         self.state.lock().watched = None;
         self.advance();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Waits for values that never come.
+    #[derive(Default)]
+    struct Waits(AtomicBool);
+
+    impl InLine for Waits {
+        fn missing(self: Arc<Self>) -> Option<Missing> {
+            Some(Missing::Brought)
+        }
+
+        fn go(self: Arc<Self>) {}
+
+        fn is_abandoned(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn calls_that_were_abandoned_do_not_pile_up_behind_one_that_waits() {
+        let (line, stays) = (Arc::new(Line::default()), Arc::new(Waits::default()));
+        line.enter(stays.clone());
+        for _ in 0..10_000 {
+            let leaves = Arc::new(Waits::default());
+            line.enter(leaves.clone());
+            leaves.0.store(true, Ordering::Relaxed);
+            line.abandoned();
+        }
+        let calls = line.state.lock().calls.len();
+        assert!((1..=3).contains(&calls), "{calls}");
+        assert!(line.is_occupied() && Arc::strong_count(&stays) > 1, "who waits stays");
     }
 }

@@ -231,7 +231,7 @@ async fn ask_placed<A: Actor>(actor: &Arc<Placed>, method: Key, me: &Arc<Inbox<A
             }
             // Who asks hears of that as well.
             Err(Some(_)) => return Ok(()),
-            Err(None) => return Err(LinkError::Call(actor.refused(&EndReason::NodeDied, Executed::No))),
+            Err(None) => return Err(LinkError::Call(actor.refused(&EndReason::NodeDied))),
         };
         match ask(&there, method, Linking::of(me)).await {
             Err(CallError::NodeDied { .. }) => actor.lost(&there, Lost::LinkEnded),

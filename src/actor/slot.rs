@@ -355,9 +355,7 @@ impl<M: Method> Job<M::Actor> for Slot<M> {
     }
 
     fn refuse(self: Arc<Self>, reason: EndReason) {
-        let (actor, ran) = (self.to.id(), self.state.lock().ran);
-        let executed = if ran { Executed::Maybe } else { Executed::No };
-        let error = CallError::ActorDied { actor, reason, executed };
+        let error = CallError::ActorDied { actor: self.to.id(), reason, executed: Executed::No };
         self.finish(Err(error));
     }
 }
@@ -369,6 +367,7 @@ impl<M: Method> Slot<M> {
         if let Stage::Over | Stage::Done(_) = state.stage {
             return;
         }
+        let result = if state.ran { result.map_err(CallError::after_a_try) } else { result };
         let caller = match mem::take(&mut state.caller) {
             Listener::Object(sink) => {
                 let discarded = mem::replace(&mut state.stage, Stage::Over);
@@ -383,12 +382,13 @@ impl<M: Method> Slot<M> {
             Wants::Told | Wants::Nothing => {
                 let discarded = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
-                return drop((discarded, result));
+                return job::discard((discarded, result));
             }
         };
         drop(state);
-        drop(discarded);
+        // First: the end of what is discarded is user code.
         caller.wake();
+        drop(discarded);
     }
 }
 

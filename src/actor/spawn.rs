@@ -80,9 +80,8 @@ async fn bring_arguments<C: Constructor>(
     put: impl FnOnce(&mut C) -> Result<(), bring::Absent>,
 ) -> Result<(), CallError<C::Error>> {
     if message.has_references() {
-        let argument = |(object, why)| CallError::Argument { object, why };
-        let gathered = bring::gather(message).bring().await.map_err(argument)?;
-        put(message).map_err(argument)?;
+        let gathered = bring::gather(message).bring().await.map_err(CallError::absent)?;
+        put(message).map_err(CallError::absent)?;
         drop(gathered);
     }
     Ok(())

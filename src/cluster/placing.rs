@@ -202,7 +202,7 @@ async fn arguments<C: Constructor>(
     message: &mut C,
     put: impl FnOnce(&mut C) -> std::result::Result<(), Absent>,
 ) -> Result<Gathered, C> {
-    let absent = |(object, why)| SpawnError::Node(CallError::Argument { object, why });
+    let absent = |absent| SpawnError::Node(CallError::absent(absent));
     let gathered = bring::gather(message).bring().await.map_err(absent)?;
     put(message).map_err(absent)?;
     Ok(gathered)

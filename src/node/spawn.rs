@@ -154,17 +154,31 @@ impl Node {
                 return;
             }
         };
+        let unmade = {
+            let (node, is_only) = (self.shared(), only.is_some());
+            move || {
+                if let Some(only) = node.only().filter(|_| is_only) {
+                    only.over();
+                }
+            }
+        };
         if let Some(only) = only {
             only.made();
         }
         if !incoming.begin() {
-            return;
+            return unmade();
         }
         let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
         let to = Answering { peer, call: arrival.call, consumer: None };
         let done = {
-            let to = to.clone();
-            Box::new(move |planted| answer_spawn(&to, planted))
+            let (to, unmade) = (to.clone(), unmade.clone());
+            Box::new(move |planted| {
+                let is_made = matches!(planted, Planted::Alive);
+                answer_spawn(&to, planted);
+                if !is_made {
+                    unmade();
+                }
+            })
         };
         let made = self.plant(Plant {
             id: request.actor,
@@ -179,17 +193,10 @@ impl Node {
             saved: None,
             done,
         });
-        let text;
-        let fault = match made {
-            Ok(()) => return,
-            Err(NotPlanted::UnknownType) => CallFault::UnknownType,
-            Err(NotPlanted::UnknownConstructor) => CallFault::UnknownMethod,
-            Err(NotPlanted::Arguments(error)) => {
-                text = error.to_string();
-                CallFault::Decode { message: &text }
-            }
-        };
-        answer_fault(&*to.peer, to.call, Executed::No, fault);
+        if let Err(why) = made {
+            answer_not_planted(&to, &why);
+            unmade();
+        }
     }
 
     /// The head placed an actor here (an order).
@@ -366,6 +373,20 @@ fn answer_spawn(to: &Answering, planted: Planted) {
             to.peer.answer(to.call, packet, &enclosed);
         }),
     }
+}
+
+/// Why no constructor ran, as the peer that asked for it is told.
+fn answer_not_planted(to: &Answering, why: &NotPlanted) {
+    let text;
+    let fault = match why {
+        NotPlanted::UnknownType => CallFault::UnknownType,
+        NotPlanted::UnknownConstructor => CallFault::UnknownMethod,
+        NotPlanted::Arguments(error) => {
+            text = error.to_string();
+            CallFault::Decode { message: &text }
+        }
+    };
+    answer_fault(&*to.peer, to.call, Executed::No, fault);
 }
 
 /// A constructor's arguments for the head to keep: their references, then their body.

@@ -109,17 +109,22 @@ pub enum GetError<E = Never> {
     },
     /// The caller of the method that makes it is an earlier run of an actor that has been started again since: its calls are
     /// refused.
-    #[error("the calling actor has been started again elsewhere: this run of it is stale (the call did not run)")]
-    Stale,
+    #[error("the calling actor has been started again elsewhere: this run of it is stale ({executed})")]
+    Stale {
+        /// Whether the method may have run in an earlier try.
+        executed: Executed,
+    },
     /// Caller and actor were compiled from different sources, or who submitted the task that makes it and who was to run it.
     #[error(
-        "the actor's node has no method `{method}{signature}`: build both processes from the same source (the call did not run)"
+        "the actor's node has no method `{method}{signature}`: build both processes from the same source ({executed})"
     )]
     UnknownMethod {
         /// The method that was called, or the task.
         method: String,
         /// Its signature where it was called.
         signature: String,
+        /// Whether it may have run in an earlier try.
+        executed: Executed,
     },
     /// Arguments, reply, an item or the method's own error could not be encoded.
     #[error("{what} cannot be encoded: {message} ({executed})")]
@@ -180,12 +185,14 @@ pub enum GetError<E = Never> {
         limit: usize,
     },
     /// An argument that was passed by reference cannot be had.
-    #[error("argument {object} cannot be had: {why} (it did not run)")]
+    #[error("argument {object} cannot be had: {why} ({executed})")]
     Argument {
         /// The argument.
         object: ObjectId,
         /// Why not.
         why: String,
+        /// Whether what makes it may have run in an earlier try.
+        executed: Executed,
     },
     /// A queued task's arguments waited on disk, and are lost.
     #[error("its arguments waited on disk and cannot be had: {why} (it did not run)")]
@@ -304,17 +311,42 @@ impl<E> GetError<E> {
             | GetError::Encode { executed, .. }
             | GetError::Decode { executed, .. }
             | GetError::TooLarge { executed, .. }
+            | GetError::UnknownMethod { executed, .. }
+            | GetError::Argument { executed, .. }
+            | GetError::Stale { executed }
             | GetError::Timeout { executed, .. } => *executed,
             GetError::Invalid(_)
-            | GetError::Stale
-            | GetError::UnknownMethod { .. }
             | GetError::HeadAway { .. }
             | GetError::QueueFull { .. }
-            | GetError::Argument { .. }
             | GetError::ArgumentsLost { .. } => Executed::No,
             GetError::NestingTooDeep { .. } => Executed::Maybe,
             GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
         }
+    }
+
+    /// An argument of what goes for the first time cannot be had.
+    pub(crate) fn absent((object, why): (ObjectId, String)) -> Self {
+        GetError::Argument { object, why, executed: Executed::No }
+    }
+
+    /// The error of what may have run in an earlier try, whatever became of the last one.
+    pub(crate) fn after_a_try(mut self) -> Self {
+        match &mut self {
+            GetError::Call { executed, .. }
+            | GetError::NotPlaced { executed, .. }
+            | GetError::Cancelled { executed }
+            | GetError::NodeDied { executed, .. }
+            | GetError::Unreachable { executed, .. }
+            | GetError::UnknownMethod { executed, .. }
+            | GetError::Encode { executed, .. }
+            | GetError::Decode { executed, .. }
+            | GetError::TooLarge { executed, .. }
+            | GetError::Argument { executed, .. }
+            | GetError::Timeout { executed, .. } => *executed = executed.after_a_try(),
+            // Those that no task meets, and those that say so themselves.
+            _ => {}
+        }
+        self
     }
 
     /// The maker's own error as `app` makes it.
@@ -332,8 +364,10 @@ impl<E> GetError<E> {
             GetError::ActorRestarted { actor, executed } => GetError::ActorRestarted { actor, executed },
             GetError::Unreachable { node, silent, executed } => GetError::Unreachable { node, silent, executed },
             GetError::Deadlock { cycle, executed } => GetError::Deadlock { cycle, executed },
-            GetError::Stale => GetError::Stale,
-            GetError::UnknownMethod { method, signature } => GetError::UnknownMethod { method, signature },
+            GetError::Stale { executed } => GetError::Stale { executed },
+            GetError::UnknownMethod { method, signature, executed } => {
+                GetError::UnknownMethod { method, signature, executed }
+            }
             GetError::Encode { what, message, executed } => GetError::Encode { what, message, executed },
             GetError::Decode { what, message, executed } => GetError::Decode { what, message, executed },
             GetError::TooLarge { what, bytes, limit, executed } => GetError::TooLarge { what, bytes, limit, executed },
@@ -342,7 +376,7 @@ impl<E> GetError<E> {
             }
             GetError::QueueFull { limit } => GetError::QueueFull { limit },
             GetError::NestingTooDeep { limit } => GetError::NestingTooDeep { limit },
-            GetError::Argument { object, why } => GetError::Argument { object, why },
+            GetError::Argument { object, why, executed } => GetError::Argument { object, why, executed },
             GetError::ArgumentsLost { why } => GetError::ArgumentsLost { why },
             GetError::Lost { object, owner, why } => GetError::Lost { object, owner, why },
             GetError::OnDisk { object, why } => GetError::OnDisk { object, why },

@@ -30,6 +30,14 @@ impl Parcel {
         Parcel(Content::of::<T>(T::share(value)))
     }
 
+    /// How many references the message that carries it lists for it, as far as that is known: of a value that is alive, one.
+    pub(crate) fn references(&self) -> usize {
+        match &self.0 {
+            Content::Encoded(encoded) => encoded.enclosed.refs.len(),
+            _ => 1,
+        }
+    }
+
     /// The value; that of a parcel which has clones is theirs.
     ///
     /// # Errors

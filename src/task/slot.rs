@@ -174,7 +174,7 @@ impl<K: Task> TaskSlot<K> {
     /// The message, its arguments all values. If another attempt may follow, they stay here for it.
     fn take(&self, attempt: Attempt) -> Result<K, Fault> {
         let mut message = self.take_message().into_arguments()?;
-        args::resolve(&mut message).map_err(|(object, why)| GetError::Argument { object, why })?;
+        args::resolve(&mut message).map_err(GetError::absent)?;
         if let (Attempt::MayBeFollowed, Some(retry)) = (attempt, K::RETRY_ON) {
             let (runs, stays) = (retry.twice)(message);
             *self.message.lock() = Message::Here(stays);
@@ -209,7 +209,7 @@ impl<K: Task> TaskSlot<K> {
         let Some(arguments) = message.get_mut() else { return };
         match gathered.and_then(|_at_hand| args::resolve(arguments)) {
             Ok(()) => self.put_back(message),
-            Err((object, why)) => self.fail(GetError::Argument { object, why }),
+            Err(absent) => self.fail(GetError::absent(absent)),
         }
     }
 
@@ -397,7 +397,7 @@ impl<K: Task> Runnable for TaskSlot<K> {
     fn fail(&self, fault: Fault) {
         if !self.standing.is_claimed() {
             drop(self.standing.cancel());
-            self.ends_cancelled(fault);
+            self.ends_cancelled(if self.standing.was_tried() { fault.after_a_try() } else { fault });
         }
     }
 
@@ -462,7 +462,7 @@ impl<K: Task> Runnable for TaskSlot<K> {
 
 fn encoded<K: Task>(message: &mut K, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
     let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
-    args::leave(message, is_left_out).map_err(|(object, why)| GetError::Argument { object, why })?;
+    args::leave(message, is_left_out).map_err(GetError::absent)?;
     codec::encode_arguments(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
 }
 

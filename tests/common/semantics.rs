@@ -354,6 +354,38 @@ pub async fn calls_share_an_actor_within_the_limits_of_their_groups(cluster: &Cl
     assert_eq!(bounded(alone).await, Ok(([0, 0], [2, 3])));
 }
 
+pub async fn calls_that_nobody_waits_for_are_in_nobodys_way(cluster: &Cluster) {
+    let gate = bounded(Gate::spawn(cluster)).await.unwrap();
+    let crowd = bounded(Crowd::spawn(cluster, &gate)).await.unwrap();
+    let mut hang = Vec::new();
+    for _ in 0..3 + mobula::limits::MAILBOX_CAPACITY {
+        hang.push(begun(crowd.enter_io()).await);
+    }
+    bounded(gate.reached(3)).await.unwrap();
+    hang.truncate(3);
+    let other = begun(crowd.enter()).await;
+    bounded(gate.reached(4)).await.unwrap();
+    bounded(gate.open()).await.unwrap();
+    bounded(other).await.unwrap();
+    for call in hang {
+        bounded(call).await.unwrap();
+    }
+}
+
+pub async fn an_actor_is_killed_over_the_calls_that_wait_for_it(cluster: &Cluster) {
+    let (gate, clerk) = gate_and_clerk(cluster).await;
+    let passes = begun(clerk.pass(0)).await;
+    bounded(gate.reached(1)).await.unwrap();
+    let more_than_fit = 1..2 * mobula::limits::MAILBOX_CAPACITY as u64;
+    let waits: Vec<_> = more_than_fit.map(|number| clerk.note(number).submit()).collect();
+    assert_eq!(bounded(clerk.kill()).await, Ok(EndReason::Killed));
+    assert!(bounded(passes).await.is_err());
+    for call in waits {
+        let refused = bounded(call).await.unwrap_err();
+        assert!(matches!(&refused, GetError::ActorDied { executed: Executed::No, .. }), "{refused:?}");
+    }
+}
+
 pub async fn a_blocking_method_runs_on_the_compute_pool(cluster: &Cluster) {
     let (_gate, clerk) = gate_and_clerk(cluster).await;
     assert_eq!(bounded(clerk.thread()).await.as_deref(), Ok("mobula-compute"));
@@ -393,6 +425,8 @@ macro_rules! hold_of {
             a_call_that_was_polled_goes_on_when_it_is_told
             timers_send_when_they_are_due_until_they_are_cancelled
             calls_share_an_actor_within_the_limits_of_their_groups
+            calls_that_nobody_waits_for_are_in_nobodys_way
+            an_actor_is_killed_over_the_calls_that_wait_for_it
             a_blocking_method_runs_on_the_compute_pool
             many_tells_arrive_in_order_and_never_fill_more_than_a_mailbox
         }

@@ -268,7 +268,7 @@ async fn a_method_that_outlives_its_nodes_life_calls_nobody_any_more() {
     let refused = bounded(node.get(&submitted)).await;
     let stale = |error: &GetError| error.to_string().contains("this run of it is stale");
     assert!(refused.as_ref().is_err_and(stale), "{refused:?}");
-    assert_eq!(refused, Err(GetError::Stale));
+    assert_eq!(refused, Err(GetError::Stale { executed: mobula::Executed::No }));
     // The same handle is as good as ever for those who live.
     assert_eq!(bounded(found_sink(&sink)).await, []);
     bounded(node.shutdown()).await;

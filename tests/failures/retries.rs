@@ -77,7 +77,50 @@ async fn a_call_whose_last_try_its_node_did_not_survive_says_that_it_may_have_ru
     bounded(cluster.shutdown()).await;
 }
 
-/// Counts what it ran.
+/// Hangs in all of its runs but the first, which ends with its process.
+#[actor(restarts = 20)]
+pub struct Mire {}
+
+#[methods]
+impl Mire {
+    #[constructor]
+    pub async fn at(file: String, ctx: &mut ActorContext<Self>) -> Self {
+        if Path::new(&file).exists() {
+            ctx.handle().hangs().tell().await.expect("its mailbox is empty");
+        }
+        Self {}
+    }
+
+    pub async fn hangs(&mut self) {
+        std::future::pending().await
+    }
+
+    pub fn sinks(&mut self, file: String) {
+        std::fs::File::create(file).unwrap();
+        std::process::abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_ran_once_and_then_no_more_says_that_it_may_have_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sunk").to_str().unwrap().to_owned();
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let mire = bounded(Mire::spawn(&cluster, file.clone())).await.unwrap();
+    let sinks = mire.sinks(file.clone()).retries(3).submit();
+    until("its first run", || Path::new(&file).exists()).await;
+    // In the next one it stands behind what hangs, also when its time is up there ..
+    let late = mire.sinks(file.clone()).timeout(std::time::Duration::from_millis(100));
+    assert!(matches!(bounded(late).await, Err(CallError::Timeout { .. } | CallError::NodeDied { .. })));
+    // .. or when that is killed.
+    assert!(bounded(mire.kill()).await.is_ok());
+    match bounded(sinks).await {
+        Err(GetError::ActorDied { executed: Executed::Maybe, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    bounded(cluster.shutdown()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_with_retries_wait_for_a_silent_node_and_others_are_told_that_it_is() {
     let cluster = bounded(Cluster::local().workers(2)).await.unwrap();

@@ -101,7 +101,7 @@ async fn a_call_whose_argument_is_lost_for_good_names_it_and_the_reason() {
     kill(pair.victim);
     for lost in [&read, &unread] {
         match bounded(taker.takes(lost)).await {
-            Err(CallError::Argument { object, why }) => {
+            Err(CallError::Argument { object, why, .. }) => {
                 assert!(object == lost.id() && why.contains("retries"), "{object} instead of {}: {why}", lost.id());
             }
             other => panic!("{other:?}"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::LocalKey;
 
 use super::{Above, Chain, FrameHome, Serves};
-use crate::actor::error::CallError;
+use crate::actor::error::{CallError, Executed};
 use crate::actor::job::Access;
 use crate::id::{ActorId, Incarnation};
 use crate::wire::packet::Frame;
@@ -76,7 +76,7 @@ impl Drop for Task {
 pub(crate) fn caller_of(origin: Option<&Arc<Chain>>) -> Result<Option<(ActorId, Incarnation)>, CallError> {
     let caller = origin.and_then(|origin| origin.caller());
     let is_fenced = || origin.is_some_and(|origin| origin.is_fenced());
-    if caller.is_some() && is_fenced() { Err(CallError::Stale) } else { Ok(caller) }
+    if caller.is_some() && is_fenced() { Err(CallError::Stale { executed: Executed::No }) } else { Ok(caller) }
 }
 
 /// The actor that runs on this thread and which run of it this is, if the head may place it again.

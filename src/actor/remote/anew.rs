@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::placed::{Entered, How, Placed, Queued, Resend};
-use crate::actor::error::{EndReason, Executed};
+use crate::actor::error::EndReason;
 use crate::wire::packet::Flags;
 
 /// Such a call.
@@ -50,7 +50,7 @@ impl Placed {
     /// Makes a call once more that had this place in the order of first sending.
     pub(crate) fn make_again(self: &Arc<Self>, order: u64, call: Arc<dyn Again>) {
         let Some(host) = self.here() else {
-            return call.give_up(self.refused(&EndReason::ShutDown, Executed::Maybe));
+            return call.give_up(self.refused(&EndReason::ShutDown));
         };
         let moves = {
             let mut state = self.anew().state.lock();
@@ -86,11 +86,11 @@ impl Placed {
         if !call.leave() {
             return;
         }
-        let queued = || Queued { call: call.clone(), how: HOW, executed: Executed::Maybe };
+        let queued = || Queued { call: call.clone(), how: HOW };
         let sent = match self.enter_anew(order, queued) {
             Ok(Entered::Goes(to, out)) => call.resend(&to, out, HOW),
             Ok(Entered::Waits) => None,
-            Err(reason) => return call.give_up(self.refused(&reason, Executed::Maybe)),
+            Err(reason) => return call.give_up(self.refused(&reason)),
         };
         if let Some(sent) = sent {
             sent.await;

@@ -102,7 +102,7 @@ impl NodeAsk {
 impl Caller for NodeAsk {
     fn told(&self) {}
 
-    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+    fn item(self: Arc<Self>, _: Enclosed, _: &[u8], _: usize) {}
 
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed) {
         self.tell(match outcome {
@@ -127,8 +127,8 @@ pub(crate) struct EndAsked {
     pub(crate) answer: BoxFuture<'static, Result<EndReason, CallError>>,
 }
 
-/// Asks an actor's node for its end, inside of this frame; `caller` is the actor that does. The request stands in the same
-/// line as the calls of this node to that actor.
+/// Asks an actor's node for its end, inside of this frame; `caller` is the actor that does. A stop stands in the same line
+/// as the calls of this node to that actor; the others stand behind none.
 pub(crate) fn end(
     actor: &Arc<RemoteActor>,
     end: End,
@@ -146,9 +146,10 @@ pub(crate) fn end(
     let sent = encode_request(&envelope, &*actor.peer, &mut (), |packet, enclosed| {
         let request = Outgoing { packet, deadline: None, enclosed };
         match end {
-            End::Stop | End::Kill => actor.peer.request(actor.stream(0), request, &caller),
+            End::Stop => actor.peer.request(actor.stream(0), request, &caller),
+            End::Kill => actor.peer.request(actor.stream_ahead(), request, &caller),
             // A node that is silent may be heard again, and the actor go on: that is not its end.
-            End::Watch => actor.peer.request_patiently(actor.stream(0), request, &caller),
+            End::Watch => actor.peer.request_patiently(actor.stream_ahead(), request, &caller),
         }
     });
     let (ticket, sent) = match sent {

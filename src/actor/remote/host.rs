@@ -216,20 +216,24 @@ impl<M: Method> RemoteJob<M> {
                 return Some(message);
             }
         }
-        let late = self.deadline.is_some_and(|deadline| deadline <= clock::now());
-        let runs = !late && {
-            let begun = self.to.peer.begin(self.arrival, self.inbox.share());
-            self.inbox.stream_left(begun.closes);
-            begun.runs
-        };
-        if late {
-            self.inbox.stream_left(refuse(&*self.to.peer, self.arrival, CallFault::TimeUp));
+        if self.deadline.is_some_and(|deadline| deadline <= clock::now()) {
+            self.refuse_with(CallFault::TimeUp);
+            return self.over();
         }
-        let next = if runs { State::Begun } else { State::Over };
-        match mem::replace(&mut *self.state.lock(), next) {
-            State::Waiting(message) if runs => Some(message),
-            _ => None,
+        // Before the link knows: who cancels it from then on finds it so.
+        let former = mem::replace(&mut *self.state.lock(), State::Begun);
+        let begun = self.to.peer.begin(self.arrival, self.inbox.share());
+        self.inbox.stream_left(begun.closes);
+        match former {
+            State::Waiting(message) if begun.runs => Some(message),
+            _ => self.over(),
         }
+    }
+
+    fn over(&self) -> Option<M> {
+        let former = mem::replace(&mut *self.state.lock(), State::Over);
+        drop(former);
+        None
     }
 }
 
@@ -266,6 +270,10 @@ impl<M: Method> Job<M::Actor> for RemoteJob<M> {
         job::begin_shared(message, (self, kept), above, actor, ctx)
     }
 
+    fn is_unwanted(&self) -> bool {
+        !self.to.peer.is_wanted(self.arrival)
+    }
+
     fn refuse(self: Arc<Self>, reason: EndReason) {
         let fault = reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied);
         let former = mem::replace(&mut *self.state.lock(), State::Over);
@@ -294,7 +302,7 @@ impl<M: Method> Outcome<M> for Arc<RemoteJob<M>> {
     fn finish(&self, result: Result<M::Reply, CallError<M::Error>>) {
         *self.state.lock() = State::Over;
         if self.arrival.tell {
-            return drop(result);
+            return job::discard(result);
         }
         match result {
             Ok(reply) => reply.answer(&self.to),

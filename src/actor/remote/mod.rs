@@ -17,9 +17,10 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use super::args::{self, Arguments};
-use super::error::{CallError, EndReason, Executed, Part};
+use super::error::{CallError, EndReason, Executed, Part, Waiting};
 use super::frame::{self, Chain};
 use super::inbox::Host;
 use super::lifetime::At;
@@ -96,6 +97,8 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn goes_again(&self, call: u64) -> BoxFuture<'static, bool>;
     /// A request to the peer goes again there: whether somebody waits for it.
     fn went_again(&self, call: u64) -> bool;
+    /// Whether somebody waits for a request of the peer that has not left its mailbox, or has to: a tell runs.
+    fn is_wanted(&self, arrival: Arrival) -> bool;
     /// A request leaves its mailbox, to run or to be refused. Its stream should have this share of the mailbox's credit.
     fn begin(&self, arrival: Arrival, share: u32) -> Begun;
     /// Sends an encoded answer of a request that has left its mailbox; whether that is under way. It is not if the request was
@@ -178,7 +181,7 @@ pub(crate) trait Caller: Send + Sync {
     /// A tell that waited for credit was sent.
     fn told(&self);
     /// An item of its streaming reply, whose packet had this length.
-    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize);
+    fn item(self: Arc<Self>, enclosed: Enclosed, body: &[u8], length: usize);
     /// Its one answer.
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, enclosed: Enclosed);
     /// No answer will come.
@@ -201,19 +204,30 @@ pub(crate) struct RemoteActor {
     pub(crate) peer: Arc<dyn Peer>,
     /// The stream of the default group, which most calls are of.
     stream: u64,
-    /// Those of other groups that were called, and of each the one of calls that are made anew.
-    groups: Mutex<Vec<((u8, bool), u64)>>,
+    /// The others, of those that were needed.
+    others: Mutex<Vec<(Of, u64)>>,
     /// Calls that wait for arguments; made by the first.
     line: OnceLock<Arc<Line>>,
     /// Why it ended, once that was said.
     end: OnceLock<EndReason>,
 }
 
+/// What goes in a stream of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The calls of a group.
+    Group(u8),
+    /// Those of a group that are made once more, for replies that are lost: those in the other may wait for these.
+    Anew(u8),
+    /// Kills and watches, which pass calls that wait (PROTOCOLS §1.12).
+    End,
+}
+
 impl RemoteActor {
     pub(crate) fn new(id: ActorId, type_key: Key, placement: Placement, peer: Arc<dyn Peer>) -> Arc<Self> {
         let stream = peer.open_stream();
-        let (groups, line, end) = (Mutex::default(), OnceLock::new(), OnceLock::new());
-        Arc::new(RemoteActor { id, type_key, placement, peer, stream, groups, line, end })
+        let (others, line, end) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        Arc::new(RemoteActor { id, type_key, placement, peer, stream, others, line, end })
     }
 
     pub(crate) fn line(&self) -> &OnceLock<Arc<Line>> {
@@ -226,21 +240,26 @@ impl RemoteActor {
     }
 
     pub(crate) fn stream(&self, group: u8) -> u64 {
-        if group == 0 { self.stream } else { self.other_stream((group, false)) }
+        if group == 0 { self.stream } else { self.other_stream(Of::Group(group)) }
     }
 
-    /// The stream of calls that are made once more, for replies that are lost: those in the other may wait for these.
+    /// The stream of calls that are made once more.
     pub(crate) fn stream_anew(&self, group: u8) -> u64 {
-        self.other_stream((group, true))
+        self.other_stream(Of::Anew(group))
     }
 
-    fn other_stream(&self, group: (u8, bool)) -> u64 {
-        let mut groups = self.groups.lock();
-        match groups.iter().find(|(known, _)| *known == group) {
+    /// The stream of what stands behind no call.
+    pub(crate) fn stream_ahead(&self) -> u64 {
+        self.other_stream(Of::End)
+    }
+
+    fn other_stream(&self, of: Of) -> u64 {
+        let mut others = self.others.lock();
+        match others.iter().find(|(known, _)| *known == of) {
             Some((_, stream)) => *stream,
             None => {
                 let stream = self.peer.open_stream();
-                groups.push((group, stream));
+                others.push((of, stream));
                 stream
             }
         }
@@ -260,7 +279,7 @@ impl RemoteActor {
 impl Drop for RemoteActor {
     fn drop(&mut self) {
         self.peer.close_stream(self.stream);
-        self.groups.get_mut().drain(..).for_each(|(_, stream)| self.peer.close_stream(stream));
+        self.others.get_mut().drain(..).for_each(|(_, stream)| self.peer.close_stream(stream));
     }
 }
 
@@ -434,7 +453,7 @@ pub(crate) fn fault_to_error(
         CallFault::ActorDied(end) => died(EndReason::from_wire(end)),
         CallFault::Panicked { message } => CallError::Panicked { method: method.into(), message: message.into() },
         CallFault::UnknownType | CallFault::UnknownMethod => {
-            CallError::UnknownMethod { method: method.into(), signature: signature.into() }
+            CallError::UnknownMethod { method: method.into(), signature: signature.into(), executed }
         }
         CallFault::Decode { message } => CallError::Decode { what: Part::Arguments, message: message.into(), executed },
         CallFault::Encode { message } => CallError::Encode { what: Part::Reply, message: message.into(), executed },
@@ -444,8 +463,10 @@ pub(crate) fn fault_to_error(
         }
         CallFault::Deadlock { cycle } => CallError::Deadlock { cycle: cycle.iter().collect(), executed },
         CallFault::ChainTooLong => CallError::Deadlock { cycle: vec![actor, actor], executed },
-        CallFault::Argument { object, message } => CallError::Argument { object, why: message.into() },
-        CallFault::Stale => CallError::Stale,
+        CallFault::Argument { object, message } => CallError::Argument { object, why: message.into(), executed },
+        CallFault::Stale => CallError::Stale { executed },
+        // Who waits puts its own limit there.
+        CallFault::TimeUp => CallError::Timeout { after: Duration::ZERO, waiting: Waiting::InMailbox, executed },
         CallFault::Fenced | CallFault::Unread => CallError::NodeDied { node, executed },
         _ => CallError::Cancelled { executed },
     }

@@ -51,7 +51,7 @@ pub(crate) struct How {
 pub(crate) trait Resend: Send + Sync {
     /// Sends it; what must be done before is given back, to be awaited.
     fn resend(self: Arc<Self>, to: &Binding, out: Out, how: How) -> Option<BoxFuture<'static, ()>>;
-    /// It is not sent any more.
+    /// It is not sent any more; it knows itself whether it may have run where it was sent before.
     fn give_up(&self, error: CallError);
 }
 
@@ -59,8 +59,6 @@ pub(crate) trait Resend: Send + Sync {
 pub(crate) struct Queued {
     pub(crate) call: Arc<dyn Resend>,
     pub(crate) how: How,
-    /// Whether it may have run where it was sent before.
-    pub(crate) executed: Executed,
 }
 
 /// Whether a call goes now.
@@ -302,13 +300,13 @@ impl Placed {
         drop(former);
         self.settled.notify_waiters();
         for queued in line.into_values() {
-            queued.call.give_up(self.refused(reason, queued.executed));
+            queued.call.give_up(self.refused(reason));
         }
     }
 
-    /// A call to an actor that has ended.
-    pub(crate) fn refused(&self, reason: &EndReason, executed: Executed) -> CallError {
-        let node = self.state.lock().node;
+    /// A call to an actor that has ended, which did not go there.
+    pub(crate) fn refused(&self, reason: &EndReason) -> CallError {
+        let (node, executed) = (self.state.lock().node, Executed::No);
         match (reason, node) {
             (EndReason::NodeDied, Some(node)) => CallError::NodeDied { node, executed },
             _ => CallError::ActorDied { actor: self.id, reason: reason.clone(), executed },

@@ -32,6 +32,8 @@ pub(super) enum Away<M: Method> {
     Asked(u64),
     /// Its reply is a stream, or its arguments enclose references.
     Keeps(Box<Keeps<M>>),
+    /// An item of its reply is being read, by user code; with what it failed with meanwhile.
+    Reading(Option<Box<CallError>>),
 }
 
 pub(super) struct Keeps<M: Method> {
@@ -72,7 +74,7 @@ impl<M: Method> Away<M> {
     fn again(&mut self) -> Option<Again<M>> {
         match self {
             Away::Keeps(keeps) => keeps.again.take(),
-            Away::Asking | Away::Asked(_) => None,
+            Away::Asking | Away::Asked(_) | Away::Reading(_) => None,
         }
     }
 
@@ -88,7 +90,7 @@ impl<M: Method> Away<M> {
 
     pub(super) fn ticket(&self) -> Option<u64> {
         match self {
-            Away::Asking => None,
+            Away::Asking | Away::Reading(_) => None,
             Away::Asked(ticket) => Some(*ticket),
             Away::Keeps(keeps) => keeps.ticket,
         }
@@ -97,7 +99,7 @@ impl<M: Method> Away<M> {
     /// What the answer is read by.
     fn arriving<R>(&mut self, read: impl FnOnce(&mut <M::Reply as Reply>::Arriving) -> R) -> R {
         match self {
-            Away::Asking | Away::Asked(_) => read(&mut Default::default()),
+            Away::Asking | Away::Asked(_) | Away::Reading(_) => read(&mut Default::default()),
             Away::Keeps(keeps) => read(&mut keeps.arriving),
         }
     }
@@ -305,6 +307,24 @@ impl<M: Method> Slot<M> {
         });
     }
 
+    /// No answer will come.
+    fn fail(self: Arc<Self>, error: CallError) {
+        let away = {
+            let mut state = self.state.lock();
+            if let Some(Away::Reading(failed)) = &mut state.away {
+                *failed = Some(Box::new(error));
+                return;
+            }
+            state.away.take()
+        };
+        let Some(away) = away else { return };
+        // It waited in line: what it encloses never left.
+        if let (Some(actor), Away::Keeps(keeps), Executed::No) = (self.remote(&away), &away, error.executed()) {
+            actor.peer.not_sent(&keeps.enclosed);
+        }
+        self.failed_there(away, error, |slot, again| slot.go_again(again, Lost::LinkEnded));
+    }
+
     /// It failed where it was sent: `try_again` has it tried once more, if it may be; else its caller is told.
     fn failed_there(self: Arc<Self>, mut away: Away<M>, error: CallError, try_again: impl FnOnce(Arc<Self>, Again<M>)) {
         if let Some(again) = away.again() {
@@ -381,13 +401,16 @@ impl<M: Method> Caller for Slot<M> {
         }
     }
 
-    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
-        let Some(mut away) = self.take_away() else { return };
+    fn item(self: Arc<Self>, enclosed: Enclosed, body: &[u8], length: usize) {
+        let Some(mut away) = self.state.lock().away.replace(Away::Reading(None)) else { return };
         let from = self.asked(&away);
         let reply = from.and_then(|from| away.arriving(|arriving| arriving.item(&from, enclosed, body, length)));
-        self.state.lock().away = Some(away);
+        let meanwhile = self.state.lock().away.replace(away);
         if let Some(reply) = reply {
             self.finish(Ok(reply));
+        }
+        if let Some(Away::Reading(Some(error))) = meanwhile {
+            self.fail(*error);
         }
     }
 
@@ -396,8 +419,7 @@ impl<M: Method> Caller for Slot<M> {
         if let packet::Outcome::Error { executed: Executed::No, fault: CallFault::NotHere } = outcome
             && let Some(again) = away.again()
         {
-            let executed = self.may_have_run();
-            return self.go_again(again, Lost::NotHere, executed);
+            return self.go_again(again, Lost::NotHere);
         }
         if let packet::Outcome::Elsewhere { .. } = outcome {
             return self.led_elsewhere(away, enclosed);
@@ -412,14 +434,6 @@ impl<M: Method> Caller for Slot<M> {
     }
 
     fn failed(self: Arc<Self>, error: CallError) {
-        let Some(away) = self.take_away() else { return };
-        // It waited in line: what it encloses never left.
-        if let (Some(actor), Away::Keeps(keeps), Executed::No) = (self.remote(&away), &away, error.executed()) {
-            actor.peer.not_sent(&keeps.enclosed);
-        }
-        self.failed_there(away, error, |slot, again| {
-            let executed = slot.may_have_run();
-            slot.go_again(again, Lost::LinkEnded, executed);
-        });
+        self.fail(error);
     }
 }

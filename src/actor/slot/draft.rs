@@ -123,7 +123,7 @@ impl<M: Method> Draft<M> {
             return Ok(false);
         }
         let resolved = if away { args::leave(message, |_| false) } else { args::resolve(message) };
-        resolved.map_err(|(object, why)| CallError::Argument { object, why })?;
+        resolved.map_err(CallError::absent)?;
         Ok(true)
     }
 

@@ -44,6 +44,11 @@ impl<M: Method> Again<M> {
     }
 }
 
+/// The refusal of a call of a run that is fenced.
+const fn stale() -> CallError {
+    CallError::Stale { executed: Executed::No }
+}
+
 impl<M: Method> Slot<M> {
     /// What a binding to this node leads to.
     fn inbox_at(&self, here: &Arc<dyn Any + Send + Sync>) -> Result<Arc<Inbox<M::Actor>>, CallError> {
@@ -79,25 +84,29 @@ pub(super) fn inbox_of<M: Method>(there: &Elsewhere) -> Option<Arc<Inbox<M::Acto
 impl<M: Method> Slot<M> {
     /// Sends it where the actor is, or has it stand in line until that is found.
     pub(super) fn send_placed(self: &Arc<Self>, placed: &Arc<Placed>, how: How) -> Result<Place, CallError> {
-        let queued = || Queued { call: self.clone(), how, executed: Executed::No };
+        let queued = || Queued { call: self.clone(), how };
         match placed.enter(queued) {
             Ok(Entered::Goes(binding, out)) => self.go_to(&binding, out, how),
             Ok(Entered::Waits) => Ok(Place::InLine),
-            Err(reason) => Err(placed.refused(&reason, Executed::No)),
+            Err(reason) => Err(placed.refused(&reason)),
         }
     }
 
     fn go_to(self: &Arc<Self>, binding: &Binding, out: Out, how: How) -> Result<Place, CallError> {
         let at = match binding {
             Binding::There(at) => at,
-            Binding::Here(_) if self.is_fenced() => return Err(CallError::Stale),
+            Binding::Here(_) if self.is_fenced() => return Err(stale()),
             Binding::Here(here) => {
+                // It came here a moment ago: what was left to travel is put in, if it is at hand.
+                if self.has_references() {
+                    self.put_values(args::resolve)?;
+                }
                 return match self.inbox_at(here)?.mailbox().push(self.clone()) {
                     Ok(place) => Ok(place),
                     // With the life of this node: it is sought anew.
                     Err(EndReason::NodeDied) => {
                         out.actor().lost_here(here);
-                        out.again(Queued { call: self.clone(), how, executed: self.may_have_run() });
+                        out.again(Queued { call: self.clone(), how });
                         Ok(Place::InLine)
                     }
                     Err(reason) => Err(self.refused(reason)),
@@ -126,17 +135,17 @@ impl<M: Method> Slot<M> {
             return Err(error);
         };
         out.actor().lost(&at, Lost::LinkEnded);
-        out.again(Queued { call: self.clone(), how, executed: Executed::No });
+        out.again(Queued { call: self.clone(), how });
         Ok(())
     }
 
     /// Sends it one way if it can go at once; whether it went.
     pub(super) fn try_send_placed(self: &Arc<Self>, placed: &Arc<Placed>) -> Result<bool, CallError> {
-        let refused = |reason| placed.refused(&reason, Executed::No);
+        let refused = |reason| placed.refused(&reason);
         let Some((binding, out)) = placed.try_enter().map_err(refused)? else { return Ok(false) };
         let at = match binding {
             Binding::There(at) => at,
-            Binding::Here(_) if self.is_fenced() => return Err(CallError::Stale),
+            Binding::Here(_) if self.is_fenced() => return Err(stale()),
             // Its actor was elsewhere a moment ago, where references are read that are none here.
             Binding::Here(_) if self.has_references() => return Ok(false),
             Binding::Here(here) => {
@@ -167,11 +176,11 @@ impl<M: Method> Slot<M> {
     }
 
     /// The actor is not where this was sent: it goes again.
-    pub(super) fn go_again(self: Arc<Self>, again: Again<M>, why: Lost, executed: Executed) {
+    pub(super) fn go_again(self: Arc<Self>, again: Again<M>, why: Lost) {
         let Again { message, how, at, out } = again;
         self.restage(message);
         out.actor().lost(&at, why);
-        out.again(Queued { call: self, how, executed });
+        out.again(Queued { call: self, how });
     }
 
     /// It is to be sent once more, unless its caller has dropped it.
@@ -192,12 +201,11 @@ impl<M: Method> Slot<M> {
 
     /// Puts values in the places of references that would have travelled, for an actor of this node.
     async fn settle_arguments(self: &Arc<Self>) -> Result<(), CallError> {
-        let absent = |(object, why)| CallError::Argument { object, why };
         let gathered = match &mut self.state.lock().stage {
             Stage::Made(message) => bring::gather(message),
             _ => return Ok(()),
         };
-        let gathered = gathered.bring().await.map_err(absent)?;
+        let gathered = gathered.bring().await.map_err(CallError::absent)?;
         self.put_values(args::resolve)?;
         // At hand until here.
         drop(gathered);

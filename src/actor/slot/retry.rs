@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::{Slot, Stage};
+use super::{Slot, Stage, Wants};
 use crate::actor::dispatch::Method;
 use crate::actor::error::{CallError, Executed};
 use crate::actor::reply::{Arriving, Reply};
@@ -27,7 +27,7 @@ impl<M: Method> Slot<M> {
         let Some(inbox) = self.local() else { return false };
         let (Some(renewal), Ok(message)) = (inbox.renewal(), kept.message()) else { return false };
         let mut state = self.state.lock();
-        let waits = matches!(state.stage, Stage::Begun(_));
+        let waits = matches!(state.stage, Stage::Begun(_)) && state.wants != Wants::Nothing;
         if !waits || state.retries == 0 {
             drop(state);
             return false;
@@ -62,10 +62,5 @@ impl<M: Method> Slot<M> {
             }
             _ => false,
         }
-    }
-
-    /// Whether it may have run in an earlier try.
-    pub(super) fn may_have_run(&self) -> Executed {
-        if self.state.lock().ran { Executed::Maybe } else { Executed::No }
     }
 }

@@ -9,7 +9,7 @@ use crate::actor::bring::{self, Absent, Gathered, Gathering, Next};
 use crate::actor::dispatch::Method;
 use crate::actor::error::CallError;
 use crate::actor::line::{InLine, Line, Missing};
-use crate::actor::mailbox::{Entry as _, Place};
+use crate::actor::mailbox::{Entry, Place};
 use crate::clock::Moment;
 use crate::wire::packet::Flags;
 
@@ -59,7 +59,7 @@ impl<M: Method> Slot<M> {
         }
         state.stage = Stage::Made(message);
         drop(state);
-        resolved.map(|()| true).map_err(|(object, why)| CallError::Argument { object, why })
+        resolved.map(|()| true).map_err(CallError::absent)
     }
 }
 
@@ -104,9 +104,13 @@ impl<M: Method> InLine for Stalled<M> {
         }
     }
 
+    fn is_abandoned(&self) -> bool {
+        Entry::is_abandoned(&*self.call)
+    }
+
     fn go(self: Arc<Self>) {
         let call = &self.call;
-        let absent = self.gathering.absent().map_err(|(object, why)| CallError::Argument { object, why });
+        let absent = self.gathering.absent().map_err(CallError::absent);
         let sent = match absent.and_then(|()| call.resolve()) {
             Ok(true) => call.send(self.flags, self.deadline),
             Ok(false) => return,

@@ -158,15 +158,17 @@ pub(crate) fn to_get_error<E>(error: CallError<E>) -> GetError<E> {
         Err(CallError::Timeout { after, waiting, executed }) => {
             GetError::Timeout { what: "the call".to_owned(), after, waiting: waiting.to_string(), executed }
         }
-        Err(CallError::Argument { object, why }) => GetError::Argument { object, why },
+        Err(CallError::Argument { object, why, executed }) => GetError::Argument { object, why, executed },
         Err(CallError::Deadlock { cycle, executed }) => GetError::Deadlock { cycle, executed },
-        Err(CallError::UnknownMethod { method, signature }) => GetError::UnknownMethod { method, signature },
+        Err(CallError::UnknownMethod { method, signature, executed }) => {
+            GetError::UnknownMethod { method, signature, executed }
+        }
         Err(CallError::Encode { what, message, executed }) => GetError::Encode { what, message, executed },
         Err(CallError::Decode { what, message, executed }) => GetError::Decode { what, message, executed },
         Err(CallError::TooLarge { what, bytes, limit, executed }) => {
             GetError::TooLarge { what, bytes, limit, executed }
         }
-        Err(CallError::Stale) => GetError::Stale,
+        Err(CallError::Stale { executed }) => GetError::Stale { executed },
     }
 }
 
@@ -192,10 +194,10 @@ mod tests {
                 CallError::Deadlock { cycle: vec![one, other, one], executed },
                 GetError::Deadlock { cycle: vec![one, other, one], executed },
             ),
-            (CallError::Stale, GetError::Stale),
+            (CallError::Stale { executed }, GetError::Stale { executed }),
             (
-                CallError::UnknownMethod { method: "add".to_owned(), signature: "(u64)".to_owned() },
-                GetError::UnknownMethod { method: "add".to_owned(), signature: "(u64)".to_owned() },
+                CallError::UnknownMethod { method: "add".to_owned(), signature: "(u64)".to_owned(), executed },
+                GetError::UnknownMethod { method: "add".to_owned(), signature: "(u64)".to_owned(), executed },
             ),
             (
                 CallError::Encode { what, message: message.clone(), executed },

@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::away::Away;
 use super::{Listener, Slot, Stage, State, Wants};
 use crate::actor::args;
 use crate::actor::dispatch::Method;
@@ -56,7 +57,7 @@ impl<M: Method> Slot<M> {
         let ran = state.ran;
         // Its end is other people's code: it comes once the lock is free.
         let former = mem::take(&mut state.caller);
-        let stood = match &mut state.stage {
+        let (waiting, executed) = match &mut state.stage {
             Stage::Made(message) => {
                 let for_arguments = message.has_references();
                 let message = mem::replace(&mut state.stage, Stage::Over);
@@ -71,12 +72,9 @@ impl<M: Method> Slot<M> {
                     Some(_) => Waiting::InMailbox,
                     None => Waiting::ForActor,
                 };
-                if ran {
-                    return (waiting, Executed::Maybe);
-                }
                 // What stood behind it for its arguments' sake goes on.
-                if let Some(line) = self.line() {
-                    line.advance();
+                if !ran && let Some(line) = self.line() {
+                    line.abandoned();
                 }
                 (waiting, Executed::No)
             }
@@ -103,12 +101,16 @@ impl<M: Method> Slot<M> {
             Stage::Done(_) | Stage::Over => {
                 let reply = mem::replace(&mut state.stage, Stage::Over);
                 drop(state);
+                let executed = match &reply {
+                    Stage::Done(Err(error)) => error.executed(),
+                    _ => Executed::Yes,
+                };
                 drop(reply);
-                (Waiting::Running, Executed::Yes)
+                (Waiting::Running, executed)
             }
         };
         drop(former);
-        stood
+        (waiting, if ran { executed.after_a_try() } else { executed })
     }
 
     /// Those of its arguments that it waits for, if it does.
@@ -174,7 +176,7 @@ impl<M: Method> Wait for Slot<M> {
         let mut state = self.state.lock();
         let over = match state.stage {
             Stage::Made(_) | Stage::Resolving | Stage::Begun(_) => state.wants == Wants::Told,
-            Stage::Away => state.away.is_none(),
+            Stage::Away => matches!(state.away, None | Some(Away::Reading(_))),
             Stage::Done(_) | Stage::Over => true,
         };
         if over || state.wants == Wants::Nothing {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::error::QueueError;
-use crate::limits::{QUEUE_ITEMS, QUEUE_WAITING};
+use crate::limits::{MESSAGE_REFS, QUEUE_ITEMS, QUEUE_WAITING};
 use crate::object::parcel::Parcel;
 use mobula_macros::{actor, methods};
 
@@ -198,7 +198,7 @@ impl State {
             while !self.items.is_empty()
                 && let Some(taker) = self.takers.pop_front()
             {
-                let most = taker.most.min(self.items.len());
+                let most = self.carried(taker.most);
                 deals.given.push((taker.items, self.items.drain(..most).collect()));
             }
             if deals.given.len() + deals.admitted.len() == before {
@@ -209,6 +209,16 @@ impl State {
             deals.refused.extend(self.takers.drain(..));
         }
         deals
+    }
+
+    /// How many of the first items go to somebody who wants at most so many: what one reply refers to.
+    fn carried(&self, most: usize) -> usize {
+        let mut references = 0;
+        let fits = self.items.iter().take(most).take_while(|item| {
+            references += item.references();
+            references <= MESSAGE_REFS
+        });
+        fits.count().max(1)
     }
 
     fn withdraw(&mut self, ticket: u64) -> Option<Taker> {

@@ -138,6 +138,10 @@ impl Peer for PeerLink {
         caller.is_some_and(|caller| caller.went_again())
     }
 
+    fn is_wanted(&self, arrival: Arrival) -> bool {
+        arrival.tell || self.core.lock().link.has_begun(arrival.call).is_some()
+    }
+
     fn begin(&self, arrival: Arrival, share: u32) -> Begun {
         let mut core = self.core.lock();
         let begun = core.link.begin(self.recent(), to_core(arrival), share);

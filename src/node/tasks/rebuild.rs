@@ -167,7 +167,7 @@ impl Node {
             match node.made_again(value).await {
                 Ok(_) => node.enqueue_again(queued),
                 Err(GetError::Lost { object, why, .. }) => {
-                    queued.task.fail(GetError::Argument { object, why: why.to_string() });
+                    queued.task.fail(GetError::absent((object, why.to_string())));
                 }
                 Err(_) => queued.task.fail(fault),
             }

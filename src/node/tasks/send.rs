@@ -257,7 +257,7 @@ pub(super) fn tell_node(link: &Arc<PeerLink>, what: Key, value: &impl serde::Ser
 impl Caller for Sent {
     fn told(&self) {}
 
-    fn item(&self, enclosed: Enclosed, body: &[u8], length: usize) {
+    fn item(self: Arc<Self>, enclosed: Enclosed, body: &[u8], length: usize) {
         let task = &self.queued.task;
         let Some(items) = items_of(task).filter(|_| !task.standing().is_cancelled()) else { return };
         match self.node.part(body, enclosed) {
@@ -401,7 +401,7 @@ struct Recall {
 impl Caller for Recall {
     fn told(&self) {}
 
-    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+    fn item(self: Arc<Self>, _: Enclosed, _: &[u8], _: usize) {}
 
     fn answered(self: Arc<Self>, outcome: Outcome<'_>, _: Enclosed) {
         let numbers: Vec<TaskNumber> = match outcome {
@@ -424,7 +424,7 @@ pub(super) struct Nobody;
 impl Caller for Nobody {
     fn told(&self) {}
 
-    fn item(&self, _: Enclosed, _: &[u8], _: usize) {}
+    fn item(self: Arc<Self>, _: Enclosed, _: &[u8], _: usize) {}
 
     fn answered(self: Arc<Self>, _: Outcome<'_>, _: Enclosed) {}
 

@@ -79,6 +79,16 @@ pub enum Executed {
     Yes,
 }
 
+impl Executed {
+    /// Of a call that may have run in an earlier try, what is known of the last one.
+    pub(crate) const fn after_a_try(self) -> Self {
+        match self {
+            Executed::No => Executed::Maybe,
+            known => known,
+        }
+    }
+}
+
 impl fmt::Display for Executed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
