@@ -76,8 +76,11 @@ impl Peer {
     }
 }
 
-pub fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    Builder::new_current_thread().enable_all().build()?.block_on(work)
+/// Runs as a task like any other: what a runtime blocks on is looked at once its tasks have had their turn.
+pub fn on_one_thread<T: Send + 'static>(
+    work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+) -> anyhow::Result<T> {
+    Builder::new_current_thread().enable_all().build()?.block_on(async { tokio::spawn(work).await? })
 }
 
 pub async fn cluster(way: Way, workers: usize) -> anyhow::Result<Cluster> {

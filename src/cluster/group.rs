@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::marker::PhantomData;
@@ -256,6 +257,7 @@ impl Roll {
 
     /// Gives how many were on it.
     pub(crate) fn leave(&mut self, ids: Vec<ActorId>) -> usize {
+        let ids: FxHashSet<ActorId> = ids.into_iter().collect();
         let members = self.members.get_mut();
         let before = members.len();
         members.retain(|(member, _)| !ids.contains(member));

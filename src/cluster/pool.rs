@@ -65,7 +65,8 @@ pub struct Pool<H> {
 }
 
 struct Members<H> {
-    all: Mutex<Vec<Arc<Member<H>>>>,
+    /// Replaced when an actor comes or goes: who chooses one reads those that there are, and holds nobody up.
+    all: Mutex<Arc<[Arc<Member<H>>]>>,
     turn: AtomicUsize,
 }
 
@@ -107,7 +108,7 @@ impl<H: Handle> Pool<H> {
     /// # Panics
     /// If there are none.
     pub fn new(actors: impl IntoIterator<Item = H>) -> Self {
-        let all: Vec<_> = actors.into_iter().map(Member::new).collect();
+        let all: Arc<[_]> = actors.into_iter().map(Member::new).collect();
         assert!(!all.is_empty(), "a pool has at least one actor");
         let members = Members { all: Mutex::new(all), turn: AtomicUsize::new(0) };
         Pool { members: Arc::new(members), router: Router::default(), depth: 2 }
@@ -130,29 +131,30 @@ impl<H: Handle> Pool<H> {
 
     /// Adds an actor.
     pub fn push(&self, actor: H) {
-        self.members.all.lock().push(Member::new(actor));
+        let mut all = self.members.all.lock();
+        *all = all.iter().cloned().chain([Member::new(actor)]).collect();
     }
 
     /// Lets an actor go; what is under way there goes on. A pool keeps its last.
     pub fn remove(&self, actor: ActorId) -> Option<H> {
         let mut all = self.members.all.lock();
         let place = all.iter().position(|member| member.handle.id() == actor).filter(|_| all.len() > 1)?;
-        let removed = all.remove(place);
-        drop(all);
-        Some(removed.handle.clone())
+        let removed = all[place].handle.clone();
+        *all = all[..place].iter().chain(&all[place + 1..]).cloned().collect();
+        Some(removed)
     }
 
     /// Those of its actors that are not known to have ended.
     #[must_use]
     pub fn actors(&self) -> Vec<H> {
-        let all = self.members.all.lock().clone();
+        let all = self.all();
         all.iter().filter(|member| !member.has_ended()).map(|member| member.handle.clone()).collect()
     }
 
     /// Calls through this pool that are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.members.all.lock().iter().map(|member| member.load.load(Ordering::Relaxed)).sum()
+        self.all().iter().map(|member| member.load.load(Ordering::Relaxed)).sum()
     }
 
     /// A call of an actor of the router's choice, which is made here and now; the call itself is lazy like any other.
@@ -233,9 +235,13 @@ impl<H: Handle> Pool<H> {
         reference
     }
 
+    fn all(&self) -> Arc<[Arc<Member<H>>]> {
+        self.members.all.lock().clone()
+    }
+
     /// One that lives, if any does; else whichever, whose error says so.
     fn choose(&self, router: Router) -> Arc<Member<H>> {
-        let all = self.members.all.lock().clone();
+        let all = self.all();
         let turn = self.members.turn.fetch_add(1, Ordering::Relaxed) % all.len();
         let mut in_turn = all[turn..].iter().chain(&all[..turn]).filter(|member| !member.has_ended());
         let chosen = match router {
@@ -248,15 +254,14 @@ impl<H: Handle> Pool<H> {
     fn of_key<K: Hash + ?Sized>(&self, key: &K) -> Arc<Member<H>> {
         let mut hasher = FxHasher::default();
         key.hash(&mut hasher);
-        let (key, all) = (hasher.finish(), self.members.all.lock().clone());
+        let (key, all) = (hasher.finish(), self.all());
         let heaviest = |member: &&Arc<Member<H>>| (!member.has_ended(), member.weight(key));
         all.iter().max_by_key(heaviest).unwrap_or(&all[0]).clone()
     }
 
     /// Calls that a map has under way at most.
     fn room(&self) -> usize {
-        let all = self.members.all.lock().clone();
-        all.iter().filter(|member| !member.has_ended()).count().max(1) * self.depth
+        self.all().iter().filter(|member| !member.has_ended()).count().max(1) * self.depth
     }
 }
 
