@@ -11,8 +11,8 @@ use std::time::Duration;
 const TASKS: u64 = 10_000;
 const RAN: Duration = Duration::from_micros(20);
 
-fn submission(class: Class, token: u64, prefers: Option<Life>) -> Submission<'static, u64> {
-    Submission { class, priority: 0, waits_for: 0, follows: &[], prefers, token }
+fn submission(class: Class, token: u64) -> Submission<'static, u64> {
+    Submission { class, priority: 0, waits_for: 0, follows: &[], token }
 }
 
 struct Owner {
@@ -44,9 +44,9 @@ impl Owner {
     }
 
     /// Submits so many at once, and finishes what is pushed by so many between two flushes.
-    fn run(&mut self, near: impl Fn(u64) -> Option<Life>, at_once: usize) {
+    fn run(&mut self, at_once: usize) {
         for token in 0..TASKS {
-            let submitted = self.queue.submit(submission(self.class, token, near(token)));
+            let submitted = self.queue.submit(submission(self.class, token));
             assert!(submitted.is_ok());
         }
         self.flush();
@@ -76,13 +76,9 @@ fn tasks(criterion: &mut Criterion) {
     for (grants, at_once) in [(1, 32), (16, 32), (1_000, 32), (16, 1)] {
         let mut owner = Owner::new(grants);
         group.bench_function(format!("{grants} grants, {at_once} finish at once"), |bencher| {
-            bencher.iter(|| owner.run(|_| None, at_once));
+            bencher.iter(|| owner.run(at_once));
         });
     }
-    let mut owner = Owner::new(16);
-    group.bench_function("16 grants, each task prefers a node", |bencher| {
-        bencher.iter(|| owner.run(|token| Some(Life(token % 20)), 32));
-    });
 }
 
 criterion_group!(benches, tasks);

@@ -431,8 +431,6 @@ pub const RESULT_KEPT: usize = 1 << 10;
 pub const LEFT_OUT: usize = 64;
 /// Tasks of one grant that a thread runs one after another before it lets other work of the pool go first.
 pub const TASKS_IN_A_ROW: usize = 64;
-/// Tasks that may be taken out of line for being near their arguments before the oldest is.
-pub const OVERTAKES: u32 = 64;
 
 /// Tasks that declare no resources and may run on a node at once, for each of its CPUs: they are short or wait for others,
 /// so more than one keeps a CPU busy, and a node that took all would only queue them.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Events change the state; [`Queue::flush`] says what follows from all that came since the last one. Tasks of a class
-//! leave in the order of priority, then of age; `line` says what a preferred node changes about that. A slot is given
+//! leave in the order of priority, then of age. A slot is given
 //! `depth` tasks, as many as it runs in [`PUSH_AHEAD`](crate::limits::PUSH_AHEAD), two at least, and no more than its share of what is ready; a slot
 //! that would idle is always filled, from another grant's unbegun tasks if the line is empty.
 //!
@@ -19,7 +19,7 @@
 //! may be pushed; slots that the head wants back are free then, too.
 //!
 //! Q1: under a grant never more than slots × depth tasks are pushed, beside those that are parked. Q2: no task is lost or pushed twice. Q3: tasks of one
-//! class, priority and preference are pushed in the order of submission, unless they were recalled. Q4: after a flush no
+//! class and priority are pushed in the order of submission, unless they were recalled. Q4: after a flush no
 //! task is ready while a slot of its class idles. Q5: what is wanted goes to zero when nothing is queued or pushed.
 
 mod class;
@@ -114,8 +114,6 @@ pub struct Submission<'a, T> {
     /// Unfinished tasks of this queue whose results are among those. Where they are all that is missing and all pushed
     /// under one grant of its class, the task is pushed behind them.
     pub follows: &'a [TaskNumber],
-    /// The node that has its large arguments.
-    pub prefers: Option<Life>,
     /// What the owner knows it by.
     pub token: T,
 }
@@ -126,9 +124,8 @@ struct ClassState {
     /// All of its tasks.
     tasks: u32,
     line: Line,
-    /// Places of its grants, and how many there are on each life.
+    /// Places of its grants.
     grants: Vec<u32>,
-    lives: BTreeMap<Life, Vec<u32>>,
     /// Places of grants that may have room.
     open: Vec<u32>,
     /// Slots that may be filled, in all; those that idle; tasks pushed, and those of them that are parked; grants with more
@@ -210,8 +207,8 @@ impl<K: Ord, T> Queue<K, T> {
 
     /// A task that was here before is to run again, however full the queue is. Its class is one of this queue's.
     pub fn submit_again(&mut self, submission: Submission<'_, T>) -> TaskNumber {
-        let Submission { class, priority, waits_for: missing, follows, prefers, token } = submission;
-        let place = self.slab.insert(Fresh { token, class, priority, missing, prefers });
+        let Submission { class, priority, waits_for: missing, follows, token } = submission;
+        let place = self.slab.insert(Fresh { token, class, priority, missing });
         let number = self.slab.number(place);
         self.queued += 1;
         if let Some(state) = self.state(class) {
@@ -406,16 +403,29 @@ impl<K: Ord, T> Queue<K, T> {
 
     /// A task is gone: nobody follows it any more.
     fn unfollow(&mut self, number: TaskNumber, chain: &Chain) {
-        let drop_from = |list: &mut Vec<TaskNumber>| list.retain(|other| *other != number);
         for follower in &chain.followers {
             if let Some(chain) = self.chain(*follower) {
-                drop_from(&mut chain.follows);
+                chain.follows.retain(|other| *other != number);
             }
         }
         for ahead in &chain.follows {
-            if let Some(chain) = self.chain(*ahead) {
-                drop_from(&mut chain.followers);
-            }
+            self.forsake(*ahead);
+        }
+    }
+
+    /// One that followed this task is gone. Such are taken off its list when they are half of it: one by one, the list would
+    /// be gone through for each of many that are cancelled.
+    fn forsake(&mut self, ahead: TaskNumber) {
+        let Some(chain) = self.chain(ahead) else { return };
+        chain.gone += 1;
+        if chain.gone * 2 <= chain.followers.len() {
+            return;
+        }
+        chain.gone = 0;
+        let mut followers = std::mem::take(&mut chain.followers);
+        followers.retain(|follower| self.slab.place(*follower).is_some());
+        if let Some(chain) = self.chain(ahead) {
+            chain.followers = followers;
         }
     }
 

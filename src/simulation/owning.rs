@@ -129,7 +129,7 @@ impl Owner {
 
 fn submission(token: Queued, waits_for: u32, follows: &[TaskNumber]) -> Submission<'_, Queued> {
     let Queued { class, priority, .. } = token;
-    Submission { class, priority, waits_for, follows, prefers: None, token }
+    Submission { class, priority, waits_for, follows, token }
 }
 
 impl Node {

@@ -211,17 +211,16 @@ pub(super) fn every(option: &Meta, most: Duration, errors: &mut Errors) -> Optio
 }
 
 /// `250ms`, `30s`, `5m`, `1h`.
-fn time(text: &str) -> Option<Duration> {
+pub(super) fn time(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let number: u64 = number.parse().ok()?;
-    let milliseconds = match unit {
+    let milliseconds = match unit.trim_start() {
         "ms" => 1,
         "s" => 1_000,
-        "m" => 60_000,
+        "m" | "min" => 60_000,
         "h" => 3_600_000,
         _ => return None,
     };
-    number.checked_mul(milliseconds).map(Duration::from_millis)
+    Some(Duration::from_millis(u64::from(number.parse::<u32>().ok()?) * milliseconds))
 }
 
 /// `key = path`: of a function.
@@ -268,4 +267,17 @@ pub(super) fn bare(mut value: &Expr) -> &Expr {
         value = &group.expr;
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_whole_number_and_its_unit() {
+        let seconds = |text| time(text).map(|time| time.as_secs_f64());
+        let all = ["1500ms", "30s", "5m", "5min", "2h"].map(seconds);
+        assert_eq!(all, [1.5, 30.0, 300.0, 300.0, 7_200.0].map(Some));
+        assert_eq!(["5", "m", "5 days", "4294967296s", "-1s"].map(seconds), [None; 5]);
+    }
 }

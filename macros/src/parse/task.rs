@@ -167,11 +167,11 @@ fn time(option: &Meta, errors: &mut Errors) -> Option<Duration> {
         Some(Lit::Str(text)) => Some(text.value()),
         _ => None,
     };
-    let time = text.as_deref().and_then(read);
+    let time = text.as_deref().and_then(options::time);
     match time {
         None => errors.at(
             option,
-            "this option takes a whole number of `ms`, `s`, `min` or `h`, up to 2^32 of them: `timeout = \"5s\"`",
+            "this option takes a whole number of `ms`, `s`, `m` or `h`, up to 2^32 of them: `timeout = \"5s\"`",
         ),
         Some(time) if time.is_zero() => {
             errors.at(option, "with no time at all nothing would ever run: write at least `timeout = \"1ms\"`");
@@ -179,16 +179,4 @@ fn time(option: &Meta, errors: &mut Errors) -> Option<Duration> {
         Some(_) => {}
     }
     time
-}
-
-fn read(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let milliseconds = match unit.trim_start() {
-        "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(u64::from(number.parse::<u32>().ok()?) * milliseconds))
 }

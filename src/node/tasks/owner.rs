@@ -458,5 +458,5 @@ fn makers(missing: &[Arc<Entry>]) -> Vec<TaskNumber> {
 pub(super) fn submission(token: Queued, missing: usize, follows: &[TaskNumber]) -> Submission<'_, Queued> {
     let waits_for = u32::try_from(missing).unwrap_or(u32::MAX);
     let (class, priority) = (token.kind.class, token.priority);
-    Submission { class, priority, waits_for, follows, prefers: None, token }
+    Submission { class, priority, waits_for, follows, token }
 }

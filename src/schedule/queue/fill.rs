@@ -2,7 +2,6 @@
 
 use crate::clock::Moment;
 use crate::limits::{PUSH_AHEAD, PUSH_DEPTH_MAX, PUSH_DEPTH_MIN, RECALL_WORTH, RECALLED};
-use crate::schedule::queue::line::Reach;
 use crate::schedule::queue::slab::At;
 use crate::schedule::queue::{Class, ClassState, Effect, Queue, TaskNumber};
 
@@ -41,25 +40,8 @@ impl<K: Ord, T> Queue<K, T> {
         if self.is_done(class) {
             return;
         }
-        for life in self.state(class).map(|state| state.line.preferred()).unwrap_or_default() {
-            let there = self.state(class).and_then(|state| state.lives.get(&life).cloned()).unwrap_or_default();
-            for place in there {
-                self.fill_near(class, place, life);
-            }
-        }
         self.fill_idle(class);
         self.fill_ahead(class);
-    }
-
-    /// Idle slots of a node take first what prefers it.
-    fn fill_near(&mut self, class: Class, place: u32, life: crate::id::Life) {
-        let mut room = self.grant(place).map_or(0, |grant| grant.idle());
-        while room > 0 && self.state(class).is_some_and(|state| state.line.prefers(life)) {
-            room -= 1;
-            if !self.push_next(class, place, Reach::Any) {
-                return;
-            }
-        }
     }
 
     fn fill_idle(&mut self, class: Class) {
@@ -68,7 +50,7 @@ impl<K: Ord, T> Queue<K, T> {
             at += 1;
             self.push_behind(class, place, false);
             while self.grant(place).is_some_and(|grant| grant.idle() > 0) {
-                if !self.push_next(class, place, Reach::Any) {
+                if !self.push_next(class, place) {
                     break;
                 }
             }
@@ -98,7 +80,7 @@ impl<K: Ord, T> Queue<K, T> {
             // A pushed batch is a message: it waits until a quarter of the depth has room.
             if busy + (cap / 4).max(1) <= cap {
                 for _ in busy..upto {
-                    if !self.push_next(class, place, Reach::Ahead) {
+                    if !self.push_next(class, place) {
                         break;
                     }
                 }
@@ -129,12 +111,9 @@ impl<K: Ord, T> Queue<K, T> {
         })
     }
 
-    pub(super) fn push_next(&mut self, class: Class, place: u32, reach: Reach) -> bool {
-        let Some(life) = self.grant(place).map(|grant| grant.life) else { return false };
-        let Some(ClassState { line, lives, .. }) = self.classes.get_mut(class.place()) else { return false };
-        let Some(task) = line.take(&mut self.slab, life, reach, |other| lives.contains_key(&other)) else {
-            return false;
-        };
+    pub(super) fn push_next(&mut self, class: Class, place: u32) -> bool {
+        let Some(state) = self.classes.get_mut(class.place()) else { return false };
+        let Some(task) = state.line.pop(&mut self.slab) else { return false };
         self.push(place, task);
         true
     }

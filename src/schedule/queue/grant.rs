@@ -3,7 +3,6 @@
 use crate::clock::Moment;
 use crate::id::{GrantId, Life};
 use crate::limits::GRANT_IDLE;
-use crate::schedule::queue::line::Reach;
 use crate::schedule::queue::slab::{At, List};
 use crate::schedule::queue::timer::Timer;
 use crate::schedule::queue::{Class, Queue, TaskNumber};
@@ -93,7 +92,7 @@ impl<K: Ord, T> Queue<K, T> {
             return false;
         }
         let Some(place) = self.enter_grant(id, class, life, 1) else { return false };
-        self.push_next(class, place, Reach::Any);
+        self.push_next(class, place);
         // It begins at once: nobody need ask for it.
         self.change(place, |grant| (grant.keep, grant.begun) = (0, true));
         true
@@ -138,7 +137,6 @@ impl<K: Ord, T> Queue<K, T> {
         self.by_id.insert(id, place);
         if let Some(state) = self.state(class) {
             state.grants.push(place);
-            state.lives.entry(life).or_default().push(place);
             state.open.push(place);
             (state.slots, state.idle) = (state.slots + slots, state.idle + slots);
             state.reason = None;
@@ -275,7 +273,9 @@ impl<K: Ord, T> Queue<K, T> {
             state.pushed_priority = priority;
         }
         for follower in followers.into_iter().flatten() {
-            self.stand_behind(place, follower);
+            if self.slab.place(follower).is_some() {
+                self.stand_behind(place, follower);
+            }
         }
     }
 
@@ -323,12 +323,6 @@ impl<K: Ord, T> Queue<K, T> {
             state.behind -= grant.behind.len() as u32;
             state.grants.retain(|other| *other != place);
             state.open.retain(|other| *other != place);
-            if let Some(there) = state.lives.get_mut(&grant.life) {
-                there.retain(|other| *other != place);
-                if there.is_empty() {
-                    state.lives.remove(&grant.life);
-                }
-            }
         }
         self.touched.retain(|other| *other != place);
         self.touch(grant.class);

@@ -10,7 +10,7 @@ const RUN: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { class: u32, priority: i32, prefers: Option<u64>, waits: bool },
+    Submit { class: u32, priority: i32, waits: bool },
     Ready(prop::sample::Index),
     Cancel(prop::sample::Index),
     Grant { class: u32, life: u64, slots: u32 },
@@ -24,8 +24,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let index = || any::<prop::sample::Index>();
-    let submit = (0..2u32, 0..2i32, prop::option::weighted(0.3, 1..4u64), prop::bool::weighted(0.2))
-        .prop_map(|(class, priority, prefers, waits)| Step::Submit { class, priority, prefers, waits });
+    let submit = (0..2u32, 0..2i32, prop::bool::weighted(0.2)).prop_map(|(class, priority, waits)| Step::Submit {
+        class,
+        priority,
+        waits,
+    });
     prop_oneof![
         12 => submit,
         3 => index().prop_map(Step::Ready),
@@ -70,15 +73,15 @@ enum Place {
 struct World {
     queue: Queue<u32, u64>,
     now: Moment,
-    /// Class, priority, preference, serial and place of what is not finished.
-    tasks: BTreeMap<TaskNumber, (Class, i32, Option<u64>, u64, Place)>,
+    /// Class, priority, serial and place of what is not finished.
+    tasks: BTreeMap<TaskNumber, (Class, i32, u64, Place)>,
     hosts: BTreeMap<GrantId, Host>,
     wants: BTreeMap<Class, u32>,
     serial: u64,
     grants: u64,
     measured: [bool; 2],
     in_order: bool,
-    last: BTreeMap<(Class, i32, Option<u64>), u64>,
+    last: BTreeMap<(Class, i32), u64>,
 }
 
 impl World {
@@ -100,7 +103,7 @@ impl World {
     }
 
     fn pick(&self, at: prop::sample::Index, place: Place) -> Option<TaskNumber> {
-        let these: Vec<_> = self.tasks.iter().filter(|(_, task)| task.4 == place).map(|(number, _)| *number).collect();
+        let these: Vec<_> = self.tasks.iter().filter(|(_, task)| task.3 == place).map(|(number, _)| *number).collect();
         (!these.is_empty()).then(|| these[at.index(these.len())])
     }
 
@@ -110,17 +113,17 @@ impl World {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Submit { class, priority, prefers, waits } => self.submit(Class(class), priority, prefers, waits),
+            Step::Submit { class, priority, waits } => self.submit(Class(class), priority, waits),
             Step::Ready(at) => {
                 if let Some(task) = self.pick(at, Place::Waiting) {
                     self.queue.ready(task);
-                    self.tasks.get_mut(&task).unwrap().4 = Place::Ready;
+                    self.tasks.get_mut(&task).unwrap().3 = Place::Ready;
                 }
             }
             Step::Cancel(at) => {
                 let task = self.pick(at, Place::Ready).or_else(|| self.pick(at, Place::Waiting));
                 if let Some(task) = task {
-                    let serial = self.tasks.remove(&task).unwrap().3;
+                    let serial = self.tasks.remove(&task).unwrap().2;
                     assert_eq!(self.queue.cancel(task), Cancelled::Queued(serial));
                 }
             }
@@ -165,14 +168,13 @@ impl World {
         self.flush();
     }
 
-    fn submit(&mut self, class: Class, priority: i32, prefers: Option<u64>, waits: bool) {
+    fn submit(&mut self, class: Class, priority: i32, waits: bool) {
         self.serial += 1;
         let (waits_for, token) = (u32::from(waits), self.serial);
-        let life = prefers.map(Life);
-        let submission = Submission { class, priority, waits_for, follows: &[], prefers: life, token };
+        let submission = Submission { class, priority, waits_for, follows: &[], token };
         let task = self.queue.submit(submission).unwrap();
         let place = if waits { Place::Waiting } else { Place::Ready };
-        assert_eq!(self.tasks.insert(task, (class, priority, prefers, token, place)), None, "never given twice");
+        assert_eq!(self.tasks.insert(task, (class, priority, token, place)), None, "never given twice");
         // One that waits enters its line later: the order of submission says nothing any more.
         self.in_order &= !waits;
     }
@@ -191,7 +193,7 @@ impl World {
         if let Some(task) = host.line.pop_front() {
             self.measured[host.class.0 as usize] = true;
             host.parked = host.parked.min(host.line.len() as u32);
-            let serial = self.tasks.remove(&task).unwrap().3;
+            let serial = self.tasks.remove(&task).unwrap().2;
             assert_eq!(self.queue.finished(task, RUN), Some(serial));
         }
     }
@@ -202,7 +204,7 @@ impl World {
         let unbegun = host.busy().saturating_sub(host.slots as usize).min(count as usize);
         let tasks: Vec<TaskNumber> = host.line.split_off(host.line.len() - unbegun).into();
         self.in_order &= tasks.is_empty();
-        tasks.iter().for_each(|task| self.tasks.get_mut(task).unwrap().4 = Place::Ready);
+        tasks.iter().for_each(|task| self.tasks.get_mut(task).unwrap().3 = Place::Ready);
         self.queue.recalled(grant, &tasks);
     }
 
@@ -234,12 +236,12 @@ impl World {
         let host = self.hosts.get_mut(&grant).expect("Q1: a grant that is held");
         let depth = if self.measured[host.class.0 as usize] { PUSH_AHEAD.as_millis() / RUN.as_millis() } else { 2 };
         for task in tasks {
-            let (class, priority, prefers, serial, place) = self.tasks.get_mut(&task).expect("Q2: it is not finished");
+            let (class, priority, serial, place) = self.tasks.get_mut(&task).expect("Q2: it is not finished");
             assert_eq!((*class, *place), (host.class, Place::Ready), "Q2: ready, and not pushed");
             *place = Place::Pushed;
             host.line.push_back(task);
             if self.in_order {
-                let last = self.last.insert((*class, *priority, *prefers), *serial);
+                let last = self.last.insert((*class, *priority), *serial);
                 assert!(last.is_none_or(|last| last < *serial), "Q3: in the order of submission");
             }
         }
@@ -248,16 +250,16 @@ impl World {
 
     fn check(&self) {
         for host in self.hosts.values().filter(|host| (host.busy() as u32) < host.keep) {
-            let ready = self.tasks.values().any(|task| task.0 == host.class && task.4 == Place::Ready);
+            let ready = self.tasks.values().any(|task| task.0 == host.class && task.3 == Place::Ready);
             assert!(!ready, "Q4: a slot idles while a task is ready: {host:?}");
         }
-        let queued = self.tasks.values().filter(|task| task.4 != Place::Pushed).count();
+        let queued = self.tasks.values().filter(|task| task.3 != Place::Pushed).count();
         assert_eq!(self.queue.queued(), queued, "Q2: nothing is lost");
     }
 
     /// Nothing is queued or pushed any more: some tasks have finished, others were cancelled or ended with their node.
     fn empty(&mut self, nodes_end: bool) {
-        let queued: Vec<_> = self.tasks.iter().filter(|(_, task)| task.4 != Place::Pushed).map(|(at, _)| *at).collect();
+        let queued: Vec<_> = self.tasks.iter().filter(|(_, task)| task.3 != Place::Pushed).map(|(at, _)| *at).collect();
         for task in queued {
             self.tasks.remove(&task);
             assert!(matches!(self.queue.cancel(task), Cancelled::Queued(_)));
@@ -290,10 +292,10 @@ impl World {
                 self.host_answers(grant);
                 self.finish(grant);
             });
-            while let Some((task, _)) = self.tasks.iter().find(|(_, task)| task.4 == Place::Waiting) {
+            while let Some((task, _)) = self.tasks.iter().find(|(_, task)| task.3 == Place::Waiting) {
                 let task = *task;
                 self.queue.ready(task);
-                self.tasks.get_mut(&task).unwrap().4 = Place::Ready;
+                self.tasks.get_mut(&task).unwrap().3 = Place::Ready;
             }
             self.flush();
             if self.tasks.is_empty() && self.hosts.values().all(|host| host.asked.is_none()) {
@@ -324,7 +326,7 @@ proptest! {
         // Twice: the second time the head was told that nothing is wanted before.
         for steps in [steps, later] {
             steps.into_iter().for_each(|step| world.step(step));
-            let ready = world.tasks.values().filter(|task| task.4 == Place::Ready);
+            let ready = world.tasks.values().filter(|task| task.3 == Place::Ready);
             ready.for_each(|task| assert!(world.wants[&task.0] > 0, "tasks are ready, and nothing is wanted"));
             world.empty(nodes_end);
             world.pass_until(world.now + WANT_PAUSE);

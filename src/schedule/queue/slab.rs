@@ -1,7 +1,6 @@
 //! The tasks of a queue in one vector, and lists through them: a task is in at most one list, joins and leaves it in
 //! constant time, and costs no allocation of its own.
 
-use crate::id::Life;
 use crate::schedule::queue::Class;
 use std::fmt;
 
@@ -48,6 +47,8 @@ pub(super) struct Chain {
     pub(super) follows: Vec<TaskNumber>,
     /// Tasks that miss this one's result.
     pub(super) followers: Vec<TaskNumber>,
+    /// Of those, how many are gone.
+    pub(super) gone: usize,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,6 @@ pub(super) struct Task<T> {
     pub(super) priority: i32,
     pub(super) missing: u32,
     pub(super) at: At,
-    pub(super) prefers: Option<Life>,
     /// Rises with each task that is submitted.
     pub(super) age: u64,
     pub(super) chain: Option<Box<Chain>>,
@@ -93,15 +93,14 @@ pub(super) struct Fresh<T> {
     pub(super) class: Class,
     pub(super) priority: i32,
     pub(super) missing: u32,
-    pub(super) prefers: Option<Life>,
 }
 
 impl<T> Slab<T> {
     pub(super) fn insert(&mut self, fresh: Fresh<T>) -> u32 {
         self.ages += 1;
-        let Fresh { token, class, priority, missing, prefers } = fresh;
+        let Fresh { token, class, priority, missing } = fresh;
         let (at, chain, age) = (At::Waiting, None, self.ages);
-        let task = Task { token, class, priority, missing, at, prefers, age, chain, before: NIL, after: NIL };
+        let task = Task { token, class, priority, missing, at, age, chain, before: NIL, after: NIL };
         let place = self.free;
         if let Some(slot) = self.slots.get_mut(place as usize) {
             self.free = slot.next;

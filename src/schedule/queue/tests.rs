@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{GRANT_IDLE, OVERTAKES, RECALLED, TASK_CLASSES, WANT_AGAIN, WANT_PAUSE};
+use crate::limits::{GRANT_IDLE, RECALLED, TASK_CLASSES, WANT_AGAIN, WANT_PAUSE};
 
 type Tasks = Queue<&'static str, u32>;
 
@@ -14,7 +14,7 @@ fn queue() -> (Tasks, Class) {
 }
 
 fn plain(class: Class, token: u32) -> Submission<'static, u32> {
-    Submission { class, priority: 0, waits_for: 0, follows: &[], prefers: None, token }
+    Submission { class, priority: 0, waits_for: 0, follows: &[], token }
 }
 
 fn submits(queue: &mut Tasks, class: Class, tokens: std::ops::Range<u32>) -> Vec<TaskNumber> {
@@ -296,57 +296,6 @@ fn what_is_wanted_follows_the_work_and_goes_to_zero() {
 }
 
 #[test]
-fn a_task_goes_to_the_node_it_prefers_and_waits_for_it_no_longer_than_it_must() {
-    let (mut queue, class) = queue();
-    let near = |life, token| Submission { prefers: Some(life), ..plain(class, token) };
-    queue.granted(now(0), GrantId(1), class, HERE, 1);
-    queue.granted(now(0), GrantId(2), class, THERE, 1);
-    for token in 0..6 {
-        queue.submit(near(THERE, token)).unwrap();
-    }
-    queue.submit(plain(class, 6)).unwrap();
-    let effects = flush(&mut queue, 0);
-    assert_eq!(pushed(&queue, &effects), [(2, 0), (2, 1), (1, 6)], "an idle slot takes first what prefers it");
-    assert_eq!(queue.queued(), 4, "what prefers another grant's node is not pushed ahead");
-    queue.submit(near(Life(9), 7)).unwrap();
-    let effects = flush(&mut queue, 1);
-    assert_eq!(pushed(&queue, &effects), [(1, 7)], "no grant is there: any will do");
-    let mut lone = Tasks::new(Bounds::default());
-    let class = lone.class("class").unwrap();
-    lone.submit(Submission { prefers: Some(THERE), ..plain(class, 0) }).unwrap();
-    lone.granted(now(0), GrantId(1), class, HERE, 1);
-    let effects = flush(&mut lone, 0);
-    assert_eq!(pushed(&lone, &effects), [(1, 0)], "an idle slot takes what prefers another node");
-}
-
-#[test]
-fn nobody_is_passed_for_ever() {
-    let (mut queue, class) = queue();
-    queue.granted(now(0), GrantId(1), class, HERE, 1);
-    let mut before = 0;
-    let blocked = submits(&mut queue, class, 0..2);
-    flush(&mut queue, 0);
-    queue.submit(plain(class, 77)).unwrap();
-    let mut running = blocked[0];
-    for token in 1_000..2_000 {
-        queue.submit(Submission { prefers: Some(HERE), ..plain(class, token) }).unwrap();
-        queue.submit(Submission { prefers: Some(HERE), ..plain(class, token) }).unwrap();
-        queue.finished(running, 100 * MS);
-        let effects = flush(&mut queue, 1);
-        let Some(Effect::Push { tasks, .. }) = effects.iter().find(|effect| matches!(effect, Effect::Push { .. }))
-        else {
-            panic!("{effects:?}")
-        };
-        running = tasks[0];
-        if queue.get(running) == Some(&77) {
-            break;
-        }
-        before += 1;
-    }
-    assert!(before <= OVERTAKES, "{before}");
-}
-
-#[test]
 fn a_task_is_pushed_behind_those_whose_results_it_takes() {
     let (mut queue, class) = queue();
     queue.granted(now(0), GrantId(1), class, HERE, 1);
@@ -489,4 +438,30 @@ fn a_task_says_which_priority_goes_before_it() {
     queue.drain(high);
     flush(&mut queue, 0);
     assert_eq!(queue.why(task), Some(Why::Grant { why: None, after: None }));
+}
+
+#[test]
+fn those_that_follow_a_task_and_are_cancelled_are_forgotten_together() {
+    let (mut queue, class) = queue();
+    let ahead = submits(&mut queue, class, 0..1)[0];
+    let follows = |queue: &mut Tasks, token| {
+        queue.submit(Submission { waits_for: 1, follows: &[ahead], ..plain(class, token) }).unwrap()
+    };
+    let listed = |queue: &mut Tasks| queue.chain(ahead).map_or(0, |chain| chain.followers.len());
+    let stays = follows(&mut queue, 1);
+    let gone: Vec<TaskNumber> = (2..1_002).map(|token| follows(&mut queue, token)).collect();
+    let looked: usize = gone
+        .iter()
+        .map(|task| {
+            let before = listed(&mut queue);
+            assert!(matches!(queue.cancel(*task), Cancelled::Queued(_)));
+            before - listed(&mut queue)
+        })
+        .filter(|fewer| *fewer > 0)
+        .count();
+    assert!(looked < 12 && listed(&mut queue) <= 2, "{looked} times");
+    queue.granted(now(0), GrantId(1), class, HERE, 1);
+    let effects = flush(&mut queue, 0);
+    assert_eq!(pushed(&queue, &effects), [(1, 0), (1, 1)], "who stays stands behind it");
+    assert_eq!(queue.why(stays).map(|why| matches!(why, Why::Pushed(_))), Some(true));
 }

@@ -49,7 +49,9 @@ impl fmt::Display for Why {
                 after.map_or(Ok(()), |priority| write!(f, " after tasks of priority {priority}"))?;
                 why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
             }
-            Why::Turn { slots, ready } => write!(f, "waiting for a CPU: {ready} tasks are ready for {slots} slots"),
+            Why::Turn { slots, ready } => {
+                write!(f, "waiting for its turn: {ready} tasks of its kind are ready for {slots} slots")
+            }
             Why::Pushed(Whereabouts { grant, life }) => write!(f, "sent to node life {life}, under grant {grant}"),
         }
     }
