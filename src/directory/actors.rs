@@ -4,10 +4,10 @@
 use crate::directory::buried::Buried;
 use crate::directory::message::{How, RequestId};
 use crate::directory::request::{FullName, Gone, Saved, Spawn};
-use crate::id::{ActorId, Life, Placement};
-use crate::schedule::Requirement;
+use crate::id::{ActorId, GroupId, Life, Placement};
+use crate::schedule::{Requirement, Strategy};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A request that waits for something to happen to an actor.
@@ -47,6 +47,8 @@ pub(super) struct Actor {
     pub(super) placement: Placement,
     pub(super) restarts_left: u32,
     pub(super) ending: Option<(How, Gone)>,
+    /// Others than its spawner may have been told of it by its name, or wait for that.
+    pub(super) shared: bool,
     pub(super) askers: Vec<Asker>,
     /// Its checkpoint.
     pub(super) saved: Option<Saved>,
@@ -156,6 +158,8 @@ impl Lines {
 pub(super) struct Actors {
     pub(super) all: BTreeMap<ActorId, Actor>,
     pub(super) names: BTreeMap<FullName, ActorId>,
+    /// Those within placement groups, by these.
+    pub(super) grouped: BTreeSet<(GroupId, ActorId)>,
     pub(super) reservations: BTreeMap<ActorId, Reservation>,
     pub(super) lines: Lines,
     /// Bytes of constructors' arguments and checkpoints held.
@@ -164,6 +168,35 @@ pub(super) struct Actors {
 }
 
 impl Actors {
+    pub(super) fn insert(&mut self, id: ActorId, actor: Actor) {
+        self.arguments += actor.bytes();
+        if let Some(name) = &actor.spawn.name {
+            self.names.insert(name.clone(), id);
+        }
+        if let Strategy::Bundle { group, .. } = actor.need.strategy {
+            self.grouped.insert((group, id));
+        }
+        self.all.insert(id, actor);
+    }
+
+    pub(super) fn remove(&mut self, id: ActorId) -> Option<Actor> {
+        let actor = self.all.remove(&id)?;
+        self.arguments -= actor.bytes();
+        if let Some(name) = &actor.spawn.name {
+            self.names.remove(name);
+        }
+        if let Strategy::Bundle { group, .. } = actor.need.strategy {
+            self.grouped.remove(&(group, id));
+        }
+        Some(actor)
+    }
+
+    /// Those within a placement group.
+    pub(super) fn within(&self, group: GroupId) -> Vec<ActorId> {
+        let [first, last] = [0, u64::MAX].map(|bound| ActorId { life: Life(bound), serial: bound });
+        self.grouped.range((group, first)..=(group, last)).map(|(_, actor)| *actor).collect()
+    }
+
     /// The ids of what `life` spawned, among `map`'s keys.
     pub(super) fn of_spawner<V>(map: &BTreeMap<ActorId, V>, life: Life) -> Vec<ActorId> {
         let (first, last) = (ActorId { life, serial: 0 }, ActorId { life, serial: u64::MAX });

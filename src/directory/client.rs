@@ -16,7 +16,7 @@ use crate::limits::{HEAD_WAIT, QUESTIONS, REQUESTS};
 use crate::schedule::Why;
 use crate::wire::packet::Executed;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -136,7 +136,7 @@ struct State {
     last: RequestId,
     open: BTreeMap<RequestId, Open>,
     /// Open ones not yet said at this door.
-    unsaid: Each<VecDeque<RequestId>>,
+    unsaid: Each<BTreeSet<RequestId>>,
     /// How many were said at this door and not answered.
     under_way: Each<usize>,
     /// Counts doors opened and closed, so that opening one notices what came in between.
@@ -214,9 +214,9 @@ impl Client {
             }
             state.phase = Phase::Living;
             state.end_those(&mut later, |open| open.life().is_some_and(|of| of != life));
-            let mut unsaid: Each<VecDeque<RequestId>> = Each::default();
+            let mut unsaid: Each<BTreeSet<RequestId>> = Each::default();
             for (id, open) in state.open.iter().filter(|(_, open)| open.reply.is_none() && !open.over) {
-                unsaid.of(open.kept).push_back(*id);
+                unsaid.of(open.kept).insert(*id);
             }
             state.unsaid = unsaid;
             let waiting = state.open.iter().filter(|(_, open)| open.said && open.reply.is_none());
@@ -304,7 +304,7 @@ impl Client {
     }
 
     /// Asks. A request that is dropped unanswered is undone as far as it can be: what it spawned is killed, what it reserved
-    /// is given back.
+    /// is given back, and what it would have got or spawned is killed unless others have asked for it.
     pub fn ask<Q: Question>(&self, question: Q) -> Asking<Q> {
         let id = self.open(question.into(), Kept::Asked, None);
         Asking::new(self.clone(), id)
@@ -377,7 +377,7 @@ impl Client {
                 let mut open = Open::new(what, kept, told);
                 open.over = state.phase == Phase::Over;
                 state.open.insert(id, open);
-                state.unsaid.of(kept).push_back(id);
+                state.unsaid.of(kept).insert(id);
             }
             id
         };
@@ -401,6 +401,7 @@ impl Client {
         let open = {
             let mut state = self.0.state.lock();
             let Some(open) = state.open.remove(&id) else { return };
+            state.unsaid.of(open.kept).remove(&id);
             if open.under_way {
                 *state.under_way.of(open.kept) -= 1;
                 state.done.push(id);
@@ -467,15 +468,15 @@ impl State {
         if asked + reports >= REQUESTS {
             return None;
         }
-        let question = self.unsaid.asked.front().filter(|_| asked < QUESTIONS);
-        let report = self.unsaid.reports.front();
+        let question = self.unsaid.asked.first().filter(|_| asked < QUESTIONS);
+        let report = self.unsaid.reports.first();
         let first = match (question, report) {
             (Some(question), Some(report)) if question < report => &mut self.unsaid.asked,
             (_, Some(_)) => &mut self.unsaid.reports,
             (Some(_), None) => &mut self.unsaid.asked,
             (None, None) => return None,
         };
-        first.pop_front()
+        first.pop_first()
     }
 
     /// Why a request that waits fails, or until when it may wait for the head.

@@ -4,7 +4,7 @@ use crate::clock::Moment;
 use crate::directory::message::RequestId;
 use crate::directory::request::{Holding, Want, WantError};
 use crate::directory::room::BundleId;
-use crate::id::{Epoch, GrantId, Life};
+use crate::id::{Epoch, GrantId, GroupId, Life};
 use crate::limits::EPOCH_FIRST;
 use crate::schedule::{Amount, Class, Requirement, Resources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +118,8 @@ pub(super) struct Total {
 pub(super) struct Grants {
     pub(super) claims: BTreeMap<ClaimId, Claim>,
     pub(super) all: BTreeMap<GrantId, Grant>,
+    /// Those of placement groups' bundles, by the groups.
+    pub(super) grouped: BTreeSet<(GroupId, GrantId)>,
     /// What owners held under an earlier head, on nodes that have not rejoined yet.
     pub(super) awaited: BTreeMap<GrantId, (Life, Holding)>,
     /// Claims that hold nothing and want something, by their tickets.
@@ -140,6 +142,27 @@ impl Grants {
     pub(super) fn begin_in(&mut self, epoch: Epoch) {
         let bits = if epoch.0 < EPOCH_FIRST { 40 } else { 8 };
         self.last = GrantId((epoch.0 << bits) & (u64::MAX >> 1));
+    }
+
+    pub(super) fn insert(&mut self, id: GrantId, grant: Grant) {
+        if let Some((group, _)) = grant.bundle {
+            self.grouped.insert((group, id));
+        }
+        self.all.insert(id, grant);
+    }
+
+    pub(super) fn remove(&mut self, id: GrantId) -> Option<Grant> {
+        let grant = self.all.remove(&id)?;
+        if let Some((group, _)) = grant.bundle {
+            self.grouped.remove(&(group, id));
+        }
+        Some(grant)
+    }
+
+    /// Those of a placement group's bundles.
+    pub(super) fn within(&self, group: GroupId) -> Vec<GrantId> {
+        let all = self.grouped.range((group, GrantId(0))..=(group, GrantId(u64::MAX)));
+        all.map(|(_, grant)| *grant).collect()
     }
 
     pub(super) fn next(&mut self) -> GrantId {

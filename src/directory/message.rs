@@ -13,10 +13,10 @@
 use crate::directory::fence::Reign;
 use crate::directory::request::{
     Beat, Change, Checkpoint, Choose, ChooseError, Chosen, CreateGroup, DialMe, DialMeError, Died, DiedError, End,
-    EndError, Ended, Entrust, EntrustError, GetOrSpawn, GiveBack, Gone, Granted, GroupError, Grouped, Heirs, Host,
-    Hosted, Join, JoinError, Joined, LastSaved, Leave, LifeEnd, Locate, LocateError, Located, Lookup, LookupError,
-    NotKept, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError, Retire, Revoked, Snapshot, Spawn, SpawnError,
-    Spawned, StillKept, Want, WantError, Withdraw,
+    EndError, Ended, Entrust, EntrustError, GetOrSpawn, GiveBack, GiveUp, Gone, Granted, GroupError, Grouped, Heirs,
+    Host, Hosted, Join, JoinError, Joined, LastSaved, Leave, LifeEnd, Locate, LocateError, Located, Lookup,
+    LookupError, NotKept, Page, Prospect, Query, Rejoin, RemoveGroup, ReportError, Retire, Revoked, Snapshot, Spawn,
+    SpawnError, Spawned, StillKept, Want, WantError, Withdraw,
 };
 use crate::id::{ActorId, GrantId, Life, NodeId, ObjectId, Placement};
 use crate::schedule::Why;
@@ -298,6 +298,8 @@ questions! {
     Heirs => Heirs(Vec<(ObjectId, ObjectId)>),
     /// Nothing new is to be placed on the asker, which has nothing to do and is about to leave.
     Retire => Retired(bool),
+    /// Nobody waits for what `GetOrSpawn` would have made.
+    GiveUp => Reported(Result<(), ReportError>),
 }
 
 /// The answer to a request.

@@ -273,6 +273,10 @@ impl Directory {
             Request::Spawn(spawn) => self.spawn(life, id, spawn, effects),
             Request::GetOrSpawn(request) => self.get_or_spawn(life, id, request, effects),
             Request::Choose(choose) => self.choose(life, id, choose, effects),
+            Request::GiveUp(given_up) => {
+                self.give_up(life, given_up, effects);
+                Some(Reply::Reported(Ok(())))
+            }
             Request::Locate(locate) => self.locate(life, id, locate),
             Request::Lookup(lookup) => self.lookup(life, id, &lookup),
             Request::End(end) => self.end(life, id, end, effects),
@@ -297,7 +301,7 @@ impl Directory {
                 Some(Reply::Reported(Ok(())))
             }
             Request::Heirs(heirs) => Some(Reply::Heirs(self.heirs(&heirs))),
-            Request::Retire(retire) => Some(Reply::Retired(self.retire(now, life, retire, effects))),
+            Request::Retire(retire) => Some(Reply::Retired(self.retire(life, retire, effects))),
             Request::DialMe(dial) => Some(Reply::Dialled(self.dial_me(life, &dial, effects))),
         }
     }

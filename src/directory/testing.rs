@@ -10,7 +10,7 @@ use crate::directory::request::{
 };
 use crate::directory::{Config, Directory, Door, Effect, Effects, Event, FromHead, Keeps, Reign};
 use crate::id::{ActorId, Epoch, GrantId, Key, Life, NodeId, Placement};
-use crate::schedule::{Amount, Class, Labels, Resources};
+use crate::schedule::{Amount, Class, Labels, Resources, Strategy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +84,16 @@ pub(crate) fn want(class: u32, cpu: f64, slots: u32) -> Want {
     Want { class, kind: kind(), signature: MAKE, needs, slots, priority, patience }
 }
 
+/// What is within placement groups is found by them.
+fn check_groups(directory: &Directory) {
+    let of = |strategy| if let Strategy::Bundle { group, .. } = strategy { Some(group) } else { None };
+    let actors = directory.actors.all.iter();
+    let actors = actors.filter_map(|(id, actor)| of(actor.need.strategy).map(|group| (group, *id)));
+    assert_eq!(directory.actors.grouped, actors.collect());
+    let grants = directory.grants.all.iter().filter_map(|(id, grant)| Some((grant.bundle?.0, *id)));
+    assert_eq!(directory.grants.grouped, grants.collect());
+}
+
 pub(crate) struct Head {
     pub(crate) directory: Directory,
     pub(crate) now: Moment,
@@ -121,6 +131,7 @@ impl Head {
             these.push(effect);
         }
         self.log.extend(these.iter().cloned());
+        check_groups(&self.directory);
         these
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::cluster::client::Cluster;
 use crate::directory::AskError;
+use crate::directory::request::Query;
 use crate::limits::{ACCEPT_PAUSE, HTTP_ANSWER, HTTP_CONNECTIONS, HTTP_TIME};
 
 /// The content type of OpenMetrics 1.0.
@@ -75,7 +76,7 @@ async fn metrics(State(cluster): State<Cluster>) -> Response {
 
 /// Whether the head answers.
 async fn healthz(State(cluster): State<Cluster>) -> Response {
-    answer(cluster.status()).await.map_or_else(|away| away, |_| "ok\n".into_response())
+    answer(cluster.node().look(Query::Summary)).await.map_or_else(|away| away, |_| "ok\n".into_response())
 }
 
 /// What the head says, unless it is away.

@@ -7,7 +7,7 @@ use super::stage::{Handle, Stage};
 use crate::actor::core::tally::Restarts;
 use crate::clock::Moment;
 use crate::directory::message::{Ask, Command, How, Settled};
-use crate::directory::request::{DialMe, Died, End, Ended, GetOrSpawn, Gone, Hosted, Locate, Spawn};
+use crate::directory::request::{DialMe, Died, End, Ended, GetOrSpawn, GiveUp, Gone, Hosted, Locate, Spawn};
 use crate::directory::{Reply, Request, RequestId, ToHead};
 use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::limits::HEAD_WAIT;
@@ -240,8 +240,11 @@ impl Node {
                 (Purpose::Save, Request::Checkpoint(what)) => self.saved(stage, &what, None),
                 (Purpose::DialMe(life), _) => self.dial_me_answered(stage, life, false),
                 // What it may have made is undone.
-                (_, Request::Spawn(spawn) | Request::GetOrSpawn(GetOrSpawn(spawn))) if open.said => {
+                (_, Request::Spawn(spawn)) if open.said => {
                     self.ask(stage, End { actor: spawn.actor, how: How::Kill }, Purpose::Report);
+                }
+                (_, Request::GetOrSpawn(GetOrSpawn(spawn))) if open.said => {
+                    self.ask(stage, GiveUp { actor: spawn.actor }, Purpose::Report);
                 }
                 (_, Request::CreateGroup(create)) if open.said => self.removes_group(stage, create.group),
                 (_, Request::Choose(choose)) => {

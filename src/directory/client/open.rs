@@ -2,7 +2,7 @@
 
 use crate::clock::{self, Moment};
 use crate::directory::message::{How, Reply, Request};
-use crate::directory::request::{End, Ended, GetOrSpawn, Gone};
+use crate::directory::request::{End, Ended, GetOrSpawn, GiveUp, Gone};
 use crate::id::{ActorId, Life, Placement};
 use crate::schedule::Why;
 use std::task::Waker;
@@ -63,7 +63,8 @@ impl Open {
         let kill = |actor: ActorId| End { actor, how: How::Kill }.into();
         match &self.what {
             Request::Spawn(spawn) => Some(kill(spawn.actor)),
-            Request::GetOrSpawn(request) => Some(kill(request.0.actor)),
+            // It may be somebody else's by now.
+            Request::GetOrSpawn(request) => Some(GiveUp { actor: request.0.actor }.into()),
             // Without resources it may wait, too.
             Request::Choose(choose) => {
                 Some(Ended { actor: choose.actor, placement: Placement(0), why: Gone::Killed }.into())

@@ -1,6 +1,8 @@
 use super::*;
 use crate::directory::message::{Command, FromHead, How, News};
-use crate::directory::request::{End, Ended, Gone, Hosted, Lookup, Patience, Query, Spawn, SpawnError, Summary};
+use crate::directory::request::{
+    End, Ended, GetOrSpawn, Gone, Hosted, Lookup, Patience, Query, Spawn, SpawnError, Summary,
+};
 use crate::directory::testing::{choose, join, name, node, spawn};
 use crate::directory::{Config, Door, Head, Keeps, Reign, Word};
 use crate::id::{ActorId, Epoch, Placement};
@@ -93,6 +95,9 @@ async fn a_request_outlives_its_door_and_a_head_that_stays_away_fails_it() {
     assert!(error.to_string().contains("not carried out"), "{error}");
     local.attach();
     assert_eq!(local.summary().actors, 1, "what was given up is not asked later");
+    local.client.detached();
+    (3..100).for_each(|serial| drop(local.client.ask(spawn(local.life, serial))));
+    assert!(!local.client.0.state.lock().has_unsaid(), "nor kept");
 }
 
 #[test]
@@ -107,6 +112,19 @@ fn what_nobody_waits_for_is_undone() {
     assert_eq!(local.summary().waiting, 1);
     drop(waits);
     assert_eq!(local.summary().waiting, 0);
+}
+
+#[test]
+fn what_another_found_by_its_name_outlives_a_maker_that_gives_up() {
+    let local = Local::start();
+    let asked = |serial| GetOrSpawn(Spawn { name: Some(name("a")), ..spawn(local.life, serial) });
+    let first = local.client.ask(asked(1));
+    drop(local.client.ask(asked(2)));
+    let found = now(local.client.ask(asked(3))).unwrap().unwrap();
+    drop(first);
+    assert_eq!((found.actor.serial, local.summary().actors), (1, 1));
+    drop(local.client.ask(GetOrSpawn(Spawn { name: Some(name("b")), ..spawn(local.life, 4) })));
+    assert_eq!(local.summary().actors, 1, "nobody else asked for that one");
 }
 
 #[test]

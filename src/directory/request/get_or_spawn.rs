@@ -28,6 +28,9 @@ impl Directory {
         match self.actors.names.get(name).copied() {
             None => self.spawn(life, id, spawn, effects),
             Some(holder) if self.is_of_type(holder, spawn.kind.key) => {
+                if holder != spawn.actor {
+                    self.share(holder);
+                }
                 self.await_actor(holder, Asker { life, request: id, want: Want::Spawned })
             }
             Some(holder) => Some(Reply::Spawned(Err(self.name_taken(holder)))),

@@ -78,7 +78,7 @@ impl Directory {
         if grant.confirmed {
             self.claim_grant(id, &grant);
         }
-        self.grants.all.insert(id, grant);
+        self.grants.insert(id, grant);
     }
 
     /// Counts a grant among what its class has. An owner that has not said yet what it wants has a claim all the same.
@@ -107,7 +107,7 @@ impl Directory {
     }
 
     pub(in crate::directory) fn forget_grant(&mut self, id: GrantId) -> Option<Grant> {
-        let grant = self.grants.all.remove(&id)?;
+        let grant = self.grants.remove(id)?;
         if let Some(living) = self.lives.get_mut(grant.host) {
             living.lent.remove(&id);
             living.room.give_slots(&grant.size, grant.slots, grant.bundle);

@@ -15,10 +15,10 @@ use crate::directory::message::{How, Reply, RequestId};
 use crate::directory::record::Record;
 use crate::directory::request::{FullName, Gone, Patience, Revoked};
 use crate::directory::state::{Directory, Effects};
-use crate::id::{ActorId, GrantId, GroupId, Life};
+use crate::id::{GroupId, Life};
 use crate::limits::{GROUP_BUNDLES, GROUPS, NAME_BYTES};
 use crate::schedule::resources::is_name;
-use crate::schedule::{Packing, Resources, Strategy, Why};
+use crate::schedule::{Packing, Resources, Why};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -211,13 +211,10 @@ impl Directory {
             let reply = Reply::Grouped(Err(GroupError::NotKnown(id)));
             self.answer(asker.life, asker.request, reply, effects);
         }
-        let within = |strategy: Strategy| matches!(strategy, Strategy::Bundle { group, .. } if group == id);
-        let actors = self.actors.all.iter().filter(|(_, actor)| within(actor.need.strategy));
-        for actor in actors.map(|(id, _)| *id).collect::<Vec<ActorId>>() {
+        for actor in self.actors.within(id) {
             self.end_actor(actor, How::Kill, Gone::GroupRemoved { group: id }, effects);
         }
-        let grants = self.grants.all.iter().filter(|(_, grant)| grant.bundle.is_some_and(|(of, _)| of == id));
-        for grant in grants.map(|(grant, _)| *grant).collect::<Vec<GrantId>>() {
+        for grant in self.grants.within(id) {
             self.revoke(grant, Revoked::GroupRemoved(id), effects);
         }
         self.remove_bundles(id, &group);

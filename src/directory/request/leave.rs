@@ -67,9 +67,13 @@ impl Directory {
         effects.journal(Record::NodeEnded { life, why });
         self.tell(life, News::Ended { life, why }, effects);
         self.leases.forget(life);
+        let owned = Actors::of_spawner(&self.actors.all, life);
         let Some(ended) = self.lives.remove(life) else { return };
         self.members.log(Change::Ended { life, node, why });
-        self.push_members_now(now, effects);
+        // Where nothing follows from it, many that leave together are told of together.
+        if !ended.is_unused() || !owned.is_empty() {
+            self.push_members_now(now, effects);
+        }
         for actor in ended.answers.waited_for() {
             self.forget_asker(actor, life);
         }
@@ -81,7 +85,7 @@ impl Directory {
         self.end_groups_of(life, effects);
         self.trusts.end_life(life);
         self.vacate_reservations(life, effects);
-        for actor in Actors::of_spawner(&self.actors.all, life) {
+        for actor in owned {
             self.end_owned(actor, effects);
         }
         for actor in ended.hosted {
@@ -233,6 +237,21 @@ mod tests {
         let gone = Gone::NodeEnded { life: first, why: LifeEnd::Left };
         assert_eq!(head.asked(driver, Locate { actor, after: Placement(0) }), Err(LocateError::Ended(gone)));
         head.spawned(Spawn { name: Some(name("a")), ..spawn(driver, 2) });
+    }
+
+    #[test]
+    fn a_head_whose_journal_ends_with_a_nodes_end_knows_why_its_actors_ended() {
+        let mut head = Head::new();
+        let (first, driver) = (head.worker(1), head.driver(3));
+        let (actor, ..) = head.spawned(spawn(driver, 1));
+        leaves(&mut head, first);
+        let ended = Record::NodeEnded { life: first, why: LifeEnd::Left };
+        let torn = head.journal.iter().position(|record| *record == ended).expect("journaled");
+        head.journal.truncate(torn + 1);
+        let mut head = head.restarted();
+        head.rejoins(driver, 3);
+        let gone = Gone::NodeEnded { life: first, why: LifeEnd::Left };
+        assert_eq!(head.asked(driver, Locate { actor, after: Placement(0) }), Err(LocateError::Ended(gone)));
     }
 
     #[test]

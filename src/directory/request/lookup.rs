@@ -42,6 +42,7 @@ impl Directory {
             return Some(Reply::Found(Err(LookupError::NotFound(lookup.name.name.clone()))));
         };
         if self.is_of_type(holder, lookup.kind.key) {
+            self.share(holder);
             return self.await_actor(holder, Asker { life, request, want: Want::Found });
         }
         let is = self.actors.all.get(&holder).map_or_else(|| "".into(), |actor| actor.spawn.kind.name.clone());

@@ -144,11 +144,7 @@ impl Directory {
     }
 
     pub(in crate::directory) fn forget_actor(&mut self, id: ActorId, why: &Gone) -> Option<Actor> {
-        let actor = self.actors.all.remove(&id)?;
-        self.actors.arguments -= actor.bytes();
-        if let Some(name) = &actor.spawn.name {
-            self.actors.names.remove(name);
-        }
+        let actor = self.actors.remove(id)?;
         if let Phase::Unplaced(ticket) = actor.phase {
             self.actors.lines.leave(&actor.need, ticket);
         }

@@ -4,7 +4,7 @@ use crate::clock::Moment;
 use crate::directory::actors::{Actors, Phase, Waiting};
 use crate::directory::message::How;
 use crate::directory::record::Record;
-use crate::directory::request::{Gone, Saved};
+use crate::directory::request::{Gone, LifeEnd, Saved};
 use crate::directory::state::{Directory, Keeps};
 use crate::id::{ActorId, GroupId, Life, Placement};
 use crate::schedule::Strategy;
@@ -13,7 +13,7 @@ impl Directory {
     pub(in crate::directory) fn replay(&mut self, record: Record) {
         match record {
             Record::Began { life, join } => self.lives.insert(life, &join, Keeps::Lease),
-            Record::NodeEnded { life, .. } => self.replay_end(life),
+            Record::NodeEnded { life, why } => self.replay_end(life, why),
             Record::Spawned { spawn } => {
                 let need = spawn.needs.of(&spawn.kind, Some(spawn.constructor));
                 self.insert_actor(spawn, need);
@@ -88,9 +88,7 @@ impl Directory {
     }
 
     fn replay_group_end(&mut self, id: GroupId) {
-        let within = |strategy| matches!(strategy, Strategy::Bundle { group, .. } if group == id);
-        let actors = self.actors.all.iter().filter(|(_, actor)| within(actor.need.strategy));
-        for actor in actors.map(|(actor, _)| *actor).collect::<Vec<ActorId>>() {
+        for actor in self.actors.within(id) {
             self.replay_ending(actor, Gone::GroupRemoved { group: id });
         }
     }
@@ -107,7 +105,7 @@ impl Directory {
 
     /// What follows from a life's end is journaled after it, but perhaps no longer was: so it is done here too, and the
     /// records of it then find it done.
-    fn replay_end(&mut self, life: Life) {
+    fn replay_end(&mut self, life: Life, why: LifeEnd) {
         let Some(ended) = self.lives.remove(life) else { return };
         self.trusts.end_life(life);
         for id in self.groups.owned_by(life) {
@@ -117,10 +115,9 @@ impl Directory {
             }
         }
         self.lose_bundles(life);
-        let why = Gone::OwnerEnded { life };
         for id in Actors::of_spawner(&self.actors.all, life) {
             if self.actors.all.get(&id).is_some_and(|actor| !actor.spawn.detached) {
-                self.replay_ending(id, why.clone());
+                self.replay_ending(id, Gone::OwnerEnded { life });
             }
         }
         for id in ended.hosted {
@@ -129,7 +126,7 @@ impl Directory {
                 let (placement, restarts) = (actor.placement, actor.restarts_left - 1);
                 self.replay_unplaced(id, placement, restarts);
             } else {
-                self.forget_actor(id, &why);
+                self.forget_actor(id, &Gone::NodeEnded { life, why });
             }
         }
     }
@@ -140,6 +137,7 @@ impl Directory {
             self.leases.heard(now, life);
         }
         for (id, actor) in &mut self.actors.all {
+            actor.shared = true;
             if matches!(actor.phase, Phase::Unplaced(_)) {
                 actor.phase = Phase::Unplaced(self.actors.lines.enter(&actor.need, Waiting::Actor(*id)));
             }

@@ -1,6 +1,5 @@
 //! `Retire`: a node is about to leave. Nothing new is placed on it from then on, so that it leaves nothing behind.
 
-use crate::clock::Moment;
 use crate::directory::request::Change;
 use crate::directory::state::{Directory, Effects};
 use crate::id::Life;
@@ -17,13 +16,7 @@ pub enum Retire {
 
 impl Directory {
     /// Whether nothing new comes to it now. In no journal: after the head's start all are open.
-    pub(in crate::directory) fn retire(
-        &mut self,
-        now: Moment,
-        life: Life,
-        retire: Retire,
-        effects: &mut Effects,
-    ) -> bool {
+    pub(in crate::directory) fn retire(&mut self, life: Life, retire: Retire, effects: &mut Effects) -> bool {
         let Some(living) = self.lives.get_mut(life) else { return false };
         let closed = retire == Retire::IfUnused && living.is_unused();
         if living.closed != closed {
@@ -31,7 +24,6 @@ impl Directory {
             // It is as suspect as before: but who holds a choice of nodes for the present membership makes it anew.
             let as_before = if living.suspect() { Change::Suspect(life) } else { Change::Back(life) };
             self.members.log(as_before);
-            self.push_members_now(now, effects);
             self.fill(life, effects);
         }
         closed
@@ -41,8 +33,10 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::News;
     use crate::directory::request::{Choose, Needs};
     use crate::directory::testing::{Head, choose, want};
+    use crate::limits::MEMBERS_PAUSE;
     use crate::schedule::Resources;
 
     fn chosen(head: &mut Head, choose: Choose) -> Vec<Life> {
@@ -68,6 +62,23 @@ mod tests {
         assert!(!head.asked(two, Retire::NotNow));
         let answer = head.answer::<Choose>(waits).expect("it is open again").unwrap();
         assert_eq!(answer.candidates[0].life, two);
+    }
+
+    #[test]
+    fn nodes_that_leave_together_are_told_of_together() {
+        let mut head = Head::new();
+        let workers: Vec<Life> = (1..=20).map(|n| head.worker(n)).collect();
+        let driver = head.driver(30);
+        head.pass(MEMBERS_PAUSE);
+        let told = |head: &Head| head.news_to(driver).iter().filter(|news| matches!(news, News::Members(_))).count();
+        let before = told(&head);
+        for worker in workers {
+            assert!(head.asked(worker, Retire::IfUnused));
+            head.leaves(worker);
+        }
+        head.pass(MEMBERS_PAUSE);
+        assert!(told(&head) - before <= 2, "the first at once, the others with it");
+        assert_eq!(head.summary().nodes, 1);
     }
 
     #[test]

@@ -309,10 +309,6 @@ impl Directory {
 
     pub(super) fn insert_actor(&mut self, spawn: Arc<Spawn>, need: Requirement) {
         let id = spawn.actor;
-        self.actors.arguments += spawn.arguments.len();
-        if let Some(name) = &spawn.name {
-            self.actors.names.insert(name.clone(), id);
-        }
         let actor = Actor {
             need: Arc::new(need),
             phase: Phase::Unplaced(0),
@@ -320,11 +316,12 @@ impl Directory {
             placement: Placement(0),
             restarts_left: spawn.restarts,
             ending: None,
+            shared: false,
             askers: Vec::new(),
             saved: None,
             spawn,
         };
-        self.actors.all.insert(id, actor);
+        self.actors.insert(id, actor);
     }
 
     /// Whether some member could make it: what no node has fails at once, naming the nodes asked.

@@ -4,6 +4,7 @@
 //! What the journal does not take is tried again, until the head is over: nothing is acknowledged meanwhile, but for beats.
 
 use super::{Head, Over};
+use crate::clock;
 use crate::directory::held::{Batch, Kind};
 use crate::directory::journal::{Journal, JournalError};
 use crate::limits::JOURNAL_PAUSE;
@@ -58,6 +59,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Waits until the journal is tried again, however much there is to write, and says whether the head still is.
+    fn pauses(&self) -> bool {
+        let until = clock::now() + JOURNAL_PAUSE;
+        loop {
+            match self.bell.recv_timeout(until.since(clock::now())) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
     /// Tries until the whole state is written, and says whether there is more to write.
     fn recovers(&mut self, mut error: JournalError) -> bool {
         loop {
@@ -69,7 +82,7 @@ impl Writer {
             tracing::error!(%error, "nothing is acknowledged: the head's journal takes no records");
             head.stands();
             drop(head);
-            if self.bell.recv_timeout(JOURNAL_PAUSE) == Err(RecvTimeoutError::Disconnected) {
+            if !self.pauses() {
                 return false;
             }
             let again = self.journal.recover().and_then(|()| match self.take(Kind::State) {
@@ -84,5 +97,30 @@ impl Writer {
                 Err(again) => error = again,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::journal::Opener;
+    use crate::directory::journal::memory::MemoryDisk;
+    use crate::id::{Epoch, NodeId};
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_journal_that_takes_nothing_is_left_alone_for_a_while_whatever_comes_meanwhile() {
+        let (ring, bell) = mpsc::sync_channel(3);
+        let (closed, _) = watch::channel(());
+        let opened =
+            MemoryDisk::default().open(Opener { cluster: NodeId([1; 32]), at_least: Epoch(1), instance: 1 }).unwrap();
+        let writer = Writer { head: Weak::new(), journal: opened.journal, bell, _closed: closed };
+        (0..3).for_each(|_| ring.send(()).unwrap());
+        let began = clock::now();
+        assert!(writer.pauses(), "the head goes on");
+        assert!(clock::now().since(began) >= JOURNAL_PAUSE);
+        ring.send(()).unwrap();
+        drop(ring);
+        assert!(!writer.pauses(), "the head is over");
     }
 }

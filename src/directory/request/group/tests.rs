@@ -3,6 +3,7 @@ use crate::directory::message::{Command, How, News};
 use crate::directory::request::{GroupLine, GroupState, Needs, Page, Prospect, Query, Spawn, SpawnError, WantError};
 use crate::directory::testing::{Head, choose, cpus, name, spawn, want};
 use crate::id::ActorId;
+use crate::schedule::Strategy;
 use std::time::Duration;
 
 fn create(life: Life, serial: u64, bundles: &[f64], packing: Packing) -> CreateGroup {
