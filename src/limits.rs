@@ -145,6 +145,8 @@ pub const SHARED_SEGMENT_PART: usize = 16;
 pub const WARM: Duration = Duration::from_secs(30);
 /// Free segments are at most this part of their store: the others' memory is better used by others.
 pub const WARM_PART: usize = 4;
+/// The part of its process's descriptors that a store's segments may take, one each: connections may take most of the others.
+pub const SEGMENTS_PART: usize = 4;
 /// How often the store looks for segments that stayed long enough, while it has any.
 pub const WARM_LOOK: Duration = Duration::from_secs(5);
 /// Creations that may wait for room at once.
@@ -168,6 +170,9 @@ pub const STORE_READERS: usize = 4_096;
 pub const PINNED_AHEAD: f64 = 0.5;
 /// How long a reader may take to present its ticket, and an owner to welcome it; it can hold no pin yet.
 pub const STORE_GREETING: Duration = Duration::from_secs(3);
+/// How long bytes are sent for after a store of this host could not be read, before that is tried again: a try may hold up who
+/// reads for [`STORE_GREETING`].
+pub const ATTACH_PAUSE: Duration = Duration::from_secs(30);
 /// Readers that may be about to present their tickets.
 pub const STORE_GREETINGS: usize = 64;
 /// Bytes that are read at once from a reader, or from an owner: hundreds of messages.
@@ -514,6 +519,9 @@ pub const MEMBER_CHANGES: usize = 8_192;
 /// Changes of membership are told at most this often (ends of lives at once): 4,096 nodes that join together would else
 /// cause sixteen million messages.
 pub const MEMBERS_PAUSE: Duration = Duration::from_millis(10);
+/// How long what a life owns waits until this node has heard of that life, which may have joined a moment ago: hundreds of times
+/// what the head takes to tell. One of which nobody hears is none.
+pub const MEETING: Duration = Duration::from_secs(5);
 /// Nodes among which a spawner spreads the actors that declare no resources.
 pub const CANDIDATES: usize = 256;
 /// Nodes an error names; of more it gives the number.

@@ -50,6 +50,7 @@ pub(super) async fn start(mut builder: ClusterBuilder) -> Result<Cluster, StartE
         (Some(_), _) if builder.key.is_none() => return Err(StartError::NoKey),
         _ => {}
     }
+    machine::raise_descriptors();
     match builder.kind.clone() {
         Kind::Local if builder.workers == 0 && builder.listen.is_empty() => local(&builder),
         Kind::Local | Kind::Head => with_head(builder).await,

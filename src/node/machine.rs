@@ -46,6 +46,16 @@ pub(crate) fn limit_memory(bytes: u64) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Lets this process have as many descriptors as it may: the usual limit is that of programs which know no more than 1,024.
+pub(crate) fn raise_descriptors() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// What the control groups allow that this process is in: its own and those around it, of either version.
 fn control_groups() -> impl Iterator<Item = Option<u64>> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

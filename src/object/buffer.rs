@@ -10,9 +10,25 @@ use super::entry::Entry;
 use super::param::Param;
 use super::reference::ObjectRef;
 use crate::id::ObjectId;
-use crate::store::{Draft, Store};
+use crate::store::{ALIGNMENT, Draft, Store};
 
-/// What a [`Buffer`] may become: a slice of plain data, or text.
+/// What a [`Buffer`] may become: a slice of plain data, or text. Its items are aligned to 64 bytes at most; what needs more does not
+/// compile:
+///
+/// ```compile_fail
+/// # use bytemuck::{Pod, Zeroable};
+/// #[derive(Clone, Copy)]
+/// #[repr(C, align(128))]
+/// struct Page([u8; 128]);
+/// # unsafe impl Zeroable for Page {}
+/// # unsafe impl Pod for Page {}
+/// # fn main() {
+/// # let cluster: Option<mobula::Cluster> = None;
+/// # if let Some(cluster) = cluster {
+/// cluster.try_create::<[Page]>(1);
+/// # }
+/// # }
+/// ```
 pub trait Fill: Param {
     /// What is filled in: the slice's items, the text's bytes.
     type Item: bytemuck::Pod + Send + Sync;
@@ -45,8 +61,11 @@ enum Memory<P> {
 }
 
 impl<T: ?Sized + Fill> Buffer<T> {
+    const ALIGNED: () = assert!(align_of::<T::Item>() <= ALIGNMENT, "items are aligned to 64 bytes at most");
+
     /// In this process's own memory.
     pub(crate) fn own(id: ObjectId, length: usize) -> Self {
+        let () = Self::ALIGNED;
         Buffer { id, memory: Memory::Own(vec![bytemuck::Zeroable::zeroed(); length]), of: PhantomData }
     }
 

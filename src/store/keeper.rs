@@ -156,26 +156,26 @@ impl Shared {
                 return None;
             }
             let failed = spiller.failed.lock().as_ref().map(|(at, _)| clock::now().since(*at));
-            if let Some(ago) = failed.filter(|ago| *ago < limits::SPILL_PAUSE) {
-                return Some(limits::SPILL_PAUSE - ago);
-            }
-            match self.victim(spiller, if waited_for { usize::MAX } else { LOOKED_AT })? {
-                Victim::Write(keep, stored) => self.write(keep, stored),
-                Victim::Freed => {}
+            let pause = failed.and_then(|ago| limits::SPILL_PAUSE.checked_sub(ago)).filter(|left| !left.is_zero());
+            // What need not be written goes on making way.
+            let writes = spiller.writes() && pause.is_none();
+            match self.victim(spiller, if waited_for { usize::MAX } else { LOOKED_AT }, writes) {
+                Some(Victim::Write(keep, stored)) => self.write(keep, stored),
+                Some(Victim::Freed) => {}
+                None => return pause,
             }
         }
     }
 
     /// The object to write next: of those that nobody views, the least recently used.
-    fn victim(&self, spiller: &Spiller, most: usize) -> Option<Victim> {
+    fn victim(&self, spiller: &Spiller, most: usize, writes: bool) -> Option<Victim> {
         let until = spiller.kept.lock().last;
         for _ in 0..most {
             let keep = spiller.oldest(until)?;
-            match keep.begin() {
-                Spill::Write(stored) if spiller.writes() => return Some(Victim::Write(keep, stored)),
+            match keep.begin(writes) {
+                Spill::Write(stored) => return Some(Victim::Write(keep, stored)),
                 Spill::Done => return Some(Victim::Freed),
-                // It is in use, or there is nowhere else for it.
-                Spill::Viewed | Spill::Write(_) => keep.touch(),
+                Spill::Stays => keep.touch(),
             }
         }
         None
@@ -201,5 +201,66 @@ impl Shared {
             spiller.writing_bytes.fetch_sub(bytes, Ordering::Relaxed);
             shared.wake();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::Again;
+    use super::super::{Store, StoreConfig};
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// Says so of each copy, and counts how often it is asked.
+    fn again(so: bool) -> (Again, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counts = asked.clone();
+        let again: Again = Arc::new(move || {
+            counts.fetch_add(1, Ordering::Relaxed);
+            so
+        });
+        (again, asked)
+    }
+
+    #[tokio::test]
+    async fn what_can_go_nowhere_is_not_looked_at_again_and_again() {
+        let store = Store::new(StoreConfig { capacity: 8 * MIB, folder: None }).unwrap();
+        let (again, asked) = again(false);
+        let copy = store.keep_copy(store.copy_in(&vec![0; 7 * MIB]).unwrap(), again);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!((1..8).contains(&asked.load(Ordering::Relaxed)), "{asked:?}");
+        assert!(copy.is_in_memory());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_does_not_keep_what_can_be_had_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let parent = folder.path().join("objects");
+        let store = Store::new(StoreConfig { capacity: 8 * MIB, folder: Some(parent.clone()) }).unwrap();
+        let full = SpillError::DiskFull { folder: parent, bytes: 1 };
+        *store.shared.spiller.failed.lock() = Some((clock::now(), full));
+        let stays = store.keep(store.copy_in(&vec![0; 2 * MIB]).unwrap());
+        let goes = store.keep_copy(store.copy_in(&vec![0; 4 * MIB]).unwrap(), again(true).0);
+        // Less than the pause: it makes way at once.
+        let made = store.create(4 * MIB, limits::SPILL_PAUSE / 4).await;
+        assert_eq!(made.unwrap().len(), 4 * MIB);
+        assert!(stays.is_in_memory() && !goes.is_in_memory());
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_is_kept_for_good_is_not_dropped_and_says_if_it_was() {
+        let store = Store::new(StoreConfig { capacity: 8 * MIB, folder: None }).unwrap();
+        let copy = || store.keep_copy(store.copy_in(&vec![0; 4 * MIB]).unwrap(), again(true).0);
+        let first = copy();
+        assert!(first.for_good() && first.is_there());
+        assert!(store.create(6 * MIB, Duration::from_millis(20)).await.is_err());
+        assert!(first.is_in_memory());
+        drop(first);
+        let second = copy();
+        drop(store.create(6 * MIB, limits::SPILL_PAUSE).await.unwrap());
+        assert!(!second.is_there() && !second.for_good());
     }
 }

@@ -45,8 +45,8 @@ struct Place {
 
 /// What spilling an object takes.
 pub(super) enum Spill {
-    /// Somebody views it.
-    Viewed,
+    /// Somebody views it, or there is nowhere else for it.
+    Stays,
     /// Nothing: it was on disk already, or can be had again, and its memory is free.
     Done,
     /// Writing this.
@@ -101,11 +101,18 @@ impl Kept {
         self.0.in_memory()
     }
 
-    /// It is no copy any more that could be had again: who views it makes sure that it is there.
-    pub(crate) fn for_good(&self) {
+    /// It is no copy any more that could be had again. Whether it is there: one that was dropped before is not.
+    pub(crate) fn for_good(&self) -> bool {
         let again = self.0.again.lock().take();
         drop(again);
         self.0.touch();
+        self.is_there()
+    }
+
+    /// Whether it is in memory or on disk: a copy may have been dropped.
+    pub(crate) fn is_there(&self) -> bool {
+        let place = self.0.place.lock();
+        place.memory.is_some() || place.file.is_some()
     }
 
     /// Whether it is in memory now.
@@ -148,19 +155,24 @@ impl Keep {
         again.is_some_and(|again| again())
     }
 
-    /// Begins to move it to disk, if nobody views it: who would has to ask here, under the lock.
-    pub(super) fn begin(&self) -> Spill {
+    /// Begins to move it to disk, if it may be written and nobody views it: who would has to ask here, under the lock.
+    pub(super) fn begin(&self, writes: bool) -> Spill {
         let evict = self.can_be_had_again();
         let mut place = self.place.lock();
+        // It may have been kept for good meanwhile, by who looks whether it is there after that.
+        let evict = evict && self.again.lock().is_some();
         match (&place.memory, &place.file) {
-            (Some(stored), None) if !evict && stored.is_only_one_of(1) => Spill::Write(stored.clone()),
+            (Some(stored), None) if !evict && stored.is_only_one_of(1) => match writes {
+                true => Spill::Write(stored.clone()),
+                false => Spill::Stays,
+            },
             (Some(stored), _) if stored.is_only_one_of(1) => {
                 let stored = place.memory.take();
                 drop(place);
                 drop(stored);
                 Spill::Done
             }
-            (Some(_), _) => Spill::Viewed,
+            (Some(_), _) => Spill::Stays,
             (None, _) => Spill::Done,
         }
     }

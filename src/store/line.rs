@@ -1,7 +1,7 @@
 //! The line of those who wait for room. First come, first served, the largest too: nobody overtakes, not even who would
 //! not wait.
 
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::table::{Full, Room, Slot, Table};
 use super::view::Draft;
 use super::weight::Weight;
@@ -57,7 +57,9 @@ impl State {
                 Ok(space) => Ok(self.table.grown(growth, space, length)),
                 Err(error) => {
                     self.table.not_grown(growth);
-                    Err(Refused::System(error))
+                    // Others may give theirs back.
+                    let waits = segment::is_out_of_descriptors(&error);
+                    Err(if waits { Refused::Full } else { Refused::System(error) })
                 }
             },
             Err(Full) => Err(Refused::Full),
@@ -225,8 +227,13 @@ impl Shared {
 
     /// Serves those who wait, in order, as far as there is room.
     pub(super) fn settle(self: &Arc<Self>) {
-        while self.serve_first() {}
-        self.carry_out();
+        loop {
+            while self.serve_first() {}
+            // What the first lacks may have been released just now: a descriptor.
+            if !self.carry_out() {
+                return;
+            }
+        }
     }
 
     /// Serves the first in the line, if there is one and room for it. Who has gone meanwhile leaves it here, and dropping it makes
@@ -263,12 +270,14 @@ impl Shared {
         }
     }
 
-    /// Unmaps what was released, and tells readers what to unmap.
-    pub(super) fn carry_out(&self) {
+    /// Unmaps what was released, and tells readers what to unmap. Whether anything was released.
+    pub(super) fn carry_out(&self) -> bool {
         let effects = self.state.lock().table.effects();
+        let released = !effects.released.is_empty();
         if !effects.is_empty() {
             drop(effects.released);
             self.readers.retire(&effects.retire);
         }
+        released
     }
 }

@@ -48,6 +48,9 @@ use table::Table;
 use thiserror::Error;
 use tokio::sync::Notify;
 
+/// How the memory of an object is aligned.
+pub(crate) const ALIGNMENT: usize = table::blocks::GRANULE;
+
 /// What [`Store::new`] is given.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -175,9 +178,10 @@ impl Store {
     pub fn new(config: StoreConfig) -> Result<Store, StoreError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StoreError::NoRuntime)?;
         let spiller = Spiller::new(config.folder.as_deref())?;
+        let table = Table::new(config.capacity, segment::page_size()).of_at_most(segment::most());
         let shared = Arc::new(Shared {
             capacity: config.capacity,
-            state: Mutex::new(State::new(Table::new(config.capacity, segment::page_size()))),
+            state: Mutex::new(State::new(table)),
             drafts: AtomicUsize::new(0),
             pinned: AtomicUsize::new(0),
             readers: Readers::default(),

@@ -16,7 +16,9 @@
 #![allow(unsafe_code)]
 
 use rustix::fs::{FileType, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::process::{Resource, getrlimit};
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -25,12 +27,25 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use thiserror::Error;
 
+use crate::limits::SEGMENTS_PART;
+
 /// What a reader must be able to rely on: the length stays (no `SIGBUS`), and nobody maps it writable again.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::FUTURE_WRITE);
 
 /// The unit of memory files.
 pub(super) fn page_size() -> usize {
     rustix::param::page_size()
+}
+
+/// How many segments a store may have: the rest of the process, and other stores in it, need descriptors as well.
+pub(super) fn most() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(usize::MAX, |limit| (limit / SEGMENTS_PART).max(1))
+}
+
+/// Whether a segment could not be made for want of descriptors, of this process or of the system.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Addresses that belong to this process until dropped.
@@ -86,7 +101,7 @@ impl Segment {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = match memfd_create(name.as_str(), flags | MemfdFlags::NOEXEC_SEAL) {
             // Linux before 6.3 does not know the flag.
-            Err(rustix::io::Errno::INVAL) => memfd_create(name.as_str(), flags)?,
+            Err(Errno::INVAL) => memfd_create(name.as_str(), flags)?,
             made => made?,
         };
         ftruncate(&file, length as u64)?;

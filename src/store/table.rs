@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Objects of 4 MiB and more have a segment each; a warm one serves the next object that fills half of it. Smaller ones
-//! share segments, divided by [`blocks`]. A segment counts against the capacity, whole, from its making to its release.
+//! share segments, divided by [`blocks`]. A segment counts against the capacity, whole, from its making to its release, and
+//! there may be only so many: each takes a descriptor.
 
 pub(super) mod blocks;
 #[cfg(test)]
@@ -28,6 +29,8 @@ pub(super) struct Table {
     /// The length of shared segments, and of the shortest object that has one of its own.
     shared: usize,
     own_from: usize,
+    /// Segments that there may be: each has a descriptor.
+    most: usize,
     now: Moment,
     next_id: u64,
     segments: BTreeMap<u64, Entry>,
@@ -128,6 +131,7 @@ impl Table {
             page,
             shared,
             own_from: limits::OWN_SEGMENT.min(shared / 2),
+            most: usize::MAX,
             now: Moment::default(),
             next_id: 1,
             segments: BTreeMap::new(),
@@ -136,6 +140,11 @@ impl Table {
             totals: Totals::default(),
             effects: Effects::default(),
         }
+    }
+
+    /// The same with so many segments at most.
+    pub(super) fn of_at_most(self, most: usize) -> Table {
+        Table { most, ..self }
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -184,6 +193,10 @@ impl Table {
         if !self.make_room(bytes) {
             return Err(Full);
         }
+        self.retire_oldest(|table, _| table.segments.len() >= table.most);
+        if self.segments.len() >= self.most {
+            return Err(Full);
+        }
         self.totals.held += bytes;
         self.next_id += 1;
         Ok(Room::Grow(Growth { id: self.next_id - 1, bytes, shared }))
@@ -206,9 +219,10 @@ impl Table {
         slot
     }
 
-    /// The segment could not be made.
+    /// The segment could not be made: what is warm makes way, for it takes what the system has no more of.
     pub(super) fn not_grown(&mut self, growth: Growth) {
         self.totals.held -= growth.bytes;
+        self.retire_oldest(|_, _| true);
     }
 
     /// Takes an object's memory back.

@@ -2,6 +2,7 @@
 
 #[path = "../common/alone.rs"]
 mod alone;
+mod descriptors;
 mod hostile;
 mod line;
 mod objects;

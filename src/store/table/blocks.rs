@@ -11,7 +11,7 @@
 use super::super::segment::Space;
 
 /// What objects are aligned to: a cache line, and more than any vector load asks for.
-pub(super) const GRANULE: usize = 64;
+pub(in crate::store) const GRANULE: usize = 64;
 const COLUMN_BITS: u32 = 4;
 const COLUMNS: usize = 1 << COLUMN_BITS;
 /// Blocks of less than 2^31 granules: 128 GiB, and shared segments have 32 MiB at most.

@@ -213,3 +213,15 @@ fn room_that_cannot_be_made_leaves_warm_segments_alone() {
     assert_eq!(world.table.totals().warm, 4 << 20);
     assert!(!world.table.fits((16 << 20) + 1) && world.table.fits(16 << 20));
 }
+
+#[test]
+fn there_are_only_so_many_segments_and_warm_ones_make_way() {
+    let mut world = World::new(64 << 20);
+    world.table = Table::new(64 << 20, page_size()).of_at_most(2);
+    assert!(world.create(4 << 20) && world.create(4 << 20));
+    assert!(!world.create(9 << 20), "there are two");
+    world.free(0);
+    assert!(world.create(9 << 20), "one of them was warm");
+    assert_eq!(world.table.totals().held, 13 << 20);
+    assert!(!world.create(4 << 20));
+}
