@@ -47,8 +47,8 @@ impl Promised {
             }
             let mut room = pin!(self.0.room.notified());
             room.as_mut().enable();
-            // Room that came before is not told of.
-            if self.0.count.load(Ordering::Relaxed) == self.0.most {
+            // Room that came before is not told of. There may be more than may be promised: those that are to be once more.
+            if self.0.count.load(Ordering::Relaxed) >= self.0.most {
                 room.await;
             }
         }
@@ -117,6 +117,25 @@ mod tests {
         assert!(!third.is_settled() && (&mut fourth).now_or_never().is_none(), "for one");
         fails(&two);
         assert!(!fourth.now_or_never().expect("for another").is_settled());
+    }
+
+    #[test]
+    fn who_waits_for_room_sleeps_while_there_are_more_than_may_be() {
+        let id = |serial| ObjectId { life: crate::id::Life(1), serial };
+        let promised = Promised::at_most(Weak::<Nowhere>::new(), 1);
+        let one = promised.promise(id(1));
+        let again = promised.again();
+        let (polled, polls) = std::sync::mpsc::channel();
+        // On a thread of its own: what does not sleep never comes back.
+        std::thread::spawn(move || {
+            let mut waits = Box::pin(promised.promise_wait(id(2)));
+            assert!((&mut waits).now_or_never().is_none());
+            one.settle(Err(Arc::new(Fault::ShutDown)));
+            assert!((&mut waits).now_or_never().is_none(), "as many as may be are left");
+            again.kept();
+            polled.send(waits.now_or_never().is_some()).unwrap();
+        });
+        assert_eq!(polls.recv_timeout(std::time::Duration::from_secs(30)), Ok(true), "it is told of room");
     }
 
     #[test]

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::entry::{Seat, Until, Watch};
+use super::entry::{Entry, Seat, Until, Watch};
 use super::failure::Never;
 use super::limit::Limit;
 use super::reference::ObjectRef;
+use crate::limits::OBJECT_HOPS;
 
 /// References in the order in which their objects are there, or have failed: what
 /// [`Cluster::as_settled`](crate::Cluster::as_settled) gives, and what a [`Cluster::wait`](crate::Cluster::wait) leaves. More
@@ -31,8 +32,8 @@ pub struct AsSettled<T: ?Sized, E = Never> {
     next: usize,
 }
 
-/// A reference, and where it is watched unless it was settled at first.
-type Seated<T, E> = (ObjectRef<T, E>, Option<Seat>);
+/// A reference, and where it is watched unless it was settled at first: at its object, or at the one that it leads to so far.
+type Seated<T, E> = (ObjectRef<T, E>, Option<(Arc<Entry>, Seat)>);
 
 #[derive(Default)]
 struct Ready {
@@ -104,8 +105,8 @@ impl<T: ?Sized, E> AsSettled<T, E> {
 
     fn leave(&mut self) -> impl Iterator<Item = ObjectRef<T, E>> + use<T, E> {
         std::mem::take(&mut self.pending).into_values().map(|(reference, seat)| {
-            if let Some(seat) = seat {
-                reference.entry().leave(seat);
+            if let Some((entry, seat)) = seat {
+                entry.leave(seat);
             }
             reference
         })
@@ -116,15 +117,31 @@ impl<T: ?Sized, E> AsSettled<T, E> {
         if self.watched == self.next {
             return;
         }
-        let watch: Arc<dyn Watch> = self.ready.clone();
-        for (key, (reference, seat)) in self.pending.range_mut(self.watched..) {
-            *seat = reference.entry().watch_until(self.until, &watch, *key);
-            if seat.is_none() {
+        for (key, seated) in self.pending.range_mut(self.watched..) {
+            if !watch(seated, self.until, &self.ready, *key) {
                 self.ready.clone().settled(*key);
             }
         }
         self.watched = self.next;
     }
+}
+
+/// Watches an object. One whose value is another's is where that is: watched is the last of those. Whether there is something
+/// to wait for.
+fn watch<T: ?Sized, E>((reference, seat): &mut Seated<T, E>, until: Until, ready: &Arc<Ready>, key: usize) -> bool {
+    let (watch, mut entry): (Arc<dyn Watch>, _) = (ready.clone(), reference.entry().clone());
+    for _ in 0..=OBJECT_HOPS {
+        if let Some(taken) = entry.watch_until(until, &watch, key) {
+            *seat = Some((entry, taken));
+            return true;
+        }
+        match entry.followed() {
+            Ok(last) if until == Until::Here && !last.is_settled() => entry = last,
+            Ok(_) | Err(_) => break,
+        }
+    }
+    *seat = None;
+    false
 }
 
 impl<T: ?Sized, E> Extend<ObjectRef<T, E>> for AsSettled<T, E> {
@@ -143,15 +160,21 @@ impl<T: ?Sized, E> Stream for AsSettled<T, E> {
         self.watch();
         // A waker is other people's code: made and dropped outside of the lock.
         let waker = cx.waker().clone();
-        let mut state = self.ready.state.lock();
-        let Some(key) = state.keys.pop_front() else {
-            let former = state.waker.replace(waker);
+        loop {
+            let mut state = self.ready.state.lock();
+            let Some(key) = state.keys.pop_front() else {
+                let former = state.waker.replace(waker);
+                drop(state);
+                drop(former);
+                return Poll::Pending;
+            };
             drop(state);
-            drop(former);
-            return Poll::Pending;
-        };
-        drop(state);
-        Poll::Ready(self.pending.remove(&key).map(|(reference, _)| reference))
+            let (until, ready) = (self.until, self.ready.clone());
+            if self.pending.get_mut(&key).is_some_and(|seated| watch(seated, until, &ready, key)) {
+                continue;
+            }
+            return Poll::Ready(self.pending.remove(&key).map(|(reference, _)| reference));
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -297,7 +320,6 @@ mod tests {
     use super::*;
     use crate::id::{Life, ObjectId};
     use crate::object::content::Content;
-    use crate::object::entry::Entry;
     use futures_util::FutureExt;
 
     #[test]
@@ -328,5 +350,21 @@ mod tests {
         let ready = all.ready.clone();
         assert_eq!(all.into_pending().len(), 2);
         assert_eq!(Arc::strong_count(&ready), 1, "the entry knows it no more");
+    }
+
+    #[test]
+    fn what_leads_on_is_waited_for_at_the_last_of_those_that_it_leads_to() {
+        let entry = |serial| Entry::pending(ObjectId { life: Life(1), serial }, None);
+        let [first, second, third] = [1, 2, 3].map(entry);
+        let wait = |all: &mut AsSettled<u64>| futures_util::StreamExt::next(all).now_or_never().flatten();
+        let mut all = AsSettled::new([ObjectRef::<u64>::new(first.clone())]);
+        let mut anywhere = AsSettled::new([ObjectRef::<u64>::new(first.clone())]).without_fetching();
+        assert!(wait(&mut all).is_none() && wait(&mut anywhere).is_none());
+        second.settle(Ok(Content::Elsewhere(third.clone())));
+        first.settle(Ok(Content::Elsewhere(second)));
+        assert!(wait(&mut anywhere).is_some(), "there is a value");
+        assert!(wait(&mut all).is_none() && third.seats() == Some(1), "which is not here");
+        third.settle(Ok(Content::of::<u64>(Arc::new(7))));
+        assert_eq!(wait(&mut all).map(|settled| settled.id()), Some(first.id()));
     }
 }
