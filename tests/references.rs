@@ -45,6 +45,18 @@ impl Serialize for Gated {
     }
 }
 
+/// Takes long to encode: until a [`Gated`] that opens was read.
+#[derive(Clone, Deserialize)]
+struct Slow(String);
+
+impl Serialize for Slow {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (0..2_000).take_while(|_| !*GATE.borrow()).for_each(|_| std::thread::sleep(Duration::from_millis(5)));
+        assert!(*GATE.borrow(), "nothing else was read meanwhile");
+        self.0.serialize(to)
+    }
+}
+
 #[task]
 fn handles(explosive: Explosive) -> u32 {
     explosive.0
@@ -116,6 +128,11 @@ impl Keeper {
     pub async fn slowly(&self, length: usize) -> mobula::Result<Blob> {
         self.gate.subscribe().wait_for(|open| *open).await?;
         Ok(vec![1; length])
+    }
+
+    pub async fn read_both(&self, slow: Vec<ObjectRef<Slow>>, opens: Vec<ObjectRef<Gated>>) -> mobula::Result<usize> {
+        let both = tokio::try_join!(slow[0].clone().into_future(), opens[0].clone().into_future())?;
+        Ok(both.0.0.len())
     }
 
     /// One that is there once the other was read.
@@ -246,6 +263,17 @@ async fn values_of_another_node_are_read_several_at_once() {
         "in the order asked for, not that of their coming"
     );
     drop(gated);
+    nothing_is_shared(&cluster, &[&one, &two]).await;
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_takes_long_to_encode_holds_up_no_other() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let (one, two) = two_keepers(&cluster).await;
+    let slow = cluster.put(Slow("slow".into())).await.unwrap();
+    let opens = cluster.put(Gated { opens: true }).await.unwrap();
+    assert_eq!(bounded(one.read_both(vec![slow], vec![opens])).await, Ok(4));
     nothing_is_shared(&cluster, &[&one, &two]).await;
     bounded(cluster.shutdown()).await;
 }

@@ -241,7 +241,12 @@ impl<T: ?Sized + Param> Unresolved for Arg<T> {
         let Ok(mut encoded) = Encoded::of::<T>(self) else { return };
         if encoded.body.len() > ARGUMENT_INLINE {
             encoded.node = Some(owner.here.clone());
-            let entry = Entry::settled(owner.host.next_object(), Ok(Content::Encoded(encoded)));
+            let content = Content::Encoded(encoded);
+            let content = match owner.host.promised().home() {
+                Some(home) => home.counted(content),
+                None => content,
+            };
+            let entry = Entry::settled(owner.host.next_object(), Ok(content));
             self.0 = State::Reference(ObjectRef::new(entry));
         }
     }

@@ -18,7 +18,6 @@
 use bytes::Bytes;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Waker};
 
 use super::bulk::{DIAL, HOLDS};
 use super::checkpoints::{KEEP, KEPT, LET_GO};
@@ -38,7 +37,7 @@ use crate::actor::slot::to_get_error;
 use crate::id::{ActorId, Key, Life, ObjectId};
 use crate::limits::{HOLDERS_NAMED, OBJECT_PIECE};
 use crate::object::content::{Content, Encoded, Form};
-use crate::object::entry::{Entry, Outcome as Settled};
+use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::object::lent::Lent;
@@ -47,6 +46,8 @@ use crate::store::{Location, ReaderId};
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed};
 use crate::wire::packet::{Answer, CallFault, Flags, Outcome};
+
+mod serve;
 
 /// What the request is called.
 pub(super) const READ: Key = Key::of("mobula", "object");
@@ -178,7 +179,7 @@ impl Node {
     /// Learns when an object that another life owns has a value, and leaves that where it is.
     pub(super) async fn look_for_object(self: Arc<Self>, entry: Arc<Entry>) {
         let object = entry.id();
-        let answer = match self.link_to(object.life) {
+        let answer = match self.link_when_met(object.life).await {
             Some(link) => ask(&link, object, How::There).await,
             None => Err(owner_ended(object)),
         };
@@ -198,7 +199,7 @@ impl Node {
     }
 
     pub(super) async fn read_object(self: &Arc<Self>, object: ObjectId) -> Result<Content, Fault> {
-        let link = self.link_to(object.life).ok_or_else(|| owner_ended(object))?;
+        let link = self.link_when_met(object.life).await.ok_or_else(|| owner_ended(object))?;
         let lender = self.store_of(&link).await;
         let in_place = |lender: &Lender| How::InPlace(ReaderId::from_number(lender.reader));
         let mut read = ask(&link, object, lender.as_ref().map_or(How::Bytes, in_place)).await?;
@@ -244,93 +245,6 @@ impl Node {
             _ => return self.shared().run_for_peer(incoming),
         }
         None
-    }
-
-    fn serve_object(&self, incoming: &Incoming<'_>) {
-        let body = incoming.request.body;
-        let Some(how) = body.get(8..).and_then(How::read) else {
-            incoming.refuse(CallFault::Decode { message: "a request for an object names its serial, and how" });
-            return;
-        };
-        if !incoming.begin() {
-            return;
-        }
-        let (peer, arrival) = (incoming.peer.clone(), incoming.arrival);
-        let object = ObjectId { life: self.last_life(), serial: number(body, 0).unwrap_or_default() };
-        let Some(entry) = self.exposed(object) else {
-            return answer_error(&*peer, arrival.call, &Fault::lost(object, Lost::LetGo));
-        };
-        // Who asks for it has no copy, or has lost it.
-        entry.held_by(peer.life(), false);
-        let mut answering = Box::pin(self.shared().answer_read(entry, peer.clone(), arrival.call, how));
-        // Most are at hand, and answered here and now.
-        if answering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            peer.spawn_linked(answering);
-        }
-    }
-
-    async fn answer_read(self: Arc<Self>, entry: Arc<Entry>, peer: Arc<dyn Peer>, call: u64, how: How) {
-        if let How::Instead(lost) = how {
-            let settled = self.instead_of(&entry, lost).await;
-            return self.answer(&*peer, call, &entry, settled, how);
-        }
-        let settled = match (entry.settling().await, how) {
-            (Ok(Content::Elsewhere(next)), _) => Ok(Content::Elsewhere(next)),
-            (Ok(_), How::There) => return answer_there(&*peer, call),
-            (Ok(content), How::InPlace(reader)) => match self.in_store(&entry, content).await {
-                Content::Kept(kept) => match self.pin(&kept, peer.life(), reader).await {
-                    Ok(Some(location)) => {
-                        if !answer_pinned(&*peer, call, location) {
-                            self.unpin(location, reader);
-                        }
-                        return;
-                    }
-                    // Its bytes then, or why they cannot be had.
-                    Ok(None) | Err(_) => Content::Kept(kept).brought(entry.id()).await,
-                },
-                content => content.brought(entry.id()).await,
-            },
-            (Ok(content), How::Bytes | How::Holders | How::Instead(_)) => content.brought(entry.id()).await,
-            (Err(fault), _) => Err(fault),
-        };
-        self.answer(&*peer, call, &entry, settled, how);
-    }
-
-    fn answer(&self, peer: &dyn Peer, call: u64, entry: &Entry, settled: Settled, how: How) {
-        if let Ok(Content::Elsewhere(next)) = &settled {
-            return answer_elsewhere(peer, call, next);
-        }
-        let encoded = settled.map_err(|fault| (*fault).clone()).and_then(|content| {
-            entry.encoded(&content).map_err(|error| GetError::Codec { message: error.to_string() })
-        });
-        let Encoded { form, body, enclosed, .. } = match encoded {
-            Ok(encoded) => encoded,
-            Err(fault) => return answer_error(peer, call, &fault),
-        };
-        let enclosed = if how == How::Holders { Enclosed::default() } else { enclosed };
-        let plain = form == Form::Plain;
-        with_scratch(|out, packet| {
-            if body.len() <= OBJECT_PIECE {
-                out.push(u8::from(plain));
-                out.extend_from_slice(&body);
-            } else {
-                out.push(if plain { PLAIN } else { PACKED });
-                out.extend_from_slice(&(body.len() as u64).to_le_bytes());
-                self.name_holders(entry, out);
-            }
-            Answer { call, outcome: Outcome::Value { refs: List::Items(&enclosed.refs), body: out } }.encode(packet);
-            peer.answer(call, packet, &enclosed);
-        });
-    }
-
-    /// Names some that have a copy, and forgets those that have ended.
-    fn name_holders(&self, entry: &Entry, out: &mut Vec<u8>) {
-        for life in entry.holders(HOLDERS_NAMED) {
-            match self.node_of(life).is_some() {
-                true => out.extend_from_slice(&life.0.to_le_bytes()),
-                false => entry.held_by(life, false),
-            }
-        }
     }
 }
 
@@ -412,24 +326,6 @@ fn owner_ended(object: ObjectId) -> Fault {
 
 pub(super) fn nonsense() -> Fault {
     GetError::Codec { message: "the owner sent what is no piece of an object".to_owned() }
-}
-
-/// Whether it will be told.
-fn answer_pinned(peer: &dyn Peer, call: u64, location: Location) -> bool {
-    let Location { segment, offset, length } = location;
-    with_scratch(|body, packet| {
-        body.push(PINNED);
-        [length, segment, offset].iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
-        Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body } }.encode(packet);
-        peer.answer(call, packet, &Enclosed::default())
-    })
-}
-
-fn answer_there(peer: &dyn Peer, call: u64) {
-    with_scratch(|_, packet| {
-        Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body: &[THERE] } }.encode(packet);
-        peer.answer(call, packet, &Enclosed::default());
-    });
 }
 
 /// The value is that of another object.

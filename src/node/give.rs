@@ -153,7 +153,7 @@ impl Node {
     async fn have_given(&self, entry: &Arc<Entry>, to: Taker) -> Result<(), GiveError> {
         let object = entry.id();
         let ended = || GiveError::NotThere { object, why: "the node that owned it has ended".to_owned() };
-        let link = self.link_to(object.life).ok_or_else(ended)?;
+        let link = self.link_when_met(object.life).await.ok_or_else(ended)?;
         match ask_node_about(&link, GIVE, &Entry::enclosed_all(&[entry]), &to.body()).await {
             Ok(Plain::Value(..)) => Ok(()),
             Ok(Plain::App(_, error)) => Err(codec::decode(&error).unwrap_or_else(|error| nonsense(object, &error))),

@@ -13,7 +13,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::core::link::Party;
 use super::fetch::ask_node;
 use super::link::PeerLink;
 use super::machine;
@@ -22,8 +21,9 @@ use super::store::Sharing;
 use crate::actor::remote::ask::Plain;
 use crate::actor::remote::host::Incoming;
 use crate::actor::remote::{Peer, with_scratch};
+use crate::clock::{self, Moment};
 use crate::id::{Key, Life};
-use crate::limits::STORE_GREETING;
+use crate::limits::{ATTACH_PAUSE, STORE_GREETING};
 use crate::net::Folder;
 use crate::store::{Attached, Kept, Location, MappingError, ReaderId, Server, StoreError, Ticket, TransferError};
 use crate::wire::bytes::List;
@@ -66,8 +66,40 @@ struct Reader {
     reads: bool,
 }
 
-/// Another node's store: asked for once; none if it is not to be had.
-type Owner = Arc<tokio::sync::OnceCell<Option<Lender>>>;
+/// Another node's store: asked for once, or once more after it could not be had.
+type Owner = Arc<tokio::sync::OnceCell<Asked>>;
+
+/// What came of that.
+enum Asked {
+    Reads(Lender),
+    /// It shares nothing with this node.
+    SharesNothing,
+    /// It could not be had at that time.
+    Failed(Moment),
+}
+
+impl Asked {
+    fn lender(&self) -> Option<&Lender> {
+        match self {
+            Asked::Reads(lender) => Some(lender),
+            Asked::SharesNothing | Asked::Failed(_) => None,
+        }
+    }
+}
+
+impl Lending {
+    /// What came of asking for a life's store, if that is not to be tried again.
+    fn owner(&self, life: Life, now: Moment) -> Owner {
+        let mut owners = self.owners.lock();
+        let owner = owners.entry(life).or_default();
+        if let Some(Asked::Failed(at)) = owner.get()
+            && now.since(*at) >= ATTACH_PAUSE
+        {
+            *owner = Owner::default();
+        }
+        owner.clone()
+    }
+}
 
 /// Another node's store, as this node reads it.
 #[derive(Clone)]
@@ -179,30 +211,37 @@ impl Node {
         if self.sharing() == Sharing::Never {
             return None;
         }
-        let Party { node, life } = link.party();
-        let owner = self.lending().owners.lock().entry(life).or_default().clone();
-        let lender = owner.get_or_init(|| async {
-            let mut body = machine::boot().to_vec();
-            body.extend_from_slice(self.namespace().as_bytes());
-            let Ok(Plain::Value(_, answer)) = ask_node(link, ATTACH, &body).await else { return None };
-            let (ticket, rest) = answer.split_first_chunk()?;
-            let (reader, path) = rest.split_first_chunk()?;
-            let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
-            let ticket = Ticket::from_bytes(*ticket);
-            // All who want something of that owner wait for this.
-            match tokio::time::timeout(STORE_GREETING, Attached::connect(&path, &ticket)).await {
-                Ok(Ok(attached)) => Some(Lender { attached, reader: u64::from_le_bytes(*reader) }),
-                Ok(Err(error)) => {
-                    tracing::debug!(%node, %error, "a node of this host shares no memory with this one");
-                    None
-                }
-                Err(_) => {
-                    tracing::debug!(%node, "a node of this host has not let this one read its store in time");
-                    None
-                }
-            }
-        });
-        lender.await.clone()
+        let owner = self.lending().owner(link.party().life, clock::now());
+        owner.get_or_init(|| self.attach_to(link)).await.lender().cloned()
+    }
+
+    /// Asks a node for its store. All who want something of it wait for this.
+    async fn attach_to(&self, link: &Arc<PeerLink>) -> Asked {
+        let node = link.party().node;
+        let mut body = machine::boot().to_vec();
+        body.extend_from_slice(self.namespace().as_bytes());
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%node, %error, "a node of this host does not let this one read its store for now");
+            Asked::Failed(clock::now())
+        };
+        let answer = match ask_node(link, ATTACH, &body).await {
+            Ok(Plain::Value(_, answer)) => answer,
+            Ok(_) => return Asked::SharesNothing,
+            // With its link its store is of no use.
+            Err(_) => return Asked::Failed(clock::now()),
+        };
+        let Some((ticket, (reader, path))) =
+            answer.split_first_chunk().and_then(|(ticket, rest)| Some((ticket, rest.split_first_chunk()?)))
+        else {
+            return Asked::SharesNothing;
+        };
+        let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
+        let ticket = Ticket::from_bytes(*ticket);
+        match tokio::time::timeout(STORE_GREETING, Attached::connect(&path, &ticket)).await {
+            Ok(Ok(attached)) => Asked::Reads(Lender { attached, reader: u64::from_le_bytes(*reader) }),
+            Ok(Err(error)) => failed(&error),
+            Err(late) => failed(&late),
+        }
     }
 
     /// Why an object could not be viewed, if that is the owner's fault; none if its bytes may still be had. The next one asks
@@ -260,4 +299,20 @@ fn answer(peer: &dyn Peer, call: u64, admitted: Option<(ReaderId, &Ticket, &Path
         Answer { call, outcome }.encode(packet);
         peer.answer(call, packet, &Enclosed::default());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_could_not_be_had_is_asked_for_again_after_a_while_and_one_that_is_not_shared_is_not() {
+        let (lending, now) = (Lending::default(), clock::now());
+        let asked = |life| lending.owner(Life(life), now);
+        assert!(asked(1).set(Asked::Failed(now)).is_ok() && asked(2).set(Asked::SharesNothing).is_ok());
+        let known = |life, at| lending.owner(Life(life), at).get().is_some();
+        assert!(known(1, now) && known(2, now));
+        assert!(!known(1, now + ATTACH_PAUSE), "it is asked for again");
+        assert!(known(2, now + ATTACH_PAUSE));
+    }
 }

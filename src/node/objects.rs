@@ -5,9 +5,12 @@
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use tokio::sync::Notify;
 
 use super::core::refs::{Effect, Effects, Hold as Held, Kind, Load, Loss, Refs};
+use super::link::PeerLink;
 use super::recover::Lead;
 use super::runtime::Node;
 use crate::actor::inbox::Host;
@@ -15,7 +18,7 @@ use crate::actor::lifetime::{At, Lifetime};
 use crate::clock;
 use crate::directory::request::Withdraw;
 use crate::id::{ActorId, Life, ObjectId};
-use crate::limits::REFS_GRACE;
+use crate::limits::{MEETING, REFS_GRACE};
 use crate::object::content::Content;
 use crate::object::entry::{Entry, Outcome};
 use crate::object::error::{Fault, GetError};
@@ -27,7 +30,11 @@ use crate::wire::packet::{Counted, Kept, Ref, Settle};
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Objects(Mutex<Option<State>>);
+pub(super) struct Objects {
+    state: Mutex<Option<State>>,
+    /// Told when others may be known that were not.
+    met: Notify,
+}
 
 pub(super) struct State {
     pub(super) refs: Refs<Hold>,
@@ -156,7 +163,7 @@ impl Node {
     pub(super) fn count<R>(&self, change: impl FnOnce(&mut State, &mut Effects<Hold>) -> R) -> R {
         let mut effects = Effects::new();
         let (result, orphans, former) = {
-            let mut state = self.objects().0.lock();
+            let mut state = self.objects().state.lock();
             // Under the lock: else one who read an earlier life could put it in the place of a later one.
             let life = self.last_life();
             let former = state.take_if(|state| state.refs.life() != life);
@@ -165,7 +172,7 @@ impl Node {
             (result, std::mem::take(&mut state.orphans), former)
         };
         if let Some(former) = former {
-            lose(former.borrowed.into_values(), Loss::OwnerDied);
+            lose(former.borrowed.into_values(), &Lost::HolderEnded);
         }
         self.carry_out_counts(effects, orphans);
         result
@@ -194,7 +201,7 @@ impl Node {
             Effect::Free(token) => drop(token),
             Effect::Lost(Counted::Object(object), loss) => {
                 let entry = self.count(|state, _| state.borrowed.remove(&object));
-                lose(entry, loss);
+                lose(entry, &why(loss));
             }
             // Its handles lead where they led: what is called there says that it has ended.
             Effect::Lost(Counted::Actor(actor), _) => drop(self.count(|state, _| state.lifetimes.remove(&actor))),
@@ -222,6 +229,31 @@ impl Node {
     pub(super) fn meet(&self) {
         let unmet = self.count(|state, _| std::mem::take(&mut state.unmet));
         unmet.into_iter().for_each(|life| self.say_counts(life));
+        self.objects().met.notify_waiters();
+    }
+
+    /// The link to a life, which may have joined a moment ago: then it is waited for. None once that life has ended, or this node
+    /// has left, or if nobody has heard of it for so long.
+    pub(super) async fn link_when_met(&self, life: Life) -> Option<Arc<PeerLink>> {
+        tokio::time::timeout(MEETING, self.meeting(life)).await.ok()?
+    }
+
+    async fn meeting(&self, life: Life) -> Option<Arc<PeerLink>> {
+        let mut standing = self.standing();
+        loop {
+            let mut met = pin!(self.objects().met.notified());
+            met.as_mut().enable();
+            if let Some(link) = self.link_to(life) {
+                return Some(link);
+            }
+            if life == self.last_life() || self.known(|known| known.has_ended(life)) {
+                return None;
+            }
+            tokio::select! {
+                () = met => {}
+                _ = standing.wait_for(|now| now.is_over()) => return None,
+            }
+        }
     }
 
     pub(super) fn references_arrived(&self, from: Life, refs: &List<'_, Ref>) -> Enclosed {
@@ -384,16 +416,19 @@ fn counted(enclosed: &Enclosed) -> impl Iterator<Item = (Counted, &Hold)> {
 }
 
 fn lost(object: ObjectId, loss: Loss) -> Fault {
-    let why = match loss {
-        Loss::Gone => Lost::LetGo,
-        Loss::OwnerDied => Lost::OwnerDied,
-    };
-    GetError::lost(object, why)
+    GetError::lost(object, why(loss))
 }
 
-fn lose(entries: impl IntoIterator<Item = Weak<Entry>>, loss: Loss) {
+fn why(loss: Loss) -> Lost {
+    match loss {
+        Loss::Gone => Lost::LetGo,
+        Loss::OwnerDied => Lost::OwnerDied,
+    }
+}
+
+fn lose(entries: impl IntoIterator<Item = Weak<Entry>>, why: &Lost) {
     for entry in entries.into_iter().filter_map(|entry| entry.upgrade()) {
-        entry.settle(Err(Arc::new(lost(entry.id(), loss))));
+        entry.settle(Err(Arc::new(GetError::lost(entry.id(), why.clone()))));
     }
 }
 

@@ -79,13 +79,13 @@ impl Node {
 
     /// Whether a life has ended that is not this node's. What is lost with it is heard of while its link is being ended.
     fn is_over(&self, life: Life) -> bool {
-        let has_ended = || self.known(|known| known.has_ended(life));
-        life != self.last_life() && (has_ended() || self.link_to(life).is_none_or(|link| link.is_over()))
+        let link_is_over = || self.links().get(life).is_some_and(|link| link.is_over());
+        life != self.last_life() && (self.known(|known| known.has_ended(life)) || link_is_over())
     }
 
     /// Whether a value lay at a node that has ended, and nothing of it is here.
     pub(super) fn has_gone(&self, value: &Arc<Entry>) -> bool {
-        value.is_borrowed() && !value.is_given() && self.is_over(value.id().life) && copy(value).is_none()
+        value.is_borrowed() && !value.is_given() && self.is_over(value.id().life) && !is_left(value)
     }
 
     /// Why a value that is lost is not made again.
@@ -97,6 +97,13 @@ impl Node {
     pub(super) async fn recover(self: &Arc<Self>, value: &Arc<Entry>, fault: Arc<Fault>) {
         let object = value.id();
         let Some(lead) = self.lead(object) else { return value.settle(Err(fault)) };
+        // What came after that end is asked for by nobody, whoever waits for it. It is what it was the value of, which is.
+        if !value.is_borrowed() {
+            return match lead.of.upgrade() {
+                Some(of) => drop(value.give(of)),
+                None => value.settle(Err(fault)),
+            };
+        }
         if !value.is_awaited() {
             return;
         }
@@ -119,8 +126,8 @@ impl Node {
         if known.is_given() {
             return Ok(of);
         }
-        if let Some(copy) = copy(&known) {
-            of.moved(copy);
+        if let Some(left) = left(&known) {
+            of.moved(left);
             return Ok(of);
         }
         match &lead.made {
@@ -159,7 +166,8 @@ impl Node {
     }
 
     async fn read_anew(self: &Arc<Self>, object: ObjectId, lost: ObjectId) -> Result<Content, Fault> {
-        let link = self.link_to(object.life).ok_or_else(|| GetError::lost(object, Lost::OwnerDied))?;
+        let link = self.link_when_met(object.life).await;
+        let link = link.ok_or_else(|| GetError::lost(object, Lost::OwnerDied))?;
         match ask(&link, object, How::Instead(lost)).await? {
             Read::Whole(form, body, enclosed) => {
                 Ok(Content::Encoded(Encoded { form, body, enclosed, node: Some(self.here().clone()) }))
@@ -193,17 +201,26 @@ impl Node {
         if value.life == self.last_life() {
             return false;
         }
-        match self.link_to(value.life) {
+        match self.link_when_met(value.life).await {
             Some(link) => ask(&link, value, How::Holders).await.is_err_and(|fault| fault.is_lost()),
             None => true,
         }
     }
 }
 
-/// What is here of another life's value.
-fn copy(value: &Arc<Entry>) -> Option<Content> {
+/// Whether another life's value is here.
+fn is_left(value: &Arc<Entry>) -> bool {
+    match value.outcome() {
+        Some(Ok(Content::Lent(lent))) => lent.is_left(),
+        Some(Ok(Content::Encoded(_) | Content::Kept(_) | Content::Live(_))) => true,
+        Some(Ok(Content::Elsewhere(_)) | Err(_)) | None => false,
+    }
+}
+
+/// What is here of it, now that its life is over.
+fn left(value: &Arc<Entry>) -> Option<Content> {
     match value.outcome()? {
-        Ok(Content::Lent(lent)) => lent.now(),
+        Ok(Content::Lent(lent)) => lent.left(),
         Ok(content @ (Content::Encoded(_) | Content::Kept(_) | Content::Live(_))) => Some(content),
         Ok(Content::Elsewhere(_)) | Err(_) => None,
     }

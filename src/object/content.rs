@@ -52,6 +52,8 @@ pub(crate) struct Live {
     takes: usize,
     /// No object, which would end with it.
     refers_to_nothing: bool,
+    /// What it takes is all that it owns.
+    is_flat: bool,
     counted: Option<Arc<Weight>>,
 }
 
@@ -70,7 +72,15 @@ pub(crate) struct Encoded {
 impl Content {
     pub(crate) fn of<T: ?Sized + Param>(shared: T::Shared) -> Self {
         let (takes, refers_to_nothing) = (shared.takes(), weigh::refers_to_nothing::<T::Owned>());
-        Content::Live(Live { value: T::erase(shared), encode: encode::<T>, takes, refers_to_nothing, counted: None })
+        let is_flat = refers_to_nothing || shared.plain().is_some();
+        Content::Live(Live {
+            value: T::erase(shared),
+            encode: encode::<T>,
+            takes,
+            refers_to_nothing,
+            is_flat,
+            counted: None,
+        })
     }
 
     /// What it takes where it is, as far as is known without encoding it.
@@ -143,6 +153,14 @@ impl Content {
 
     pub(crate) fn plain(body: Bytes) -> Self {
         Content::Encoded(Encoded { form: Form::Plain, body, enclosed: Enclosed::default(), node: None })
+    }
+
+    /// Whether it is encoded already, or known to be small.
+    pub(crate) fn encodes_at_once(&self) -> bool {
+        match self {
+            Content::Live(live) => live.is_flat && live.takes < STORED,
+            Content::Encoded(_) | Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => true,
+        }
     }
 
     /// As it travels.

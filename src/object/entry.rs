@@ -1,21 +1,21 @@
 //! An object as its node keeps it: pending, ready or failed, and who waits for that.
 
-use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use super::content::{Content, Encoded};
+use super::content::Content;
 use super::error::Fault;
 use super::home::Home;
 use super::lost::Lost;
 use super::promised::Promised;
 use crate::id::{Life, ObjectId};
 use crate::limits::{ARGUMENT_INLINE, HOLDERS, OBJECT_HOPS};
-use crate::wire::codec::{Enclosed, EncodeError, Hold};
+use crate::wire::codec::{Enclosed, Hold};
 use crate::wire::packet::Ref;
+use encoded::Travelling;
 use pending::{Pending, Watcher};
 
 pub(crate) use pending::{MadeBy, Making, Seat};
@@ -71,7 +71,7 @@ impl State {
 #[derive(Default)]
 struct Shared {
     /// As it travels: what that encloses is held for as long as the object.
-    encoded: Option<Encoded>,
+    encoded: Option<Travelling>,
     /// Lives that have a copy of it. Of an object that another life owns, none.
     holders: Vec<Life>,
 }
@@ -237,43 +237,6 @@ impl Entry {
         match last.outcome()? {
             Ok(content) => content.at_hand().map(Ok),
             Err(fault) => Some(Err(fault)),
-        }
-    }
-
-    /// A value of this object as it travels; what is alive is encoded once.
-    pub(crate) fn encoded(&self, value: &Content) -> Result<Encoded, EncodeError> {
-        if let State::Settled(_, Some(shared)) = &*self.state.lock()
-            && let Some(encoded) = &shared.encoded
-        {
-            return Ok(encoded.clone());
-        }
-        let encoded = value.encode()?;
-        if !matches!(value, Content::Live(_)) {
-            return Ok(encoded);
-        }
-        let mut state = self.state.lock();
-        let kept = match &mut *state {
-            State::Settled(_, shared) => {
-                shared.get_or_insert_default().encoded.get_or_insert_with(|| encoded.clone()).clone()
-            }
-            State::Pending(_) | State::Given(_) => encoded.clone(),
-        };
-        // What another one encoded meanwhile is what is kept; the other is dropped outside of the lock.
-        drop(state);
-        Ok(kept)
-    }
-
-    /// Its value's bytes, as they travel, if they are at hand here; else what to bring or to encode. None of it if the value is
-    /// not here.
-    pub(crate) fn body(&self) -> Option<Result<Bytes, Content>> {
-        match &*self.state.lock() {
-            State::Settled(Ok(Content::Encoded(Encoded { body, .. })), _) => Some(Ok(body.clone())),
-            State::Settled(Ok(Content::Lent(lent)), _) => lent.copy().map(|copy| Err(Content::Kept(copy))),
-            State::Settled(Ok(content @ (Content::Kept(_) | Content::Live(_))), shared) => {
-                let encoded = shared.as_ref().and_then(|shared| shared.encoded.as_ref());
-                Some(encoded.map(|encoded| encoded.body.clone()).ok_or_else(|| content.clone()))
-            }
-            _ => None,
         }
     }
 
@@ -487,6 +450,7 @@ impl Drop for Settling {
     }
 }
 
+mod encoded;
 mod falling;
 mod given;
 mod moved;

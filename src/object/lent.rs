@@ -18,7 +18,7 @@ use crate::wire::codec::Hold;
 pub(crate) struct Lent {
     object: ObjectId,
     home: Weak<dyn Home>,
-    views: Mutex<Views>,
+    place: Mutex<Place>,
     length: usize,
     /// Held by the one that has it pinned anew, or brought.
     asking: tokio::sync::Mutex<()>,
@@ -34,15 +34,21 @@ struct Argument {
     ending: Mutex<Option<Ending>>,
 }
 
-/// A pin ends with the last view under it: a reference alone keeps an object from going to disk no more than its owner does.
-struct Views {
-    /// Until somebody has viewed it, or what it was fetched for would have to be fetched again; gone if nobody is to.
-    first: Option<Arc<Foreign>>,
-    last: Weak<Foreign>,
-    /// Until somebody has viewed it as well: a copy that has just come.
-    fresh: Option<Content>,
+/// Where it is read.
+enum Place {
+    /// Where it lies. A pin ends with the last view under it: a reference alone keeps an object from going to disk no more than
+    /// its owner does.
+    There {
+        /// Until somebody has viewed it, or what it was fetched for would have to be fetched again; gone if nobody is to.
+        first: Option<Arc<Foreign>>,
+        last: Weak<Foreign>,
+    },
     /// It cannot be read where it lies: what came instead.
-    copy: Option<Content>,
+    Here {
+        copy: Content,
+        /// Until somebody has viewed it, as well: it has just come.
+        fresh: Option<Content>,
+    },
 }
 
 /// Keeps the pin.
@@ -73,15 +79,15 @@ impl Lent {
 
     fn of(object: ObjectId, home: Weak<dyn Home>, view: Foreign, argument: Option<Argument>) -> Arc<Self> {
         let (length, first) = (view.len(), Arc::new(view));
-        let views = Mutex::new(Views { last: Arc::downgrade(&first), first: Some(first), fresh: None, copy: None });
-        Arc::new(Lent { object, home, views, length, asking: tokio::sync::Mutex::new(()), argument })
+        let place = Mutex::new(Place::There { last: Arc::downgrade(&first), first: Some(first) });
+        Arc::new(Lent { object, home, place, length, asking: tokio::sync::Mutex::new(()), argument })
     }
 
     /// One that was pulled into this node's store just now.
     pub(crate) fn pulled(object: ObjectId, home: Weak<dyn Home>, (copy, fresh): (Kept, Stored)) -> Arc<Self> {
         let (length, fresh) = (copy.len(), Some(Content::plain(Bytes::from_owner(fresh))));
-        let views = Mutex::new(Views { first: None, last: Weak::new(), fresh, copy: Some(Content::Kept(copy)) });
-        Arc::new(Lent { object, home, views, length, asking: tokio::sync::Mutex::new(()), argument: None })
+        let place = Mutex::new(Place::Here { copy: Content::Kept(copy), fresh });
+        Arc::new(Lent { object, home, place, length, asking: tokio::sync::Mutex::new(()), argument: None })
     }
 
     /// Its bytes' number.
@@ -91,9 +97,35 @@ impl Lent {
 
     /// The copy in this node's store, if there is one.
     pub(crate) fn copy(&self) -> Option<Kept> {
-        match &self.views.lock().copy {
-            Some(Content::Kept(kept)) => Some(kept.clone()),
-            _ => None,
+        match &*self.place.lock() {
+            Place::Here { copy: Content::Kept(kept), .. } => Some(kept.clone()),
+            Place::Here { .. } | Place::There { .. } => None,
+        }
+    }
+
+    /// Whether it could be read if its owner were gone.
+    pub(crate) fn is_left(&self) -> bool {
+        match &*self.place.lock() {
+            Place::There { first, last } => first.is_some() || last.strong_count() > 0,
+            Place::Here { copy: Content::Kept(kept), .. } => kept.is_there(),
+            Place::Here { .. } => true,
+        }
+    }
+
+    /// What can be read now that its owner is gone: a copy is kept for good, on disk too.
+    pub(crate) fn left(&self) -> Option<Content> {
+        let mut place = self.place.lock();
+        let Place::Here { copy, fresh } = &mut *place else {
+            drop(place);
+            return self.now();
+        };
+        // Kept as a view, it would be viewed for ever.
+        let (copy, fresh) = (copy.clone(), fresh.take());
+        drop(place);
+        drop(fresh);
+        match copy {
+            Content::Kept(kept) => kept.for_good().then_some(Content::Kept(kept)),
+            copy => Some(copy),
         }
     }
 
@@ -111,28 +143,39 @@ impl Lent {
     }
 
     fn view(&self) -> Option<Arc<Foreign>> {
-        let mut views = self.views.lock();
-        views.first.take().or_else(|| views.last.upgrade())
+        match &mut *self.place.lock() {
+            Place::There { first, last } => first.take().or_else(|| last.upgrade()),
+            Place::Here { .. } => None,
+        }
     }
 
     /// Ends the pin that it came with, if nobody has viewed it yet.
     pub(super) fn unpin(&self) {
-        let mut views = self.views.lock();
-        let first = (views.first.take(), views.fresh.take());
-        drop(views);
+        let mut place = self.place.lock();
+        let first = match &mut *place {
+            Place::There { first, .. } => (first.take(), None),
+            Place::Here { fresh, .. } => (None, fresh.take()),
+        };
+        drop(place);
         drop(first);
     }
 
     /// Its value, if it is at hand.
     pub(crate) fn now(&self) -> Option<Content> {
-        let mut views = self.views.lock();
-        let (fresh, copy) = (views.fresh.take(), views.copy.clone());
-        drop(views);
-        match copy {
-            _ if fresh.is_some() => fresh,
-            Some(copy) => copy.at_hand(),
-            None => self.view().map(|view| Content::plain(Bytes::from_owner(View(view)))),
-        }
+        let mut place = self.place.lock();
+        let Place::Here { copy, fresh } = &mut *place else {
+            drop(place);
+            return self.view().map(|view| Content::plain(Bytes::from_owner(View(view))));
+        };
+        let (copy, fresh) = (copy.clone(), fresh.take());
+        drop(place);
+        fresh.or_else(|| copy.at_hand())
+    }
+
+    /// It is read here from now on, or there once more.
+    fn replace(&self, by: Place) {
+        let former = std::mem::replace(&mut *self.place.lock(), by);
+        drop(former);
     }
 
     /// Has it pinned again, by its owner.
@@ -153,16 +196,16 @@ impl Lent {
             // Its bytes had to come: into this node's own store, if they are many. Who has been told that they are here looks
             // for them here.
             Content::Lent(again) if let Some(kept) = again.copy() => {
-                self.views.lock().copy = Some(Content::Kept(kept));
+                self.replace(Place::Here { copy: Content::Kept(kept), fresh: None });
                 again.now().ok_or_else(|| Arc::new(self.ended()))
             }
             Content::Lent(again) => {
                 let view = again.view().ok_or_else(|| Arc::new(self.ended()))?;
-                self.views.lock().last = Arc::downgrade(&view);
+                self.replace(Place::There { first: None, last: Arc::downgrade(&view) });
                 Ok(Content::plain(Bytes::from_owner(View(view))))
             }
             content => {
-                self.views.lock().copy = Some(content.clone());
+                self.replace(Place::Here { copy: content.clone(), fresh: None });
                 Ok(content)
             }
         }

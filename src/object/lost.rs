@@ -15,6 +15,10 @@ pub enum Lost {
     /// Its owner counts no reference to it any more: a node through which this one came has ended.
     #[error("its owner has let it go")]
     LetGo,
+    /// The life of this node has ended in which it was referred to here, as its owner sees it: the node was cut off for a lease,
+    /// and lives another one. It may be there yet.
+    #[error("this node was cut off from the cluster while it referred to it, and lives another life")]
+    HolderEnded,
     /// The node where it lay has ended, and its task, or the call of an actor, may not run once more.
     #[error(
         "the node where it lay has ended, and what made it, a task or a call, has no further attempt: give it `retries`"

@@ -1,9 +1,10 @@
 //! Arguments of actors' calls that are lost on their way.
 
 use crate::Pair;
-use crate::common::{bounded, kill, until};
-use crate::tasks::makes_once;
+use crate::common::{bounded, kill, until, workers};
+use crate::tasks::{makes_once, makes_once_of};
 use bytes::Bytes;
+use mobula::id::NodeId;
 use mobula::prelude::*;
 
 /// Notes the first bytes of what it is given.
@@ -30,6 +31,34 @@ impl Taker {
 
     pub fn noted(&self) -> Vec<u8> {
         self.noted.clone()
+    }
+}
+
+/// Reads an object and holds on to it.
+#[actor]
+struct Holder {
+    held: Vec<ObjectRef<Bytes>>,
+}
+
+#[methods]
+impl Holder {
+    #[constructor]
+    pub fn of_nothing() -> Self {
+        Self { held: Vec::new() }
+    }
+
+    pub async fn reads(&mut self, of: Vec<ObjectRef<Bytes>>) -> mobula::Result<u8> {
+        let first = of[0].clone().await?[0];
+        self.held = of;
+        Ok(first)
+    }
+
+    pub fn takes(&self, of: Bytes) -> u8 {
+        of[0]
+    }
+
+    pub fn knows(&self, node: NodeId, ctx: &mut ActorContext<Self>) -> bool {
+        ctx.cluster().nodes().iter().any(|known| known.id == node)
     }
 }
 
@@ -109,5 +138,42 @@ async fn a_call_whose_argument_is_lost_for_good_names_it_and_the_reason() {
     }
     assert_eq!(bounded(taker.noted()).await, Ok(vec![]), "neither ran");
     drop((read, unread, taker));
+    pair.ends_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_after_the_end_of_its_node_is_what_is_known_of_it_there() {
+    let pair = Pair::new().await;
+    let holder = bounded(Holder::spawn(&pair.cluster).on(pair.lives)).await.unwrap();
+    let made = pair.makes("made", 3).await;
+    // Both know where it lies, and that it can be read.
+    pair.is(&made, 3).await;
+    assert_eq!(bounded(holder.reads(vec![made.clone()])).await, Ok(3));
+    kill(pair.victim);
+    while bounded(holder.knows(pair.dies)).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bounded(holder.takes(&made)).await, Ok(3));
+    drop((made, holder));
+    pair.ends_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_has_gone_to_disk_is_passed_and_may_go_there_again() {
+    const MEMORY: usize = 8 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Cluster::local().never_share_memory().store_memory(MEMORY).spill_to(folder.path().join("objects"));
+    let pair = Pair::of(builder).await;
+    let taker = pair.taker().await;
+    let made = pair.there(makes_once_of::call(&pair.cluster, 7, MEMORY / 2)).await;
+    assert_eq!(bounded(pair.cluster.get(&made)).await.unwrap()[0], 7);
+    kill(pair.victim);
+    until("its end is known", || workers(&pair.cluster).len() == 1).await;
+    for _ in 0..2 {
+        // All else makes way.
+        drop(bounded(pair.cluster.put(Bytes::from(vec![0; MEMORY]))).await.unwrap());
+        assert_eq!(bounded(taker.takes(&made)).await, Ok(7));
+    }
+    drop((made, taker));
     pair.ends_empty().await;
 }

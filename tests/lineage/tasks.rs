@@ -20,6 +20,11 @@ pub fn makes_once(of: u8) -> Bytes {
     vec![of; LARGE].into()
 }
 
+#[task]
+pub fn makes_once_of(of: u8, length: usize) -> Bytes {
+    vec![of; length].into()
+}
+
 #[task(retries = 2)]
 pub fn adds_one(log: &str, name: &str, to: Bytes) -> Bytes {
     ran(log, name);
@@ -322,5 +327,21 @@ async fn no_more_results_hang_on_one_another_than_may() {
     assert!(tried.to_string().contains("no member"), "{tried}");
     assert_eq!(pair.log.runs("first"), 1, "nothing runs in vain");
     drop((beyond, deepest));
+    pair.ends_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_waited_for_is_here_and_what_was_left_there_is_lost() {
+    let pair = Pair::of(Cluster::local().never_share_memory()).await;
+    let made = |of| makes_once::call(&pair.cluster, of).prefer(pair.dies).submit();
+    let (waited, streamed, left) = (made(1), made(2), made(3));
+    bounded(pair.cluster.wait([&waited], 1)).await;
+    assert!(bounded(pair.cluster.as_settled([streamed.clone()]).next()).await.is_some());
+    pair.settled(&left).await;
+    kill(pair.victim);
+    pair.is(&waited, 1).await;
+    pair.is(&streamed, 2).await;
+    assert_eq!(pair.is_lost(&left).await, Lost::NoRetries);
+    drop((waited, streamed, left));
     pair.ends_empty().await;
 }

@@ -48,6 +48,10 @@ impl Giver {
         Table::of(bytes)
     }
 
+    pub fn rows(&mut self, of: &Table) -> usize {
+        of.rows.weigh()
+    }
+
     pub fn heap(&mut self, ctx: &mut ActorContext<Self>) -> usize {
         ctx.cluster().store_usage().heap
     }
@@ -140,6 +144,18 @@ async fn what_actors_reply_and_what_tasks_give_counts_where_it_lies() {
     bounded(cluster.shutdown()).await;
 }
 
+async fn a_value_counts_as_it_travels_beside_itself() {
+    let cluster = bounded(Cluster::local().workers(1).never_share_memory()).await.unwrap();
+    let reader = bounded(Giver::spawn(&cluster)).await.unwrap();
+    let table = bounded(cluster.put(Table::of(2 * MIB))).await.unwrap();
+    assert_eq!(heap(&cluster), 0, "nobody knows what it owns");
+    assert!(bounded(reader.rows(&table)).await.unwrap() >= 2 * MIB);
+    assert!(about(heap(&cluster), 2 * MIB));
+    drop(table);
+    until("it to be let go", || heap(&cluster) == 0).await;
+    bounded(cluster.shutdown()).await;
+}
+
 async fn a_reply_within_a_process_counts_while_it_is_referred_to() {
     let cluster = bounded(Cluster::local()).await.unwrap();
     let owner = bounded(Giver::spawn(&cluster)).await.unwrap();
@@ -156,5 +172,6 @@ super::quiet::leave_nothing! {
     who_waits_for_room_in_vain_is_told_what_holds_it
     plain_data_goes_to_disk_for_values_that_cannot
     what_actors_reply_and_what_tasks_give_counts_where_it_lies
+    a_value_counts_as_it_travels_beside_itself
     a_reply_within_a_process_counts_while_it_is_referred_to
 }

@@ -78,7 +78,7 @@ impl Node {
 
     /// The store of a life that this node reads already.
     fn lender(&self, owner: Life) -> Option<Lender> {
-        self.lending().owners.lock().get(&owner)?.get()?.clone()
+        self.lending().owners.lock().get(&owner)?.get()?.lender().cloned()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
 use crate::object::failure::Never;
+use crate::object::home::Home;
 use crate::schedule::TaskNumber;
 use crate::task::slot::Runnable;
 use crate::task::standing::OnTheWay;
@@ -149,7 +150,7 @@ impl Node {
         let content = Encoded { form: Form::Packed, body: bytes, enclosed, node: Some(self.here().clone()) };
         body.clear();
         Header { elsewhere: true, ..header }.put(body);
-        Ok(Entry::settled(self.next_object(), Ok(Content::Encoded(content))).enclosed())
+        Ok(Entry::settled(self.next_object(), Ok(self.counted(Content::Encoded(content)))).enclosed())
     }
 
     /// Asks a grant's node for tasks that have not begun.

@@ -40,16 +40,4 @@ impl Entry {
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(&*self.state.lock(), State::Pending(pending) if pending.is_awaited())
     }
-
-    /// Bytes of its value that are kept for it here, as far as that is known.
-    pub(crate) fn bytes_here(&self) -> u64 {
-        match &*self.state.lock() {
-            State::Settled(Ok(Content::Kept(kept)), _) => kept.len() as u64,
-            State::Settled(Ok(Content::Encoded(encoded)), _) => encoded.body.len() as u64,
-            State::Settled(Ok(Content::Live(_)), Some(shared)) => {
-                shared.encoded.as_ref().map_or(0, |encoded| encoded.body.len() as u64)
-            }
-            _ => 0,
-        }
-    }
 }
