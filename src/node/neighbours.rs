@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::{AbortHandle, JoinSet};
@@ -53,12 +54,20 @@ impl Node {
     }
 
     /// Reports the nodes of a process once it has ended, and those that the head lets join belatedly.
+    ///
+    /// The process is looked up anew after each look at the members: whoever had its number by then, this one or an earlier one, has
+    /// ended when this one has. A node that joins later may be of a process that was given the number after it.
     async fn watch_process(self: Arc<Self>, here: Life, process: u32) {
-        ended(process).await;
         let mut reported = BTreeSet::new();
         loop {
-            let changed = self.members_changed();
-            for (life, node) in self.known(|known| nodes_of(known, here, process)) {
+            let mut changed = pin!(self.members_changed());
+            let nodes = self.known(|known| nodes_of(known, here, process));
+            tokio::select! {
+                biased;
+                () = ended(process) => {}
+                () = &mut changed => continue,
+            }
+            for (life, node) in nodes {
                 if reported.insert(life) {
                     tracing::debug!(%node, process, "a process of this machine has died");
                     self.client().report(Died { node, life: Some(life) });
