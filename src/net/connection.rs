@@ -20,6 +20,7 @@ use super::{DialError, Limits};
 use crate::id::NodeId;
 use crate::limits::WIRE_VERSION;
 use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
@@ -145,8 +146,15 @@ impl Connection {
         self.deadline
     }
 
-    /// One message has arrived. `scratch` is where batches are opened.
+    /// One message has arrived. `scratch` is where batches are opened. A panic in what takes it ends this connection alone.
     pub(crate) fn message(&mut self, message: &[u8], scratch: &mut Vec<u8>) -> Step {
+        catch_unwind(AssertUnwindSafe(|| self.take(message, scratch))).unwrap_or_else(|_| {
+            self.end(Closed::Here);
+            Step::Leave
+        })
+    }
+
+    fn take(&mut self, message: &[u8], scratch: &mut Vec<u8>) -> Step {
         if let Phase::Open(link) = &mut self.phase {
             return match link.opener.open(message, scratch) {
                 Ok(length) => {
@@ -180,20 +188,14 @@ impl Connection {
         }
         match phase {
             Phase::Second { dial, .. } | Phase::Verdict { dial, .. } => self.times_out(dial),
-            Phase::Go { mut link, .. } | Phase::Open(mut link) => {
-                self.count(Count::SessionClosed);
-                link.inlet.closed(link.session.gone(Closed::Peer));
-            }
+            Phase::Go { link, .. } | Phase::Open(link) => self.closed(link, Closed::Peer),
             Phase::Preface | Phase::First | Phase::Third(_) | Phase::Over => {}
         }
     }
 
     fn end(&mut self, why: Closed) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Go { mut link, .. } | Phase::Open(mut link) => {
-                self.count(Count::SessionClosed);
-                link.inlet.closed(link.session.gone(why));
-            }
+            Phase::Go { link, .. } | Phase::Open(link) => self.closed(link, why),
             Phase::Second { dial, .. } | Phase::Verdict { dial, .. } if why != Closed::Peer => {
                 dial.fail(DialError::Closed);
             }
@@ -209,6 +211,14 @@ impl Connection {
             }
             Phase::Preface | Phase::First | Phase::Third(_) => self.count(Count::HandshakeAbandoned),
             Phase::Over => {}
+        }
+    }
+
+    fn closed(&self, mut link: Link, why: Closed) {
+        self.count(Count::SessionClosed);
+        let why = link.session.gone(why);
+        if catch_unwind(AssertUnwindSafe(move || link.inlet.closed(why))).is_err() {
+            tracing::error!("what a session had received panicked when the session was over");
         }
     }
 

@@ -18,19 +18,35 @@ impl Inlet for Broken {
         panic!("on purpose: an inlet that panics")
     }
 
-    fn closed(&mut self, _: Closed) {}
+    fn closed(&mut self, _: Closed) {
+        panic!("on purpose: and once more")
+    }
 }
 
-async fn a_receive_loop_that_panics_ends_its_sessions(h: &impl Harness) {
+async fn an_inlet_that_panics_ends_its_session_alone(h: &impl Harness) {
     let cluster = Cluster::new();
     let config = cluster.worker(h.medium(), Some(h.address()));
     let id = config.identity.node_id();
     let broken = soon("a node to start", Net::start(config, Arc::new(Broken))).await.unwrap();
-    let mut dialer = Node::start(cluster.worker(h.medium(), None)).await;
-    let session = dialer.dial_at(id, &broken.addresses()[0], Lane::Calls).await.unwrap();
-    dialer.session().await;
-    session.send(b"boo").await.unwrap();
-    assert_eq!(dialer.closed().await, (session.id(), Closed::Peer));
+    let mut dialers = Vec::new();
+    for _ in 0..2 {
+        let mut dialer = Node::start(cluster.worker(h.medium(), None)).await;
+        let session = dialer.dial_at(id, &broken.addresses()[0], Lane::Calls).await.unwrap();
+        dialer.session().await;
+        dialers.push((dialer, session));
+    }
+    for at in 0..2 {
+        let (dialer, session) = &mut dialers[at];
+        session.send(b"boo").await.unwrap();
+        assert_eq!(dialer.closed().await, (session.id(), Closed::Peer));
+        if let Some((other, _)) = dialers.get_mut(at + 1) {
+            assert!(other.now().is_none(), "the other session goes on");
+        }
+    }
+    // And whoever comes is let in.
+    let mut next = Node::start(cluster.worker(h.medium(), None)).await;
+    next.dial_at(id, &broken.addresses()[0], Lane::Calls).await.unwrap();
+    next.session().await;
 }
 
 async fn a_dropped_node_ends_its_sessions_and_listens_no_more(h: &impl Harness) {
@@ -54,9 +70,9 @@ async fn a_dropped_node_ends_its_sessions_and_listens_no_more(h: &impl Harness) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receive_loop_that_panics_ends_its_sessions_on_ipc_and_tcp() {
-    a_receive_loop_that_panics_ends_its_sessions(&Ipc::new()).await;
-    a_receive_loop_that_panics_ends_its_sessions(&Tcp::new()).await;
+async fn an_inlet_that_panics_ends_its_session_alone_on_ipc_and_tcp() {
+    an_inlet_that_panics_ends_its_session_alone(&Ipc::new()).await;
+    an_inlet_that_panics_ends_its_session_alone(&Tcp::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
