@@ -314,6 +314,8 @@ pub const REDIAL_LAST: Duration = Duration::from_millis(500);
 pub const LEASE: Duration = Duration::from_secs(30);
 /// How often a node beats.
 pub const BEAT: Duration = Duration::from_secs(1);
+/// A node with a lease looks at the clock that it is counted by at least this often: other clocks stand still in a suspend.
+pub const LEASE_LOOK: Duration = Duration::from_millis(250);
 /// Silence after which nothing new is placed on a node.
 pub const SUSPECT_AFTER: Duration = Duration::from_secs(5);
 /// Silence of a peer after which asks without retries fail.

@@ -43,6 +43,9 @@ pub enum Unfit {
     /// The life has ended.
     #[error("life {0} has ended")]
     Ended(Life),
+    /// Another node lives it.
+    #[error("life {0} is another node's")]
+    Foreign(Life),
     /// Its node lives a later one.
     #[error("life {life} is over: its node now lives {now}")]
     Superseded {
@@ -96,13 +99,28 @@ impl KnownLives {
     /// joined a moment ago.
     ///
     /// # Errors
-    /// The life has ended, or is lower than another of that node.
+    /// The life has ended, is another node's, or is lower than another of that node.
     pub fn admit(&self, node: NodeId, life: Life) -> Result<(), Unfit> {
+        if self.is_anothers(node, life) {
+            return Err(Unfit::Foreign(life));
+        }
         match self.by_node.get(&node) {
             Some(now) if *now > life => Err(Unfit::Superseded { life, now: *now }),
             _ if self.has_ended(life) => Err(Unfit::Ended(life)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a life is above all that are known.
+    #[must_use]
+    pub fn is_unseen(&self, life: Life) -> bool {
+        life > self.last
+    }
+
+    /// Whether the head has given this life to another node.
+    #[must_use]
+    pub fn is_anothers(&self, node: NodeId, life: Life) -> bool {
+        self.living.get(&life).is_some_and(|member| member.node != node)
     }
 
     /// The versions of an earlier reign mean nothing in a new one: its head tells everyone anew.
@@ -199,6 +217,9 @@ mod tests {
         assert_eq!(known.admit(NodeId([1; 32]), Life(1)), Err(Unfit::Superseded { life: Life(1), now: Life(2) }));
         assert_eq!(known.admit(NodeId([3; 32]), Life(3)), Err(Unfit::Ended(Life(3))));
         assert_eq!(known.admit(NodeId([3; 32]), Life(6)), Ok(()));
+        for other in [1, 3] {
+            assert_eq!(known.admit(NodeId([other; 32]), Life(5)), Err(Unfit::Foreign(Life(5))), "node 2 lives it");
+        }
         let (life, node, why) = (Life(2), NodeId([1; 32]), LifeEnd::Left);
         let changes = vec![Change::Suspect(Life(5)), Change::Ended { life, node, why }];
         assert_eq!(known.learn(Members::Changes { after: 7, changes }), Ok(Departures::Some));

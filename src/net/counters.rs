@@ -93,6 +93,8 @@ counts! {
     RefusedCredentials = "refused_credentials",
     /// Refused and told so: the receiver does not want the session.
     RefusedByReceiver = "refused_by_receiver",
+    /// Sessions ended: their peer said hello as a life that has ended, or is another node's.
+    RefusedLife = "refused_life",
     /// The handshake was not done in time.
     HandshakeTimeout = "handshake_timeout",
     /// The peer went away before its handshake was done, or nobody waited for it any more.

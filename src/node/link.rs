@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, watch};
 
-use super::core::link::{self, Acks, Called, Delivery, Failure, Link, Party, Ticket};
+use super::core::link::{self, Acks, Breach, Called, Delivery, Failure, Link, Party, SessionRefused, Ticket};
 use crate::actor::error::CallError;
-use crate::actor::remote::host::{Incoming, Served, refuse};
-use crate::actor::remote::{Arrival, Caller, NodeRef, Peer};
+use crate::actor::remote::host::{Incoming, Served};
+use crate::actor::remote::{Caller, NodeRef, Peer};
 use crate::clock::{self, Moment};
 use crate::id::{Life, ObjectId};
 use crate::limits::{HELD_BYTES, UNREACHABLE_AFTER};
@@ -22,10 +22,14 @@ use crate::net::{Closed, Session};
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
 use crate::wire::frame::Hello;
-use crate::wire::packet::{CallFault, Executed, Probe, Ref, Settle, Work};
+use crate::wire::packet::{Executed, Probe, Ref, Settle};
 
+mod deliver;
 mod peer;
+mod redial;
 mod send;
+
+use redial::Redial;
 
 type Token = Arc<dyn Caller>;
 
@@ -33,6 +37,8 @@ type Token = Arc<dyn Caller>;
 pub(super) trait Surroundings: Send + Sync {
     /// Takes a request of the peer.
     fn request(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
+    /// Whether the node's life may send something now.
+    fn may_send(&self, now: Moment) -> bool;
     /// Sees to a session with the peer.
     fn connect(&self, link: &Arc<PeerLink>);
     /// Runs a task.
@@ -72,6 +78,7 @@ pub(crate) struct PeerLink {
     recent: AtomicU64,
     /// Someone sees to a session.
     connecting: AtomicBool,
+    redial: Mutex<Redial>,
     /// Bytes of the peer's requests that wait in mailboxes here, and not for values of their arguments.
     held: AtomicUsize,
     /// The stream of what is asked of the node itself; opened by the first.
@@ -115,6 +122,7 @@ impl PeerLink {
             armed: AtomicU64::new(0),
             recent: AtomicU64::new(clock::now().0),
             connecting: AtomicBool::new(false),
+            redial: Mutex::default(),
             held: AtomicUsize::new(0),
             node_stream: OnceLock::new(),
             over: watch::Sender::new(false),
@@ -130,15 +138,6 @@ impl PeerLink {
     /// The stream of what is asked of the node itself.
     pub(super) fn node_stream(&self) -> u64 {
         *self.node_stream.get_or_init(|| self.open_stream())
-    }
-
-    /// Whether the other one is to see to a session; `false` while someone does.
-    pub(super) fn begin_connecting(&self) -> bool {
-        !self.connecting.swap(true, Ordering::AcqRel)
-    }
-
-    pub(super) fn end_connecting(&self) {
-        self.connecting.store(false, Ordering::Release);
     }
 
     /// Whether there is reason to see to a session.
@@ -192,16 +191,25 @@ impl PeerLink {
         let mut deliveries = self.apply.lock();
         let mut core = self.core.lock();
         let now = self.now();
-        core.link.hello(now, session.id(), hello, &mut deliveries)?;
+        if let Err(refused) = core.link.hello(now, session.id(), hello, &mut deliveries) {
+            // A session that counts more may have a sign of life to send.
+            self.changed(core, now);
+            drop(deliveries);
+            if let SessionRefused::Broken(breach) = &refused {
+                self.breaks(breach);
+            }
+            return Err(refused);
+        }
         let old = core.session.replace(session.clone());
         let due = core.due();
         self.changed(core, now);
         if let Some(old) = old {
             old.close(Closed::Superseded);
         }
-        self.deliver(&peer, &[], &mut deliveries);
+        // A hello sends what waits: nothing arrives with it.
+        let _ = self.deliver(&peer, &[], &mut deliveries);
         drop(deliveries);
-        due.into_iter().for_each(|then| then());
+        self.all_guarded(due);
         Ok(())
     }
 
@@ -213,22 +221,20 @@ impl PeerLink {
         let received = core.link.receive(now, session.id(), batch, &mut deliveries);
         let due = core.due();
         self.changed(core, now);
-        let counts = self.deliver(peer, batch, &mut deliveries);
+        let delivered = self.deliver(peer, batch, &mut deliveries);
         drop(deliveries);
-        due.into_iter().for_each(|then| then());
-        if let Err(breach) = &received {
-            tracing::warn!(node = %self.peer.node, %breach, "the link is broken: its peer breaks the protocol");
-        }
-        if received.is_err() || !counts {
+        self.all_guarded(due);
+        if let Err(breach) = received.and(delivered) {
             session.close(Closed::Protocol);
-            self.end(Failure::Ended);
-            self.around.broken(self.peer.life);
+            self.breaks(&breach);
         }
     }
 
-    /// What arrived beside a body.
-    fn attach(&self, refs: List<'_, Ref>) -> Enclosed {
-        if refs.is_empty() { Enclosed::default() } else { self.around.attach(self.peer.life, &refs) }
+    /// The peer does what no peer does: the link is over, and for references the peer's life is.
+    fn breaks(&self, breach: &Breach) {
+        tracing::warn!(node = %self.peer.node, %breach, "the link is broken: its peer breaks the protocol");
+        self.end(Failure::Ended);
+        self.around.broken(self.peer.life);
     }
 
     /// Sends counts of references.
@@ -242,10 +248,10 @@ impl PeerLink {
     pub(super) fn closed(self: &Arc<Self>, session: &Session) {
         let mut core = self.core.lock();
         let now = self.now();
-        core.link.closed(now, session.id());
-        if core.session.as_ref().is_some_and(|current| current.id() == session.id()) {
-            core.session = None;
+        if core.session.take_if(|current| current.id() == session.id()).is_some() && core.link.is_established() {
+            *self.redial.lock() = Redial::default();
         }
+        core.link.closed(now, session.id());
         let wants = core.link.wants_session();
         self.changed(core, now);
         if wants {
@@ -265,19 +271,19 @@ impl PeerLink {
             session.close(Closed::Ended);
         }
         for Called { token, .. } in called {
-            token.failed(self.failed(why, Executed::No));
+            self.guarded(|| token.failed(self.failed(why, Executed::No)));
         }
         for delivery in deliveries {
-            match delivery {
+            self.guarded(|| match delivery {
                 Delivery::Failed { token, executed, why, .. } => token.failed(self.failed(why, executed)),
                 Delivery::Cancel { call } => self.with_served(call, |served| served.cancel()),
                 _ => {}
-            }
+            });
         }
         self.over.send_replace(true);
-        after.into_iter().for_each(|(_, then)| then());
+        self.all_guarded(after.into_iter().map(|(_, then)| then));
         let served = std::mem::take(&mut *self.served.lock());
-        drop(served);
+        self.guarded(|| drop(served));
     }
 
     /// Whether it has ended.
@@ -329,70 +335,6 @@ impl PeerLink {
         Moment(self.recent.load(Ordering::Relaxed))
     }
 
-    /// Whether the peer keeps to the protocol.
-    fn deliver(&self, peer: &Arc<dyn Peer>, batch: &[u8], deliveries: &mut Vec<Delivery<Token>>) -> bool {
-        let now = self.recent();
-        let mut broken = false;
-        for delivery in deliveries.drain(..) {
-            match delivery {
-                Delivery::Request { arrival, at } => self.arrived(peer, now, arrival, at.of(batch)),
-                Delivery::Answer { token, at, .. } => {
-                    if let Ok(Settle::Answer(answer)) = Settle::decode(at.of(batch)) {
-                        let enclosed = self.attach(answer.outcome.refs());
-                        token.answered(answer.outcome, enclosed);
-                    }
-                }
-                Delivery::Item { token, at } => {
-                    if let Ok(Settle::Item { refs, body, .. }) = Settle::decode(at.of(batch)) {
-                        token.item(self.attach(refs), body, at.of(batch).len());
-                    }
-                }
-                Delivery::Told { token } => token.told(),
-                Delivery::Room { call } => self.with_served(call, |served| served.room()),
-                Delivery::Cancel { call } => self.with_served(call, |served| served.cancel()),
-                Delivery::Failed { token, executed, why, .. } => token.failed(self.failed(why, executed)),
-                Delivery::Settle { at } => match Settle::decode(at.of(batch)) {
-                    Ok(Settle::Probe(probe)) => self.around.probed(self, &probe),
-                    // Nobody waits for it any more, but what it encloses has arrived.
-                    Ok(Settle::Answer(answer)) => drop(self.attach(answer.outcome.refs())),
-                    Ok(Settle::Item { refs, .. }) => drop(self.attach(refs)),
-                    Ok(settle) if !self.around.counted(self.peer.life, &settle) => {
-                        tracing::warn!(node = %self.peer.node, "the link is broken: its peer miscounts references");
-                        broken = true;
-                    }
-                    Ok(_) | Err(_) => {}
-                },
-                // One that was cancelled before it came: what it encloses has arrived.
-                Delivery::Work { at } => {
-                    if let Ok(Work::Request(request)) = Work::decode(at.of(batch)) {
-                        drop(self.attach(request.refs));
-                    }
-                }
-            }
-        }
-        !broken
-    }
-
-    fn arrived(&self, peer: &Arc<dyn Peer>, now: Moment, arrival: link::Arrival, packet: &[u8]) {
-        let arrival = from_core(arrival, packet.len());
-        self.hold(packet.len());
-        let Ok(Work::Request(request)) = Work::decode(packet) else {
-            // The link has read its front, the rest is malformed: it is answered, and the link goes on.
-            refuse(&**peer, arrival, CallFault::Decode { message: "the request is malformed" });
-            return;
-        };
-        let enclosed = self.attach(request.refs);
-        let incoming = Incoming { request, arrival, now, peer, enclosed };
-        if let Some(served) = self.around.request(&incoming) {
-            self.served.lock().insert(arrival.call, served);
-            // Answered meanwhile: nobody would remove it.
-            if self.core.lock().link.has_begun(arrival.call).is_none() {
-                let over = self.served.lock().remove(&arrival.call);
-                drop(over);
-            }
-        }
-    }
-
     /// A request waits in a mailbox: beyond a bound, the peer's further work is not acknowledged (PROTOCOLS §1.3). One that
     /// waits for values in its actor's line does not count: what is fetched from the peer is asked for in work, so that two
     /// nodes would wait for each other which are both full of such.
@@ -431,11 +373,6 @@ impl PeerLink {
             Failure::Ended => CallError::NodeDied { node, executed },
         }
     }
-}
-
-const fn from_core(arrival: link::Arrival, bytes: usize) -> Arrival {
-    let link::Arrival { call, stream, tell, opens } = arrival;
-    Arrival { call, stream, tell, opens, bytes }
 }
 
 #[cfg(test)]

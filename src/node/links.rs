@@ -15,10 +15,12 @@ use crate::actor::lifetime::At;
 use crate::actor::remote::host::{Incoming, Served};
 use crate::actor::remote::placed::Placed;
 use crate::actor::remote::{NodeRef, Peer, RemoteActor};
+use crate::clock::Moment;
+use crate::directory::known::Unfit;
 use crate::directory::request::DialMe;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
-use crate::limits::{HANDSHAKE_TIME, REDIAL_FIRST, REDIAL_LAST};
-use crate::net::{Address, Closed, Inlet, Lane, Refused, Session};
+use crate::limits::HANDSHAKE_TIME;
+use crate::net::{Address, Closed, Count, Inlet, Lane, Refused, Session};
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
 use crate::wire::frame::Batch;
@@ -88,16 +90,59 @@ impl Links {
     }
 }
 
+/// Why there is no link with a peer in the life that it says it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unmet {
+    #[error("this node is between two lives")]
+    BetweenLives,
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
+
 impl Node {
     /// The link to a peer's life, made if there is none; none if that life has ended.
     pub(crate) fn link(&self, peer: Party) -> Option<Arc<PeerLink>> {
-        if let Some(link) = self.links().by_life.lock().get(&peer.life) {
-            return Some(link.clone());
-        }
-        let own = Party { node: self.id(), life: self.life_to_meet(peer)? };
+        self.linked(peer).ok()
+    }
+
+    /// The same of a peer that proved to be this node, and says which life it lives.
+    fn linked(&self, peer: Party) -> Result<Arc<PeerLink>, Unmet> {
         let mut by_life = self.links().by_life.lock();
-        let around = || -> Arc<dyn Surroundings> { self.shared() };
-        Some(by_life.entry(peer.life).or_insert_with(|| PeerLink::start(own, peer, around())).clone())
+        if let Some(link) = by_life.get(&peer.life) {
+            let met = Some(link.clone()).filter(|link| link.party().node == peer.node);
+            return met.ok_or(Unfit::Foreign(peer.life).into());
+        }
+        // Under the lock: if either life ends meanwhile, or is another node's as the head says, the link is there to be ended.
+        let own = Party { node: self.id(), life: self.life_to_meet(peer)? };
+        let former = self.unseen(&by_life, peer.node);
+        if let Some(now) = former.filter(|former| *former > peer.life) {
+            return Err(Unfit::Superseded { life: peer.life, now }.into());
+        }
+        let former = former.and_then(|former| by_life.remove(&former));
+        let link = PeerLink::start(own, peer, self.shared());
+        by_life.insert(peer.life, link.clone());
+        drop(by_life);
+        if let Some(former) = former {
+            former.end(Failure::Ended);
+            self.broken(former.party().life);
+        }
+        Ok(link)
+    }
+
+    /// The life under which a node is linked with this one that the head has not told of: there is one at most, the last, or a
+    /// member that makes lives up could make as many links.
+    fn unseen(&self, by_life: &FxHashMap<Life, Arc<PeerLink>>, node: NodeId) -> Option<Life> {
+        let of_node = by_life.values().map(|link| link.party()).filter(|party| party.node == node);
+        let lives: Vec<Life> = of_node.map(|party| party.life).collect();
+        self.known(|known| lives.into_iter().filter(|life| known.is_unseen(*life)).max())
+    }
+
+    /// The head has told of members: what another node had linked with this one under the life of such a member ends.
+    pub(super) fn end_claimed(&self) {
+        let met: Vec<Party> = self.links().all().iter().map(|link| link.party()).collect();
+        let claimed = |party: &Party| self.known(|known| known.is_anothers(party.node, party.life));
+        let claimed: Vec<Life> = met.iter().filter(|party| claimed(party)).map(|party| party.life).collect();
+        self.links().end(|life| claimed.contains(&life));
     }
 
     /// The link to a life. One that has dialled this node may not be known as a member yet: the head tells of it a moment later.
@@ -168,29 +213,34 @@ impl Node {
 
     /// Dials a link's peer until there is a session, or its life has ended.
     async fn dial(self: Arc<Self>, link: Arc<PeerLink>) {
-        let mut pause = REDIAL_FIRST;
         while link.wants_session() {
-            let peer = link.party();
-            match self.addresses(peer.life) {
-                None => {
-                    link.end(Failure::Ended);
-                    break;
-                }
-                Some(addresses) if addresses.is_empty() => {
-                    // It listens nowhere: it is asked to dial, and does or does not.
-                    if let Ok(Err(error)) = self.client().ask(DialMe { peer: peer.life }).await {
-                        tracing::debug!(node = %peer.node, %error, "the peer cannot be asked to dial");
-                    }
-                }
-                Some(addresses) => self.dial_any(peer.node, &addresses, Lane::Calls).await,
+            let pause = link.redial_pause();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
             }
-            if !link.wants_session() {
-                break;
+            if link.wants_session() {
+                self.dial_once(&link).await;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(REDIAL_LAST);
         }
         link.end_connecting();
+        // One that closed in between found somebody who saw to it.
+        if link.wants_session() {
+            self.connect(&link);
+        }
+    }
+
+    async fn dial_once(&self, link: &PeerLink) {
+        let peer = link.party();
+        match self.addresses(peer.life) {
+            None => link.end(Failure::Ended),
+            Some(addresses) if addresses.is_empty() => {
+                // It listens nowhere: it is asked to dial, and does or does not.
+                if let Ok(Err(error)) = self.client().ask(DialMe { peer: peer.life }).await {
+                    tracing::debug!(node = %peer.node, %error, "the peer cannot be asked to dial");
+                }
+            }
+            Some(addresses) => self.dial_any(peer.node, &addresses, Lane::Calls).await,
+        }
     }
 
     pub(super) async fn dial_any(&self, node: NodeId, addresses: &[Address], lane: Lane) {
@@ -219,6 +269,10 @@ impl Node {
 impl Surroundings for Node {
     fn request(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>> {
         self.serve(incoming)
+    }
+
+    fn may_send(&self, now: Moment) -> bool {
+        Node::may_send(self, now)
     }
 
     fn connect(&self, link: &Arc<PeerLink>) {
@@ -310,8 +364,15 @@ impl CallsInlet {
             return self.session.close(Closed::Protocol);
         };
         let peer = Party { node: self.session.peer(), life: hello.life };
-        let Some(link) = self.node.link(peer) else {
-            return self.session.close(Closed::Ended);
+        let link = match self.node.linked(peer) {
+            Ok(link) => link,
+            Err(unmet) => {
+                if let Unmet::Unfit(unfit) = unmet {
+                    tracing::warn!(node = %peer.node, %unfit, "a session is refused");
+                    self.node.count_socket(Count::RefusedLife);
+                }
+                return self.session.close(Closed::Ended);
+            }
         };
         match link.accepted(&self.session, &hello) {
             Ok(()) => self.link = Some((link.clone(), link)),

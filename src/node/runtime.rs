@@ -21,7 +21,7 @@ use super::core::life::{Effect, NodeLife, Stuck, Vitals};
 use super::core::link::Party;
 use super::give::Givings;
 use super::isolated::{Isolated, Processes};
-use super::links::Links;
+use super::links::{Links, Unmet};
 use super::look::Looks;
 use super::machine;
 use super::objects::Objects;
@@ -34,11 +34,12 @@ use crate::actor::inbox::{Host, Resolved};
 use crate::actor::letters::DeadLetters;
 use crate::actor::registry::Registry;
 use crate::actor::remote::{Here, NodeRef};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::directory::client::{AskError, Client, Say};
 use crate::directory::message::{FromHead, News};
 use crate::directory::request::{Advertised, AdvertisedType, Join};
 use crate::id::{ActorId, Epoch, Life, NodeId};
+use crate::limits::LEASE_LOOK;
 use crate::net::{Count, Net};
 use crate::object::home::Home;
 use crate::object::promised::Promised;
@@ -87,6 +88,8 @@ pub(crate) struct Node {
     registry: Registry,
     task_table: TaskTable,
     life: AtomicU64,
+    /// From when on nothing is sent.
+    fence_at: AtomicU64,
     serial: AtomicU64,
     object_serial: AtomicU64,
     promised: Promised,
@@ -147,6 +150,7 @@ impl Node {
             registry,
             task_table: tasks,
             life: AtomicU64::new(0),
+            fence_at: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             object_serial: AtomicU64::new(0),
             promised: Promised::new(me.clone() as Weak<dyn Home>, max_queued),
@@ -248,6 +252,11 @@ impl Node {
         Life(self.life.load(Ordering::Acquire))
     }
 
+    /// Whether what this life has to say may still be said.
+    pub(super) fn may_send(&self, now: Moment) -> bool {
+        now.0 < self.fence_at.load(Ordering::Acquire)
+    }
+
     /// The epoch of the head that is obeyed; zero before the first.
     pub(super) fn epoch(&self) -> Epoch {
         self.machine.lock().life.reign().unwrap_or_default().epoch
@@ -318,10 +327,10 @@ impl Node {
     }
 
     /// The life being lived, if a peer that proved to be this party may be spoken to.
-    pub(super) fn life_to_meet(&self, peer: Party) -> Option<Life> {
+    pub(super) fn life_to_meet(&self, peer: Party) -> Result<Life, Unmet> {
         let machine = self.machine.lock();
-        machine.life.known().admit(peer.node, peer.life).ok()?;
-        machine.life.life()
+        machine.life.known().admit(peer.node, peer.life)?;
+        machine.life.life().ok_or(Unmet::BetweenLives)
     }
 
     /// What is known of the other members.
@@ -417,8 +426,10 @@ impl Node {
             match deadline {
                 Some(at) if at <= now => self.step(|machine, effects| machine.life.tick(clock::now(), effects)),
                 Some(at) => {
+                    // The runtime's clock stands still while the machine is suspended, and a lease does not.
+                    let pause = at.since(now).min(LEASE_LOOK);
                     tokio::select! {
-                        () = tokio::time::sleep(at.since(now)) => {}
+                        () = tokio::time::sleep(pause) => {}
                         () = self.sooner.notified() => {}
                     }
                 }
@@ -437,6 +448,7 @@ impl Node {
             if let Some(life) = machine.life.life() {
                 self.life.store(life.0, Ordering::Release);
             }
+            self.fence_at.store(machine.life.fence_at().0, Ordering::Release);
             before
         };
         self.sooner.notify_one();
@@ -446,6 +458,7 @@ impl Node {
         let version = self.machine.lock().life.known().version();
         self.client.members(version);
         if version != before {
+            self.end_claimed();
             self.members.notify_waiters();
         }
     }

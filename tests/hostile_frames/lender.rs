@@ -63,8 +63,15 @@ fn lend(listener: UnixListener, file: OwnedFd) -> Vec<u8> {
     said
 }
 
-/// Joins the cluster: only whose life the head has given owns objects.
+/// Joins the cluster, and says hello: only whose life the head has given owns objects.
 pub(crate) async fn joined(place: &Place, listen: Vec<Address>) -> (Rogue, Session, Life) {
+    let (mut rogue, to_head, life) = member(place, listen).await;
+    rogue.greet(place, life).await;
+    (rogue, to_head, life)
+}
+
+/// Joins the cluster.
+pub(crate) async fn member(place: &Place, listen: Vec<Address>) -> (Rogue, Session, Life) {
     let mut rogue = Rogue::silent_as(place, NetConfig { listen, ..place.member() }).await;
     let to_head = rogue.node.dial_at(place.head, &place.address(At::Head), Lane::Control).await.unwrap();
     rogue.node.session().await;
@@ -92,7 +99,6 @@ pub(crate) async fn joined(place: &Place, listen: Vec<Address>) -> (Rogue, Sessi
             continue;
         }
         if let Some(FromHead { news: News::Joined(joined), .. }) = joiner.push(&bytes).unwrap() {
-            rogue.greet(place, joined.life).await;
             return (rogue, to_head, joined.life);
         }
     }

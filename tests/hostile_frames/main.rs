@@ -7,6 +7,7 @@ mod chunks;
 #[path = "../common/mod.rs"]
 mod common;
 mod lender;
+mod lives;
 #[path = "../transports/node.rs"]
 #[allow(dead_code, reason = "the other binary that shares it uses the rest")]
 mod node;

@@ -52,17 +52,7 @@ impl Rogue {
 
     /// Says hello as this life, and is answered.
     pub(crate) async fn greet(&mut self, place: &Place, life: Life) {
-        let hello = Hello {
-            life,
-            to: place.worker.life,
-            session: SESSION,
-            dialled: SESSION,
-            received_work: 0,
-            received_settle: 0,
-        };
-        let mut batch = Vec::new();
-        hello.encode(&mut batch);
-        self.session.send(&batch).await.unwrap();
+        self.session.send(&hello(place, life, SESSION)).await.unwrap();
         loop {
             let (session, heard) = self.node.batch().await;
             if session == self.session.id() {
@@ -160,7 +150,7 @@ impl Rogue {
     }
 
     /// Sends these bytes as a batch; the session ends, and nobody else's.
-    async fn ends_for(mut self, place: &Place, what: &str, batch: &[u8]) {
+    pub(crate) async fn ends_for(mut self, place: &Place, what: &str, batch: &[u8]) {
         // It may be closed while this is on its way.
         let _ = self.session.send(batch).await;
         loop {
@@ -173,6 +163,14 @@ impl Rogue {
         bounded(self.node.net.close()).await;
         place.is_undisturbed().await;
     }
+}
+
+/// The hello of this life, on the session of this number.
+pub(crate) fn hello(place: &Place, life: Life, session: u64) -> Vec<u8> {
+    let mut batch = Vec::new();
+    let (to, dialled) = (place.worker.life, session);
+    Hello { life, to, session, dialled, received_work: 0, received_settle: 0 }.encode(&mut batch);
+    batch
 }
 
 fn said(outcome: &Outcome<'_>) -> Said {
@@ -314,6 +312,7 @@ async fn a_batch_that_no_peer_can_have_sent_ends_the_session_and_no_other() {
     let one = sized(&packet);
     let answered = sized(&settled(Settle::Answer(answer)));
     let credited = sized(&settled(Settle::Credit { stream: 9, count: 3 }));
+    let recall = sized(&encoded(Work::Recall { grant: 1, count: 1 }));
     let mut hello = Vec::new();
     Hello { life: Life(1), to: Life(0), session: 2, dialled: 2, received_work: 0, received_settle: 0 }
         .encode(&mut hello);
@@ -326,6 +325,7 @@ async fn a_batch_that_no_peer_can_have_sent_ends_the_session_and_no_other() {
         ("a packet longer than its section", batch(header, false, 1, 6, b"\xff\xff\xff\xff\x0f\x01")),
         ("an empty packet", batch(header, false, 1, 1, &[0])),
         ("a work packet of no kind", batch(header, false, 1, 2, &[1, 0x77])),
+        ("work that no node sends", batch(header, false, 1, recall.len(), &recall)),
         ("an answer to nothing that was asked", batch(header, true, 1, answered.len(), &answered)),
         ("credit of a stream that is none", batch(header, true, 1, credited.len(), &credited)),
         ("acknowledging what was not sent", batch(Header { ack_work: 4, ..header }, false, 1, one.len(), &one)),

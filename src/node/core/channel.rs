@@ -188,11 +188,14 @@ impl Outbox {
         self.peak = 0;
     }
 
+    /// Whether a peer that says it has applied up to `received` can have done so, and has forgotten nothing.
+    pub(super) const fn can_resume(&self, received: u64) -> Result<(), NeverSent> {
+        if received < self.acked || received > self.sent { Err(NeverSent) } else { Ok(()) }
+    }
+
     /// A new session: the peer has applied up to `received`, what follows is sent again (PROTOCOLS §1.5).
     pub(super) fn resume(&mut self, received: u64) -> Result<(), NeverSent> {
-        if received < self.acked {
-            return Err(NeverSent);
-        }
+        self.can_resume(received)?;
         self.acknowledge(received)?;
         if let Some(front) = self.sections.front().copied()
             && front.first <= received

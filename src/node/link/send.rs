@@ -20,8 +20,16 @@ pub(super) async fn send_batches(link: Arc<PeerLink>) {
             if core.link.is_ended() {
                 return;
             }
-            let taken = core.link.take_batch(link.now(), &mut batch);
-            taken.map(|id| core.session.clone().filter(|session| session.id() == id))
+            let now = link.now();
+            link.around.may_send(now).then(|| {
+                let taken = core.link.take_batch(now, &mut batch);
+                taken.map(|id| core.session.clone().filter(|session| session.id() == id))
+            })
+        };
+        let Some(next) = next else {
+            // The life is over, and whoever fences it ends the link: nothing more is sent (PROTOCOLS §2.3).
+            link.sender.notified().await;
+            continue;
         };
         match next {
             Some(Some(session)) => {
@@ -93,7 +101,8 @@ async fn idle(link: &Arc<PeerLink>, alarm: &mut Alarm) {
     let mute = core.link.tick(clock::now(), &mut deliveries);
     let mute = mute.and_then(|id| core.session.take_if(|session| session.id() == id));
     drop(core);
-    link.deliver(&peer, &[], &mut deliveries);
+    // Nothing arrives with it.
+    let _ = link.deliver(&peer, &[], &mut deliveries);
     drop(deliveries);
     if let Some(session) = mute {
         session.close(Closed::Peer);

@@ -152,6 +152,12 @@ pub enum Breach {
     /// It cancelled calls far beyond those that it sent.
     #[error("the peer cancelled call {0}, which is beyond its window")]
     Cancel(u64),
+    /// It sent work that is on no node's wire.
+    #[error("the peer sent work other than requests")]
+    Work,
+    /// It gave back references that it did not have.
+    #[error("the peer miscounts references")]
+    Counts,
     /// It began to send before it said hello, or said hello twice.
     #[error("the peer's hello came at another time than first")]
     Hello,

@@ -161,6 +161,7 @@ impl<T: Clone> Link<T> {
     ) -> Result<(), Breach> {
         let Some(Arrived { stream, tell, .. }) = Arrived::of(packet)? else {
             Work::decode(packet)?;
+            self.cancelled_early.remove(&call);
             deliveries.push(Delivery::Work { at });
             return Ok(());
         };

@@ -3,6 +3,7 @@
 use super::{Breach, Called, Delivery, Failure, Link, Session};
 use crate::clock::Moment;
 use crate::id::Life;
+use crate::node::core::channel::Outbox;
 use crate::wire::frame::Hello;
 
 /// Which end of a link.
@@ -90,17 +91,19 @@ impl<T: Clone> Link<T> {
             return Err(SessionRefused::NotUs { own: self.own.life, found: hello.to });
         }
         let replaced = match self.session {
-            Some(ref mut own) if own.id == id => {
+            Some(own) if own.id == id => {
                 if own.heard_hello || !own.said_hello || hello.session != own.number {
                     return Err(Breach::Hello.into());
                 }
-                own.heard_hello = true;
+                self.can_resume(hello)?;
+                self.session = Some(Session { heard_hello: true, ..own });
                 // Of those, a hello may still be on its way that says how far the peer was when it dialled.
                 self.peer_dials = self.peer_dials.max(hello.dialled);
                 None
             }
             current => {
                 self.admit(current, hello.session)?;
+                self.can_resume(hello)?;
                 let number = hello.session;
                 self.peer_dials = number.max(hello.dialled);
                 let (dialer, since) = (Side::Peer, now);
@@ -114,6 +117,13 @@ impl<T: Clone> Link<T> {
         self.pump(now, deliveries);
         self.expect(now);
         Ok(replaced)
+    }
+
+    /// Whether the link can go on where the peer says: looked at before the session becomes the link's.
+    fn can_resume(&self, hello: &Hello) -> Result<(), Breach> {
+        let Hello { received_work, received_settle, .. } = *hello;
+        self.work.can_resume(received_work).map_err(|_| Breach::Broken(received_work))?;
+        self.settle.can_resume(received_settle).map_err(|_| Breach::Broken(received_settle))
     }
 
     /// Whether a session that the peer dialled may take the current one's place (PROTOCOLS §1.4).
@@ -164,6 +174,8 @@ impl<T: Clone> Link<T> {
         self.cancelled_early.clear();
         self.line.clear();
         (self.expecting, self.credit_at, self.ack_at) = (None, None, None);
+        // Whoever still holds the link does not hold what it would have sent.
+        (self.work, self.settle) = (Outbox::new(), Outbox::new());
         (called, self.session.take().map(|session| session.id))
     }
 }

@@ -96,7 +96,9 @@ fn rule_5_a_peer_that_lost_its_state_or_is_in_another_life_is_refused() {
     tells(&mut pair);
     let refused = |pair: &mut Pair, hello: Hello| {
         pair.links[0].closed(pair.now, pair.id);
-        pair.links[0].hello(pair.now, 9, &hello, &mut Vec::new()).unwrap_err()
+        let refused = pair.links[0].hello(pair.now, 9, &hello, &mut Vec::new()).unwrap_err();
+        assert!(!pair.links[0].is_established(), "it is no session of the link's: {refused}");
+        refused
     };
     let other = SessionRefused::OtherLife { expected: Life(2), found: Life(3) };
     assert_eq!(refused(&mut pair, hello(3, 1, 1)), other);
@@ -104,4 +106,24 @@ fn rule_5_a_peer_that_lost_its_state_or_is_in_another_life_is_refused() {
     assert_eq!(refused(&mut pair, hello(2, 1, 0)), Breach::Broken(0).into());
     let mut pair = Pair::new();
     assert_eq!(refused(&mut pair, hello(2, 1, 1)), Breach::Broken(1).into(), "it applied what was never sent");
+    // Nor does it take the place of the one that is there.
+    let mut pair = Pair::new();
+    let broken = pair.links[1].hello(pair.now, 9, &hello(1, 2, 1), &mut Vec::new());
+    assert_eq!(broken, Err(Breach::Broken(1).into()));
+    tells(&mut pair);
+}
+
+#[test]
+fn a_link_that_has_ended_keeps_nothing_of_what_it_would_have_sent() {
+    let mut pair = Pair::new();
+    let stream = pair.links[0].open_stream();
+    for token in 0..500 {
+        pair.send(stream, Flags::ASK, token);
+    }
+    assert!(pair.links[0].load().work.0 == 500 && pair.links[0].load().work.1 > 0);
+    let mut deliveries = Vec::new();
+    pair.links[0].end(&mut deliveries);
+    assert_eq!(deliveries.len(), 500, "each ask ends");
+    let load = pair.links[0].load();
+    assert_eq!((load.work, load.settle, load.asks), ((0, 0), (0, 0), 0));
 }
