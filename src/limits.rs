@@ -344,7 +344,7 @@ pub const FENCE_AT: f64 = 0.8;
 /// The part of its lease at which a worker process with a running handler exits.
 pub const EXIT_AT: f64 = 0.9;
 
-/// How long actors of a worker that is told to end may take: less than the 30 s that Kubernetes gives before it kills.
+/// How long actors and tasks of a worker that is told to end may take: less than the 30 s that Kubernetes gives before it kills.
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a node that leaves waits for the head's word: then it goes without, and its lease ends its life.
 pub const FAREWELL: Duration = Duration::from_millis(500);
@@ -461,6 +461,8 @@ pub const GRANT_TURN: Duration = Duration::from_millis(100);
 pub const RECALLS_AT_ONCE: u32 = 64;
 /// A look at demand that is not met is followed by so much rest for each room and grant looked at: it takes half a core at most.
 pub const DEMAND_REST: Duration = Duration::from_nanos(500);
+/// One that took longer than this is followed by as long a rest, however little it seemed to look at.
+pub const DEMAND_SHORT: Duration = Duration::from_millis(2);
 /// Rooms and grants a look may take without a rest: a small cluster answers at once.
 pub const DEMAND_FREE: u32 = 2_048;
 /// Bundles of one placement group: their best nodes are sought in one step.

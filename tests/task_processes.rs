@@ -5,6 +5,7 @@ use mobula::id::NodeId;
 use mobula::prelude::*;
 use mobula::{Executed, GetError, task};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mobula::test_worker!();
@@ -108,6 +109,23 @@ fn notes_and_stays(file: &str) -> mobula::Result<()> {
     }
 }
 
+static ASKED: AtomicBool = AtomicBool::new(false);
+static MAY_SAY: AtomicBool = AtomicBool::new(false);
+
+/// Whether an attempt is to follow: says so when it may.
+fn says_later(_: &mobula::Failure) -> bool {
+    ASKED.store(true, Ordering::Release);
+    while !MAY_SAY.load(Ordering::Acquire) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
+}
+
+#[task(retries = 1, retry_on = says_later)]
+fn fails_and_asks() -> mobula::Result<u64> {
+    Err("no".to_owned())?
+}
+
 #[task]
 fn dies() -> u32 {
     std::process::abort()
@@ -128,6 +146,20 @@ async fn tasks_are_spread_over_the_workers_and_their_results_come_back() {
     let ran: BTreeSet<u32> = bounded(cluster.get_all(&submitted)).await.unwrap().into_iter().collect();
     let workers: BTreeSet<u32> = cluster.worker_processes().into_iter().collect();
     assert_eq!(ran, workers, "the driver runs none");
+    bounded(cluster.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_says_whether_a_task_is_tried_again_holds_up_no_other_answer() {
+    let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
+    let fails = fails_and_asks::submit(&cluster);
+    while !ASKED.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let other = tokio::time::timeout(Duration::from_secs(10), add::submit(&cluster, 1, 2)).await;
+    MAY_SAY.store(true, Ordering::Release);
+    assert_eq!(other.expect("it is answered meanwhile"), Ok(3));
+    assert!(bounded(fails).await.is_err());
     bounded(cluster.shutdown()).await;
 }
 

@@ -237,7 +237,7 @@ async fn compute<A: Methods, H: Send + 'static>(
 async fn stop<A: Methods>(inbox: &Inbox<A>, actor: &mut A, ctx: &mut ActorContext<A>) -> EndReason {
     let mut on_stop = pin!(async move { actor.on_stop(ctx).await });
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| on_stop.as_mut().poll(cx))) {
-        Ok(Poll::Ready(())) => Poll::Ready(EndReason::Stopped),
+        Ok(Poll::Ready(())) => Poll::Ready(inbox.mailbox().drained()),
         Ok(Poll::Pending) => inbox.mailbox().poll_closed(cx).map(|()| inbox.end_reason()),
         Err(panic) => Poll::Ready(on_stop_panicked(&*panic)),
     })

@@ -197,7 +197,7 @@ async fn end_placed(
             Ok(Binding::Here(inbox)) => {
                 let Some(ending) = here(inbox.clone()) else { return Ok(EndReason::Unknown) };
                 match ending.await {
-                    EndReason::NodeDied => actor.lost_here(&inbox),
+                    EndReason::NodeDied | EndReason::Unknown => actor.lost_here(&inbox),
                     reason => return Ok(reason),
                 }
                 continue;

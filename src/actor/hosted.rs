@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::EndReason;
 use super::frame::{FrameHome, Held, Serves};
 use super::link::LinkError;
+use super::mailbox::Then;
 use super::remote::host::{Incoming, Served};
 use crate::id::{ActorId, Key, ObjectId, Placement};
 
@@ -17,7 +18,7 @@ pub(crate) trait Hosted: FrameHome {
     /// Takes a call that arrived over a link, or answers it with a fault.
     fn deliver(self: Arc<Self>, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
     /// Stops it: see [`Handle::stop`](super::handle::Handle::stop).
-    fn stop(&self);
+    fn stop(&self, then: Then);
     /// Ends it at once, for this reason.
     fn close(&self, reason: EndReason);
     /// Its end.

@@ -16,7 +16,7 @@ use super::letters::DeadLetters;
 use super::lifetime::{At, Keeps, LetGo};
 use super::line::Line;
 use super::link::{LinkError, Links};
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Then};
 use super::occupied::Occupied;
 use super::remote::RemoteActor;
 use super::remote::arrivals::{Arrivals, Arrived};
@@ -419,8 +419,8 @@ impl<A: Methods> Hosted for Inbox<A> {
         }
     }
 
-    fn stop(&self) {
-        self.mailbox.drain();
+    fn stop(&self, then: Then) {
+        self.mailbox.drain_then(then);
     }
 
     fn close(&self, reason: EndReason) {

@@ -46,11 +46,29 @@ impl<J: Entry + ?Sized, T: ?Sized> Item<J, T> {
     }
 }
 
+/// What becomes of an actor that has stopped.
+#[derive(Clone, Copy)]
+pub(crate) enum Then {
+    /// It has ended.
+    Over,
+    /// It goes on elsewhere: who calls it here is told that it is not here.
+    Elsewhere,
+}
+
+impl Then {
+    fn reason(self) -> EndReason {
+        match self {
+            Then::Over => EndReason::Stopped,
+            Then::Elsewhere => EndReason::Unknown,
+        }
+    }
+}
+
 /// Whether more may enter.
 enum Gate {
     Open,
     /// What stands in it still runs, and what is expected, then the actor stops.
-    Draining,
+    Draining(Then),
     /// Nothing runs any more.
     Closed(Box<EndReason>),
 }
@@ -167,7 +185,7 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
     pub(crate) fn unexpect(&self) {
         let mut inner = self.inner.lock();
         inner.expected -= 1;
-        if inner.expected == 0 && matches!(inner.gate, Gate::Draining) {
+        if inner.expected == 0 && matches!(inner.gate, Gate::Draining(_)) {
             self.wake(inner);
         }
     }
@@ -228,7 +246,7 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
             return Poll::Ready(Next::Closed);
         }
         let Some(job) = inner.line.pop_front() else {
-            if matches!(inner.gate, Gate::Draining) && inner.expected == 0 {
+            if matches!(inner.gate, Gate::Draining(_)) && inner.expected == 0 {
                 return Poll::Ready(Next::Drained);
             }
             inner.rest();
@@ -272,9 +290,27 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
     /// Lets in no more; what stands in line still runs, and so does what is expected.
     pub(crate) fn drain(&self) {
         let mut inner = self.inner.lock();
-        if let Gate::Open = inner.gate {
-            inner.gate = Gate::Draining;
+        // One that is about to go on elsewhere does not.
+        if !matches!(inner.gate, Gate::Closed(_)) {
+            inner.gate = Gate::Draining(Then::Over);
             self.wake(inner);
+        }
+    }
+
+    /// The same of one that does not yet, and says what becomes of the actor.
+    pub(crate) fn drain_then(&self, then: Then) {
+        let mut inner = self.inner.lock();
+        if let Gate::Open = inner.gate {
+            inner.gate = Gate::Draining(then);
+            self.wake(inner);
+        }
+    }
+
+    /// Why the actor ends that has run all that stood in it.
+    pub(crate) fn drained(&self) -> EndReason {
+        match self.inner.lock().gate {
+            Gate::Draining(then) => then.reason(),
+            Gate::Open | Gate::Closed(_) => EndReason::Stopped,
         }
     }
 
@@ -314,7 +350,7 @@ impl<J: Entry + ?Sized, T: ?Sized> Mailbox<J, T> {
     pub(crate) fn reason(&self) -> Option<EndReason> {
         match &self.inner.lock().gate {
             Gate::Closed(reason) => Some((**reason).clone()),
-            Gate::Open | Gate::Draining => None,
+            Gate::Open | Gate::Draining(_) => None,
         }
     }
 
@@ -373,7 +409,7 @@ impl<J: Entry + ?Sized, T: ?Sized> Inner<J, T> {
     fn open(&self) -> Result<(), EndReason> {
         match &self.gate {
             Gate::Open => Ok(()),
-            Gate::Draining => Err(EndReason::Stopped),
+            Gate::Draining(then) => Err(then.reason()),
             Gate::Closed(reason) => Err((**reason).clone()),
         }
     }

@@ -49,8 +49,12 @@ impl Cluster {
         }
     }
 
-    /// Stops every actor of this node as [`stop`](crate::actor::handle::Handle::stop) does, and waits until they have
-    /// ended and their callers have their answers, at most `limit`. Says whether all came to its end.
+    /// Lets this node come to its end: nothing that others ask for is placed here any more. Every actor stops as by
+    /// [`stop`](crate::actor::handle::Handle::stop); one that may be placed again (`restarts`) does so on another node then, where its
+    /// handles find it, and no restart is spent. Tasks of others that have not begun run elsewhere. Waits until all that had begun has
+    /// ended and its callers have their answers, at most `limit`. Says whether all came to its end.
+    ///
+    /// If the head is away, actors that it has placed here stay until the node has left.
     ///
     /// [`shutdown`](Cluster::shutdown) comes after it, and ends what is left. A worker process that is told to end by
     /// SIGTERM does both.

@@ -111,7 +111,7 @@ async fn until_terminated(cluster: &Cluster, interrupts: Interrupts) -> Result<(
     tokio::select! {
         drained = cluster.drain(DRAIN) => {
             if !drained {
-                tracing::warn!("actors still ran {DRAIN:?} after they were asked to stop: they are ended");
+                tracing::warn!("actors or tasks still ran {DRAIN:?} after this process was told to end: they are ended");
             }
         }
         () = told() => {}

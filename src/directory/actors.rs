@@ -65,6 +65,11 @@ impl Actor {
         self.spawn.arguments.len() + self.saved.as_ref().map_or(0, |saved| saved.state.len())
     }
 
+    /// Who waits for it to be made; nobody once it was.
+    pub(super) fn asked_by(&self) -> Option<Life> {
+        (self.placement == Placement(0)).then_some(self.spawn.actor.life)
+    }
+
     pub(super) fn host(&self) -> Option<Life> {
         match self.phase {
             Phase::Unplaced(_) => None,
@@ -136,6 +141,18 @@ impl Lines {
     /// The ticket and need of who came first of those for whom a node will do.
     pub(super) fn first(&self, will_do: impl Fn(u64, &Requirement) -> bool) -> Option<(u64, Arc<Requirement>)> {
         self.heads().filter(|(ticket, need)| will_do(*ticket, need)).min().map(|(ticket, need)| (ticket, need.clone()))
+    }
+
+    /// The same of those only for whom `asks` says so.
+    pub(super) fn first_of(
+        &self,
+        asks: impl Fn(Waiting) -> bool,
+        will_do: impl Fn(u64, &Requirement) -> bool,
+    ) -> Option<(u64, Arc<Requirement>)> {
+        let first =
+            |line: &BTreeMap<u64, Waiting>| line.iter().find(|(_, what)| asks(**what)).map(|(ticket, _)| *ticket);
+        let firsts = self.lines.iter().filter_map(|(need, line)| Some((first(line)?, need)));
+        firsts.filter(|(ticket, need)| will_do(*ticket, need)).min().map(|(ticket, need)| (ticket, need.clone()))
     }
 
     /// Takes out whoever has this ticket.

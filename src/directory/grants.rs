@@ -131,6 +131,8 @@ pub(super) struct Grants {
     pub(super) due: bool,
     /// .. but not before then.
     pub(super) rest: Moment,
+    /// When the last look began, until whoever keeps time has said how long it took.
+    pub(super) looks_from: Option<Moment>,
     /// A class that holds nothing looks again whose turn is over.
     pub(super) turn: Option<Moment>,
 }

@@ -11,6 +11,16 @@ use crate::schedule::{Fit, Offer, Requirement};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// For whom something new may be placed on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    All,
+    /// It comes to its end: for what it asks for itself.
+    ItsOwn,
+    /// It is about to leave.
+    Nothing,
+}
+
 #[derive(Debug)]
 pub(super) struct Living {
     pub(super) join: Arc<Join>,
@@ -21,8 +31,7 @@ pub(super) struct Living {
     pub(super) known: bool,
     /// What of it is free, and what placement groups hold there.
     pub(super) room: Room,
-    /// It is about to leave: nothing new comes to it.
-    pub(super) closed: bool,
+    pub(super) takes: Takes,
     /// Its CPUs, in ten-thousandths, at least one.
     cpus: u64,
     /// Grants on it, and those that it owns.
@@ -56,7 +65,7 @@ impl Living {
             door: None,
             keeps,
             known: false,
-            closed: false,
+            takes: Takes::All,
             hosted: BTreeSet::new(),
             reserved: BTreeSet::new(),
             isolated: BTreeSet::new(),
@@ -87,9 +96,14 @@ impl Living {
         was
     }
 
-    /// Whether something new may be placed there.
+    /// Whether something new may be placed there, whoever asks for it.
     pub(super) fn open(&self) -> bool {
-        self.join.hosts && !self.closed && self.is_heard()
+        self.takes == Takes::All && self.join.hosts && self.is_heard()
+    }
+
+    /// Whether something new may be placed there that it asks for itself.
+    pub(super) fn open_to_itself(&self) -> bool {
+        self.takes != Takes::Nothing && self.join.hosts && self.is_heard()
     }
 
     /// Whether nothing is placed there, nor kept for who waits, and nothing of it granted; nor does it hold anything of others.
@@ -279,18 +293,25 @@ impl Lives {
 
     /// The nodes on which `need` may be placed now, whoever waits for them.
     pub(super) fn offers<'a>(&'a self, need: &'a Requirement) -> impl Iterator<Item = Offer<'a>> {
-        self.offers_at(need, ELDEST)
+        self.offers_at(need, ELDEST, None)
     }
 
-    /// The same for what came at this ticket.
-    pub(super) fn offers_at<'a>(&'a self, need: &'a Requirement, ticket: u64) -> impl Iterator<Item = Offer<'a>> {
+    /// The same for what came at this ticket, and is asked for by this life.
+    pub(super) fn offers_at<'a>(
+        &'a self,
+        need: &'a Requirement,
+        ticket: u64,
+        of: Option<Life>,
+    ) -> impl Iterator<Item = Offer<'a>> {
         // Most nodes share what they advertise: it is looked through once.
         let mut last: Option<(&'a Arc<Advertised>, bool)> = None;
         let mut makes = move |advertised: &'a Arc<Advertised>| match last {
             Some((same, makes)) if Arc::ptr_eq(same, advertised) => makes,
             _ => last.insert((advertised, advertised.makes(need))).1,
         };
-        let open = self.iter().filter(move |(_, living)| living.open() && makes(&living.join.advertised));
+        let is_open =
+            move |life: Life, living: &Living| if of == Some(life) { living.open_to_itself() } else { living.open() };
+        let open = self.iter().filter(move |(life, living)| is_open(*life, living) && makes(&living.join.advertised));
         open.flat_map(move |(life, living)| living.offers(life, need, ticket).map(|(offer, _)| offer))
     }
 

@@ -195,6 +195,13 @@ pub enum Command {
         /// What to tell those who still call it.
         why: Gone,
     },
+    /// The node is about to leave: an actor comes to its end there, is reported `Ended`, and goes on elsewhere.
+    Move {
+        /// Which.
+        actor: ActorId,
+        /// Under which placement; another is left alone.
+        placement: Placement,
+    },
     /// Slots for tasks.
     Grant(Granted),
     /// Keep no more than these slots: give the others back as their tasks finish.

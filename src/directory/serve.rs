@@ -266,6 +266,7 @@ impl Head {
                 }
             }
         }
+        shared.directory.done_by(clock::now());
         let after = shared.directory.deadline();
         self.carry_out(shared);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {

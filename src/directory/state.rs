@@ -195,6 +195,15 @@ impl Directory {
         [self.leases.deadline(), self.members.push_due(), self.grants.deadline()].into_iter().flatten().min()
     }
 
+    /// The last event was dealt with by then. If the demand was looked at, and for long, the next look waits for as long again:
+    /// so others have half a core at least, however much waits.
+    pub fn done_by(&mut self, now: Moment) {
+        let took = self.grants.looks_from.take().map_or(Duration::ZERO, |from| now.since(from));
+        if took > limits::DEMAND_SHORT {
+            self.grants.rest = self.grants.rest.max(now + took);
+        }
+    }
+
     /// One event, and what follows from it.
     pub fn apply(&mut self, now: Moment, event: Event, effects: &mut Effects) {
         if self.abdicated {

@@ -5,8 +5,8 @@ use crate::directory::message::{Ask, Command, How, News, Order, Question, Reply,
 use crate::directory::record::Record;
 use crate::directory::request::{
     ActorType, Advertised, AdvertisedType, Arguments, Beat, Boot, Choose, End, Ended, FullName, GiveBack, Gone,
-    Granted, Holdings, Hosted, Hosting, Join, Leave, Needs, Page, Patience, Query, Rejoin, Spawn, Standing, Summary,
-    Want,
+    Granted, Holdings, Hosted, Hosting, Join, Leave, LifeEnd, Needs, Page, Patience, Query, Rejoin, Spawn, Standing,
+    Summary, Want,
 };
 use crate::directory::{Config, Directory, Door, Effect, Effects, Event, FromHead, Keeps, Reign};
 use crate::id::{ActorId, Epoch, GrantId, Key, Life, NodeId, Placement};
@@ -239,7 +239,7 @@ impl Head {
         self.log.iter().rev().find_map(|effect| match effect {
             Effect::Send(_, FromHead { news: News::Order(order), .. }) => match &order.what {
                 Command::Host(host) if host.spawn.actor == id => Some(order.clone()),
-                Command::End { actor, .. } if *actor == id => Some(order.clone()),
+                Command::End { actor, .. } | Command::Move { actor, .. } if *actor == id => Some(order.clone()),
                 _ => None,
             },
             _ => None,
@@ -255,6 +255,10 @@ impl Head {
                 assert_eq!(self.asked(order.life, report), Ok(()));
             }
             Command::End { placement, why, .. } => {
+                assert_eq!(self.asked(order.life, Ended { actor: id, placement, why }), Ok(()));
+            }
+            Command::Move { placement, .. } => {
+                let why = Gone::NodeEnded { life: order.life, why: LifeEnd::Left };
                 assert_eq!(self.asked(order.life, Ended { actor: id, placement, why }), Ok(()));
             }
             Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } | Command::Vacate { .. } => {}
@@ -284,7 +288,7 @@ impl Head {
             }
             _ => None,
         });
-        orders.filter(|what| !matches!(what, Command::Host(_) | Command::End { .. })).collect()
+        orders.filter(|what| !matches!(what, Command::Host(_) | Command::Move { .. } | Command::End { .. })).collect()
     }
 
     /// The grants that a life was given.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::actor::error::EndReason;
 use crate::actor::hosted::Hosted;
+use crate::actor::mailbox::Then;
 use crate::id::{ActorId, Epoch, Life, Placement};
 use crate::limits::{ENDS_REMEMBERED, HOSTED_ACTORS};
 use crate::schedule::{Resources, Strategy};
@@ -127,11 +128,12 @@ impl Actors {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Asks all to stop.
-    pub(super) fn stop(&self) {
+    /// Asks those to stop of which `which` says so.
+    pub(super) fn stop(&self, which: impl Fn(&Entry) -> bool) {
         for shard in &self.shards {
-            let all: Vec<_> = shard.lock().values().map(|entry| entry.actor.clone()).collect();
-            all.iter().for_each(|actor| actor.stop());
+            let all: Vec<_> =
+                shard.lock().values().filter(|entry| which(entry)).map(|entry| entry.actor.clone()).collect();
+            all.iter().for_each(|actor| actor.stop(Then::Over));
         }
     }
 

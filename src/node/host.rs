@@ -18,7 +18,7 @@ use crate::actor::lifetime::{At, Keeps, LetGo};
 use crate::actor::remote::placed::{Lost, Placed};
 use crate::actor::restart::Kept;
 use crate::actor::slot::Replied;
-use crate::directory::request::{Ended, Failure, Gone};
+use crate::directory::request::{Ended, Failure, Gone, LifeEnd};
 use crate::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
 use crate::object::entry::Entry as Object;
 use crate::object::promised::Promised;
@@ -101,7 +101,7 @@ impl Host for Node {
             }
             Known::Placed => Some(placement),
         };
-        let report = |placement| Ended { actor, placement, why: gone(actor, reason) };
+        let report = |placement| Ended { actor, placement, why: self.gone(actor, reason) };
         let known = placement.map(|placement| self.client().report_until_known(report(placement)));
         // Its process ends once that is known.
         if let Some(only) = self.only() {
@@ -151,21 +151,25 @@ impl Host for Node {
     }
 }
 
-/// Why an actor ended, as the head keeps it.
-fn gone(actor: ActorId, reason: &EndReason) -> Gone {
-    match reason {
-        EndReason::Stopped => Gone::Stopped,
-        EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
-        EndReason::RestartsSpent { restarts, message } => {
-            Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
+impl Node {
+    /// Why an actor ended, as the head keeps it.
+    fn gone(&self, actor: ActorId, reason: &EndReason) -> Gone {
+        match reason {
+            EndReason::Stopped => Gone::Stopped,
+            EndReason::Panicked { message } => Gone::Panicked(message.as_str().into()),
+            EndReason::RestartsSpent { restarts, message } => {
+                Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
+            }
+            EndReason::NotRestored { message } => Gone::Unmade(Failure::NotRestored(message.as_str().into())),
+            EndReason::ChildrenFailed { restarts, message } => {
+                Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
+            }
+            EndReason::Linked(first) => Gone::Linked { actor: first.actor, text: first.message.as_str().into() },
+            EndReason::NotConstructed => Gone::Unmade(Failure::Unknown),
+            EndReason::OwnerDied => Gone::OwnerEnded { life: actor.life },
+            EndReason::Killed | EndReason::NodeDied | EndReason::ShutDown => Gone::Killed,
+            // It has left (`shutdown`).
+            EndReason::Unknown => Gone::NodeEnded { life: self.last_life(), why: LifeEnd::Left },
         }
-        EndReason::NotRestored { message } => Gone::Unmade(Failure::NotRestored(message.as_str().into())),
-        EndReason::ChildrenFailed { restarts, message } => {
-            Gone::RestartsSpent { restarts: *restarts, text: message.as_str().into() }
-        }
-        EndReason::Linked(first) => Gone::Linked { actor: first.actor, text: first.message.as_str().into() },
-        EndReason::NotConstructed => Gone::Unmade(Failure::Unknown),
-        EndReason::OwnerDied => Gone::OwnerEnded { life: actor.life },
-        EndReason::Killed | EndReason::NodeDied | EndReason::ShutDown | EndReason::Unknown => Gone::Killed,
     }
 }

@@ -15,6 +15,7 @@ use super::runtime::Node;
 use crate::actor::ending::End;
 use crate::actor::inbox::Host;
 use crate::actor::lifetime::{At, Keeps, LetGo, Lifetime, Placed};
+use crate::actor::mailbox::Then;
 use crate::actor::remote::ask;
 use crate::directory::message::How;
 use crate::directory::request;
@@ -176,7 +177,7 @@ impl Node {
         }
         if at.host == self.last_life() {
             if let Some(hosted) = self.actors().get(actor).filter(|hosted| hosted.placement() == at.placement) {
-                hosted.stop();
+                hosted.stop(Then::Over);
             }
             return;
         }

@@ -9,6 +9,7 @@ use super::actors::{Entry, Known, NotHosted, Reserved};
 use super::runtime::Node;
 use crate::actor::error::{CallError, EndReason, FirstEnd};
 use crate::actor::hosted::Hosted;
+use crate::actor::mailbox::Then;
 use crate::actor::remote::NodeRef;
 use crate::actor::remote::host::{Incoming, Served, answer_fault, send_fault};
 use crate::actor::remote::{ask, with_scratch};
@@ -278,7 +279,7 @@ impl Node {
             return self.client().report(request::Ended { actor, placement, why: why.clone() });
         };
         match how {
-            How::Stop => hosted.stop(),
+            How::Stop => hosted.stop(Then::Over),
             How::Kill => hosted.close(end_reason(why)),
         }
     }

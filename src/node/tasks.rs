@@ -196,6 +196,11 @@ impl Node {
         self.tasks().owner.queued() + self.tasks().host.waiting()
     }
 
+    /// Whether no task has begun here and not ended, whoever sent it.
+    pub(super) fn is_running_no_tasks(&self) -> bool {
+        self.tasks().host.is_idle()
+    }
+
     /// This node has left: nothing more runs.
     pub(super) fn close_tasks(self: &Arc<Self>) {
         self.close_queue();

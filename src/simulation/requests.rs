@@ -163,6 +163,8 @@ impl Node {
             Command::Recall { grant, keep } => self.grant_recalled(stage, grant, keep),
             Command::Revoke { grant, why } => self.grant_revoked(stage, grant, why),
             Command::Vacate { grant } => self.grant_vacated(stage, grant),
+            // No node is told to end there.
+            Command::Move { .. } => {}
             Command::End { actor, placement, how, why } => {
                 if self.hosts(actor, placement) {
                     match how {

@@ -53,7 +53,8 @@ fn heard(client: &Client, life: &AtomicU64, word: Word) {
                 client.report(Hosted { actor: host.spawn.actor, placement: host.placement, made: Ok(()) });
             }
             Command::End { actor, placement, why, .. } => client.report(Ended { actor, placement, why }),
-            Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } | Command::Vacate { .. } => {}
+            Command::Move { .. } | Command::Grant(_) | Command::Recall { .. } => {}
+            Command::Revoke { .. } | Command::Vacate { .. } => {}
         },
         _ => {}
     }

@@ -73,6 +73,8 @@ pub(super) struct Look<'a> {
     /// The tickets of all elders.
     waiting: BTreeSet<u64>,
     pub(super) looked: u32,
+    /// Whose claim is looked at; nobody's, for actors and groups.
+    of: Option<Life>,
 }
 
 /// The place of a claim in the order in which slots are given.
@@ -119,6 +121,7 @@ impl Directory {
         {
             return;
         }
+        self.grants.looks_from = Some(now);
         let decisions = Look::new(self).decide();
         if decisions.looked > DEMAND_FREE {
             self.grants.rest = now + DEMAND_REST * decisions.looked;
@@ -180,6 +183,7 @@ impl<'a> Look<'a> {
             hungry: false,
             waiting: BTreeSet::new(),
             looked: 0,
+            of: None,
         };
         look.enter_rooms();
         look.enter_grants();
@@ -192,19 +196,9 @@ impl<'a> Look<'a> {
         for (life, living) in head.lives.iter().filter(|(_, living)| living.join.hosts) {
             self.total.of = self.total.of.and(&living.join.resources);
             self.total.weightless += u64::from(living.room.weightless_slots());
-            if !living.open() {
-                continue;
-            }
-            let slots = living.room.weightless_slots().saturating_sub(living.room.weightless_taken());
-            let node = (None, &living.join.resources, living.room.free());
-            let bundles = living.room.bundles().map(|(id, total, free)| (Some(id), total, free));
-            for (bundle, total, free) in std::iter::once(node).chain(bundles) {
-                self.at.insert((life, bundle), self.rooms.len());
-                let (join, cpus) = (living.join.clone(), living.cpus());
-                let (total, free, load) = (total.clone(), free.clone(), living.load());
-                let soon = free.clone();
-                let (slots_soon, kept) = (slots, None);
-                self.rooms.push(Room { life, join, bundle, total, free, soon, slots, slots_soon, load, cpus, kept });
+            for room in Room::all_of(life, living) {
+                self.at.insert((life, room.bundle), self.rooms.len());
+                self.rooms.push(room);
             }
         }
     }
@@ -224,6 +218,7 @@ impl<'a> Look<'a> {
     fn enter_priorities(&mut self) {
         let head = self.head;
         for (id, claim) in &head.grants.claims {
+            self.of = Some(id.0);
             let (priority, highest) = (claim.priority(), self.highest.get(&id.0).copied());
             if claim.unmet() > 0 && highest.is_none_or(|highest| highest < priority) && self.has_room_for(&claim.need) {
                 self.highest.insert(id.0, priority);
@@ -326,6 +321,7 @@ impl<'a> Look<'a> {
     /// One more slot for a claim: now, of what comes back, or of what is asked back.
     fn serve(&mut self, id: ClaimId) -> bool {
         let Some(need) = self.head.grants.claims.get(&id).map(|claim| claim.need.clone()) else { return false };
+        self.of = Some(id.0);
         if let Some(at) = self.best(id, &need) {
             self.rooms[at].take(&need.resources);
             *self.given.entry((id, at)).or_default() += 1;
@@ -382,6 +378,7 @@ impl<'a> Look<'a> {
     }
 
     fn room_for_actor(&mut self, need: &Requirement, ticket: u64) {
+        self.of = None;
         let kept = self.keep(ticket, &Kept::Slot(need));
         let asked = kept.into_iter().find(|at| self.ask_in(*at, &need.resources));
         let found = asked.or_else(|| self.soonest(need, ticket)).or_else(|| self.ask_for(Givers::Anyone, need, ticket));
@@ -430,7 +427,7 @@ impl<'a> Look<'a> {
 
     fn fit(&self, need: &Requirement, at: usize) -> Fit {
         let room = &self.rooms[at];
-        if !room.has(need) {
+        if !room.has(need, self.of) {
             return Fit::Never(Why::NoNode);
         }
         match room.will_have(&need.resources) && room.has_slots(need) {
@@ -442,13 +439,13 @@ impl<'a> Look<'a> {
     /// Whether a room would do, were it empty.
     pub(super) fn suits(&self, need: &Requirement, at: usize) -> bool {
         let room = &self.rooms[at];
-        room.has(need) && !matches!(need.fit(&room.offer()), Fit::Never(_))
+        room.has(need, self.of) && !matches!(need.fit(&room.offer()), Fit::Never(_))
     }
 
     fn room_for_group(&mut self, id: GroupId, ticket: u64) {
         let Some(missing) = self.head.groups.all.get(&id).map(Group::missing) else { return };
         self.looked += self.rooms.len() as u32;
-        let is_for = |at: &usize| self.rooms[*at].bundle.is_none() && self.rooms[*at].is_for(ticket);
+        let is_for = |at: &usize| self.rooms[*at].is_node() && self.rooms[*at].is_for(ticket);
         let nodes: Vec<usize> = (0..self.rooms.len()).filter(is_for).collect();
         let place = |look: &Self, nodes: &[usize], free: &dyn Fn(&Self, usize) -> Resources| {
             let free: Vec<(Life, Resources)> = nodes.iter().map(|at| (look.rooms[*at].life, free(look, *at))).collect();

@@ -3,7 +3,7 @@
 //! which they are reserved until the actor's end is reported.
 
 use crate::directory::actors::{Asker, Reservation, Waiting, Want};
-use crate::directory::elders::NEWEST;
+use crate::directory::elders::{ELDEST, NEWEST};
 use crate::directory::message::{News, Reply, RequestId};
 use crate::directory::request::{ActorType, Invalid, Needs, Patience, SpawnError};
 use crate::directory::state::{Directory, Effects};
@@ -74,15 +74,15 @@ impl Directory {
             return refused(error);
         }
         if need.resources.is_empty()
-            && let Some(candidates) = self.candidates(&need)
+            && let Some(candidates) = self.candidates(&need, life)
         {
             return Some(Reply::Chosen(Ok(Chosen { members: self.members.version(), candidates })));
         }
         self.reserve(Asker { life, request, want: Want::Chosen }, &choose, need, effects)
     }
 
-    fn candidates(&self, need: &Requirement) -> Option<Vec<Candidate>> {
-        let lives = need.all(self.lives.offers(need));
+    fn candidates(&self, need: &Requirement, of: Life) -> Option<Vec<Candidate>> {
+        let lives = need.all(self.lives.offers_at(need, ELDEST, Some(of)));
         let candidates: Vec<Candidate> =
             lives.into_iter().take(CANDIDATES).filter_map(|life| self.candidate(life)).collect();
         (!candidates.is_empty()).then_some(candidates)
@@ -106,7 +106,7 @@ impl Directory {
             return Some(Reply::Chosen(Err(SpawnError::Full)));
         }
         let (need, name) = (Arc::new(need), choose.kind.name.clone());
-        let best: Result<Life, Why> = need.best(self.lives.offers_at(&need, NEWEST));
+        let best: Result<Life, Why> = need.best(self.lives.offers_at(&need, NEWEST, Some(id.life)));
         match best {
             Ok(host) => {
                 self.hold(id, host, &need);

@@ -128,7 +128,10 @@ impl Directory {
             Gone::Linked { actor, text } => Gone::Linked { actor, text: cut(text) },
             why => why,
         };
-        self.gone(id, why, effects);
+        match why {
+            why @ Gone::NodeEnded { .. } => self.moves_on(id, why, effects),
+            why => self.gone(id, why, effects),
+        }
         Ok(())
     }
 }

@@ -30,6 +30,9 @@ pub enum Revoked {
     /// The placement group that it took of was removed.
     #[error("placement group {0} was removed")]
     GroupRemoved(GroupId),
+    /// Its node is about to leave.
+    #[error("its node is about to leave")]
+    Leaving,
 }
 
 impl Directory {

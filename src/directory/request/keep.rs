@@ -77,7 +77,7 @@ impl Look<'_> {
                 && match what {
                     Kept::Slot(need) => self.suits(need, *at),
                     Kept::Bundles(missing) => {
-                        self.rooms[*at].bundle.is_none() && missing.fits_in(&self.rooms[*at].join.resources)
+                        self.rooms[*at].is_node() && missing.fits_in(&self.rooms[*at].join.resources)
                     }
                 }
         };

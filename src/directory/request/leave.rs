@@ -5,14 +5,16 @@ use crate::clock::Moment;
 use crate::directory::actors::{Actor, Actors, Phase, Waiting};
 use crate::directory::elders::ELDEST;
 use crate::directory::grants::ClaimId;
+use crate::directory::lives::Living;
 use crate::directory::message::{How, News};
 use crate::directory::record::Record;
 use crate::directory::request::{Arguments, Change, Gone};
 use crate::directory::room::BundleId;
 use crate::directory::state::{Directory, Door, Effects};
 use crate::id::{ActorId, Life};
-use crate::schedule::{Fit, Offer};
+use crate::schedule::{Fit, Offer, Requirement};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A node ends its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +110,22 @@ impl Directory {
             return;
         }
         actor.restarts_left -= 1;
+        self.put_elsewhere(id, effects);
+    }
+
+    /// Its host is about to leave, and has let it come to its end there: no restart is spent.
+    pub(super) fn moves_on(&mut self, id: ActorId, why: Gone, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get(&id) else { return };
+        if !actor.may_be_placed_again() {
+            return self.gone(id, why, effects);
+        }
+        let (placement, restarts) = (actor.placement, actor.restarts_left);
+        effects.journal(Record::Unplaced { actor: id, placement, restarts });
+        self.put_elsewhere(id, effects);
+    }
+
+    fn put_elsewhere(&mut self, id: ActorId, effects: &mut Effects) {
+        let Some(actor) = self.actors.all.get(&id) else { return };
         let need = actor.need.clone();
         if let Some(seat) = actor.seat() {
             self.leave_seat(seat, id, &need);
@@ -142,11 +160,7 @@ impl Directory {
     pub(in crate::directory) fn fill(&mut self, life: Life, effects: &mut Effects) {
         self.grants.due = true;
         while !self.actors.lines.is_empty() {
-            let Some(living) = self.lives.get(life).filter(|living| living.open()) else { return };
-            let Some((ticket, need)) = self.actors.lines.first(|ticket, need| living.will_do(life, need, ticket))
-            else {
-                return;
-            };
+            let Some((ticket, need)) = self.first_for(life) else { return };
             if self.feed_older(life, ticket, effects) {
                 continue;
             }
@@ -158,12 +172,27 @@ impl Directory {
         }
     }
 
+    /// The ticket and need of who is first to have something on `life`.
+    fn first_for(&self, life: Life) -> Option<(u64, Arc<Requirement>)> {
+        let living = self.lives.get(life)?;
+        let will_do = |ticket: u64, need: &Requirement| living.will_do(life, need, ticket);
+        if living.open() {
+            return self.actors.lines.first(will_do);
+        }
+        let asks = |what| match what {
+            Waiting::Reservation(id) => id.life == life,
+            Waiting::Actor(id) => self.actors.all.get(&id).and_then(Actor::asked_by) == Some(life),
+        };
+        living.open_to_itself().then(|| self.actors.lines.first_of(asks, will_do))?
+    }
+
     /// One slot for a class that holds nothing and has waited for longer than `ticket`.
     fn feed_older(&mut self, life: Life, ticket: u64, effects: &mut Effects) -> bool {
         let older: Vec<ClaimId> = self.grants.hungry.range(..ticket).map(|(_, claim)| *claim).collect();
         older.into_iter().any(|id| {
             let Some(need) = self.grants.claims.get(&id).map(|claim| claim.need.clone()) else { return false };
-            let Some(living) = self.lives.get(life).filter(|_| self.obeys(id.0)) else { return false };
+            let takes = |living: &&Living| self.obeys(id.0) && (living.open() || id.0 == life);
+            let Some(living) = self.lives.get(life).filter(takes) else { return false };
             let fitting = |(offer, bundle): (Offer<'_>, Option<BundleId>)| match need.fit(&offer) {
                 Fit::Now(_) if living.join.advertised.makes(&need) => Some(bundle),
                 _ => None,

@@ -15,8 +15,8 @@ impl Directory {
     /// Puts an unplaced actor on the best node, or in line.
     pub(in crate::directory) fn put(&mut self, id: ActorId, effects: &mut Effects) {
         let Some(actor) = self.actors.all.get(&id) else { return };
-        let need = actor.need.clone();
-        match need.best(self.lives.offers_at(&need, NEWEST)) {
+        let (need, of) = (actor.need.clone(), actor.asked_by());
+        match need.best(self.lives.offers_at(&need, NEWEST, of)) {
             Ok(life) => self.place_on(id, life, NEWEST, effects),
             Err(why) => {
                 let ticket = self.actors.lines.enter(&need, Waiting::Actor(id));

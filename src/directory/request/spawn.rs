@@ -2,6 +2,7 @@
 //! constructor has returned. The actor's id, made by its spawner, makes asking again harmless, also at a later head (§2.8).
 
 use crate::directory::actors::{Actor, Asker, Phase, Want};
+use crate::directory::elders::ELDEST;
 use crate::directory::message::{Reply, RequestId};
 use crate::directory::record::Record;
 use crate::directory::request::{Failure, Gone, Patience};
@@ -285,7 +286,7 @@ impl Directory {
         }
         self.may_wait(&need, &spawn.kind.name, spawn.patience)?;
         if spawn.patience == Patience::Fail
-            && let Err(why) = need.best(self.lives.offers(&need))
+            && let Err(why) = need.best(self.lives.offers_at(&need, ELDEST, Some(spawn.actor.life)))
         {
             self.may_come(&need, &why)?;
         }

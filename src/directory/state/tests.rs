@@ -1,6 +1,6 @@
 use super::*;
 use crate::directory::request::Spawn;
-use crate::directory::testing::{Head, cpus, spawn};
+use crate::directory::testing::{Head, cpus, spawn, want};
 use crate::directory::{FromHead, request};
 
 #[test]
@@ -15,6 +15,21 @@ fn a_node_with_more_requests_open_than_allowed_is_shown_the_door() {
     let door = head.doors[&driver].id;
     let effects = head.asks_again(driver, RequestId(0), Spawn { needs, ..spawn(driver, 9_999) });
     assert_eq!(effects, [Effect::Close(door)]);
+}
+
+#[test]
+fn a_long_look_at_the_demand_is_followed_by_as_long_a_rest() {
+    let mut head = Head::new();
+    let (_, driver) = (head.worker(1), head.driver(2));
+    head.asked(driver, want(0, 1.0, 5)).unwrap();
+    let began = head.now;
+    head.directory.done_by(began + 3 * limits::DEMAND_SHORT);
+    head.pass(4 * limits::DEMAND_SHORT);
+    head.asked(driver, want(1, 1.0, 5)).unwrap();
+    assert!(head.directory.grants.due && head.directory.grants.looks_from.is_none(), "not looked at yet");
+    assert_eq!(head.directory.grants.deadline(), Some(began + 6 * limits::DEMAND_SHORT));
+    head.pass(2 * limits::DEMAND_SHORT);
+    assert!(head.directory.grants.looks_from.is_some());
 }
 
 #[test]

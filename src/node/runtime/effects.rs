@@ -29,6 +29,7 @@ impl Node {
             Effect::Distrust(stale) => tracing::error!(%stale, "a head that is not to be obeyed has spoken"),
             Effect::Obey(Command::Host(host)) => self.shared().make(&host),
             Effect::Obey(Command::End { actor, placement, how, why }) => self.end_ordered(actor, placement, how, &why),
+            Effect::Obey(Command::Move { actor, placement }) => self.move_ordered(actor, placement),
             Effect::Obey(Command::Grant(granted)) => {
                 let epoch = self.machine.lock().life.reign().unwrap_or_default().epoch;
                 self.shared().granted(granted, epoch);

@@ -83,6 +83,11 @@ impl Host {
         self.alone.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// Whether no task has begun that has not ended.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().grants.values().all(Lent::has_none_begun)
+    }
+
     /// Whether a slot may be lent.
     pub(super) fn lends(&self) -> bool {
         self.lends.get()

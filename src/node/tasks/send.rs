@@ -312,9 +312,10 @@ impl Caller for Sent {
                     self.over(Ok(Some(ran)));
                     return self.node.argument_missed(self.queued.clone(), *object, fault);
                 }
-                if self.queued.retries > 0 && !task.standing().is_cancelled() && task.wants_again(&fault) {
-                    self.over(Ok(Some(ran)));
-                    return self.node.attempt_again(self.queued.clone());
+                if self.queued.retries > 0 && task.is_retried() {
+                    // Its error and what looks at it are the user's: others' answers do not wait for that.
+                    let sent = self.clone();
+                    return self.node.compute().run(Box::new(move || sent.failed_itself(ran, fault)));
                 }
                 task.fail(fault);
                 Some(ran)
@@ -365,6 +366,19 @@ impl Sent {
         let pins = self.pins.get().into_iter().flatten();
         pins.filter(|(bit, _)| ended & bit != 0).for_each(|(_, pin)| self.node.unpin_argument(*pin));
         Some((ran, rest))
+    }
+
+    /// An attempt has failed with an error of its own, after so many nanoseconds: another one follows if that asks for it.
+    fn failed_itself(&self, ran: u64, fault: Fault) {
+        let task = &self.queued.task;
+        let again = !task.standing().is_cancelled() && task.wants_again(&fault);
+        if !again {
+            task.fail(fault);
+        }
+        self.over(Ok(Some(ran)));
+        if again {
+            self.node.attempt_again(self.queued.clone());
+        }
     }
 
     /// Its node has not begun it. It comes back with the others of its recall, or as one that was never sent if its node ends

@@ -107,7 +107,7 @@ impl Lives {
             }
             News::Order(order) => match &order.what {
                 Command::Host(host) => self.places(host.spawn.actor, host.placement),
-                Command::End { .. } | Command::Vacate { .. } => Ok(()),
+                Command::End { .. } | Command::Move { .. } | Command::Vacate { .. } => Ok(()),
                 Command::Grant(_) | Command::Recall { .. } | Command::Revoke { .. } => Ok(()),
             },
             News::Answer { reply: Reply::Spawned(Ok(spawned)) | Reply::Found(Ok(spawned)), .. } => {

@@ -114,7 +114,7 @@ impl World {
                 Command::Revoke { grant, .. } => drop(self.held.remove(grant).map(|held| held.0)),
                 Command::Vacate { grant } => drop(self.leaving.insert(*grant, order.life)),
                 Command::End { actor, .. } => self.ending.push((*actor, order.life)),
-                Command::Host(_) => {}
+                Command::Host(_) | Command::Move { .. } => {}
             }
         }
     }

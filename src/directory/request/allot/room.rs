@@ -1,5 +1,6 @@
 //! What there is to give, as one look sees it.
 
+use crate::directory::lives::Living;
 use crate::directory::request::Join;
 use crate::directory::room::BundleId;
 use crate::id::Life;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(in crate::directory::request) struct Room {
     pub(in crate::directory::request) life: Life,
+    /// Whose claims alone it is for, if that is so: its node's own, which comes to its end.
+    pub(super) only: Option<Life>,
     pub(in crate::directory::request) join: Arc<Join>,
     pub(in crate::directory::request) bundle: Option<BundleId>,
     pub(super) total: Resources,
@@ -25,6 +28,30 @@ pub(in crate::directory::request) struct Room {
 }
 
 impl Room {
+    /// A node and the bundles there, if it takes anything.
+    pub(super) fn all_of(life: Life, living: &Living) -> Vec<Room> {
+        let only = (!living.open()).then_some(life);
+        let slots = living.room.weightless_slots().saturating_sub(living.room.weightless_taken());
+        let room = |bundle, total: &Resources, free: &Resources| Room {
+            life,
+            only,
+            join: living.join.clone(),
+            bundle,
+            total: total.clone(),
+            free: free.clone(),
+            soon: free.clone(),
+            slots,
+            slots_soon: slots,
+            load: living.load(),
+            cpus: living.cpus(),
+            kept: None,
+        };
+        let node = room(None, &living.join.resources, living.room.free());
+        let bundles = living.room.bundles().map(|(id, total, free)| room(Some(id), total, free));
+        let all = std::iter::once(node).chain(bundles);
+        if living.open_to_itself() { all.collect() } else { Vec::new() }
+    }
+
     pub(in crate::directory::request) fn come(&mut self, size: &Resources, slots: u32) {
         self.soon.give(&size.times(slots));
         self.slots_soon += if size.is_empty() { slots } else { 0 };
@@ -57,8 +84,16 @@ impl Room {
         !need.resources.is_empty() || self.slots > 0
     }
 
-    /// Whether it is of the kind that the strategy asks for, and its node has the function.
-    pub(super) fn has(&self, need: &Requirement) -> bool {
+    /// Whether it is a node that takes whatever comes.
+    pub(in crate::directory::request) fn is_node(&self) -> bool {
+        self.bundle.is_none() && self.only.is_none()
+    }
+
+    /// Whether it is for whom it is asked, of the kind that the strategy asks for, and its node has the function.
+    pub(super) fn has(&self, need: &Requirement, of: Option<Life>) -> bool {
+        if self.only.is_some_and(|only| of != Some(only)) {
+            return false;
+        }
         let of_kind = match (need.strategy, self.bundle) {
             (Strategy::Bundle { group, index }, Some((of, at))) => group == of && index.is_none_or(|index| index == at),
             (Strategy::Bundle { .. }, None) => false,

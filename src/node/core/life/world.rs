@@ -450,6 +450,7 @@ impl Node {
                 self.end(actor, placement, why)
             }
             Command::End { .. }
+            | Command::Move { .. }
             | Command::Grant(_)
             | Command::Recall { .. }
             | Command::Revoke { .. }

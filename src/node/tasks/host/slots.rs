@@ -113,7 +113,7 @@ impl Lent {
         self.slots == 0 && self.has_none_begun() && self.lent + self.lent_parked == 0
     }
 
-    fn has_none_begun(&self) -> bool {
+    pub(super) fn has_none_begun(&self) -> bool {
         self.running + self.parked == 0
     }
 

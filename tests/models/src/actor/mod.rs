@@ -17,6 +17,7 @@ pub(crate) mod error {
     pub(crate) enum EndReason {
         Stopped,
         Killed,
+        Unknown,
     }
 
     pub(crate) fn panic_message(_: &(dyn std::any::Any + Send)) -> &'static str {
