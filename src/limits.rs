@@ -259,6 +259,9 @@ pub const CHUNK_TIME: Duration = Duration::from_secs(90);
 pub const BULK_OPEN: Duration = Duration::from_secs(10);
 /// Rounds in which no holder sends anything before a pull gives up, each after the pause that dials have.
 pub const PULL_ROUNDS: u32 = 6;
+/// The part of a store that may be memory of pulls under way: what else is needed there, such as what others pull and is to be
+/// brought from disk, does not wait for them.
+pub const PULLS_PART: usize = 2;
 /// How long an object that was pulled waits for room in the store. Then it goes into the process's own memory: a reader is not
 /// refused for what others keep.
 pub const PULL_ROOM: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lend::Lending;
+use super::pull::Pulls;
 use super::runtime::Node;
 use crate::store::{Draft, Store, StoreConfig, StoreError, Usage, Weight};
 
@@ -55,11 +56,13 @@ pub(super) struct NodeStore {
     settings: StoreSettings,
     made: Mutex<Option<Store>>,
     lending: Lending,
+    pulls: Pulls,
 }
 
 impl NodeStore {
     pub(super) fn new(settings: StoreSettings) -> Self {
-        NodeStore { settings, made: Mutex::new(None), lending: Lending::default() }
+        let pulls = Pulls::new(settings.capacity);
+        NodeStore { settings, made: Mutex::new(None), lending: Lending::default(), pulls }
     }
 
     /// The store, if it was made.
@@ -115,6 +118,10 @@ impl Node {
 
     pub(super) fn lending(&self) -> &Lending {
         &self.node_store().lending
+    }
+
+    pub(super) fn pulls(&self) -> &Pulls {
+        &self.node_store().pulls
     }
 
     pub(super) fn sharing(&self) -> Sharing {

@@ -35,6 +35,7 @@ pub(super) struct Spiller {
 #[derive(Default)]
 struct LeastRecentlyUsed {
     last: u64,
+    /// But for those that were viewed when they were looked at, and that nobody has used or left since.
     by_use: BTreeMap<u64, Weak<Keep>>,
 }
 
@@ -175,7 +176,8 @@ impl Shared {
             match keep.begin(writes) {
                 Spill::Write(stored) => return Some(Victim::Write(keep, stored)),
                 Spill::Done => return Some(Victim::Freed),
-                Spill::Stays => keep.touch(),
+                Spill::Viewed => keep.set_aside(),
+                Spill::Nowhere => keep.touch(),
             }
         }
         None
@@ -209,6 +211,7 @@ mod tests {
     use super::super::kept::Again;
     use super::super::{Store, StoreConfig};
     use super::*;
+    use futures_util::FutureExt;
 
     const MIB: usize = 1 << 20;
 
@@ -262,5 +265,27 @@ mod tests {
         let second = copy();
         drop(store.create(6 * MIB, limits::SPILL_PAUSE).await.unwrap());
         assert!(!second.is_there() && !second.for_good());
+    }
+
+    #[tokio::test]
+    async fn what_is_viewed_is_looked_at_again_when_a_view_of_it_ends_and_not_before() {
+        const OBJECTS: usize = 64;
+        let store = Store::new(StoreConfig { capacity: 8 * MIB, folder: None }).unwrap();
+        let (again, asked) = again(true);
+        let copy = || store.keep_copy(store.copy_in(&vec![0; MIB / 16]).unwrap(), again.clone());
+        let copies: Vec<_> = (0..OBJECTS).map(|_| copy()).collect();
+        let mut views: Vec<_> = copies.iter().map(|copy| copy.in_memory().unwrap()).collect();
+        let mut waiting = Box::pin(store.create(8 * MIB, limits::SPILL_PAUSE));
+        let mut idle = || (&mut waiting).now_or_never();
+        for _ in 0..100 {
+            // One of two views of the same.
+            drop(views[0].clone());
+            assert!(idle().is_none());
+            tokio::task::yield_now().await;
+        }
+        let looks = asked.load(Ordering::Relaxed);
+        assert!((OBJECTS..4 * OBJECTS + 200).contains(&looks), "{looks} looks at {OBJECTS} objects");
+        views.clear();
+        assert_eq!(waiting.await.unwrap().len(), 8 * MIB);
     }
 }

@@ -13,6 +13,7 @@ use super::spill::{SpillError, SpillFile};
 use super::view::Stored;
 use super::{Shared, StoreError};
 use crate::limits;
+use crate::sync::flag::Flag;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(super) struct Keep {
     pub(super) used: AtomicU64,
     /// Of a copy: says whether it can be had again.
     again: Mutex<Option<Again>>,
+    /// It was viewed when it was looked at for one to spill: whoever ends a view of it has it looked at again.
+    aside: Flag,
 }
 
 /// Says whether an object can be had again that its store drops.
@@ -45,8 +48,10 @@ struct Place {
 
 /// What spilling an object takes.
 pub(super) enum Spill {
-    /// Somebody views it, or there is nowhere else for it.
-    Stays,
+    /// Somebody views it.
+    Viewed,
+    /// It would have to be written, and cannot be.
+    Nowhere,
     /// Nothing: it was on disk already, or can be had again, and its memory is free.
     Done,
     /// Writing this.
@@ -62,8 +67,12 @@ impl Kept {
             restoring: tokio::sync::Mutex::new(()),
             used: AtomicU64::new(0),
             again: Mutex::new(again),
+            aside: Flag::default(),
         };
         let kept = Kept(Arc::new(keep));
+        if let Some(stored) = &kept.0.place.lock().memory {
+            stored.is_of(&kept.0);
+        }
         kept.0.touch();
         shared.consider_spilling();
         kept
@@ -90,6 +99,7 @@ impl Kept {
         let read = move || file.read(&mut draft).map(|()| draft);
         let draft = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::NoRuntime)??;
         let stored = draft.seal();
+        stored.is_of(&self.0);
         self.0.place.lock().memory = Some(stored.clone());
         self.0.touch();
         Ok(stored)
@@ -149,6 +159,22 @@ impl Keep {
         }
     }
 
+    /// It is viewed, and not looked at again before a view of it ends; at once if one has ended meanwhile.
+    pub(super) fn set_aside(self: &Arc<Self>) {
+        self.aside.set(true);
+        if self.place.lock().memory.as_ref().is_some_and(|stored| stored.is_only_one_of(1)) {
+            self.view_ended();
+        }
+    }
+
+    /// A view of it has ended.
+    pub(super) fn view_ended(self: &Arc<Self>) {
+        if self.aside.hear() {
+            self.aside.set(false);
+            self.touch();
+        }
+    }
+
     /// Whether it may be dropped.
     fn can_be_had_again(&self) -> bool {
         let again = self.again.lock().clone();
@@ -164,7 +190,7 @@ impl Keep {
         match (&place.memory, &place.file) {
             (Some(stored), None) if !evict && stored.is_only_one_of(1) => match writes {
                 true => Spill::Write(stored.clone()),
-                false => Spill::Stays,
+                false => Spill::Nowhere,
             },
             (Some(stored), _) if stored.is_only_one_of(1) => {
                 let stored = place.memory.take();
@@ -172,7 +198,7 @@ impl Keep {
                 drop(stored);
                 Spill::Done
             }
-            (Some(_), _) => Spill::Stays,
+            (Some(_), _) => Spill::Viewed,
             (None, _) => Spill::Done,
         }
     }

@@ -1,11 +1,12 @@
 //! What users of a store hold: a [`Draft`] that is being written, and then a [`Stored`] that nobody writes again.
 
+use super::kept::Keep;
 use super::table::Slot;
 use super::{Location, Shared};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// An object's memory, which goes back to its store when dropped, or to the system if there is no store any more. What keeps
 /// the store as well is a [`Draft`] and a [`Stored`], and not a [`Pinned`], which the store has itself.
@@ -72,7 +73,7 @@ impl Draft {
     pub fn seal(mut self) -> Stored {
         let held = self.held.end();
         let held = held.expect("a draft has its memory until it is sealed, which consumes it");
-        let object = Arc::new(Object { held, length: self.length, pins: AtomicUsize::new(0) });
+        let object = Arc::new(Object { held, length: self.length, pins: AtomicUsize::new(0), keep: OnceLock::new() });
         Stored { object: Some(object), shared: Arc::clone(&self.held.shared) }
     }
 }
@@ -115,6 +116,8 @@ struct Object {
     held: Held,
     length: usize,
     pins: AtomicUsize,
+    /// What may move it to disk.
+    keep: OnceLock<Weak<Keep>>,
 }
 
 impl Stored {
@@ -127,6 +130,13 @@ impl Stored {
             offset: slot.space.offset() as u64,
             length: self.len() as u64,
         })
+    }
+
+    /// Its views are those of what may move it to disk.
+    pub(super) fn is_of(&self, keep: &Arc<Keep>) {
+        if let Some(object) = &self.object {
+            object.keep.get_or_init(|| Arc::downgrade(keep));
+        }
     }
 
     /// Whether nobody but the asker has it: neither a clone nor a pin.
@@ -188,10 +198,14 @@ impl Drop for Pinned {
 /// One of those that have an object has it no more.
 fn let_go(object: Arc<Object>, shared: &Shared) {
     let is_last = Arc::strong_count(&object) == 1;
+    let keep = if is_last { None } else { object.keep.get().cloned() };
     drop(object);
     if !is_last {
         // The object may be idle now, which the housekeeper may wait for: asked after the clone has gone, or else it could
         // miss both.
+        if let Some(keep) = keep.as_ref().and_then(Weak::upgrade) {
+            keep.view_ended();
+        }
         if shared.hungry.hear() {
             shared.wake();
         }
