@@ -197,8 +197,11 @@ pub const STREAM_CREDIT: u32 = MAILBOX_CAPACITY as u32;
 pub const STREAM_CREDIT_MIN: u32 = 16;
 /// Streams one node may have open at another's actors; further ones wait for a number.
 pub const STREAMS: u32 = 65_536;
-/// Bytes of settle that may wait for its window: beyond it a peer leaves its answers unread, and they are not kept.
+/// Bytes of settle that may wait for its window: beyond it no more of the peer's work is acknowledged, and items of streams wait.
 pub const SETTLE_BACKLOG: usize = 64 << 20;
+/// Beyond this a peer leaves its answers unread, and they are not kept; beyond twice as much the link is broken. Of calls that it
+/// was taken before, a slow peer may have so much to come.
+pub const SETTLE_UNREAD: usize = 256 << 20;
 /// A silent peer that something is expected of is asked for a sign of life this often.
 pub const KEEPALIVE: Duration = Duration::from_secs(1);
 /// Items a streaming reply may run ahead of its consumer.

@@ -6,7 +6,7 @@ use crate::node::{Event, Node};
 use crate::place::{At, Place};
 use mobula::Handle;
 use mobula::id::{ActorId, Epoch, Key, Life, ObjectId, Placement};
-use mobula::limits::{SETTLE_BACKLOG, SETTLE_WINDOW};
+use mobula::limits::{SETTLE_UNREAD, SETTLE_WINDOW};
 use mobula::net::{Lane, NetConfig, Session};
 use mobula::wire::bytes::{List, put_varint};
 use mobula::wire::codec;
@@ -410,7 +410,7 @@ async fn a_member_that_leaves_its_answers_unread_holds_nothing_that_they_refer_t
         encoded(Work::Request(Request { stream, method: Key::of(name, signature), body, ..echo(&place, &number) }))
     };
     // It acknowledges none of them. Some are refused before the first have left for the session.
-    let pages = (SETTLE_BACKLOG + SETTLE_WINDOW) / 60_000;
+    let pages = (SETTLE_UNREAD + SETTLE_WINDOW) / 60_000;
     let (mut unread, mut received) = (0, 0);
     for (count, body) in [(pages, &large), (pages / 4, &large), (250, &small)] {
         for _ in 0..count {

@@ -196,6 +196,9 @@ pub(crate) trait Caller: Send + Sync {
     }
 }
 
+/// Why there is no reply where the caller's node was sent more than is kept for one.
+const UNREAD: &str = "its node keeps no more for this one, which leaves hundreds of megabytes of replies unread";
+
 /// An actor on another node: one for all its handles here, so that their calls are one stream.
 pub(crate) struct RemoteActor {
     pub(crate) id: ActorId,
@@ -467,7 +470,8 @@ pub(crate) fn fault_to_error(
         CallFault::Stale => CallError::Stale { executed },
         // Who waits puts its own limit there.
         CallFault::TimeUp => CallError::Timeout { after: Duration::ZERO, waiting: Waiting::InMailbox, executed },
-        CallFault::Fenced | CallFault::Unread => CallError::NodeDied { node, executed },
+        CallFault::Fenced => CallError::NodeDied { node, executed },
+        CallFault::Unread => CallError::Encode { what: Part::Reply, message: UNREAD.into(), executed },
         _ => CallError::Cancelled { executed },
     }
 }

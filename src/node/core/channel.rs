@@ -126,12 +126,15 @@ impl Outbox {
         varint_len(length as u64)
     }
 
-    /// What fits into `budget` bytes of a batch while no more than `window` bytes are with the session.
+    /// What fits into `budget` bytes of a batch while no more than `window` bytes and [`WINDOW_PACKETS`] are with the session; of
+    /// an empty window one section goes in any case.
     pub(super) fn plan(&self, budget: usize, window: usize) -> Plan {
         let mut plan = Plan::default();
         for section in self.sections.range(self.taken..) {
             let length = plan.length + section.length as usize;
-            if length > budget || (self.taken_bytes + length > window && self.taken_bytes + plan.length > 0) {
+            let packets = section.first + u64::from(section.count) - 1 - self.acked;
+            let full = self.taken_bytes + length > window || packets > WINDOW_PACKETS;
+            if length > budget || (full && self.taken_bytes + plan.length > 0) {
                 break;
             }
             plan = Plan { sections: plan.sections + 1, first: 0, length };
@@ -308,6 +311,19 @@ mod tests {
         outbox.acknowledge(first.len() as u64).unwrap();
         let second = drain(&mut outbox, 300_000);
         assert_eq!(second[0].0, first.len() as u64 + 1);
+    }
+
+    #[test]
+    fn i5_nor_more_packets_than_the_window_has() {
+        let mut outbox = Outbox::new();
+        (0..3 * WINDOW_PACKETS).for_each(|_| _ = outbox.push(&[0]));
+        let first = drain(&mut outbox, usize::MAX).len() as u64;
+        assert!((WINDOW_PACKETS / 2..=WINDOW_PACKETS).contains(&first), "{first}");
+        outbox.acknowledge(1_000).unwrap();
+        let second = drain(&mut outbox, usize::MAX).len() as u64;
+        assert!(first + second <= WINDOW_PACKETS + 1_000, "{first} and {second}");
+        outbox.acknowledge(first).unwrap();
+        assert!(!drain(&mut outbox, usize::MAX).is_empty());
     }
 
     #[test]

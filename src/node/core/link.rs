@@ -26,7 +26,8 @@ use super::stream::{Incoming, Outgoing};
 use crate::clock::Moment;
 use crate::id::{Life, NodeId};
 use crate::limits::{
-    ACK_BYTES, BATCH_BYTES, BATCH_HEADER, HANDSHAKE_TIME, KEEPALIVE, SETTLE_WINDOW, UNREACHABLE_AFTER, WORK_WINDOW,
+    ACK_BYTES, BATCH_BYTES, BATCH_HEADER, HANDSHAKE_TIME, KEEPALIVE, SETTLE_BACKLOG, SETTLE_WINDOW, UNREACHABLE_AFTER,
+    WORK_WINDOW,
 };
 use crate::wire::frame::{Header, Hello, Section};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -193,6 +194,8 @@ pub struct Link<T> {
     credit_at: Option<Moment>,
     cancelled_early: BTreeSet<u64>,
     producers: BTreeMap<u64, Producer>,
+    /// Those of them that wait for the peer to read what was sent before.
+    stalled: BTreeSet<u64>,
 
     /// When the peer was last heard; since when something is expected of it; when it was last asked for a sign.
     heard: Moment,
@@ -238,6 +241,7 @@ impl<T: Clone> Link<T> {
             credit_at: None,
             cancelled_early: BTreeSet::new(),
             producers: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             heard: now,
             expecting: None,
             echoed: now,
@@ -331,7 +335,7 @@ impl<T: Clone> Link<T> {
             self.say_hello(number, out);
             return Some(id);
         }
-        let budget = BATCH_BYTES - BATCH_HEADER;
+        let (budget, withheld) = (BATCH_BYTES - BATCH_HEADER, self.withholds());
         let settle = self.settle.plan(budget, SETTLE_WINDOW);
         let work = self.work.plan(budget - settle.length, self.window);
         let echo = self.echo_due(now);
@@ -345,6 +349,9 @@ impl<T: Clone> Link<T> {
         }
         if echo {
             self.echoed = now;
+        }
+        if withheld && !self.withholds() && self.work_in.owes() {
+            self.ack_now = true;
         }
         self.expect(now);
         Some(id)
@@ -366,7 +373,9 @@ impl<T: Clone> Link<T> {
 
     fn header(&mut self, session: u64, echo: bool) -> Header {
         self.settle_in.acknowledge();
-        if self.acks == Acks::Given {
+        if self.withholds() {
+            (self.room, self.room_used) = (WORK_WINDOW, 0);
+        } else {
             self.work_in.acknowledge();
         }
         (self.ack_at, self.ack_now) = (None, false);
@@ -385,13 +394,18 @@ impl<T: Clone> Link<T> {
         self.acks = acks;
     }
 
+    /// Whether work is not acknowledged as it is applied: mailboxes hold too much, or the peer leaves too much unread. What it
+    /// asks now, it would have answered behind that.
+    fn withholds(&self) -> bool {
+        self.acks == Acks::Withheld || self.settle.waiting_bytes() > SETTLE_BACKLOG
+    }
+
     fn owes_ack(&self) -> bool {
-        self.settle_in.owes() || (self.acks == Acks::Given && self.work_in.owes())
+        self.settle_in.owes() || (!self.withholds() && self.work_in.owes())
     }
 
     fn ack_due(&self, now: Moment) -> bool {
-        let bytes =
-            self.settle_in.unacked_bytes + if self.acks == Acks::Given { self.work_in.unacked_bytes } else { 0 };
+        let bytes = self.settle_in.unacked_bytes + if self.withholds() { 0 } else { self.work_in.unacked_bytes };
         self.ack_now || bytes >= ACK_BYTES || (self.owes_ack() && self.ack_at.is_some_and(|at| at <= now))
     }
 

@@ -86,10 +86,11 @@ impl Node {
             Fenced::Left => self.shared().close_tasks(),
             _ => self.shared().tasks_between_lives(),
         }
+        // Before those are told who wait for peers: what runs here is to stop.
+        self.actors.close(&EndReason::NodeDied, |_| true);
         self.links.end_all();
         self.bulk.end(|_| true);
         self.callers.lock().clear();
-        self.actors.close(&EndReason::NodeDied, |_| true);
         self.checkpoints.clear();
         if *why == Fenced::Left {
             return;

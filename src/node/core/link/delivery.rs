@@ -152,6 +152,9 @@ pub enum Breach {
     /// It cancelled calls far beyond those that it sent.
     #[error("the peer cancelled call {0}, which is beyond its window")]
     Cancel(u64),
+    /// It reads nothing of what it has answered.
+    #[error("the peer leaves more unread than is kept for one")]
+    Unread,
     /// It sent work that is on no node's wire.
     #[error("the peer sent work other than requests")]
     Work,

@@ -2,7 +2,7 @@
 
 use super::{Arrival, Link};
 use crate::clock::Moment;
-use crate::limits::{ACK_DELAY, SETTLE_BACKLOG, SETTLE_WINDOW};
+use crate::limits::{ACK_DELAY, SETTLE_BACKLOG, SETTLE_UNREAD, SETTLE_WINDOW};
 use crate::node::core::stream::Due;
 use crate::wire::packet::{Answer, CallFault, Executed, Outcome, Settle};
 
@@ -101,13 +101,14 @@ impl<T: Clone> Link<T> {
     pub fn answer(&mut self, now: Moment, call: u64, packet: &[u8]) -> Answered {
         let Some(served) = self.serving.remove(call) else { return Answered::Gone };
         self.producers.remove(&call);
+        self.stalled.remove(&call);
         if !served.begun {
             self.left_mailbox(now, served.stream, u32::MAX);
         }
         if self.ended {
             return Answered::Gone;
         }
-        if self.settle.waiting_bytes() + packet.len() > SETTLE_BACKLOG {
+        if self.settle.waiting_bytes() + packet.len() > SETTLE_UNREAD {
             let executed = if served.begun { Executed::Yes } else { Executed::No };
             self.push_settle(&Settle::Answer(fault(call, executed, CallFault::Unread)));
             return Answered::Unread;
@@ -120,6 +121,10 @@ impl<T: Clone> Link<T> {
     pub fn send_item(&mut self, call: u64, packet: &[u8]) -> ItemSent {
         if self.ended || self.serving.get_mut(call).is_none() {
             return ItemSent::Gone;
+        }
+        if self.settle.waiting_bytes() > SETTLE_BACKLOG {
+            self.stalled.insert(call);
+            return ItemSent::Full;
         }
         let producer = self.producers.entry(call).or_default();
         if !producer.send(packet.len()) {

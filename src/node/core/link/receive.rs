@@ -1,8 +1,8 @@
 //! What arrives: one batch is checked, counted and turned into deliveries.
 
-use super::{Acks, Arrival, Breach, Delivery, Link, Served, Span};
+use super::{Arrival, Breach, Delivery, Link, Served, Span};
 use crate::clock::Moment;
-use crate::limits::{ACK_DELAY, STREAMS, WINDOW_PACKETS, WORK_WINDOW, WORK_WINDOW_MAX};
+use crate::limits::{ACK_DELAY, SETTLE_BACKLOG, SETTLE_UNREAD, STREAMS, WINDOW_PACKETS, WORK_WINDOW, WORK_WINDOW_MAX};
 use crate::node::core::stream::Incoming;
 use crate::wire::frame::{Batch, Header, Section};
 use crate::wire::packet::{Answer, Work};
@@ -31,6 +31,7 @@ impl<T: Clone> Link<T> {
         }
         (self.heard, self.unreachable) = (now, false);
         self.acknowledged(&header)?;
+        self.has_read(deliveries)?;
         self.receive_settle(batch, settle, deliveries)?;
         self.receive_work(now, batch, work, deliveries)?;
         self.pump(now, deliveries);
@@ -48,6 +49,19 @@ impl<T: Clone> Link<T> {
         self.work.acknowledge(header.ack_work).map_err(|_| Breach::Broken(header.ack_work))?;
         self.settle.acknowledge(header.ack_settle).map_err(|_| Breach::Broken(header.ack_settle))?;
         self.window = usize::try_from(header.room_work).unwrap_or(WORK_WINDOW).max(WORK_WINDOW);
+        Ok(())
+    }
+
+    /// Looks at what the peer leaves unread: producers go on, or it leaves so much that it costs its link.
+    fn has_read(&mut self, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Breach> {
+        let unread = self.settle.waiting_bytes();
+        if unread > 2 * SETTLE_UNREAD {
+            return Err(Breach::Unread);
+        }
+        if unread <= SETTLE_BACKLOG / 2 {
+            let stalled = std::mem::take(&mut self.stalled);
+            deliveries.extend(stalled.into_iter().map(|call| Delivery::Room { call }));
+        }
         Ok(())
     }
 
@@ -146,7 +160,7 @@ impl<T: Clone> Link<T> {
     /// bounded by its credit, and a long way needs it.
     fn widen(&mut self, bytes: usize) {
         self.room_used += bytes;
-        if self.acks == Acks::Given && self.room_used >= self.room && self.room < WORK_WINDOW_MAX {
+        if !self.withholds() && self.room_used >= self.room && self.room < WORK_WINDOW_MAX {
             (self.room, self.room_used) = ((self.room * 2).min(WORK_WINDOW_MAX), 0);
         }
     }

@@ -171,6 +171,7 @@ impl<T: Clone> Link<T> {
         let begun = self.serving.drain().filter(|(_, served)| served.begun);
         deliveries.extend(begun.map(|(call, _)| Delivery::Cancel { call }));
         self.producers.clear();
+        self.stalled.clear();
         self.cancelled_early.clear();
         self.line.clear();
         (self.expecting, self.credit_at, self.ack_at) = (None, None, None);

@@ -3,11 +3,12 @@
 use crate::clock::Moment;
 use crate::id::{ActorId, Key, Life, NodeId, Placement};
 use crate::limits::{
-    ACK_BYTES, ACK_DELAY, KEEPALIVE, SETTLE_BACKLOG, STREAM_CREDIT, UNREACHABLE_AFTER, WINDOW_PACKETS, WORK_WINDOW,
-    WORK_WINDOW_MAX,
+    ACK_BYTES, ACK_DELAY, KEEPALIVE, SETTLE_BACKLOG, SETTLE_UNREAD, STREAM_CREDIT, UNREACHABLE_AFTER, WINDOW_PACKETS,
+    WORK_WINDOW, WORK_WINDOW_MAX,
 };
 use crate::node::core::link::{
-    Acks, Answered, Arrival, Begin, Breach, Delivery, Demand, Failure, Link, Party, Patience, Sent, StreamId, Taken,
+    Acks, Answered, Arrival, Begin, Breach, Delivery, Demand, Failure, ItemSent, Link, Party, Patience, Sent, StreamId,
+    Taken,
 };
 use crate::wire::bytes::{List, put_sized};
 use crate::wire::frame::{Batch, Header, Section};
@@ -352,7 +353,7 @@ fn i5_answers_that_a_peer_leaves_unread_are_kept_up_to_a_bound() {
     let mut pair = Pair::new();
     let streams: Vec<_> = (0..5).map(|_| pair.links[0].open_stream()).collect();
     let mut calls = Vec::new();
-    for token in 0..1_200 {
+    for token in 0..5_000 {
         pair.send(streams[token % 5], Flags::ASK, token as u64);
         calls.extend(arrivals(&pair.exchange()[1]).iter().map(|arrival| arrival.call));
     }
@@ -365,11 +366,61 @@ fn i5_answers_that_a_peer_leaves_unread_are_kept_up_to_a_bound() {
         let answered = pair.links[1].answer(pair.now, call, &packet);
         sizes.push(pair.links[1].load().settle.1 - before);
         assert_eq!(answered == Answered::Sent, sizes.last() > Some(&60_000), "{answered:?}");
+        // What else it has done is acknowledged while not too much is unread, and from then on when it has read.
+        let unread: usize = sizes.iter().sum();
+        if sizes.len() % 500 == 0 {
+            pair.send(streams[0], Flags::TELL, 0);
+            let tell = pair.batch(0).unwrap();
+            pair.deliver(1, &tell).unwrap();
+            assert_eq!(pair.links[1].owes_ack(), unread <= SETTLE_BACKLOG, "{unread} bytes unread");
+        }
     }
     let kept = sizes.iter().filter(|size| **size > 60_000).count();
-    assert_eq!(kept, SETTLE_BACKLOG / 60_009);
+    assert_eq!(kept, SETTLE_UNREAD / 60_009);
     assert!(sizes[kept..].iter().all(|size| *size < 20), "the rest is answered with a fault");
-    assert_eq!(pair.exchange()[0].len(), 1_200);
+    assert_eq!(pair.exchange()[0].len(), 5_000);
+    pair.pass(ACK_DELAY);
+    pair.exchange();
+    assert_eq!(pair.links[0].load().work, (0, 0), "it has read, and is told what it was not told");
+}
+
+#[test]
+fn i5_items_wait_while_a_peer_leaves_much_unread() {
+    let mut pair = Pair::new();
+    let [stream, other, third] = [0; 3].map(|_| pair.links[0].open_stream());
+    pair.send(stream, Flags::STREAM, 0);
+    for token in 1..1_000 {
+        pair.send(other, Flags::ASK, token);
+    }
+    let arrived = arrivals(&pair.exchange()[1]);
+    let streaming = arrived[0].call;
+    let big = |call| {
+        let (mut packet, body) = (Vec::new(), vec![0; 60_000]);
+        Settle::Answer(Answer { call, outcome: Outcome::Value { refs: List::EMPTY, body: &body } }).encode(&mut packet);
+        packet
+    };
+    assert_eq!(pair.links[1].begin(pair.now, arrived[0], STREAM_CREDIT).begin, Begin::Run);
+    let mut item = Vec::new();
+    Settle::Item { call: streaming, index: 0, refs: List::EMPTY, body: &[1] }.encode(&mut item);
+    for arrival in &arrived[1..] {
+        pair.links[1].answer(pair.now, arrival.call, &big(arrival.call));
+    }
+    assert_eq!(pair.links[1].send_item(streaming, &item), ItemSent::Sent, "60 MB");
+    for token in 0..200 {
+        pair.send(third, Flags::ASK, token);
+    }
+    let again: Vec<_> = std::iter::from_fn(|| pair.batch(0)).collect();
+    for batch in again {
+        for arrival in arrivals(&pair.deliver(1, &batch).unwrap()) {
+            pair.links[1].answer(pair.now, arrival.call, &big(arrival.call));
+        }
+    }
+    item.clear();
+    Settle::Item { call: streaming, index: 1, refs: List::EMPTY, body: &[1] }.encode(&mut item);
+    assert_eq!(pair.links[1].send_item(streaming, &item), ItemSent::Full);
+    let [_, told] = pair.exchange();
+    assert!(told.contains(&Delivery::Room { call: streaming }), "it may go on once that was read");
+    assert_eq!(pair.links[1].send_item(streaming, &item), ItemSent::Sent);
 }
 
 #[test]
