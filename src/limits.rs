@@ -479,6 +479,8 @@ pub const GROUP_SEARCH: usize = 16_384;
 pub const LISTED_FIRST: Duration = Duration::from_millis(10);
 /// .. and less and less often, but at least this often.
 pub const LISTED_LAST: Duration = Duration::from_secs(1);
+/// Placement groups that find no room and are looked at in one look at the demand: so many of the eldest, and of the others.
+pub const GROUPS_A_LOOK: usize = 16;
 /// Placement groups one head keeps.
 pub const GROUPS: usize = 16_384;
 /// Objects that one head knows to have been given to other owners: 2 MB. Those of owners that have ended make room.

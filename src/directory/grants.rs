@@ -129,6 +129,8 @@ pub(super) struct Grants {
     pub(super) now: Moment,
     /// Something changed: the demand is to be looked at ..
     pub(super) due: bool,
+    /// Or some groups that wait are left to look at ..
+    pub(super) left: bool,
     /// .. but not before then.
     pub(super) rest: Moment,
     /// When the last look began, until whoever keeps time has said how long it took.
@@ -174,7 +176,7 @@ impl Grants {
 
     /// When the demand is to be looked at.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let due = self.due.then_some(self.rest);
+        let due = (self.due || self.left).then_some(self.rest);
         due.into_iter().chain(self.turn.map(|at| at.max(self.rest))).min()
     }
 

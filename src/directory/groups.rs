@@ -87,6 +87,10 @@ pub(super) struct Groups {
     pub(super) gone: Buried<GroupId, ()>,
     /// Those that wait, by their tickets.
     pub(super) waiting: BTreeMap<u64, GroupId>,
+    /// Those that came until then were looked at, of so many that some are left for the next look; else zero.
+    pub(super) looked: u64,
+    /// Something has changed since the first of these were.
+    pub(super) again: bool,
 }
 
 impl Groups {
@@ -140,6 +144,12 @@ impl Groups {
             }
         }
         new
+    }
+
+    /// Those that came until then were looked at; all of them, if that is zero. Whether to begin anew.
+    pub(super) fn looked_until(&mut self, ticket: u64) -> bool {
+        self.looked = ticket;
+        ticket == 0 && std::mem::take(&mut self.again)
     }
 
     /// The groups of one owner that end with it.

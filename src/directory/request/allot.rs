@@ -19,13 +19,13 @@
 //! slots asked back. But a class that holds nothing gets its first slot in its turn among them, so a stream of actors does
 //! not keep a class from running. Nothing is killed: a slot comes back when its task has finished.
 
+mod groups;
 mod room;
 mod why;
 
 use crate::clock::Moment;
 use crate::directory::elders::{ELDEST, RoomId};
 use crate::directory::grants::{Claim, ClaimId, Total, Used};
-use crate::directory::groups::Group;
 use crate::directory::message::Command;
 use crate::directory::request::keep::Kept;
 use crate::directory::request::recall::{Givers, Richest};
@@ -35,6 +35,7 @@ use crate::id::{GrantId, GroupId, Life};
 use crate::limits::{DEMAND_FREE, DEMAND_REST, GRANT_TURN, RECALLS_AT_ONCE};
 use crate::schedule::placement::Rank;
 use crate::schedule::{Fit, Requirement, Resources, Why};
+use groups::Round;
 use room::Room;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -66,6 +67,7 @@ pub(super) struct Look<'a> {
     grouped: Vec<(GroupId, Vec<Life>)>,
     /// Groups that found no room.
     ungrouped: Vec<GroupId>,
+    round: Round,
     /// Claims that found none; of which priority those are that they are behind, if they are.
     blocked: Vec<(ClaimId, Option<i32>)>,
     /// Of these, one that holds nothing, and so may have its turn later.
@@ -86,6 +88,7 @@ struct Decisions {
     recalled: BTreeMap<GrantId, u32>,
     grouped: Vec<(GroupId, Vec<Life>)>,
     ungrouped: Vec<GroupId>,
+    round: Round,
     blocked: Vec<(ClaimId, Option<i32>)>,
     /// Claims that get slots.
     served: Vec<ClaimId>,
@@ -108,11 +111,12 @@ impl Directory {
     /// Looks at the demand, if that is due.
     pub(in crate::directory) fn allot(&mut self, now: Moment, effects: &mut Effects) {
         self.grants.due |= self.grants.turn.is_some_and(|at| at <= now);
-        if !self.grants.due || now < self.grants.rest {
+        if !(self.grants.due || self.grants.left) || now < self.grants.rest {
             return;
         }
+        self.groups.again |= self.grants.due && self.groups.looked > 0;
         self.grants.turn = None;
-        self.grants.due = false;
+        (self.grants.due, self.grants.left) = (false, false);
         let idle = self.grants.claims.values().all(|claim| claim.unmet() == 0);
         if idle
             && self.groups.waiting.is_empty()
@@ -146,6 +150,8 @@ impl Directory {
         self.elders.wait(&decisions.waiting);
         self.keep_rooms(decisions.kept, effects);
         self.grants.due |= decisions.more;
+        self.grants.due |= self.groups.looked_until(decisions.round.looked());
+        self.grants.left = decisions.round.more;
         self.grants.turn = decisions.hungry.then(|| now + GRANT_TURN);
     }
 
@@ -179,6 +185,7 @@ impl<'a> Look<'a> {
             budget: RECALLS_AT_ONCE,
             grouped: Vec::new(),
             ungrouped: Vec::new(),
+            round: Round::default(),
             blocked: Vec::new(),
             hungry: false,
             waiting: BTreeSet::new(),
@@ -257,6 +264,7 @@ impl<'a> Look<'a> {
             recalled: self.recalled,
             grouped: self.grouped,
             ungrouped: self.ungrouped,
+            round: self.round,
             blocked: self.blocked,
             served: self.served.into_keys().collect(),
             more: self.budget == 0,
@@ -280,7 +288,8 @@ impl<'a> Look<'a> {
                 Elder::Claim(id) if head.obeys(id.0) && !self.is_behind(id) => self.room_for_claim(id, ticket),
                 Elder::Claim(_) => {}
                 Elder::Actor(need) => self.room_for_actor(need, ticket),
-                Elder::Group(group) => self.room_for_group(group, ticket),
+                Elder::Group(group) if self.is_turn_of(ticket) => self.room_for_group(group, ticket),
+                Elder::Group(_) => {}
             }
         }
     }
@@ -440,45 +449,6 @@ impl<'a> Look<'a> {
     pub(super) fn suits(&self, need: &Requirement, at: usize) -> bool {
         let room = &self.rooms[at];
         room.has(need, self.of) && !matches!(need.fit(&room.offer()), Fit::Never(_))
-    }
-
-    fn room_for_group(&mut self, id: GroupId, ticket: u64) {
-        let Some(missing) = self.head.groups.all.get(&id).map(Group::missing) else { return };
-        self.looked += self.rooms.len() as u32;
-        let is_for = |at: &usize| self.rooms[*at].is_node() && self.rooms[*at].is_for(ticket);
-        let nodes: Vec<usize> = (0..self.rooms.len()).filter(is_for).collect();
-        let place = |look: &Self, nodes: &[usize], free: &dyn Fn(&Self, usize) -> Resources| {
-            let free: Vec<(Life, Resources)> = nodes.iter().map(|at| (look.rooms[*at].life, free(look, *at))).collect();
-            missing.place(&free)
-        };
-        let now = place(self, &nodes, &|look, at| look.rooms[at].free.least(&look.rooms[at].soon));
-        let mut kept = if now.is_some() { Vec::new() } else { self.keep(ticket, &Kept::Bundles(&missing)) };
-        kept.sort_unstable();
-        let soon = |look: &Self, at: usize| look.rooms[at].soon.clone();
-        let recalled = |look: &Self, at: usize| look.rooms[at].soon.and(&look.recallable(at));
-        let later = || place(self, &kept, &recalled).or_else(|| place(self, &nodes, &soon));
-        let hosts = now.clone().or_else(later).or_else(|| place(self, &nodes, &recalled));
-        let taken: Vec<(usize, Resources)> = hosts
-            .iter()
-            .flatten()
-            .zip(&missing.bundles)
-            .filter_map(|(life, bundle)| Some((*self.at.get(&(*life, None))?, bundle.clone())))
-            .collect();
-        for (at, bundle) in taken {
-            if now.is_some() {
-                self.rooms[at].take(&bundle);
-            } else {
-                self.ask_in(at, &bundle);
-                self.rooms[at].set_aside(&bundle);
-            }
-        }
-        match now {
-            Some(hosts) => self.grouped.push((id, hosts)),
-            None => {
-                self.looked += self.rooms.len() as u32;
-                self.ungrouped.push(id);
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@ use crate::directory::message::{Command, How, News};
 use crate::directory::request::{GroupLine, GroupState, Needs, Page, Prospect, Query, Spawn, SpawnError, WantError};
 use crate::directory::testing::{Head, choose, cpus, name, spawn, want};
 use crate::id::ActorId;
+use crate::limits::GROUPS_A_LOOK;
 use crate::schedule::Strategy;
 use std::time::Duration;
 
@@ -83,6 +84,33 @@ fn a_group_that_waits_says_what_would_have_to_change_and_its_asker_is_told() {
     let fourth = head.worker(4);
     assert_eq!(head.answer::<CreateGroup>(asks), Some(Ok(Grouped { hosts: vec![third, fourth] })));
     assert_eq!(seen(&head), None, "it waits no longer");
+}
+
+#[test]
+fn a_look_seeks_places_for_some_of_many_groups_and_each_has_its_turn() {
+    let mut head = Head::new();
+    let (worker, driver) = (head.worker(1), head.driver(11));
+    let [gives, _stays] = [1, 2].map(|serial| head.asked(driver, choose(driver, serial, 1.0)).map(|_| serial).unwrap());
+    let many = 10 * GROUPS_A_LOOK as u64;
+    for serial in 1..=many {
+        head.asks(driver, create(driver, serial, &[2.0], Packing::Pack));
+    }
+    let small = head.asks(driver, create(driver, many + 1, &[1.0], Packing::Pack));
+    let others = head.asks(driver, create(driver, many + 2, &[2.0], Packing::Pack));
+    head.pass(Duration::from_millis(100));
+    let actor = ActorId { life: driver, serial: gives };
+    let ended = crate::directory::request::Ended { actor, placement: crate::id::Placement(0), why: Gone::Stopped };
+    head.asked(driver, ended).unwrap();
+    let mut looks = 0;
+    while head.reply(small).is_none() {
+        looks += 1;
+        assert!(looks <= 20, "its turn comes");
+        head.pass(Duration::from_millis(1));
+    }
+    assert!(looks > 5, "a look takes some only: {looks}");
+    assert_eq!(head.answer::<CreateGroup>(small), Some(Ok(Grouped { hosts: vec![worker] })));
+    (0..30).for_each(|_| drop(head.pass(Duration::from_millis(1))));
+    assert!(head.reply(others).is_none() && head.directory.grants.deadline().is_none(), "it comes to rest");
 }
 
 #[test]
