@@ -87,7 +87,10 @@ impl<M: Method> Slot<M> {
         let queued = || Queued { call: self.clone(), how };
         match placed.enter(queued) {
             Ok(Entered::Goes(binding, out)) => self.go_to(&binding, out, how),
-            Ok(Entered::Waits) => Ok(Place::InLine),
+            Ok(Entered::Waits) => {
+                self.ends_if_fenced();
+                Ok(Place::InLine)
+            }
             Err(reason) => Err(placed.refused(&reason)),
         }
     }
@@ -106,7 +109,7 @@ impl<M: Method> Slot<M> {
                     // With the life of this node: it is sought anew.
                     Err(EndReason::NodeDied) => {
                         out.actor().lost_here(here);
-                        out.again(Queued { call: self.clone(), how });
+                        self.again_in_line(out, how);
                         Ok(Place::InLine)
                     }
                     Err(reason) => Err(self.refused(reason)),
@@ -135,7 +138,7 @@ impl<M: Method> Slot<M> {
             return Err(error);
         };
         out.actor().lost(&at, Lost::LinkEnded);
-        out.again(Queued { call: self.clone(), how });
+        self.again_in_line(out, how);
         Ok(())
     }
 
@@ -180,7 +183,20 @@ impl<M: Method> Slot<M> {
         let Again { message, how, at, out } = again;
         self.restage(message);
         out.actor().lost(&at, why);
-        out.again(Queued { call: self, how });
+        self.again_in_line(out, how);
+    }
+
+    fn again_in_line(self: &Arc<Self>, out: Out, how: How) {
+        out.again(Queued { call: self.clone(), how });
+        self.ends_if_fenced();
+    }
+
+    /// In line until its actor is found: of a run whose node's life has ended it would never go, and what waits for it in a
+    /// blocking method may be all that keeps that node from its next life.
+    fn ends_if_fenced(&self) {
+        if self.is_fenced() {
+            self.finish(Err(stale().widen()));
+        }
     }
 
     /// It is to be sent once more, unless its caller has dropped it.
