@@ -274,7 +274,8 @@ async fn a_method_that_outlives_its_nodes_life_calls_nobody_any_more() {
     // Its node lives again once the method has come to its end.
     found(&rover).await;
     // The same handle is as good as ever for those who live. What it was told came before; of one call nobody knows.
-    let (told, sunk) = (OUTLIVED.lock().unwrap().taken, bounded(found_sink(&sink)).await.len() as u64);
+    let sunk = bounded(found_sink(&sink)).await.len() as u64;
+    let told = OUTLIVED.lock().unwrap().taken;
     assert!(sunk <= told + 1, "{sunk} of {told}");
     bounded(node.shutdown()).await;
     other.kill();
