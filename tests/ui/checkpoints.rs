@@ -89,7 +89,7 @@ impl Shapes {
 #[actor(restarts = 3)]
 struct Several;
 
-#[methods(checkpoint_every = "5 s")]
+#[methods(checkpoint_every = "5 x")]
 impl Several {
     #[constructor]
     pub fn new() -> Self {

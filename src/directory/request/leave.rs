@@ -72,8 +72,11 @@ impl Directory {
         let owned = Actors::of_spawner(&self.actors.all, life);
         let Some(ended) = self.lives.remove(life) else { return };
         self.members.log(Change::Ended { life, node, why });
-        // Where nothing follows from it, many that leave together are told of together.
-        if !ended.is_unused() || !owned.is_empty() {
+        // All know of the end before anything is ended or given away that was the life's: what it sent them on its way is refused
+        // then. Of those that had nothing anywhere, many that leave together are told of together.
+        let reserved = Actors::of_spawner(&self.actors.reservations, life);
+        let groups = self.groups.owned_by(life).into_iter().next();
+        if !(ended.is_unused() && owned.is_empty() && reserved.is_empty() && groups.is_none()) {
             self.push_members_now(now, effects);
         }
         for actor in ended.answers.waited_for() {

@@ -160,6 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_one_that_has_something_elsewhere_is_told_before_that_ends() {
+        let mut head = Head::new();
+        let (one, two, driver) = (head.worker(1), head.worker(2), head.driver(3));
+        let host = head.asked(driver, choose(driver, 1, 1.0)).unwrap().candidates[0].life;
+        head.pass(MEMBERS_PAUSE);
+        let idle = if host == one { two } else { one };
+        assert!(head.asked(idle, Retire::IfUnused));
+        head.leaves(idle);
+        let told = |head: &Head| head.news_to(host).iter().filter(|news| matches!(news, News::Members(_))).count();
+        let before = told(&head);
+        head.leaves(driver);
+        assert_eq!(told(&head) - before, 1, "without a pause: what was reserved there may be on its way");
+    }
+
+    #[test]
     fn a_node_with_something_on_it_stays_open() {
         let mut head = Head::new();
         let (one, two) = (head.worker(1), head.worker(2));
