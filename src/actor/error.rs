@@ -315,17 +315,11 @@ impl fmt::Display for Waiting {
     }
 }
 
-impl<E> CallError<E> {
-    /// An argument of a call that goes for the first time cannot be had.
-    pub(crate) fn absent((object, why): (ObjectId, String)) -> Self {
-        CallError::Argument { object, why, executed: Executed::No }
-    }
-
-    /// Whether the call may have run. An [`App`](CallError::App) error is the method's own, so it did.
-    #[must_use]
-    pub fn executed(&self) -> Executed {
-        match self {
-            CallError::App(_) | CallError::Panicked { .. } => Executed::Yes,
+/// What an error says of whether its call may have run; none of one that the method itself ended in.
+macro_rules! said_of {
+    ($error:expr) => {
+        match $error {
+            CallError::App(_) | CallError::Panicked { .. } => None,
             CallError::ActorDied { executed, .. }
             | CallError::ActorRestarted { executed, .. }
             | CallError::NodeDied { executed, .. }
@@ -338,8 +332,21 @@ impl<E> CallError<E> {
             | CallError::TooLarge { executed, .. }
             | CallError::UnknownMethod { executed, .. }
             | CallError::Argument { executed, .. }
-            | CallError::Stale { executed } => *executed,
+            | CallError::Stale { executed } => Some(executed),
         }
+    };
+}
+
+impl<E> CallError<E> {
+    /// An argument of a call that goes for the first time cannot be had.
+    pub(crate) fn absent((object, why): (ObjectId, String)) -> Self {
+        CallError::Argument { object, why, executed: Executed::No }
+    }
+
+    /// Whether the call may have run. An [`App`](CallError::App) error is the method's own, so it did.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        said_of!(self).map_or(Executed::Yes, |executed| *executed)
     }
 
     /// The error of a call with this limit: its actor's node, which looks at the clock too, says only that the time is up.
@@ -352,21 +359,8 @@ impl<E> CallError<E> {
 
     /// The error of a call that may have run in an earlier try, whatever became of the last one.
     pub(crate) fn after_a_try(mut self) -> Self {
-        match &mut self {
-            CallError::App(_) | CallError::Panicked { .. } => {}
-            CallError::ActorDied { executed, .. }
-            | CallError::ActorRestarted { executed, .. }
-            | CallError::NodeDied { executed, .. }
-            | CallError::Unreachable { executed, .. }
-            | CallError::Timeout { executed, .. }
-            | CallError::Cancelled { executed }
-            | CallError::Deadlock { executed, .. }
-            | CallError::Encode { executed, .. }
-            | CallError::Decode { executed, .. }
-            | CallError::TooLarge { executed, .. }
-            | CallError::UnknownMethod { executed, .. }
-            | CallError::Argument { executed, .. }
-            | CallError::Stale { executed } => *executed = executed.after_a_try(),
+        if let Some(executed) = said_of!(&mut self) {
+            *executed = executed.after_a_try();
         }
         self
     }

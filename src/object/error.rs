@@ -280,26 +280,15 @@ pub enum GiveError {
     ShutDown,
 }
 
-impl<E> GetError<E> {
-    /// An object that is lost.
-    pub(crate) fn lost(object: ObjectId, why: Lost) -> Self {
-        GetError::Lost { object, owner: object.life, why }
-    }
-
-    /// Whether it is that an object is lost.
-    pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, GetError::Lost { .. })
-    }
-
-    /// Whether what makes it may have run.
-    #[must_use]
-    pub fn executed(&self) -> Executed {
-        match self {
+/// What an error says of whether what makes the object may have run, or else what is known of all such errors.
+macro_rules! said_of {
+    ($error:expr) => {
+        match $error {
             GetError::App(_)
             | GetError::Panicked { .. }
             | GetError::OnDisk { .. }
             | GetError::WrongType { .. }
-            | GetError::Codec { .. } => Executed::Yes,
+            | GetError::Codec { .. } => Err(Executed::Yes),
             GetError::Call { executed, .. }
             | GetError::NotPlaced { executed, .. }
             | GetError::Cancelled { executed }
@@ -314,13 +303,33 @@ impl<E> GetError<E> {
             | GetError::UnknownMethod { executed, .. }
             | GetError::Argument { executed, .. }
             | GetError::Stale { executed }
-            | GetError::Timeout { executed, .. } => *executed,
+            | GetError::Timeout { executed, .. } => Ok(executed),
             GetError::Invalid(_)
             | GetError::HeadAway { .. }
             | GetError::QueueFull { .. }
-            | GetError::ArgumentsLost { .. } => Executed::No,
-            GetError::NestingTooDeep { .. } => Executed::Maybe,
-            GetError::Lost { .. } | GetError::ShutDown => Executed::Maybe,
+            | GetError::ArgumentsLost { .. } => Err(Executed::No),
+            GetError::NestingTooDeep { .. } | GetError::Lost { .. } | GetError::ShutDown => Err(Executed::Maybe),
+        }
+    };
+}
+
+impl<E> GetError<E> {
+    /// An object that is lost.
+    pub(crate) fn lost(object: ObjectId, why: Lost) -> Self {
+        GetError::Lost { object, owner: object.life, why }
+    }
+
+    /// Whether it is that an object is lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, GetError::Lost { .. })
+    }
+
+    /// Whether what makes it may have run.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        match said_of!(self) {
+            Ok(executed) => *executed,
+            Err(known) => known,
         }
     }
 
@@ -331,20 +340,8 @@ impl<E> GetError<E> {
 
     /// The error of what may have run in an earlier try, whatever became of the last one.
     pub(crate) fn after_a_try(mut self) -> Self {
-        match &mut self {
-            GetError::Call { executed, .. }
-            | GetError::NotPlaced { executed, .. }
-            | GetError::Cancelled { executed }
-            | GetError::NodeDied { executed, .. }
-            | GetError::Unreachable { executed, .. }
-            | GetError::UnknownMethod { executed, .. }
-            | GetError::Encode { executed, .. }
-            | GetError::Decode { executed, .. }
-            | GetError::TooLarge { executed, .. }
-            | GetError::Argument { executed, .. }
-            | GetError::Timeout { executed, .. } => *executed = executed.after_a_try(),
-            // Those that no task meets, and those that say so themselves.
-            _ => {}
+        if let Ok(executed) = said_of!(&mut self) {
+            *executed = executed.after_a_try();
         }
         self
     }
