@@ -307,24 +307,6 @@ impl<M: Method> Slot<M> {
         });
     }
 
-    /// No answer will come.
-    fn fail(self: Arc<Self>, error: CallError) {
-        let away = {
-            let mut state = self.state.lock();
-            if let Some(Away::Reading(failed)) = &mut state.away {
-                *failed = Some(Box::new(error));
-                return;
-            }
-            state.away.take()
-        };
-        let Some(away) = away else { return };
-        // It waited in line: what it encloses never left.
-        if let (Some(actor), Away::Keeps(keeps), Executed::No) = (self.remote(&away), &away, error.executed()) {
-            actor.peer.not_sent(&keeps.enclosed);
-        }
-        self.failed_there(away, error, |slot, again| slot.go_again(again, Lost::LinkEnded));
-    }
-
     /// It failed where it was sent: `try_again` has it tried once more, if it may be; else its caller is told.
     fn failed_there(self: Arc<Self>, mut away: Away<M>, error: CallError, try_again: impl FnOnce(Arc<Self>, Again<M>)) {
         if let Some(again) = away.again() {
@@ -410,7 +392,7 @@ impl<M: Method> Caller for Slot<M> {
             self.finish(Ok(reply));
         }
         if let Some(Away::Reading(Some(error))) = meanwhile {
-            self.fail(*error);
+            self.failed(*error);
         }
     }
 
@@ -434,6 +416,19 @@ impl<M: Method> Caller for Slot<M> {
     }
 
     fn failed(self: Arc<Self>, error: CallError) {
-        self.fail(error);
+        let away = {
+            let mut state = self.state.lock();
+            if let Some(Away::Reading(failed)) = &mut state.away {
+                *failed = Some(Box::new(error));
+                return;
+            }
+            state.away.take()
+        };
+        let Some(away) = away else { return };
+        // It waited in line: what it encloses never left.
+        if let (Some(actor), Away::Keeps(keeps), Executed::No) = (self.remote(&away), &away, error.executed()) {
+            actor.peer.not_sent(&keeps.enclosed);
+        }
+        self.failed_there(away, error, |slot, again| slot.go_again(again, Lost::LinkEnded));
     }
 }
