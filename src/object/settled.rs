@@ -169,8 +169,13 @@ impl<T: ?Sized, E> Stream for AsSettled<T, E> {
                 return Poll::Pending;
             };
             drop(state);
-            let (until, ready) = (self.until, self.ready.clone());
-            if self.pending.get_mut(&key).is_some_and(|seated| watch(seated, until, &ready, key)) {
+            // One that was there at first was followed then.
+            let Self { until, ready, pending, .. } = &mut *self;
+            let leads_on = |(_, seat): &&mut Seated<T, E>| {
+                *until == Until::Here && seat.as_ref().is_some_and(|(entry, _)| entry.leads_to().is_some())
+            };
+            let led = pending.get_mut(&key).filter(leads_on);
+            if led.is_some_and(|seated| watch(seated, *until, ready, key)) {
                 continue;
             }
             return Poll::Ready(self.pending.remove(&key).map(|(reference, _)| reference));
