@@ -159,13 +159,10 @@ impl<A: Actor> JobItem<A> {
 
     /// It never begins. A panic in the destructor of what it carries is no reason not to refuse those behind it.
     pub(crate) fn refuse(self, reason: EndReason) {
-        let refused = catch_unwind(AssertUnwindSafe(|| match self {
+        dropped("a message that never ran", || match self {
             Item::Call(job) => job.refuse(reason),
             Item::Told(told) => drop(told),
-        }));
-        if let Err(panic) = refused {
-            tracing::warn!(panic = panic_message(&*panic), "a message that never ran panicked when it was dropped");
-        }
+        });
     }
 }
 
@@ -389,8 +386,13 @@ fn framed<R>(frame: Arc<Chain>, run: impl FnOnce() -> R) -> std::thread::Result<
 
 /// Drops what nobody waits for. A panic in its destructor is no failure of the actor that made it.
 pub(crate) fn discard<T>(value: T) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        tracing::warn!(panic = panic_message(&*panic), "a reply that nobody waits for panicked when it was dropped");
+    dropped("a reply that nobody waits for", || drop(value));
+}
+
+/// Has something dropped, whose destructor is user code and may panic.
+fn dropped(what: &str, drops: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(drops)) {
+        tracing::warn!(panic = panic_message(&*panic), "{what} panicked when it was dropped");
     }
 }
 
