@@ -138,13 +138,8 @@ impl Lines {
         self.lines.iter().filter_map(|(need, line)| Some((*line.keys().next()?, need)))
     }
 
-    /// The ticket and need of who came first of those for whom a node will do.
-    pub(super) fn first(&self, will_do: impl Fn(u64, &Requirement) -> bool) -> Option<(u64, Arc<Requirement>)> {
-        self.heads().filter(|(ticket, need)| will_do(*ticket, need)).min().map(|(ticket, need)| (ticket, need.clone()))
-    }
-
-    /// The same of those only for whom `asks` says so.
-    pub(super) fn first_of(
+    /// The ticket and need of who came first of those for whom `asks` says so, and a node will do.
+    pub(super) fn first(
         &self,
         asks: impl Fn(Waiting) -> bool,
         will_do: impl Fn(u64, &Requirement) -> bool,

@@ -180,13 +180,13 @@ impl Directory {
         let living = self.lives.get(life)?;
         let will_do = |ticket: u64, need: &Requirement| living.will_do(life, need, ticket);
         if living.open() {
-            return self.actors.lines.first(will_do);
+            return self.actors.lines.first(|_| true, will_do);
         }
         let asks = |what| match what {
             Waiting::Reservation(id) => id.life == life,
             Waiting::Actor(id) => self.actors.all.get(&id).and_then(Actor::asked_by) == Some(life),
         };
-        living.open_to_itself().then(|| self.actors.lines.first_of(asks, will_do))?
+        living.open_to_itself().then(|| self.actors.lines.first(asks, will_do))?
     }
 
     /// One slot for a class that holds nothing and has waited for longer than `ticket`.
