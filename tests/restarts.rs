@@ -288,14 +288,23 @@ async fn what_ran_beside_the_panic_is_told_so(cluster: &Cluster) {
     assert_eq!(bounded(crowd.run()).await, Ok(1));
 }
 
-async fn a_blocking_method_of_the_former_run_ends_before_the_next_begins(cluster: &Cluster) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+/// A crowd whose blocking method runs until a file is there.
+async fn computing(
+    cluster: &Cluster,
+    folder: &std::path::Path,
+) -> (CrowdHandle, tokio::task::JoinHandle<Result<bool, CallError>>, String) {
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (begun, end) = (path("begun"), path("end"));
     let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
     let crowd = bounded(Crowd::spawn(cluster, ledger)).await.unwrap();
     let computes = tokio::spawn(crowd.computes(&begun, &end).into_future());
     until("the blocking method", || std::path::Path::new(&begun).exists()).await;
+    (crowd, computes, end)
+}
+
+async fn a_blocking_method_of_the_former_run_ends_before_the_next_begins(cluster: &Cluster) {
+    let folder = tempfile::tempdir().unwrap();
+    let (crowd, computes, end) = computing(cluster, folder.path()).await;
     assert!(matches!(bounded(crowd.falls()).await, Err(CallError::Panicked { .. })));
     let next = crowd.run().timeout(Duration::from_millis(50));
     assert!(matches!(bounded(next).await, Err(CallError::Timeout { .. })), "the former run has not ended");
@@ -306,12 +315,7 @@ async fn a_blocking_method_of_the_former_run_ends_before_the_next_begins(cluster
 
 async fn an_actors_end_is_told_when_no_method_of_it_runs_any_more(cluster: &Cluster) {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (begun, end) = (path("begun"), path("end"));
-    let ledger = bounded(Ledger::spawn(cluster)).await.unwrap();
-    let crowd = bounded(Crowd::spawn(cluster, ledger)).await.unwrap();
-    let computes = tokio::spawn(crowd.computes(&begun, &end).into_future());
-    until("the blocking method", || std::path::Path::new(&begun).exists()).await;
+    let (crowd, computes, end) = computing(cluster, folder.path()).await;
     let mut killed = crowd.kill();
     let early = tokio::time::timeout(Duration::from_millis(50), &mut killed).await;
     assert!(early.is_err(), "{early:?}: the method runs");
