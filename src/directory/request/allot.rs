@@ -203,7 +203,7 @@ impl<'a> Look<'a> {
         for (life, living) in head.lives.iter().filter(|(_, living)| living.join.hosts) {
             self.total.of = self.total.of.and(&living.join.resources);
             self.total.weightless += u64::from(living.room.weightless_slots());
-            for room in Room::all_of(life, living) {
+            for room in living.open_to_itself().then(|| Room::all_of(life, living)).into_iter().flatten() {
                 self.at.insert((life, room.bundle), self.rooms.len());
                 self.rooms.push(room);
             }

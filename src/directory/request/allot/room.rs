@@ -28,11 +28,11 @@ pub(in crate::directory::request) struct Room {
 }
 
 impl Room {
-    /// A node and the bundles there, if it takes anything.
-    pub(super) fn all_of(life: Life, living: &Living) -> Vec<Room> {
+    /// A node that takes anything, and the bundles there.
+    pub(super) fn all_of(life: Life, living: &Living) -> impl Iterator<Item = Room> {
         let only = (!living.open()).then_some(life);
         let slots = living.room.weightless_slots().saturating_sub(living.room.weightless_taken());
-        let room = |bundle, total: &Resources, free: &Resources| Room {
+        let room = move |bundle, total: &Resources, free: &Resources| Room {
             life,
             only,
             join: living.join.clone(),
@@ -47,9 +47,8 @@ impl Room {
             kept: None,
         };
         let node = room(None, &living.join.resources, living.room.free());
-        let bundles = living.room.bundles().map(|(id, total, free)| room(Some(id), total, free));
-        let all = std::iter::once(node).chain(bundles);
-        if living.open_to_itself() { all.collect() } else { Vec::new() }
+        let bundles = living.room.bundles().map(move |(id, total, free)| room(Some(id), total, free));
+        std::iter::once(node).chain(bundles)
     }
 
     pub(in crate::directory::request) fn come(&mut self, size: &Resources, slots: u32) {
