@@ -153,9 +153,12 @@ async fn tasks_are_spread_over_the_workers_and_their_results_come_back() {
 async fn what_says_whether_a_task_is_tried_again_holds_up_no_other_answer() {
     let cluster = bounded(Cluster::local().workers(1)).await.unwrap();
     let fails = fails_and_asks::submit(&cluster);
-    while !ASKED.load(Ordering::Acquire) {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    bounded(async {
+        while !ASKED.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
     let other = tokio::time::timeout(Duration::from_secs(10), add::submit(&cluster, 1, 2)).await;
     MAY_SAY.store(true, Ordering::Release);
     assert_eq!(other.expect("it is answered meanwhile"), Ok(3));

@@ -150,9 +150,7 @@ async fn what_arrives_after_the_end_of_its_node_is_what_is_known_of_it_there() {
     pair.is(&made, 3).await;
     assert_eq!(bounded(holder.reads(vec![made.clone()])).await, Ok(3));
     kill(pair.victim);
-    while bounded(holder.knows(pair.dies)).await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    bounded(async { while holder.knows(pair.dies).await.unwrap() {} }).await;
     assert_eq!(bounded(holder.takes(&made)).await, Ok(3));
     drop((made, holder));
     pair.ends_empty().await;
