@@ -128,9 +128,10 @@ pub const NAME_BYTES: usize = 256;
 /// Plain objects from this size on lie in the store: a smaller one travels inside of one packet, which costs less than a pin
 /// and its end.
 pub const STORED: usize = BODY_INLINE;
-/// Bytes that are copied into the store at once, for half a millisecond; then others of the thread go on. Less would leave the
-/// long copies that processors are fastest at.
+/// Bytes that are copied into the store at once, for half a millisecond; then others of the thread go on.
 pub const STORE_COPY: usize = 4 << 20;
+/// Objects from this size on are copied into the store past the caches, which would keep little of them for who reads them.
+pub const STORE_STREAMED: usize = 32 << 20;
 /// How long a new object waits for room: enough to move gigabytes to disk.
 pub const STORE_WAIT: Duration = Duration::from_secs(30);
 /// The memory of a machine that does not tell how much it has.

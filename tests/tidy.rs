@@ -69,7 +69,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         word: "unsafe",
-        owners: &["src/store/segment"],
+        owners: &["src/store/copy", "src/store/segment"],
         within: &["src/", "macros/src/", "tests/", "benches/", "examples/"],
         fix: "find a safe way; rustix has safe calls for most of what the system offers",
     },

@@ -218,9 +218,9 @@ impl Cluster {
 
     async fn copy_in<T: ?Sized>(&self, bytes: &[u8]) -> Result<ObjectRef<T>, StoreError> {
         let (mut draft, mut done) = (self.node().draft(bytes.len()).await?, 0);
-        for (to, from) in draft.chunks_mut(STORE_COPY).zip(bytes.chunks(STORE_COPY)) {
-            to.copy_from_slice(from);
-            done += from.len();
+        for piece in bytes.chunks(STORE_COPY) {
+            draft.write(done, piece);
+            done += piece.len();
             // The slice is borrowed, so no other thread can do it; others of this one are not to wait for all of it.
             if done < bytes.len() {
                 tokio::task::yield_now().await;

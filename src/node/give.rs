@@ -282,8 +282,8 @@ impl Node {
                     Arc::new(GetError::lost(object, Lost::Unreadable(why)))
                 };
                 let mut draft = self.draft(body.len()).await.map_err(no_room)?;
-                for (to, from) in draft.chunks_mut(STORE_COPY).zip(body.chunks(STORE_COPY)) {
-                    to.copy_from_slice(from);
+                for (at, piece) in (0..).step_by(STORE_COPY).zip(body.chunks(STORE_COPY)) {
+                    draft.write(at, piece);
                     tokio::task::yield_now().await;
                 }
                 Content::Kept(self.store().map_err(no_room)?.keep(draft.seal()))

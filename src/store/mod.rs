@@ -11,6 +11,7 @@
 //!
 //! PROTOCOLS §4 has the rules between owner and readers.
 
+mod copy;
 mod keeper;
 mod kept;
 mod line;
@@ -220,7 +221,7 @@ impl Store {
     /// As [`Store::try_create`].
     pub fn copy_in(&self, bytes: &[u8]) -> Result<Stored, StoreError> {
         let mut draft = self.try_create(bytes.len())?;
-        draft.copy_from_slice(bytes);
+        draft.write(0, bytes);
         Ok(draft.seal())
     }
 

@@ -1,5 +1,5 @@
-//! Memory files that several processes see and only their owner writes. The only file with `unsafe`, and with what
-//! `mmap` needs of the system.
+//! Memory files that several processes see and only their owner writes. The only file with what `mmap` needs of the system,
+//! and with `unsafe` but for `copy.rs`.
 //!
 //! ```text
 //! owner    memory file ── the one writable mapping ── Space ── split ──▶ Space, Space ── join ──▶ Space

@@ -1,8 +1,10 @@
 //! What users of a store hold: a [`Draft`] that is being written, and then a [`Stored`] that nobody writes again.
 
+use super::copy::past_caches;
 use super::kept::Keep;
 use super::table::Slot;
 use super::{Location, Shared};
+use crate::limits::STORE_STREAMED;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,6 +68,16 @@ impl Draft {
         let held = Held { slot: Some(slot), shared: Arc::downgrade(shared) };
         shared.drafts.fetch_add(held.footprint(), Ordering::Relaxed);
         Draft { held: Drafted { held: Some(held), shared: Arc::clone(shared) }, length }
+    }
+
+    /// Writes bytes into it, the first at `at`.
+    ///
+    /// # Panics
+    /// When they reach beyond its end.
+    pub fn write(&mut self, at: usize, bytes: &[u8]) {
+        let is_long = self.length >= STORE_STREAMED;
+        let to = &mut self[at..at + bytes.len()];
+        if is_long { past_caches(to, bytes) } else { to.copy_from_slice(bytes) }
     }
 
     /// Ends the writing: the bytes never change again.
