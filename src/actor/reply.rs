@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use super::error::{CallError, Executed, Part, panic_message};
 use super::remote::items::{Consumer, Inflow, pump};
 use super::remote::{Here, NodeRef, Peer, check_bound, encode_unbounded, with_scratch};
+use crate::object::body::Body;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::wire::bytes::List;
@@ -107,8 +108,7 @@ impl Answering {
         let here = self.peer.here();
         let host = here.downcast_ref::<Here>().and_then(|here| here.0.upgrade());
         let host = host.ok_or(CallError::Cancelled { executed: Executed::Yes })?;
-        let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(here.clone()));
-        let content = Content::Encoded(Encoded { form: Form::Packed, body, enclosed, node });
+        let content = Content::Encoded(Encoded::at(here, Form::Packed, Body::copied(body), enclosed));
         let content = match host.promised().home() {
             Some(home) => home.counted(content),
             None => content,

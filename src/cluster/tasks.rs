@@ -18,7 +18,7 @@ use crate::node::runtime::Node;
 use crate::node::tasks::Submitted;
 use crate::object::entry::{Entry, Making};
 use crate::object::error::GetError;
-use crate::object::get::{Get, shared};
+use crate::object::get::{Get, got};
 use crate::object::param::{Object, Param};
 use crate::object::reference::ObjectRef;
 use crate::schedule::Strategy;
@@ -376,7 +376,7 @@ impl TaskContext {
     pub fn get<T: ?Sized + Object, E: WireError>(&self, of: &ObjectRef<T, E>) -> Result<T::Got, GetError<E>> {
         let node: Option<Arc<Node>> = self.node().clone().downcast().ok();
         let outcome = node.ok_or(GetError::ShutDown)?.wait_in_task(self, of.entry());
-        shared::<T, E>(outcome).map(T::got)
+        got::<T, E>(outcome)
     }
 
     /// The cluster that the task runs in, seen from its node. Tasks that are submitted to it are cancelled with this one.

@@ -292,7 +292,7 @@ impl Node {
     async fn read_kept(self: &Arc<Self>, actor: ActorId, keeper: Life, edition: Edition) -> Result<Bytes, String> {
         let entry = self.kept_by(keeper, actor, edition).await?;
         let value = Value::of(entry.clone()).await.map_err(|fault| fault.to_string())?;
-        entry.encoded(&value).map(|encoded| encoded.body).map_err(|error| error.to_string())
+        entry.encoded(&value).map(|encoded| encoded.body.into()).map_err(|error| error.to_string())
     }
 
     /// What a node keeps of an actor, which may be this one.

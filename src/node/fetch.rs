@@ -216,10 +216,7 @@ impl Node {
             }
         }
         match read {
-            Read::Whole(form, body, enclosed) => {
-                let node = Some(self.here().clone());
-                Ok(Content::Encoded(Encoded { form, body, enclosed, node }))
-            }
+            Read::Whole(form, body, enclosed) => Ok(Content::Encoded(Encoded::at(self.here(), form, body, enclosed))),
             Read::Large(large) => self.pull(&link, object, large).await,
             Read::Elsewhere(next) => Ok(Content::Elsewhere(next)),
             Read::Pinned(_) | Read::There => Err(nonsense()),

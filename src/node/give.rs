@@ -26,6 +26,7 @@ use crate::actor::remote::host::Incoming;
 use crate::directory::request::{Entrust, Heirs};
 use crate::id::{Key, Life, NodeId, ObjectId};
 use crate::limits::{HEIRS, OBJECT_HOPS, STORE_COPY, STORED};
+use crate::object::body::Body;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
 use crate::object::error::{Fault, GetError, GiveError};
@@ -289,7 +290,7 @@ impl Node {
                 Content::Kept(self.store().map_err(no_room)?.keep(draft.seal()))
             }
             Content::Encoded(small @ Encoded { form: Form::Plain, .. }) => {
-                Content::Encoded(Encoded { body: bytes::Bytes::copy_from_slice(&small.body), ..small })
+                Content::Encoded(Encoded { body: Body::copied(&small.body), ..small })
             }
             content => content,
         };

@@ -89,8 +89,7 @@ impl Node {
                 Err(error) => Err(lost(&error.to_string())),
             },
             Some(Memory::Own(body)) => {
-                let node = Some(self.here().clone());
-                Ok(self.counted(Content::Encoded(Encoded { form, body: body.into(), enclosed, node })))
+                Ok(self.counted(Content::Encoded(Encoded::at(self.here(), form, body, enclosed))))
             }
             None => Err(lost(NO_MEMORY)),
         }

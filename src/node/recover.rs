@@ -169,9 +169,7 @@ impl Node {
         let link = self.link_when_met(object.life).await;
         let link = link.ok_or_else(|| GetError::lost(object, Lost::OwnerDied))?;
         match ask(&link, object, How::Instead(lost)).await? {
-            Read::Whole(form, body, enclosed) => {
-                Ok(Content::Encoded(Encoded { form, body, enclosed, node: Some(self.here().clone()) }))
-            }
+            Read::Whole(form, body, enclosed) => Ok(Content::Encoded(Encoded::at(self.here(), form, body, enclosed))),
             Read::Large(large) => self.pull(&link, object, large).await,
             Read::Elsewhere(next) => Ok(Content::Elsewhere(next)),
             Read::Pinned(_) | Read::There => Err(super::fetch::nonsense()),

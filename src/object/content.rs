@@ -7,12 +7,13 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::body::Body;
 use super::entry::Entry;
 use super::entry::Outcome;
 use super::error::{Fault, GetError};
 use super::lent::Lent;
 use super::lost::Lost;
-use super::param::{Erased, Param};
+use super::param::{Erased, Object, Param};
 use super::weigh;
 use crate::id::ObjectId;
 use crate::limits::STORED;
@@ -47,7 +48,7 @@ pub(crate) enum Content {
 #[derive(Clone)]
 pub(crate) struct Live {
     value: Erased,
-    encode: Encode,
+    write: Write,
     /// What it takes, and what counts that, if it was counted.
     takes: usize,
     /// No object, which would end with it.
@@ -57,15 +58,28 @@ pub(crate) struct Live {
     counted: Option<Arc<Weight>>,
 }
 
-type Encode = fn(&Erased) -> Result<Encoded, EncodeError>;
+/// Writes a value after what is there, and says how it is to be read.
+type Write = fn(&Erased, &mut Vec<u8>) -> Result<(Form, Enclosed), EncodeError>;
+
+impl Live {
+    /// Whether it is known to be large.
+    pub(super) fn is_large(&self) -> bool {
+        self.takes >= STORED
+    }
+
+    /// Writes it after what is there, and says how it is to be read; on an error `body` is as it was.
+    pub(super) fn write(&self, body: &mut Vec<u8>) -> Result<(Form, Enclosed), EncodeError> {
+        (self.write)(&self.value, body)
+    }
+}
 
 /// A value as it travels.
 #[derive(Clone)]
 pub(crate) struct Encoded {
     pub(crate) form: Form,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
     pub(crate) enclosed: Enclosed,
-    /// The node that its references attach to.
+    /// The node that its references attach to, where it has any.
     pub(crate) node: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -75,7 +89,7 @@ impl Content {
         let is_flat = refers_to_nothing || shared.plain().is_some();
         Content::Live(Live {
             value: T::erase(shared),
-            encode: encode::<T>,
+            write: write::<T>,
             takes,
             refers_to_nothing,
             is_flat,
@@ -118,7 +132,10 @@ impl Content {
     pub(crate) fn counted(self, weight: Weight) -> Content {
         match self {
             Content::Live(live) => Content::Live(Live { counted: Some(Arc::new(weight)), ..live }),
-            Content::Encoded(encoded) => Content::Encoded(Encoded { body: weight.of(encoded.body), ..encoded }),
+            Content::Encoded(encoded) => {
+                let body = weight.of(encoded.body.into()).into();
+                Content::Encoded(Encoded { body, ..encoded })
+            }
             uncounted => uncounted,
         }
     }
@@ -146,13 +163,14 @@ impl Content {
     pub(crate) fn own_plain(&self) -> Option<Bytes> {
         match self {
             Content::Live(live) => live.value.downcast_ref::<Bytes>().cloned(),
-            Content::Encoded(encoded) => (encoded.form == Form::Plain).then(|| encoded.body.clone()),
+            Content::Encoded(encoded) => (encoded.form == Form::Plain).then(|| encoded.body.clone().into()),
             Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => None,
         }
     }
 
     pub(crate) fn plain(body: Bytes) -> Self {
-        Content::Encoded(Encoded { form: Form::Plain, body, enclosed: Enclosed::default(), node: None })
+        let (body, enclosed) = (body.into(), Enclosed::default());
+        Content::Encoded(Encoded { form: Form::Plain, body, enclosed, node: None })
     }
 
     /// Whether it is encoded already, or known to be small.
@@ -166,11 +184,21 @@ impl Content {
     /// As it travels.
     pub(crate) fn encode(&self) -> Result<Encoded, EncodeError> {
         match self {
-            Content::Live(live) => (live.encode)(&live.value),
+            Content::Live(live) => Encoded::written(|body| live.write(body)),
             Content::Encoded(encoded) => Ok(encoded.clone()),
             Content::Kept(_) | Content::Lent(_) | Content::Elsewhere(_) => {
                 Err(EncodeError::Value(NOT_BROUGHT.to_owned()))
             }
+        }
+    }
+
+    /// The value as whoever takes it gets it.
+    pub(crate) fn got<T: ?Sized + Object, E>(self) -> Result<T::Got, GetError<E>> {
+        match self {
+            Content::Encoded(packed) if packed.form == Form::Packed => {
+                packed.unpack::<T>().map(T::got_owned).map_err(|message| GetError::Codec { message })
+            }
+            shared => shared.shared::<T, E>().map(T::got),
         }
     }
 
@@ -208,33 +236,49 @@ fn not_brought(object: ObjectId, error: &StoreError) -> Fault {
 }
 
 impl Encoded {
+    /// Of what came to this node, or is kept here: its references, if it has any, attach to `here`.
+    pub(crate) fn at(here: &Arc<dyn Any + Send + Sync>, form: Form, body: impl Into<Body>, enclosed: Enclosed) -> Self {
+        let node = (!enclosed.is_empty()).then(|| here.clone());
+        Encoded { form, body: body.into(), enclosed, node }
+    }
+
     pub(crate) fn of<T: ?Sized + Param>(value: &T) -> Result<Self, EncodeError> {
-        if let Some(plain) = value.plain() {
-            let (body, enclosed) = (Bytes::copy_from_slice(plain), Enclosed::default());
-            return Ok(Encoded { form: Form::Plain, body, enclosed, node: None });
-        }
+        Encoded::written(|body| write_value(value, body))
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>) -> Result<(Form, Enclosed), EncodeError>) -> Result<Self, EncodeError> {
         let mut body = Vec::new();
-        let enclosed = codec::encode_message(&Borrowed::<T>(value), &mut body)?;
-        Ok(Encoded { form: Form::Packed, body: body.into(), enclosed, node: None })
+        let (form, enclosed) = write(&mut body)?;
+        Ok(Encoded { form, body: body.into(), enclosed, node: None })
     }
 
     fn decode<T: ?Sized + Param>(self) -> Result<T::Shared, String> {
         match self.form {
-            Form::Plain => T::from_plain(self.body),
-            Form::Packed => {
-                let decoded = match &self.node {
-                    Some(node) => codec::decode_message::<Read<T>>(&self.body, self.enclosed, node),
-                    None => codec::decode::<Read<T>>(&self.body),
-                };
-                decoded.map(|read| T::share(read.0)).map_err(|error| error.to_string())
-            }
+            Form::Plain => T::from_plain(self.body.into()),
+            Form::Packed => self.unpack::<T>().map(T::share),
         }
+    }
+
+    fn unpack<T: ?Sized + Param>(self) -> Result<T::Owned, String> {
+        let decoded = match &self.node {
+            Some(node) => codec::decode_message::<Read<T>>(&self.body, self.enclosed, node),
+            None => codec::decode::<Read<T>>(&self.body),
+        };
+        decoded.map(|read| read.0).map_err(|error| error.to_string())
     }
 }
 
-fn encode<T: ?Sized + Param>(value: &Erased) -> Result<Encoded, EncodeError> {
+fn write<T: ?Sized + Param>(value: &Erased, body: &mut Vec<u8>) -> Result<(Form, Enclosed), EncodeError> {
     let shared = T::restore(value.clone()).ok_or_else(|| EncodeError::Value("another type".to_owned()))?;
-    Encoded::of::<T>(&shared)
+    write_value::<T>(&shared, body)
+}
+
+fn write_value<T: ?Sized + Param>(value: &T, body: &mut Vec<u8>) -> Result<(Form, Enclosed), EncodeError> {
+    if let Some(plain) = value.plain() {
+        body.extend_from_slice(plain);
+        return Ok((Form::Plain, Enclosed::default()));
+    }
+    Ok((Form::Packed, codec::encode_message(&Borrowed::<T>(value), body)?))
 }
 
 struct Borrowed<'a, T: ?Sized>(&'a T);

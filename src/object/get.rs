@@ -20,6 +20,14 @@ use super::reference::{ObjectRef, Of};
 use crate::limits::{GET_AHEAD, OBJECT_HOPS};
 use crate::wire::packet::Executed;
 
+/// The value of an outcome, as whoever takes it gets it.
+pub(crate) fn got<T: ?Sized + Object, E: WireError>(outcome: Outcome) -> Result<T::Got, GetError<E>> {
+    match outcome {
+        Ok(content) => content.got::<T, E>(),
+        Err(fault) => Err(GetError::from_fault(Arc::unwrap_or_clone(fault))),
+    }
+}
+
 /// The value of an outcome, shared.
 pub(crate) fn shared<T: ?Sized + Param, E: WireError>(outcome: Outcome) -> Result<T::Shared, GetError<E>> {
     match outcome {
@@ -156,7 +164,7 @@ impl<T: ?Sized + Object, E: WireError> Future for Get<T, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = std::task::ready!(self.waits.poll::<E>(cx))?;
-        Poll::Ready(shared::<T, E>(outcome).map(T::got))
+        Poll::Ready(got::<T, E>(outcome))
     }
 }
 

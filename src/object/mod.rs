@@ -7,6 +7,7 @@
 
 #[cfg(feature = "arrow")]
 mod arrow;
+pub(crate) mod body;
 pub mod buffer;
 pub(crate) mod content;
 pub(crate) mod entry;

@@ -280,6 +280,11 @@ pub trait Object: Param {
     /// Of what is shared.
     #[doc(hidden)]
     fn got(shared: Self::Shared) -> Self::Got;
+    /// Of what nobody shares.
+    #[doc(hidden)]
+    fn got_owned(owned: Self::Owned) -> Self::Got {
+        Self::got(Self::share(owned))
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -287,6 +292,9 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Object for
     type Got = T;
     fn got(shared: Arc<T>) -> T {
         Arc::try_unwrap(shared).unwrap_or_else(|shared| (*shared).clone())
+    }
+    fn got_owned(owned: T) -> T {
+        owned
     }
 }
 

@@ -7,7 +7,6 @@
 //!            (form, body, its references) ─▶ open::<T>()          decoded where it is opened, and nowhere before
 //! ```
 
-use bytes::Bytes;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -82,7 +81,7 @@ impl<'de> Deserialize<'de> for Parcel {
             holds.push(scope::take_hold(place).ok());
             node = Some(here);
         }
-        Ok(Parcel(Content::Encoded(Encoded { form, body: Bytes::from(body), enclosed, node })))
+        Ok(Parcel(Content::Encoded(Encoded { form, body: body.into(), enclosed, node })))
     }
 }
 

@@ -40,9 +40,13 @@ use crate::limits;
 use grant::Grant;
 use line::Line;
 use slab::{At, Chain, Fresh, Slab};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Tasks that are pushed at once: few, unless many wait.
+pub type Batch = SmallVec<[TaskNumber; 4]>;
 
 /// What an owner does about its tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +65,7 @@ pub enum Effect {
         /// Under which grant.
         grant: GrantId,
         /// Which; [`Queue::get`] has their tokens.
-        tasks: Vec<TaskNumber>,
+        tasks: Batch,
     },
     /// Ask the grant's node for tasks that have not begun, the last pushed first. It is answered by [`Queue::recalled`].
     Recall {

@@ -93,5 +93,5 @@ async fn bring(entry: &Entry, content: Content, bulk: &Arc<BulkSession>, number:
             Err(_) => bulk.say(&Word::Wait { number }),
         }
     };
-    entry.encoded(&content).map(|encoded| encoded.body).map_err(|_| Refusal::Gone)
+    entry.encoded(&content).map(|encoded| encoded.body.into()).map_err(|_| Refusal::Gone)
 }

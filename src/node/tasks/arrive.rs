@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::line::{Ready, Whose, refuse};
-use super::terms::{CANCEL, Header, PARKED, RECALL, TERMS, Terms, put_ran};
+use super::terms::{CANCEL, Header, PARKED, RAN, RECALL, TERMS, Terms, ran};
 use crate::actor::error::Executed;
 use crate::actor::frame::Serves;
 use crate::actor::inbox::Host;
@@ -18,18 +18,17 @@ use crate::clock::{self, Moment};
 use crate::id::{GrantId, Key};
 use crate::limits::{BODY_INLINE, RESULT_KEPT};
 use crate::node::runtime::Node;
-use crate::object::content::{Content, Encoded, Form};
-use crate::object::entry::{Entry, Outcome as Settled, Watch};
+use crate::object::content::{Content, Encoded};
+use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
 use crate::object::home::Home;
 use crate::object::lent::Lent;
 use crate::schedule::TaskNumber;
 use crate::task::recipe::{Coming, Makes};
 use crate::task::registry::NotMade;
-use crate::task::returns::More;
 use crate::task::slot::Runnable;
 use crate::wire::bytes::List;
-use crate::wire::codec::{self, Enclosed, EncodeError, Hold};
+use crate::wire::codec::{self, Enclosed, Hold};
 use crate::wire::packet::{Answer, CallFault, Outcome};
 
 /// How far a task of a peer is.
@@ -94,7 +93,7 @@ impl Arrived {
         self.standing.load(Ordering::Acquire) == CANCELLED
     }
 
-    /// It needs its task no more, whose result keeps this.
+    /// It needs its task no more, whose result keeps this: it is answered, or about to be.
     fn over(&self) {
         let task = self.task.lock().take();
         drop(task);
@@ -106,13 +105,34 @@ impl Arrived {
         lent(&passed).filter(|(_, lent)| lent.is_over()).fold(0, |ended, (bit, _)| ended | bit)
     }
 
-    /// Answers, and says which pins have ended.
-    fn answer(&self, outcome: Outcome<'_>, enclosed: &Enclosed, ended: u8) {
-        let mut packet = Vec::new();
-        Answer { call: self.call, outcome }.encode(&mut packet);
-        if self.peer.answer(self.call, &packet, enclosed) && ended != 0 {
+    /// How many nanoseconds it ran until now.
+    fn ran(&self) -> u64 {
+        let began = Moment(self.began.load(Ordering::Relaxed));
+        u64::try_from(clock::now().since(began).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Answers in `packet`, which is empty, and says which pins have ended.
+    fn answer(&self, packet: &mut Vec<u8>, outcome: Outcome<'_>, enclosed: &Enclosed, ended: u8) {
+        Answer { call: self.call, outcome }.encode(packet);
+        if self.peer.answer(self.call, packet, enclosed) && ended != 0 {
             let passed = self.passed.lock();
             lent(&passed).filter(|(bit, _)| ended & bit != 0).for_each(|(_, lent)| lent.told());
+        }
+    }
+
+    /// Answers with what it failed with; `body` begins with how long it ran.
+    fn failed(&self, (body, packet): (&mut Vec<u8>, &mut Vec<u8>), fault: &Fault, ended: u8) {
+        let none = Enclosed::default();
+        body.truncate(RAN);
+        match codec::encode(fault, body) {
+            Ok(()) if body.len() <= BODY_INLINE => {
+                self.answer(packet, Outcome::App { refs: List::EMPTY, body }, &none, ended);
+            }
+            _ => {
+                let message = &fault.to_string();
+                let (executed, fault) = (Executed::Yes, CallFault::Encode { message });
+                self.answer(packet, Outcome::Error { executed, fault }, &none, 0);
+            }
         }
     }
 }
@@ -235,9 +255,7 @@ impl Node {
             }
         };
         *arrived.task.lock() = Some(task.clone());
-        let more = task.more().cloned();
-        let answers: Arc<dyn Watch> =
-            Arc::new(Answers { node: self.clone(), arrived: arrived.clone(), result: result.clone(), more });
+        let answers: Arc<dyn Watch> = arrived.clone();
         result.watch(&answers, 0)?;
         // While its arguments came there was no task to tell of it. Whoever cancels it from here on finds this one.
         if arrived.is_cancelled() {
@@ -321,88 +339,55 @@ impl Drop for Expected {
     }
 }
 
-/// Answers the peer once the task's result is there.
-struct Answers {
-    node: Arc<Node>,
-    arrived: Arc<Arrived>,
-    result: Arc<Entry>,
-    more: Option<Arc<More>>,
-}
-
-impl Watch for Answers {
+impl Watch for Arrived {
+    /// The task's result is there: the peer is answered.
     fn settled(self: Arc<Self>, _: usize) {
-        self.arrived.over();
-        let settled: Option<Settled> = self.result.outcome();
-        let settled = settled.unwrap_or(Err(Arc::new(GetError::ShutDown)));
-        let parts = self.more.as_deref().map_or(&[][..], More::parts);
-        let encoded = settled.and_then(|content| match parts {
-            [] => {
-                let encoded = self.result.encoded(&content).and_then(packed);
-                encoded.map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+        // One that was refused, or cancelled before it began, was answered then. With its node, its links have ended.
+        let (task, node) = (self.task.lock().take(), self.node.upgrade());
+        let Some((task, node)) = task.zip(node) else { return };
+        let (result, settled) = (task.result(), task.result().outcome());
+        let settled = settled.unwrap_or_else(|| Err(Arc::new(GetError::ShutDown)));
+        let parts = task.more().map_or(&[][..], |more| more.parts());
+        with_scratch(|body, packet| {
+            // How long it ran is known once its value is written.
+            body.extend_from_slice(&[0; RAN]);
+            let written = settled.and_then(|content| match parts {
+                [] => {
+                    let written = result.write(&content, BODY_INLINE - RAN, body);
+                    written.map_err(|error| Arc::new(GetError::Codec { message: error.to_string() }))
+                }
+                parts => node.write_parts(parts, body).map(Some),
+            });
+            let ended = self.ended();
+            body[..RAN].copy_from_slice(&ran(self.ran(), ended));
+            let is_small = |enclosed: &Enclosed| body.len() <= RAN + RESULT_KEPT && enclosed.is_empty();
+            let is_kept = parts.is_empty() && matches!(&written, Ok(Some(enclosed)) if is_small(enclosed));
+            if !is_kept {
+                node.tasks().host.forget(self.grant, self.number);
             }
-            parts => self.node.encoded_parts(parts),
+            match written {
+                Ok(Some(enclosed)) => {
+                    let refs = List::Items(&enclosed.refs);
+                    self.answer(packet, Outcome::Value { refs, body }, &enclosed, ended);
+                }
+                Ok(None) => {
+                    node.keep_as_it_travels(result);
+                    let enclosed = result.enclosed();
+                    self.answer(packet, Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed, 0);
+                }
+                Err(fault) => self.failed((body, packet), &fault, ended),
+            }
         });
-        let began = Moment(self.arrived.began.load(Ordering::Relaxed));
-        let ran = u64::try_from(clock::now().since(began).as_nanos()).unwrap_or(u64::MAX);
-        let is_kept = parts.is_empty()
-            && encoded.as_ref().is_ok_and(|encoded| encoded.body.len() <= RESULT_KEPT && encoded.enclosed.is_empty());
-        if !is_kept {
-            self.node.tasks().host.forget(self.arrived.grant, self.arrived.number);
-        }
-        match encoded {
-            Ok(encoded) if encoded.body.len() <= BODY_INLINE - super::terms::RAN => with_scratch(|body, _| {
-                let ended = self.arrived.ended();
-                put_ran(body, ran, ended);
-                body.extend_from_slice(&encoded.body);
-                let refs = List::Items(&encoded.enclosed.refs);
-                self.arrived.answer(Outcome::Value { refs, body }, &encoded.enclosed, ended);
-            }),
-            Ok(_) => {
-                self.keep_as_it_travels();
-                let enclosed = self.result.enclosed();
-                self.arrived.answer(Outcome::Elsewhere { refs: List::Items(&enclosed.refs) }, &enclosed, 0);
-            }
-            Err(fault) => self.failed(&fault, ran),
-        }
-        self.arrived.let_go();
+        self.let_go();
     }
 }
 
-/// A value as an answer carries it: plain bytes as MessagePack, if it carries them.
-fn packed(encoded: Encoded) -> Result<Encoded, EncodeError> {
-    if encoded.form == Form::Packed || encoded.body.len() > BODY_INLINE {
-        return Ok(encoded);
-    }
-    let mut body = Vec::with_capacity(encoded.body.len());
-    codec::encode(serde_bytes::Bytes::new(&encoded.body), &mut body)?;
-    Ok(Encoded { form: Form::Packed, body: body.into(), ..encoded })
-}
-
-impl Answers {
+impl Node {
     /// Others will read it: it is not kept alive as well, and counts.
-    fn keep_as_it_travels(&self) {
-        let encoded = self.result.outcome().and_then(Result::ok).map(|content| self.result.encoded(&content));
-        if let Some(Ok(mut encoded)) = encoded {
-            encoded.node.get_or_insert_with(|| self.node.here().clone());
-            self.result.moved(self.node.counted(Content::Encoded(encoded)));
+    fn keep_as_it_travels(self: &Arc<Self>, result: &Arc<Entry>) {
+        let encoded = result.outcome().and_then(Result::ok).map(|content| result.encoded(&content));
+        if let Some(Ok(Encoded { form, body, enclosed, .. })) = encoded {
+            result.moved(self.counted(Content::Encoded(Encoded::at(self.here(), form, body, enclosed))));
         }
-    }
-
-    fn failed(&self, fault: &Fault, ran: u64) {
-        let none = Enclosed::default();
-        with_scratch(|body, _| {
-            let ended = self.arrived.ended();
-            put_ran(body, ran, ended);
-            match codec::encode(fault, body) {
-                Ok(()) if body.len() <= BODY_INLINE => {
-                    self.arrived.answer(Outcome::App { refs: List::EMPTY, body }, &none, ended);
-                }
-                _ => {
-                    let message = &fault.to_string();
-                    let (executed, fault) = (Executed::Yes, CallFault::Encode { message });
-                    self.arrived.answer(Outcome::Error { executed, fault }, &none, 0);
-                }
-            }
-        });
     }
 }

@@ -55,7 +55,7 @@ impl Node {
     /// The head gives slots.
     pub(in crate::node) fn granted(self: &Arc<Self>, granted: Granted, epoch: Epoch) {
         let Granted { grant, class, life, node, slots, size, bundle } = granted;
-        let held = Held { node, life, slots, size, bundle, epoch, told: false, heard: 0 };
+        let held = Held { node, life, slots, size: size.into(), bundle, epoch, told: false, heard: 0 };
         // An order that is said again on a new session comes after what was missed of members.
         let has_ended = self.known(|known| known.has_ended(life));
         let taken = self.own(|state, now| {

@@ -42,6 +42,7 @@ impl State {
                     break;
                 }
                 let ((node, life), slots, bundle, epoch) = (me, 1, None, Epoch::default());
+                let size = size.into();
                 self.grants.insert(grant, Held { node, life, slots, size, bundle, epoch, told: true, heard: 0 });
             }
         }

@@ -5,6 +5,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ use crate::limits::LEFT_OUT;
 use crate::node::runtime::Node;
 use crate::object::entry::{Entry, Watch};
 use crate::object::error::{Fault, GetError};
-use crate::schedule::queue::{Bounds, Cancelled, Effect, Submission, Why};
+use crate::schedule::queue::{Batch, Bounds, Cancelled, Effect, Submission, Why};
 use crate::schedule::{Class, Queue, Resources, TaskNumber};
 use crate::sync::flag::Flag;
 use crate::task::slot::Runnable;
@@ -50,7 +51,7 @@ pub(super) struct Held {
     pub(super) node: NodeId,
     pub(super) life: Life,
     pub(super) slots: u32,
-    pub(super) size: Resources,
+    pub(super) size: Arc<Resources>,
     pub(super) bundle: Option<(GroupId, u32)>,
     pub(super) epoch: Epoch,
     /// Its node knows its terms.
@@ -83,10 +84,13 @@ pub(super) struct Owner {
     most: usize,
 }
 
+/// Tasks that are pushed at once: one, unless many wait.
+pub(super) type Pushed = SmallVec<[(TaskNumber, Queued); 1]>;
+
 /// One step of carrying out.
 pub(super) enum Step {
     Want { kind: Arc<Kind>, class: Class, slots: u32, priority: i32 },
-    Push { grant: GrantId, held: Held, tasks: Vec<(TaskNumber, Queued)>, yields: bool },
+    Push { grant: GrantId, held: Held, tasks: Pushed, yields: bool },
     Recall { grant: GrantId, held: Held, count: u32 },
     GiveBack { grant: GrantId, held: Held, keep: u32 },
 }
@@ -149,11 +153,11 @@ impl State {
         }
     }
 
-    fn push(&mut self, grant: GrantId, numbers: Vec<TaskNumber>) -> Option<Step> {
+    fn push(&mut self, grant: GrantId, numbers: Batch) -> Option<Step> {
         let held = self.grants.get_mut(&grant)?;
         let was_told = std::mem::replace(&mut held.told, true);
         let held = Held { told: was_told, ..held.clone() };
-        let mut tasks = Vec::with_capacity(numbers.len());
+        let mut tasks = Pushed::with_capacity(numbers.len());
         for number in numbers {
             let behind = self.queue.missing(number) > 0;
             let Some(queued) = self.queue.get_mut(number) else { continue };

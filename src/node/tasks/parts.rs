@@ -15,6 +15,7 @@ use crate::actor::inbox::Host as _;
 use crate::limits::{BODY_INLINE, PART_REFS};
 use crate::node::recover::Made;
 use crate::node::runtime::Node;
+use crate::object::body::Body;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
@@ -31,11 +32,10 @@ const FRAME: usize = 16;
 impl Node {
     /// A part as it travels; what does not fit into so many bytes stays here.
     pub(super) fn encoded_part(self: &Arc<Self>, part: Content, most: usize) -> Result<(Vec<u8>, Enclosed), Fault> {
-        let Encoded { form, body, enclosed, node } =
+        let Encoded { form, body, enclosed, .. } =
             part.encode().map_err(|error| GetError::Codec { message: error.to_string() })?;
         if body.len() >= most || enclosed.refs.len() > PART_REFS {
-            let node = node.or_else(|| Some(self.here().clone()));
-            let content = Content::Encoded(Encoded { form, body, enclosed, node });
+            let content = Content::Encoded(Encoded::at(self.here(), form, body, enclosed));
             let entry = Entry::settled(self.next_object(), Ok(self.counted(content)));
             return Ok((vec![ELSEWHERE], entry.enclosed()));
         }
@@ -49,21 +49,25 @@ impl Node {
         Ok((part, enclosed))
     }
 
-    /// The results of a task that has several.
-    pub(super) fn encoded_parts(self: &Arc<Self>, parts: &[Arc<Entry>]) -> Result<Encoded, Arc<Fault>> {
-        let (mut body, mut refs, mut holds) = (Vec::new(), Vec::new(), Vec::new());
+    /// Appends the results of a task that has several, and gives what they enclose; on an error, only some of them.
+    pub(super) fn write_parts(
+        self: &Arc<Self>,
+        parts: &[Arc<Entry>],
+        body: &mut Vec<u8>,
+    ) -> Result<Enclosed, Arc<Fault>> {
+        let (mut refs, mut holds) = (Vec::new(), Vec::new());
         let mut room = (BODY_INLINE - RAN).saturating_sub(parts.len() * FRAME);
         for part in parts {
             let content = part.outcome().unwrap_or_else(|| Err(Arc::new(GetError::ShutDown)))?;
             let (part, enclosed) = self.encoded_part(content, room).map_err(Arc::new)?;
             room = room.saturating_sub(part.len());
-            put_varint(&mut body, enclosed.refs.len() as u64);
-            put_sized(&mut body, &part);
+            put_varint(body, enclosed.refs.len() as u64);
+            put_sized(body, &part);
             refs.extend_from_slice(&enclosed.refs);
             holds.extend(enclosed.holds.iter().cloned());
             holds.resize(refs.len(), None);
         }
-        Ok(Encoded { form: Form::Packed, body: body.into(), enclosed: Enclosed::new(refs, holds), node: None })
+        Ok(Enclosed::new(refs, holds))
     }
 
     /// Settles results that arrived. False if they are not as many and no more; then not all of them are settled.
@@ -119,7 +123,6 @@ impl Node {
             ELSEWHERE => return Entry::of_enclosed(&enclosed).map(Content::Elsewhere),
             _ => return None,
         };
-        let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.here().clone()));
-        Some(Content::Encoded(Encoded { form, body, enclosed, node }))
+        Some(Content::Encoded(Encoded::at(self.here(), form, Body::copied(body), enclosed)))
     }
 }

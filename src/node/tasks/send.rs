@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::line::{Again, Ready, Whose};
-use super::owner::{Gone, Held, Queued};
+use super::owner::{Gone, Held, Pushed, Queued};
 use super::terms::{Header, RECALL, TERMS, Terms, read_ran};
 use super::unsettled;
 use crate::actor::error::{CallError, Executed};
@@ -16,6 +16,7 @@ use crate::limits::BODY_INLINE;
 use crate::node::core::link::Party;
 use crate::node::link::PeerLink;
 use crate::node::runtime::Node;
+use crate::object::body::Body;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::Entry;
 use crate::object::error::{Fault, GetError};
@@ -44,13 +45,7 @@ pub(super) struct Sent {
 
 impl Node {
     /// Hands tasks to the grant's node, in this order.
-    pub(super) fn push_tasks(
-        self: &Arc<Self>,
-        grant: GrantId,
-        held: &Held,
-        tasks: Vec<(TaskNumber, Queued)>,
-        yields: bool,
-    ) {
+    pub(super) fn push_tasks(self: &Arc<Self>, grant: GrantId, held: &Held, tasks: Pushed, yields: bool) {
         if held.life == self.life() {
             return self.push_here(grant, held, tasks, yields);
         }
@@ -72,7 +67,7 @@ impl Node {
         }
     }
 
-    fn push_here(self: &Arc<Self>, grant: GrantId, held: &Held, tasks: Vec<(TaskNumber, Queued)>, yields: bool) {
+    fn push_here(self: &Arc<Self>, grant: GrantId, held: &Held, tasks: Pushed, yields: bool) {
         if !held.told {
             drop(self.tasks().host.take_terms(held.life, terms(grant, held)));
         }
@@ -146,8 +141,7 @@ impl Node {
         if body.len() <= BODY_INLINE {
             return Ok(enclosed);
         }
-        let bytes = bytes::Bytes::copy_from_slice(&body[arguments..]);
-        let content = Encoded { form: Form::Packed, body: bytes, enclosed, node: Some(self.here().clone()) };
+        let content = Encoded::at(self.here(), Form::Packed, Body::copied(&body[arguments..]), enclosed);
         body.clear();
         Header { elsewhere: true, ..header }.put(body);
         Ok(Entry::settled(self.next_object(), Ok(self.counted(Content::Encoded(content)))).enclosed())
@@ -234,7 +228,7 @@ fn unfinished(entry: &Arc<Entry>) -> Option<u64> {
 }
 
 pub(super) fn terms(grant: GrantId, held: &Held) -> Terms {
-    Terms { grant, epoch: held.epoch, slots: held.slots, size: held.size.clone(), bundle: held.bundle }
+    Terms { grant, epoch: held.epoch, slots: held.slots, size: (*held.size).clone(), bundle: held.bundle }
 }
 
 fn send_terms(link: &Arc<PeerLink>, grant: GrantId, held: &Held) {
@@ -294,8 +288,7 @@ impl Caller for Sent {
                     }
                     Some(_) => task.done(),
                     None => {
-                        let (body, node) = (bytes::Bytes::copy_from_slice(body), Some(self.node.here().clone()));
-                        let value = Encoded { form: Form::Packed, body, enclosed, node };
+                        let value = Encoded::at(self.node.here(), Form::Packed, Body::copied(body), enclosed);
                         task.result().settle(Ok(Content::Encoded(value)));
                     }
                 }

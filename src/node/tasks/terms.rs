@@ -127,9 +127,9 @@ impl Header {
 pub(super) const RAN: usize = 5;
 
 /// How long a task ran, and which of its pins have ended, as its answer says it.
-pub(super) fn put_ran(out: &mut Vec<u8>, nanoseconds: u64, ended: u8) {
-    out.extend_from_slice(&u32::try_from(nanoseconds).unwrap_or(u32::MAX).to_le_bytes());
-    out.push(ended);
+pub(super) fn ran(nanoseconds: u64, ended: u8) -> [u8; RAN] {
+    let [a, b, c, d] = u32::try_from(nanoseconds).unwrap_or(u32::MAX).to_le_bytes();
+    [a, b, c, d, ended]
 }
 
 /// Reads them, and gives what follows.
@@ -163,8 +163,7 @@ mod tests {
 
     #[test]
     fn how_long_a_task_ran_is_cut_at_four_seconds() {
-        let mut body = Vec::new();
-        put_ran(&mut body, u64::MAX, 5);
+        let mut body = ran(u64::MAX, 5).to_vec();
         body.push(9);
         assert_eq!(read_ran(&body), Some((u64::from(u32::MAX), 5, &[9][..])));
         assert_eq!(read_ran(&body[..RAN - 1]), None);

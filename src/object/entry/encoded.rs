@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::{Entry, State};
 use crate::limits::STORED;
-use crate::object::content::{Content, Encoded};
+use crate::object::body::Body;
+use crate::object::content::{Content, Encoded, Form};
 use crate::object::home::Home;
-use crate::wire::codec::EncodeError;
+use crate::wire::codec::{self, Enclosed, EncodeError};
 
 /// A value that is alive, as it travels, and whether that counts as its node's.
 pub(super) struct Travelling {
@@ -28,9 +29,45 @@ impl Entry {
             return Ok(travelling.encoded.clone());
         }
         let encoded = value.encode()?;
-        if !matches!(value, Content::Live(_)) {
-            return Ok(encoded);
+        Ok(if matches!(value, Content::Live(_)) { self.keep(encoded) } else { encoded })
+    }
+
+    /// Appends its value as MessagePack, if that takes no more than `most` bytes, and gives what it encloses. If it takes more,
+    /// `out` is as it was, and a value that is alive is kept as it travels.
+    pub(crate) fn write(
+        &self,
+        value: &Content,
+        most: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Enclosed>, EncodeError> {
+        let at = out.len();
+        let (form, enclosed) = match value {
+            Content::Live(live) if !live.is_large() && !self.is_encoded() => live.write(out)?,
+            _ => {
+                let Encoded { form, body, enclosed, .. } = self.encoded(value)?;
+                if body.len() > most {
+                    return Ok(None);
+                }
+                out.extend_from_slice(&body);
+                (form, enclosed)
+            }
+        };
+        if form == Form::Plain {
+            let plain = out.split_off(at);
+            codec::encode(serde_bytes::Bytes::new(&plain), out)?;
         }
+        if out.len() - at <= most {
+            return Ok(Some(enclosed));
+        }
+        if form == Form::Packed && matches!(value, Content::Live(_)) {
+            self.keep(Encoded { form, body: Body::copied(&out[at..]), enclosed, node: None });
+        }
+        out.truncate(at);
+        Ok(None)
+    }
+
+    /// Keeps an encoded form of a value that is alive. Gives the one that is kept, which another thread may have made.
+    fn keep(&self, encoded: Encoded) -> Encoded {
         let mut state = self.state.lock();
         let kept = match &mut *state {
             State::Settled(_, shared) => {
@@ -41,7 +78,7 @@ impl Entry {
         };
         // What another one encoded meanwhile is what is kept; the other is dropped outside of the lock.
         drop(state);
-        Ok(kept)
+        kept
     }
 
     /// The same where others ask for it: what is kept of it beside the value itself counts as this node's.
@@ -81,11 +118,11 @@ impl Entry {
     /// not here.
     pub(crate) fn body(&self) -> Option<Result<Bytes, Content>> {
         match &*self.state.lock() {
-            State::Settled(Ok(Content::Encoded(Encoded { body, .. })), _) => Some(Ok(body.clone())),
+            State::Settled(Ok(Content::Encoded(Encoded { body, .. })), _) => Some(Ok(body.clone().into())),
             State::Settled(Ok(Content::Lent(lent)), _) => lent.copy().map(|copy| Err(Content::Kept(copy))),
             State::Settled(Ok(content @ (Content::Kept(_) | Content::Live(_))), shared) => {
                 let encoded = shared.as_ref().and_then(|shared| shared.encoded.as_ref());
-                Some(encoded.map(|travelling| travelling.encoded.body.clone()).ok_or_else(|| content.clone()))
+                Some(encoded.map(|travelling| travelling.encoded.body.clone().into()).ok_or_else(|| content.clone()))
             }
             _ => None,
         }

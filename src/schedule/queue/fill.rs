@@ -29,11 +29,14 @@ impl<K: Ord, T> Queue<K, T> {
                 false => self.hungry.remove(&class),
             };
         }
-        for place in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for place in touched.drain(..) {
             self.send(place, effects);
             self.give_back(place, effects);
             self.end_if_over(place);
         }
+        touched.append(&mut self.touched);
+        self.touched = touched;
     }
 
     fn fill(&mut self, class: Class) {

@@ -5,7 +5,7 @@ use crate::id::{GrantId, Life};
 use crate::limits::GRANT_IDLE;
 use crate::schedule::queue::slab::{At, List};
 use crate::schedule::queue::timer::Timer;
-use crate::schedule::queue::{Class, Queue, TaskNumber};
+use crate::schedule::queue::{Batch, Class, Queue, TaskNumber};
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Grant {
     /// Tasks that miss results of tasks pushed under it, and nothing else.
     pub(super) behind: VecDeque<TaskNumber>,
     /// What is to be pushed with the next flush.
-    pub(super) batch: Vec<TaskNumber>,
+    pub(super) batch: Batch,
     /// Tasks asked back by the recall that is under way, and whether more were pushed since.
     pub(super) asked: u32,
     pub(super) pushed_since: bool,
@@ -118,7 +118,7 @@ impl<K: Ord, T> Queue<K, T> {
             pushed: List::default(),
             parked: 0,
             behind: VecDeque::new(),
-            batch: Vec::new(),
+            batch: Batch::new(),
             asked: 0,
             pushed_since: false,
             begun: false,

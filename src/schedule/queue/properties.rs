@@ -232,7 +232,7 @@ impl World {
         self.check();
     }
 
-    fn pushes(&mut self, grant: GrantId, tasks: Vec<TaskNumber>) {
+    fn pushes(&mut self, grant: GrantId, tasks: Batch) {
         let host = self.hosts.get_mut(&grant).expect("Q1: a grant that is held");
         let depth = if self.measured[host.class.0 as usize] { PUSH_AHEAD.as_millis() / RUN.as_millis() } else { 2 };
         for task in tasks {
