@@ -109,6 +109,7 @@ pub mod task;
 #[doc(hidden)]
 pub mod wire;
 
+pub use actor::all::{AskAll, ask_all};
 pub use actor::args::{Arg, IntoArg};
 pub use actor::call::{Call, StreamCall, Tell, TryTellError};
 pub use actor::checkpoint::CheckpointError;

@@ -211,6 +211,9 @@ pub const STREAM_ITEMS: u32 = 16;
 pub const STREAM_BYTES: usize = 256 << 10;
 /// Plaintext one batch may hold: one ZeroMQ message. Large enough to amortise the socket, small enough to pipeline.
 pub const BATCH_BYTES: usize = 256 << 10;
+/// Requests that are sent in one go are on their way once there are so many bytes of them, while others follow: enough that it
+/// takes longer to make them than to wake another thread.
+pub const BURST: usize = 8 << 10;
 /// The longest packet: a full batch less room for its header. What is longer has too many references in one message.
 pub const PACKET_BYTES: usize = BATCH_BYTES - 2 * BATCH_HEADER;
 /// What a batch's header and the heads of its sections take at most.

@@ -1,9 +1,6 @@
 //! What every row is measured with.
 
-use mobula::{Call, CallError, Reply, WireError};
 use std::future::Future;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// One figure.
@@ -70,19 +67,4 @@ pub async fn a_second<F: Future<Output = anyhow::Result<u64>>>(
         done += work().await?;
     }
     Ok(done as f64 / start.elapsed().as_secs_f64())
-}
-
-/// Sends every call, then awaits them in order.
-pub async fn ask_all<T: Reply, E: WireError>(calls: impl Iterator<Item = Call<T, E>>) -> Result<(), CallError<E>> {
-    let mut sent = Vec::with_capacity(calls.size_hint().0);
-    for mut call in calls {
-        match std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut call).poll(cx))).await {
-            Poll::Ready(answer) => drop(answer?),
-            Poll::Pending => sent.push(call),
-        }
-    }
-    for call in sent {
-        call.await?;
-    }
-    Ok(())
 }

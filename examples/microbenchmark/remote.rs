@@ -2,10 +2,11 @@
 
 use crate::cores;
 use crate::local::{Counter, CounterHandle};
-use crate::measure::{Effort, Group, a_second, ask_all, median, rows};
+use crate::measure::{Effort, Group, a_second, median, rows};
 use anyhow::Context;
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use mobula::ask_all;
 use mobula::id::NodeId;
 use mobula::prelude::*;
 use std::future::Future;

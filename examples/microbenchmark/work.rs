@@ -78,11 +78,18 @@ async fn put_and_get(effort: Effort) -> anyhow::Result<Vec<f64>> {
     Ok(vec![get, put])
 }
 
+async fn submitted(cluster: &Cluster, burst: u64) -> Vec<ObjectRef<u64>> {
+    let mut submitted = Vec::with_capacity(BURST as usize);
+    for _ in 0..burst {
+        submitted.push(nothing::call(cluster).submit_wait().await);
+    }
+    submitted
+}
+
 async fn tasks(effort: Effort, burst: u64) -> anyhow::Result<Vec<f64>> {
     let cluster = cluster(Way::Ipc, 1).await?;
     let rate = a_second(effort.time(TIME), || async {
-        let submitted: Vec<_> = (0..burst).map(|_| nothing::submit(&cluster)).collect();
-        cluster.get_all(&submitted).await?;
+        cluster.get_all(&submitted(&cluster, burst).await).await?;
         Ok(burst)
     })
     .await?;
@@ -93,8 +100,7 @@ async fn tasks(effort: Effort, burst: u64) -> anyhow::Result<Vec<f64>> {
 async fn wait(effort: Effort) -> anyhow::Result<Vec<f64>> {
     let cluster = cluster(Way::Ipc, 1).await?;
     let rate = a_second(effort.time(TIME), || async {
-        let submitted: Vec<_> = (0..BURST).map(|_| nothing::submit(&cluster)).collect();
-        let mut pending = cluster.as_settled(submitted);
+        let mut pending = cluster.as_settled(submitted(&cluster, BURST).await);
         while !pending.is_empty() {
             let (settled, others) = cluster.wait(pending, 1).await;
             anyhow::ensure!(settled.iter().all(ObjectRef::is_settled), "what is given is there");

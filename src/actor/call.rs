@@ -28,6 +28,9 @@ use crate::object::reference::ObjectRef;
 /// first polls. Dropping it before then sends nothing. Dropping it later cancels it: what has not begun never runs;
 /// what runs is dropped at its next await if the method is marked `#[method(cancel)]`, else it finishes and its reply
 /// is discarded.
+///
+/// What goes to another process leaves when the runtime's tasks have their turn: who makes many in one go asks them by
+/// [`ask_all`](crate::ask_all).
 #[must_use = "a call is lazy: `.await` it, or `.tell().await` it"]
 pub struct Call<T, E = Never> {
     stage: Stage<T, E>,
@@ -181,7 +184,11 @@ impl<T, E> Future for Call<T, E> {
         let this = &mut *self;
         let slot = match this.stage.take() {
             Stage::Unsent(slot) => match slot.ask(this.limit.after(), cx.waker()) {
-                Ok(slot) => slot,
+                Ok(slot) => {
+                    // What sends it has its turn while others are sent, if those who poll many at once heed a budget at all.
+                    let _ = poll_proceed(cx).map(|progress| progress.made_progress());
+                    slot
+                }
                 Err(error) => return Poll::Ready(Err(error.widen())),
             },
             Stage::Made(draft) => match draft.ask(this.limit.after(), cx.waker()) {

@@ -1,5 +1,6 @@
 //! Actors: their mailboxes, the cells that run them, the calls and handles that reach them.
 
+pub mod all;
 pub mod args;
 pub(crate) mod bring;
 pub mod call;

@@ -240,6 +240,10 @@ impl<T: Returns, E> TaskCall<T, E> {
     /// Submits it once fewer tasks are queued on this node than may be ([`max_queued`](crate::ClusterBuilder::max_queued)), and
     /// fewer calls and tasks submitted that are not over.
     ///
+    /// A loop of these lets the runtime's other tasks have their turn now and then, and with them what sends: the first run while
+    /// the last are submitted. A loop of [`submit`](TaskCall::submit) awaits nothing; on a runtime of one thread, nothing is sent
+    /// before it is done.
+    ///
     /// # Cancel safety
     /// Dropped before it is ready, the task was not submitted.
     pub async fn submit_wait(self) -> T::Submitted<E> {

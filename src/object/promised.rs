@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 
 use super::entry::Entry;
 use super::error::Fault;
@@ -39,8 +40,9 @@ impl Promised {
         self.try_promise(id).unwrap_or_else(|| Entry::settled(id, Err(Arc::new(Fault::QueueFull { limit }))))
     }
 
-    /// One more, once there are fewer than may be.
+    /// One more, once there are fewer than may be. Others have their turn after some: what sends them, above all.
     pub(crate) async fn promise_wait(&self, id: ObjectId) -> Arc<Entry> {
+        consume_budget().await;
         loop {
             if let Some(entry) = self.try_promise(id) {
                 return entry;

@@ -288,6 +288,12 @@ impl<T: Clone> Link<T> {
         }
     }
 
+    /// Bytes of work that no session was handed yet.
+    #[must_use]
+    pub fn waiting_work(&self) -> usize {
+        self.work.waiting_bytes()
+    }
+
     /// Whether packets can flow: there is a session, and both sides have said hello.
     #[must_use]
     pub fn is_established(&self) -> bool {

@@ -5,10 +5,11 @@ use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Core, PeerLink};
+use super::{Core, PeerLink, send};
 use crate::actor::error::CallError;
 use crate::actor::remote::{Arrival, Begun, Caller, Instead, ItemSent, NodeRef, Outgoing, Peer, Sent};
 use crate::id::{ActorId, Key, Life, NodeId, ObjectId, Placement};
+use crate::limits::BURST;
 use crate::node::core::link::{self, Answered, Begin, Called, Demand, Failure, Patience, StreamId, Taken, Ticket};
 use crate::node::{missed, tried};
 use crate::wire::bytes::List;
@@ -257,8 +258,13 @@ impl PeerLink {
         // While the sender task is awake, or about to be, the time was read not long ago: a burst of requests reads it once.
         let reads = request.deadline.is_some() || self.armed.load(Ordering::Relaxed) != 0;
         let now = if reads { self.now() } else { self.recent() };
+        let waited = core.link.waiting_work();
         let sent = core.link.send(now, StreamId::from_bits(stream), request.packet, demand);
+        let is_burst = waited < BURST && core.link.waiting_work() >= BURST;
         self.changed(core, now);
+        if is_burst {
+            send::hurry();
+        }
         match sent {
             link::Sent::Asked { ticket, .. } => Ok(Sent::Asked(ticket.bits())),
             link::Sent::Told(_) => Ok(Sent::Told),

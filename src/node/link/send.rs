@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
 use super::PeerLink;
@@ -41,6 +42,15 @@ pub(super) async fn send_batches(link: Arc<PeerLink>) {
             Some(None) => {}
             None => idle(&link, &mut alarm).await,
         }
+    }
+}
+
+/// Somebody sends much and goes on and on. The task that would take it was woken on the same thread of the runtime, as the
+/// next one there; once another one is, an idle thread takes it from there.
+pub(super) fn hurry() {
+    let runtime = Handle::try_current().ok().filter(|of| of.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if let Some(runtime) = runtime {
+        drop(runtime.spawn(std::future::ready(())));
     }
 }
 
