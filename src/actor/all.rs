@@ -15,7 +15,7 @@ use super::reply::Reply;
 /// It lets the runtime's other tasks have their turn again and again while it sends: the first calls are on their way, and
 /// run, while it sends the last. What polls all of them in one go, as a loop does, has them leave together when it is done.
 ///
-/// ```
+/// ```standalone_crate
 /// # use mobula::prelude::*;
 /// # #[actor]
 /// # struct Counter(u64);

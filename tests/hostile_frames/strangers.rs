@@ -192,7 +192,7 @@ async fn a_thousand_strangers_cost_a_process_less_than_a_mebibyte() {
     let kinds = kinds(At::Worker);
     let mut ended = place.counted(At::Worker).await["guard_ended"];
     let mut memory = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..8 {
         for (_, bytes) in kinds.iter().cycle().take(1_000) {
             drop(Stranger::with(&port, bytes).await);
         }
@@ -205,7 +205,7 @@ async fn a_thousand_strangers_cost_a_process_less_than_a_mebibyte() {
         bounded(all_over).await;
         memory.push(place.resident(At::Worker));
     }
-    let grown = memory[4].saturating_sub(memory[1]) / 3; // the first thousands warm the allocator up
+    let grown = memory[7].saturating_sub(memory[3]) / 4; // the first thousands warm the allocator up
     println!("{grown} bytes each thousand: {memory:?}");
     assert!(grown < 1 << 20, "{grown} bytes each thousand: {memory:?}");
     place.end().await;
