@@ -56,6 +56,21 @@ impl Patient {
     pub fn there(&self) {}
 }
 
+#[actor(cpus = 1, spread)]
+struct Apart;
+
+#[methods]
+impl Apart {
+    #[constructor]
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub fn process(&self) -> u32 {
+        std::process::id()
+    }
+}
+
 #[task(select("zone", "!in(south, west)"))]
 fn northern() -> u32 {
     std::process::id()
@@ -119,6 +134,22 @@ async fn what_an_actors_attribute_says_goes_with_it_when_it_is_placed_again() {
     let full = bounded(Licensed::spawn(&cluster).timeout(BRIEFLY)).await.unwrap_err();
     assert!(matches!(full, SpawnError::Timeout { .. }), "it has the only licence that is left: {full}");
     drop((holder, same));
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attribute_spreads_actors_unless_a_spawn_chooses_their_node() {
+    let cluster = northern_cluster(2).await;
+    let [(first, process), (second, other)] = workers(&cluster)[..] else { panic!("two workers") };
+    let apart = [bounded(Apart::spawn(&cluster)).await.unwrap(), bounded(Apart::spawn(&cluster)).await.unwrap()];
+    let mut processes = bounded(mobula::ask_all(apart.iter().map(|one| one.process()))).await.unwrap();
+    processes.sort_unstable();
+    assert_eq!(processes, [process.min(other), process.max(other)], "one each, though either has room for both");
+    drop(apart);
+    for (node, process) in [(first, process), (second, other)] {
+        let placed = bounded(Apart::spawn(&cluster).on(node)).await.unwrap();
+        assert_eq!(bounded(placed.process()).await, Ok(process));
+    }
     ends_without_a_trace(cluster).await;
 }
 

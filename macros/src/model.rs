@@ -269,6 +269,8 @@ pub(crate) struct Placement {
     /// Labels that have a value, and those of which a condition holds; none of them twice.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) conditions: Vec<(String, String)>,
+    /// Whether it takes the emptiest node.
+    pub(crate) spread: bool,
     /// Whether it waits for a node that has what it needs.
     pub(crate) waits: bool,
 }
@@ -277,7 +279,6 @@ pub(crate) struct Placement {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Defaults {
     pub(crate) placement: Placement,
-    pub(crate) spread: bool,
     pub(crate) retries: Option<u32>,
     pub(crate) priority: Option<i32>,
     pub(crate) timeout: Option<Duration>,

@@ -41,6 +41,7 @@ fn an_actor_says_where_it_runs_as_a_task_does() {
         resource("tpu", 2),
         label("zone", "a"),
         select("disk", "!in(hdd, tape)"),
+        spread,
         wait_for_node
     );
     let said = Placement {
@@ -50,6 +51,7 @@ fn an_actor_says_where_it_runs_as_a_task_does() {
         resources: vec![("tpu".to_owned(), 2.0)],
         labels: vec![("zone".to_owned(), "a".to_owned())],
         conditions: vec![("disk".to_owned(), "!in(hdd, tape)".to_owned())],
+        spread: true,
         waits: true,
     };
     let item = quote!(
@@ -233,15 +235,11 @@ fn a_task_has_a_signature_and_options_like_a_method() {
         memory: Some(4096),
         resources: vec![("tpu".to_owned(), 1.0)],
         labels: vec![("zone".to_owned(), "a".to_owned())],
+        spread: true,
         ..Placement::default()
     };
-    let defaults = Defaults {
-        placement,
-        priority: Some(1),
-        spread: true,
-        timeout: Some(Duration::from_secs(120)),
-        ..Defaults::default()
-    };
+    let defaults =
+        Defaults { placement, priority: Some(1), timeout: Some(Duration::from_secs(120)), ..Defaults::default() };
     assert_eq!(task.defaults, defaults);
 }
 

@@ -23,6 +23,7 @@ use super::restart::Restarts;
 use super::spawn::{self, Planting};
 use crate::directory::request::Patience;
 use crate::id::Key;
+use crate::schedule::Strategy;
 use crate::wire::codec::DecodeError;
 
 /// A type's stable name: crate and type, or the explicit name alone. Module paths never enter: a module may move.
@@ -169,6 +170,8 @@ pub struct PlacementOptions {
     pub labels: &'static [(&'static str, &'static str)],
     /// Conditions that other labels of its node must meet.
     pub conditions: &'static [(&'static str, &'static str)],
+    /// How to choose among the nodes that will do.
+    pub strategy: Strategy,
     /// What becomes of it while no node has what it needs.
     pub patience: Patience,
 }
@@ -182,6 +185,7 @@ impl PlacementOptions {
         resources: &[],
         labels: &[],
         conditions: &[],
+        strategy: Strategy::Default,
         patience: Patience::Fail,
     };
 }

@@ -35,6 +35,7 @@ impl Needed {
         own.iter().chain(said.resources).for_each(|(name, amount)| needed.resource(name, *amount));
         said.labels.iter().for_each(|(key, value)| needed.label(key, (*value).to_owned()));
         said.conditions.iter().for_each(|(key, condition)| needed.select(key, condition));
+        needed.choose(said.strategy);
         needed
     }
 

@@ -350,7 +350,7 @@ impl<T, E> fmt::Debug for TaskCall<T, E> {
 pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Error> {
     let make = Box::new(move |entry, more, name| TaskSlot::new(message, entry, more, name) as Arc<dyn Runnable>);
     let (defaults, placement) = (K::DEFAULTS, K::DEFAULTS.placement);
-    let mut call = TaskCall {
+    TaskCall {
         cluster: cluster.clone(),
         make,
         name: None,
@@ -361,11 +361,7 @@ pub fn task<K: Task>(cluster: &Cluster, message: K) -> TaskCall<K::Reply, K::Err
         limit: defaults.timeout,
         detached: false,
         of: PhantomData,
-    };
-    if defaults.strategy != Defaults::NONE.strategy {
-        call = call.with(|needed| needed.choose(defaults.strategy));
     }
-    call
 }
 
 impl TaskContext {

@@ -11,7 +11,6 @@ use crate::actor::args::Arguments;
 use crate::actor::dispatch::{PlacementOptions, TypeName};
 use crate::id::Key;
 use crate::object::failure::WireError;
-use crate::schedule::Strategy;
 
 /// The arguments of one task. Implemented by `#[task]`.
 pub trait Task: Arguments + Serialize + DeserializeOwned {
@@ -60,8 +59,6 @@ pub enum Code<K: Task> {
 pub struct Defaults {
     /// What it takes of its node, and which one that may be.
     pub placement: PlacementOptions,
-    /// How to choose among the nodes that will do.
-    pub strategy: Strategy,
     /// Further attempts, each after the failed one is known to be over.
     pub retries: u32,
     /// Who comes first among those that wait: higher numbers.
@@ -74,7 +71,6 @@ impl Defaults {
     /// One CPU, and nothing else: like Ray's.
     pub const NONE: Defaults = Defaults {
         placement: PlacementOptions { cpus: 1.0, ..PlacementOptions::NONE },
-        strategy: Strategy::Default,
         retries: 0,
         priority: 0,
         timeout: None,

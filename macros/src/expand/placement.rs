@@ -8,7 +8,7 @@ use quote::quote;
 /// The options, those that are not said taken from `rest`; nothing if none is said.
 pub(super) fn options(given: &Placement, rest: &TokenStream) -> Option<TokenStream> {
     let m = support();
-    let Placement { cpus, gpus, memory, resources, labels, conditions, waits } = given;
+    let Placement { cpus, gpus, memory, resources, labels, conditions, spread, waits } = given;
     let float = Literal::f64_unsuffixed;
     let (resource, amount): (Vec<_>, Vec<_>) = resources.iter().map(|(name, amount)| (name, float(*amount))).unzip();
     let pairs = |of: &[(String, String)]| {
@@ -22,6 +22,7 @@ pub(super) fn options(given: &Placement, rest: &TokenStream) -> Option<TokenStre
         (!resources.is_empty()).then(|| quote!(resources: &[#((#resource, #amount)),*])),
         pairs(labels).map(|labels| quote!(labels: #labels)),
         pairs(conditions).map(|conditions| quote!(conditions: #conditions)),
+        spread.then(|| quote!(strategy: #m::Strategy::Spread)),
         waits.then(|| quote!(patience: #m::Patience::Wait)),
     ];
     let all = fields.len();

@@ -117,10 +117,9 @@ fn retry_on(task: &Task) -> Option<TokenStream> {
 
 fn defaults(given: &Defaults) -> Option<TokenStream> {
     let m = support();
-    let Defaults { placement, spread, retries, priority, timeout } = given;
+    let Defaults { placement, retries, priority, timeout } = given;
     let fields = [
         placement::options(placement, &quote!(#m::Defaults::NONE.placement)).map(|said| quote!(placement: #said)),
-        spread.then(|| quote!(strategy: #m::Strategy::Spread)),
         retries.map(Literal::u32_unsuffixed).map(|retries| quote!(retries: #retries)),
         priority.map(Literal::i32_unsuffixed).map(|priority| quote!(priority: #priority)),
         timeout

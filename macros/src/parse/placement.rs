@@ -14,7 +14,7 @@ const RESOURCES: usize = 64 - 3;
 
 /// What there is to say, as far as actors and tasks have it in common.
 pub(super) const KNOWN: &str = "`cpus = 0.5`, `gpus = 1`, `memory = 1_000_000`, `resource(\"tpu\", 1)`, \
-                                `label(\"zone\", \"a\")`, `select(\"zone\", \"in(a, b)\")`, `wait_for_node`";
+                                `label(\"zone\", \"a\")`, `select(\"zone\", \"in(a, b)\")`, `spread`, `wait_for_node`";
 
 /// Whether the option is one of these; then it is taken into what was said so far.
 pub(super) fn takes(option: &Meta, so_far: &mut Placement, errors: &mut Errors) -> bool {
@@ -26,6 +26,7 @@ pub(super) fn takes(option: &Meta, so_far: &mut Placement, errors: &mut Errors) 
         "resource" => so_far.resources.extend(resource(option, so_far, errors)),
         "label" => so_far.labels.extend(label(option, so_far, errors)),
         "select" => so_far.conditions.extend(select(option, so_far, errors)),
+        "spread" => so_far.spread = options::flag(option, errors),
         "wait_for_node" => so_far.waits = options::flag(option, errors),
         _ => return false,
     }

@@ -136,7 +136,6 @@ impl TaskOptions {
             }
             let key = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
             match &*key {
-                "spread" => found.defaults.spread = options::flag(&option, errors),
                 "timeout" => found.defaults.timeout = time(&option, errors),
                 "retries" => found.defaults.retries = options::whole(&option, errors),
                 "priority" => found.defaults.priority = options::signed(&option, errors),
@@ -149,7 +148,7 @@ impl TaskOptions {
                 }
                 _ => {
                     let known = format!(
-                        "{}, `spread`, `retries = 3`, `retry_on = is_transient`, `timeout = \"5s\"`, `returns = 2`, \
+                        "{}, `retries = 3`, `retry_on = is_transient`, `timeout = \"5s\"`, `returns = 2`, \
                          `priority = 5`, `name = \"..\"` and `plain`",
                         placement::KNOWN
                     );
