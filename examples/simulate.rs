@@ -12,10 +12,15 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use mimalloc::MiMalloc;
 use mobula::simulation::{Bug, Failure, Options, Report, run, run_told};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+/// A simulation is small pieces of memory above all, which it takes and gives back by the million.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 /// Of so many seeds, one is run twice, and must leave the same trace.
 const TWICE: u64 = 32;

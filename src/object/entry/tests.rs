@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::STORED;
 use futures_util::task::{ArcWake, waker};
 use std::sync::atomic::AtomicBool;
 
@@ -76,4 +77,28 @@ fn holders_are_named_in_turn_each_once_and_the_last_to_come_first() {
     let pending = Entry::pending(object(2), None);
     pending.held_by(Life(1), true);
     assert!(pending.holders(8).is_empty(), "nobody has a copy of what is not there");
+}
+
+#[test]
+fn a_short_value_is_written_where_it_goes_and_a_long_one_is_kept_as_it_travels() {
+    const MOST: usize = 1 << 10;
+    let written = |content: Content| {
+        let entry = Entry::settled(object(1), Ok(content.clone()));
+        let mut out = b"before".to_vec();
+        let fits = entry.write(&content, MOST, &mut out).unwrap().is_some();
+        assert!(out.starts_with(b"before") && (fits || out.len() == b"before".len()));
+        (fits, out.split_off(b"before".len()), entry.is_encoded())
+    };
+    let texts = |count: usize| Content::of::<Vec<String>>(Arc::new(vec!["text".to_owned(); count]));
+    let (fits, body, kept) = written(texts(3));
+    assert_eq!((fits, crate::wire::codec::decode(&body), kept), (true, Ok(vec!["text".to_owned(); 3]), false));
+    // How long it is, only its encoding tells: that is not made twice.
+    assert_eq!(written(texts(MOST)), (false, vec![], true));
+
+    let plain = |length: usize| Content::of::<[u8]>(<[u8] as crate::object::param::Param>::share(vec![7; length]));
+    let (fits, body, _) = written(plain(300));
+    assert_eq!((fits, &body[..3], body.len()), (true, &[0xc5, 1, 44][..], 303), "as MessagePack's bytes");
+    let (fits, ..) = written(plain(MOST));
+    assert!(!fits, "with what stands before them");
+    assert_eq!(written(plain(2 * STORED)), (false, vec![], true));
 }
