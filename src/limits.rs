@@ -211,6 +211,9 @@ pub const STREAM_ITEMS: u32 = 16;
 pub const STREAM_BYTES: usize = 256 << 10;
 /// Plaintext one batch may hold: one ZeroMQ message. Large enough to amortise the socket, small enough to pipeline.
 pub const BATCH_BYTES: usize = 256 << 10;
+/// Calls that [`ask_all`](crate::ask_all) sends before others have their turn. Fewer make more messages of them, more leave the
+/// other side idle.
+pub const ASKED_AT_ONCE: usize = 256;
 /// Requests that are sent in one go are on their way once there are so many bytes of them, while others follow: enough that it
 /// takes longer to make them than to wake another thread.
 pub const BURST: usize = 8 << 10;

@@ -9,6 +9,7 @@ use tokio::task::coop::poll_proceed;
 use super::call::Call;
 use super::error::{CallError, Never, WireError};
 use super::reply::Reply;
+use crate::limits::ASKED_AT_ONCE;
 
 /// Asks all of these, and gives their replies in the order of the calls, which is also the order that they are sent in.
 ///
@@ -59,8 +60,10 @@ impl<T: Reply, E: WireError> Future for AskAll<T, E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let AskAll { calls, sent, replies } = &mut *self;
         while let Some(call) = calls.get_mut(*sent) {
-            // Each call takes of the budget itself.
-            drop(ready!(poll_proceed(cx)));
+            // Those that leave the process have used up the budget.
+            if sent.is_multiple_of(ASKED_AT_ONCE) {
+                drop(ready!(poll_proceed(cx)));
+            }
             let _ = Pin::new(call).poll(cx);
             *sent += 1;
         }
