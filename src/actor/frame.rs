@@ -16,6 +16,7 @@
 //! takes it out. So a frame that is not in the table runs, or has never waited: nobody waits for it for ever.
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ mod waits;
 pub(crate) use begun::{BegunWait, Circle};
 pub(crate) use scope::{Task, caller, caller_of, enter, enter_task, origin, unwaited, within};
 use waits::{Waiting, Waits};
+
+/// The frames of a chain: most are short.
+pub(crate) type Frames = SmallVec<[Frame; 2]>;
 
 /// Who waits for a frame, innermost first.
 #[derive(Clone, Default)]
@@ -146,15 +150,15 @@ impl Chain {
     }
 
     /// The frames, the outermost first: as they travel.
-    pub(crate) fn frames(&self) -> Vec<Frame> {
-        let mut frames = Vec::with_capacity(self.depth);
+    pub(crate) fn frames(&self) -> Frames {
+        let mut frames = Frames::with_capacity(self.depth);
         let mut next = Some(self);
         while let Some(chain) = next {
             frames.push(chain.id);
             next = match &chain.above {
                 Above::Here(above) => Some(above),
                 Above::There(above) => {
-                    frames.extend(above.iter().rev());
+                    frames.extend(above.iter().rev().copied());
                     None
                 }
                 Above::Nobody => None,

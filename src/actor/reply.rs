@@ -79,7 +79,7 @@ pub struct Answering {
 
 impl Answering {
     /// Sends an encodable value, or the method's own error.
-    pub(crate) fn send<T: Serialize>(&self, value: &T, what: Part) {
+    pub(crate) fn send<T: Serialize + 'static>(&self, value: &T, what: Part) {
         with_scratch(|body, packet| {
             let encoded = encode_unbounded(what, Executed::Yes, value, body);
             let bounded = encoded.and_then(|enclosed| match check_bound(what, Executed::Yes, body.len()) {

@@ -50,7 +50,7 @@ impl Kept {
     ///
     /// # Errors
     /// It cannot be encoded.
-    pub(crate) fn of<M: Serialize>(message: &M, host: &Arc<dyn Host>) -> Result<Kept, CallError> {
+    pub(crate) fn of<M: Serialize + 'static>(message: &M, host: &Arc<dyn Host>) -> Result<Kept, CallError> {
         let mut body = Vec::new();
         let enclosed = encode_unbounded(Part::Arguments, Executed::No, message, &mut body)?;
         let here: NodeRef = Arc::new(Here(Arc::downgrade(host)));

@@ -161,6 +161,14 @@ pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Re
     encode_in(false, value, out)
 }
 
+/// The same of a value that owns what it holds: where its type has nothing to drop, it holds no handle and no reference.
+pub fn encode_owned<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
+    match std::mem::needs_drop::<T>() || scope::is_entered() {
+        true => encode_message(value, out),
+        false => encode(value, out).map(|()| Enclosed::default()),
+    }
+}
+
 /// The same of a task's arguments: those that are references still are left out, and the message says elsewhere what they
 /// refer to.
 pub fn encode_arguments<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
@@ -205,6 +213,10 @@ pub fn decode_message<T: DeserializeOwned>(
     enclosed: Enclosed,
     node: &Arc<dyn Any + Send + Sync>,
 ) -> Result<T, DecodeError> {
+    // Nothing to take, and nothing of an outer message that could be taken instead.
+    if enclosed.is_empty() && !scope::is_entered() {
+        return decode(body);
+    }
     scope::attach(enclosed, Vec::new(), node, || decode(body))
 }
 
@@ -275,6 +287,11 @@ pub mod scope {
 
     fn enter(scope: Scope) -> Restore {
         Restore(SCOPE.replace(Some(scope)))
+    }
+
+    /// Whether a message is being encoded or decoded on this thread.
+    pub(super) fn is_entered() -> bool {
+        SCOPE.with_borrow(Option::is_some)
     }
 
     /// Runs `encoding` and gives what it put; none if that was too many.

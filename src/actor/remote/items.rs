@@ -189,7 +189,7 @@ pub(crate) fn pump<T: Serialize + DeserializeOwned + Send + 'static>(mut items: 
     }));
 }
 
-fn encode_item<T: Serialize>(item: T) -> Result<(Vec<u8>, Enclosed), CallError> {
+fn encode_item<T: Serialize + 'static>(item: T) -> Result<(Vec<u8>, Enclosed), CallError> {
     let mut body = Vec::new();
     let enclosed = encode_part(Part::Item, Executed::Yes, &item, &mut body)?;
     Ok((body, enclosed))

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::args::{self, Arguments};
 use super::error::{CallError, EndReason, Executed, Part, Waiting};
-use super::frame::{self, Chain};
+use super::frame::{self, Chain, Frames};
 use super::inbox::Host;
 use super::lifetime::At;
 use super::line::Line;
@@ -32,7 +32,7 @@ use crate::object::entry::Entry as Object;
 use crate::schedule::Resources;
 use crate::wire::bytes::List;
 use crate::wire::codec::{self, Enclosed, EncodeError};
-use crate::wire::packet::{Amount, CallFault, Flags, Frame, Lifetime, Outcome, Request, Spawn};
+use crate::wire::packet::{Amount, CallFault, Flags, Lifetime, Outcome, Request, Spawn};
 
 /// The node that encodes and decodes, as the codec carries it: an [`Arc<Here>`](Here).
 pub(crate) type NodeRef = Arc<dyn Any + Send + Sync>;
@@ -328,7 +328,7 @@ pub(crate) fn encode_request<M: Arguments + serde::Serialize, R>(
     with_scratch(|body, packet| {
         let mut enclosed = encode_arguments(peer.here(), message, body)?;
         peer.pin(&mut enclosed);
-        let frames: Vec<Frame> = envelope.up.map_or_else(Vec::new, |chain| chain.frames());
+        let frames = envelope.up.map_or_else(Frames::new, |chain| chain.frames());
         let request = Request {
             flags: envelope.flags,
             stream: 0,
@@ -410,7 +410,7 @@ fn encode_arguments<M: Arguments + serde::Serialize>(
 }
 
 /// Encodes a part of a call's traffic, bounded.
-pub(crate) fn encode_part<T: serde::Serialize + ?Sized>(
+pub(crate) fn encode_part<T: serde::Serialize + 'static>(
     what: Part,
     executed: Executed,
     value: &T,
@@ -422,13 +422,13 @@ pub(crate) fn encode_part<T: serde::Serialize + ?Sized>(
 }
 
 /// Encodes a part of a call's traffic, whatever its size.
-pub(crate) fn encode_unbounded<T: serde::Serialize + ?Sized>(
+pub(crate) fn encode_unbounded<T: serde::Serialize + 'static>(
     what: Part,
     executed: Executed,
     value: &T,
     body: &mut Vec<u8>,
 ) -> Result<Enclosed, CallError> {
-    codec::encode_message(value, body).map_err(|error| encode_error(what, executed, &error))
+    codec::encode_owned(value, body).map_err(|error| encode_error(what, executed, &error))
 }
 
 /// Whether a body of so many bytes travels inside a packet.

@@ -163,6 +163,25 @@ fn scopes_nest_and_survive_panics() {
     assert_eq!(scope::put(reference(1), None), Err(scope::ScopeError::NotEncoding));
 }
 
+#[test]
+fn what_has_nothing_to_drop_encloses_nothing_and_takes_no_part_in_an_outer_message() {
+    let mut out = Vec::new();
+    assert!(encode_owned(&7_u64, &mut out).unwrap().is_empty());
+    assert_eq!(decode::<u64>(&out), Ok(7));
+    let text = (Held(reference(1)), "something to drop".to_owned());
+    assert_eq!(encode_owned(&text, &mut Vec::new()).unwrap().into_lists().refs, [reference(1)]);
+
+    struct Outer;
+    impl Serialize for Outer {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let inner = encode_owned(&Held(reference(8)), &mut Vec::new()).unwrap();
+            assert_eq!(inner.into_lists().refs, [reference(8)]);
+            serializer.serialize_unit()
+        }
+    }
+    assert_eq!(encode_message(&Outer, &mut Vec::new()).unwrap().into_lists().refs, []);
+}
+
 proptest! {
     #[test]
     fn values_survive_the_wire(value in everything()) {
