@@ -140,14 +140,18 @@ impl Content {
         }
     }
 
-    /// As it can be read now; none if it must be brought first.
-    pub(crate) fn at_hand(&self) -> Option<Content> {
-        match self {
-            Content::Live(_) | Content::Encoded(_) => Some(self.clone()),
-            Content::Kept(kept) => Some(Content::plain(Bytes::from_owner(kept.in_memory()?))),
+    /// As it can be read now.
+    ///
+    /// # Errors
+    /// The same, if it must be brought first.
+    pub(crate) fn at_hand(self) -> Result<Content, Content> {
+        let at_hand = match &self {
+            Content::Live(_) | Content::Encoded(_) => return Ok(self),
+            Content::Kept(kept) => kept.in_memory().map(|stored| Content::plain(Bytes::from_owner(stored))),
             Content::Lent(lent) => lent.now(),
             Content::Elsewhere(_) => None,
-        }
+        };
+        at_hand.ok_or(self)
     }
 
     /// Brings what is not at hand: then it stays while the result is held.

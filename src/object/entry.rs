@@ -235,7 +235,7 @@ impl Entry {
             Err(fault) => return Some(Err(Arc::new(fault))),
         };
         match last.outcome()? {
-            Ok(content) => content.at_hand().map(Ok),
+            Ok(content) => content.at_hand().ok().map(Ok),
             Err(fault) => Some(Err(fault)),
         }
     }

@@ -83,7 +83,7 @@ impl Value {
         }
         loop {
             let outcome = std::task::ready!(Pin::new(&mut this.of).poll(cx));
-            let content = match outcome {
+            let absent = match outcome {
                 Ok(Content::Elsewhere(_)) if this.hops >= OBJECT_HOPS => {
                     return Poll::Ready(Err(Arc::new(this.of.entry().astray())));
                 }
@@ -93,13 +93,13 @@ impl Value {
                     this.hops += 1;
                     continue;
                 }
-                Ok(content) => content,
+                Ok(content) => match content.at_hand() {
+                    Ok(content) => return Poll::Ready(Ok(content)),
+                    Err(absent) => absent,
+                },
                 Err(fault) => return Poll::Ready(Err(fault)),
             };
-            if let Some(content) = content.at_hand() {
-                return Poll::Ready(Ok(content));
-            }
-            let bringing = this.bringing.insert(Box::pin(content.brought(this.of.entry().id())));
+            let bringing = this.bringing.insert(Box::pin(absent.brought(this.of.entry().id())));
             return bringing.as_mut().poll(cx);
         }
     }

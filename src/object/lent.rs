@@ -169,7 +169,7 @@ impl Lent {
         };
         let (copy, fresh) = (copy.clone(), fresh.take());
         drop(place);
-        fresh.or_else(|| copy.at_hand())
+        fresh.or_else(|| copy.at_hand().ok())
     }
 
     /// It is read here from now on, or there once more.
