@@ -79,7 +79,7 @@ async fn put_and_get(effort: Effort) -> anyhow::Result<Vec<f64>> {
 }
 
 async fn submitted(cluster: &Cluster, burst: u64) -> Vec<ObjectRef<u64>> {
-    let mut submitted = Vec::with_capacity(BURST as usize);
+    let mut submitted = Vec::with_capacity(burst as usize);
     for _ in 0..burst {
         submitted.push(nothing::call(cluster).submit_wait().await);
     }

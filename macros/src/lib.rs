@@ -24,8 +24,9 @@ use proc_macro::TokenStream;
 ///
 /// `#[actor(cpus = 0.5, gpus = 1, memory = 1_000_000, resource("tpu", 1))]` is what each takes of its node (nothing, if it is
 /// not said), `label("zone", "a")` and `select("disk", "in(ssd, nvme)")` are what its node must be, `spread` takes the emptiest
-/// one, and with `wait_for_node` it waits for one that has this. `resource`, `label` and `select` may be given again for other names. Whatever a spawn says of the
-/// same resource, label or choice of node goes before these. They hold wherever it is started again.
+/// one, and with `wait_for_node` it waits for one that has this. `resource`, `label` and `select` may be given again for other
+/// names. Whatever a spawn says of the same resource, label or choice of node goes before these. They hold wherever it is started
+/// again.
 ///
 /// The messages come from [`#[methods]`](macro@methods) on its impl. Of a generic struct each instance is an actor type; other
 /// processes have those that [`register!`](macro@register) names.

@@ -35,12 +35,13 @@ use crate::limits::ASKED_AT_ONCE;
 /// ```
 ///
 /// # Errors
-/// The first error, in the order of the calls. The calls behind it are dropped, and those that were not sent never are.
+/// The first error, in the order of the calls. The calls behind it are dropped.
 ///
 /// # Cancel safety
 /// Dropped, it drops all calls that have no reply yet.
 pub fn ask_all<T: Reply, E: WireError>(calls: impl IntoIterator<Item = Call<T, E>>) -> AskAll<T, E> {
-    AskAll { calls: calls.into_iter().map(maybe_done).collect(), sent: 0, replies: Vec::new() }
+    let calls: Vec<_> = calls.into_iter().map(maybe_done).collect();
+    AskAll { replies: Vec::with_capacity(calls.len()), calls, sent: 0 }
 }
 
 /// Waits for the replies of several calls: what [`ask_all`] gives.
@@ -67,18 +68,14 @@ impl<T: Reply, E: WireError> Future for AskAll<T, E> {
             let _ = Pin::new(call).poll(cx);
             *sent += 1;
         }
-        replies.reserve_exact(calls.len() - replies.len());
         while let Some(call) = calls.get_mut(replies.len()) {
-            if let MaybeDone::Future(_) = call {
-                ready!(Pin::new(&mut *call).poll(cx));
-            }
-            match Pin::new(call).take_output() {
-                Some(Ok(reply)) => replies.push(reply),
-                Some(Err(error)) => {
+            ready!(Pin::new(&mut *call).poll(cx));
+            match Pin::new(call).take_output().expect("it is over, and taken once") {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
                     calls.clear();
                     return Poll::Ready(Err(error));
                 }
-                None => unreachable!("each is taken once"),
             }
         }
         calls.clear();

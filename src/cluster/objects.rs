@@ -3,7 +3,7 @@
 use super::client::Cluster;
 use crate::actor::error::WireError;
 use crate::actor::inbox::Host;
-use crate::limits::{STORE_COPY, STORED};
+use crate::limits::STORED;
 use crate::object::buffer::{Buffer, Fill};
 use crate::object::content::Content;
 use crate::object::entry::Entry;
@@ -217,15 +217,9 @@ impl Cluster {
     }
 
     async fn copy_in<T: ?Sized>(&self, bytes: &[u8]) -> Result<ObjectRef<T>, StoreError> {
-        let (mut draft, mut done) = (self.node().draft(bytes.len()).await?, 0);
-        for piece in bytes.chunks(STORE_COPY) {
-            draft.write(done, piece);
-            done += piece.len();
-            // The slice is borrowed, so no other thread can do it; others of this one are not to wait for all of it.
-            if done < bytes.len() {
-                tokio::task::yield_now().await;
-            }
-        }
+        let mut draft = self.node().draft(bytes.len()).await?;
+        // The slice is borrowed, so no other thread can do it; others of this one are not to wait for all of it.
+        draft.write_in_turns(bytes).await;
         Ok(self.object(Content::Kept(self.node().store()?.keep(draft.seal()))))
     }
 

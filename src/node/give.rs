@@ -25,7 +25,7 @@ use crate::actor::remote::ask::{Plain, answer_value};
 use crate::actor::remote::host::Incoming;
 use crate::directory::request::{Entrust, Heirs};
 use crate::id::{Key, Life, NodeId, ObjectId};
-use crate::limits::{HEIRS, OBJECT_HOPS, STORE_COPY, STORED};
+use crate::limits::{HEIRS, OBJECT_HOPS, STORED};
 use crate::object::body::Body;
 use crate::object::content::{Content, Encoded, Form};
 use crate::object::entry::{Entry, Outcome as Settled};
@@ -283,10 +283,7 @@ impl Node {
                     Arc::new(GetError::lost(object, Lost::Unreadable(why)))
                 };
                 let mut draft = self.draft(body.len()).await.map_err(no_room)?;
-                for (at, piece) in (0..).step_by(STORE_COPY).zip(body.chunks(STORE_COPY)) {
-                    draft.write(at, piece);
-                    tokio::task::yield_now().await;
-                }
+                draft.write_in_turns(&body).await;
                 Content::Kept(self.store().map_err(no_room)?.keep(draft.seal()))
             }
             Content::Encoded(small @ Encoded { form: Form::Plain, .. }) => {

@@ -22,18 +22,16 @@ use crate::wire::packet::Executed;
 
 /// The value of an outcome, as whoever takes it gets it.
 pub(crate) fn got<T: ?Sized + Object, E: WireError>(outcome: Outcome) -> Result<T::Got, GetError<E>> {
-    match outcome {
-        Ok(content) => content.got::<T, E>(),
-        Err(fault) => Err(GetError::from_fault(Arc::unwrap_or_clone(fault))),
-    }
+    content(outcome)?.got::<T, E>()
 }
 
 /// The value of an outcome, shared.
 pub(crate) fn shared<T: ?Sized + Param, E: WireError>(outcome: Outcome) -> Result<T::Shared, GetError<E>> {
-    match outcome {
-        Ok(content) => content.shared::<T, E>(),
-        Err(fault) => Err(GetError::from_fault(Arc::unwrap_or_clone(fault))),
-    }
+    content(outcome)?.shared::<T, E>()
+}
+
+fn content<E: WireError>(outcome: Outcome) -> Result<Content, GetError<E>> {
+    outcome.map_err(|fault| GetError::from_fault(Arc::unwrap_or_clone(fault)))
 }
 
 /// Waits for the value of an object, wherever it is, and has it at hand then.

@@ -221,7 +221,7 @@ impl Store {
     /// As [`Store::try_create`].
     pub fn copy_in(&self, bytes: &[u8]) -> Result<Stored, StoreError> {
         let mut draft = self.try_create(bytes.len())?;
-        draft.write(0, bytes);
+        draft.write(bytes);
         Ok(draft.seal())
     }
 

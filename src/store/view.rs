@@ -4,7 +4,7 @@ use super::copy::past_caches;
 use super::kept::Keep;
 use super::table::Slot;
 use super::{Location, Shared};
-use crate::limits::STORE_STREAMED;
+use crate::limits::{STORE_COPY, STORE_STREAMED};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,14 +70,30 @@ impl Draft {
         Draft { held: Drafted { held: Some(held), shared: Arc::clone(shared) }, length }
     }
 
-    /// Writes bytes into it, the first at `at`.
+    /// Writes all of its bytes.
     ///
     /// # Panics
-    /// When they reach beyond its end.
-    pub fn write(&mut self, at: usize, bytes: &[u8]) {
-        let is_long = self.length >= STORE_STREAMED;
-        let to = &mut self[at..at + bytes.len()];
-        if is_long { past_caches(to, bytes) } else { to.copy_from_slice(bytes) }
+    /// When there are more or fewer.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let length = self.length;
+        copy(self, bytes, length);
+    }
+
+    /// The same in pieces, between which others of the thread have their turn.
+    ///
+    /// # Panics
+    /// As [`Draft::write`].
+    pub async fn write_in_turns(&mut self, bytes: &[u8]) {
+        let (length, mut done) = (self.length, 0);
+        assert_eq!(length, bytes.len(), "all of its bytes");
+        for piece in bytes.chunks(STORE_COPY) {
+            let from = done;
+            done += piece.len();
+            copy(&mut self[from..done], piece, length);
+            if done < length {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Ends the writing: the bytes never change again.
@@ -88,6 +104,11 @@ impl Draft {
         let object = Arc::new(Object { held, length: self.length, pins: AtomicUsize::new(0), keep: OnceLock::new() });
         Stored { object: Some(object), shared: Arc::clone(&self.held.shared) }
     }
+}
+
+/// Copies a part of an object that is so long in all.
+fn copy(to: &mut [u8], from: &[u8], length: usize) {
+    if length >= STORE_STREAMED { past_caches(to, from) } else { to.copy_from_slice(from) }
 }
 
 impl Deref for Draft {

@@ -213,10 +213,6 @@ pub fn decode_message<T: DeserializeOwned>(
     enclosed: Enclosed,
     node: &Arc<dyn Any + Send + Sync>,
 ) -> Result<T, DecodeError> {
-    // Nothing to take, and nothing of an outer message that could be taken instead.
-    if enclosed.is_empty() && !scope::is_entered() {
-        return decode(body);
-    }
     scope::attach(enclosed, Vec::new(), node, || decode(body))
 }
 
@@ -317,6 +313,10 @@ pub mod scope {
         passed.extend(arguments.filter_map(|(of, hold)| Some((of.position()?, hold.clone()?))));
         let arrived = (!enclosed.is_empty() || !passed.is_empty())
             .then(|| Box::new(Arrived { enclosed, passed, argument: 0, node: Arc::clone(node) }));
+        // Nothing to take, and nothing of an outer message that could be taken instead.
+        if arrived.is_none() && !is_entered() {
+            return decoding();
+        }
         let _outer = enter(Scope::Decoding(arrived));
         decoding()
     }

@@ -205,7 +205,7 @@ async fn a_thousand_strangers_cost_a_process_less_than_a_mebibyte() {
         bounded(all_over).await;
         memory.push(place.resident(At::Worker));
     }
-    let grown = memory[7].saturating_sub(memory[3]) / 4; // the first thousands warm the allocator up
+    let grown = memory[7].saturating_sub(memory[1]) / 6; // the first thousands warm the allocator up
     println!("{grown} bytes each thousand: {memory:?}");
     assert!(grown < 1 << 20, "{grown} bytes each thousand: {memory:?}");
     place.end().await;

@@ -203,9 +203,11 @@ impl<'a> Look<'a> {
         for (life, living) in head.lives.iter().filter(|(_, living)| living.join.hosts) {
             self.total.of = self.total.of.and(&living.join.resources);
             self.total.weightless += u64::from(living.room.weightless_slots());
-            for room in living.open_to_itself().then(|| Room::all_of(life, living)).into_iter().flatten() {
-                self.at.insert((life, room.bundle), self.rooms.len());
-                self.rooms.push(room);
+            if living.open_to_itself() {
+                for room in Room::all_of(life, living) {
+                    self.at.insert((life, room.bundle), self.rooms.len());
+                    self.rooms.push(room);
+                }
             }
         }
     }
