@@ -60,8 +60,8 @@
 //!   wherever `MOBULA_ADDRESS` names the head and `MOBULA_KEY` the key's file. A worker listens on `MOBULA_LISTEN` and is
 //!   found at `MOBULA_ADVERTISE`, where the defaults will not do: any port, and the interface that leads to the head.
 //!   `MOBULA_CPUS`, `MOBULA_RESOURCES` (`gpu=2,tpu=1`) and `MOBULA_LABELS` (`zone=a`) say what a worker offers,
-//!   `MOBULA_STORE_MEMORY` (bytes), `MOBULA_SPILL_FOLDER`, `MOBULA_MAX_QUEUED`, `MOBULA_LINEAGE_MEMORY` (bytes) and
-//!   `MOBULA_NAMESPACE` the same of a member as its builder does; with `MOBULA_IDLE_TIMEOUT` (seconds) a worker leaves when it is idle.
+//!   `MOBULA_STORE_MEMORY` (bytes), `MOBULA_SPILL_FOLDER`, `MOBULA_MAX_QUEUED`, `MOBULA_LINEAGE_MEMORY` (bytes),
+//!   `MOBULA_BUSY_POLL` (microseconds) and `MOBULA_NAMESPACE` the same of a member as its builder does; with `MOBULA_IDLE_TIMEOUT` (seconds) a worker leaves when it is idle.
 //!
 //! Between processes, everything is encrypted and authenticated (Noise, over ZeroMQ); there is no way to turn that off.
 //!
@@ -123,7 +123,7 @@ pub use actor::monitor::{Monitor, MonitorError};
 pub use actor::registry::RegisterError;
 pub use actor::reply::{Reply, Streamed};
 pub use cluster::client::{Cluster, NodeInfo};
-pub use cluster::config::{ClusterBuilder, StartError};
+pub use cluster::config::ClusterBuilder;
 pub use cluster::demand::{Demand, DemandKind, PlacementGroupStatus};
 pub use cluster::depart::Departed;
 pub use cluster::group::{Broadcast, Group, GroupError};
@@ -134,6 +134,7 @@ pub use cluster::placement::{GroupReady, NewPlacementGroup, PlacementError, Plac
 pub use cluster::pool::{Pool, PoolCall, PoolMap, Router};
 pub use cluster::queue::{NewQueue, Queue, QueueError};
 pub use cluster::spawn::{Spawn, SpawnError};
+pub use cluster::start::StartError;
 pub use cluster::status::{ActorStatus, ClusterStatus, NodeStatus, ResourceAmount, ResourceStatus};
 pub use cluster::supervisor::{
     ChildContext, ChildStatus, NewSupervisor, Supervisor, SupervisorError, SupervisorHandle,
@@ -170,13 +171,13 @@ pub mod error {
     pub use crate::actor::link::LinkError;
     pub use crate::actor::monitor::MonitorError;
     pub use crate::actor::registry::RegisterError;
-    pub use crate::cluster::config::StartError;
     pub use crate::cluster::depart::Departed;
     pub use crate::cluster::group::GroupError;
     pub use crate::cluster::lookup::LookupError;
     pub use crate::cluster::placement::PlacementError;
     pub use crate::cluster::queue::QueueError;
     pub use crate::cluster::spawn::SpawnError;
+    pub use crate::cluster::start::StartError;
     pub use crate::cluster::supervisor::SupervisorError;
     pub use crate::directory::AskError;
     pub use crate::directory::journal::JournalError;

@@ -6,6 +6,7 @@ mod common;
 mod semantics;
 
 use common::*;
+use futures::future::try_join_all;
 use mobula::directory::request::SpawnError as Taken;
 use mobula::prelude::*;
 use mobula::{EndReason, SpawnError};
@@ -65,6 +66,29 @@ async fn an_actor_in_another_process_is_asked_told_and_ended() {
     bounded(counter.stop()).await.unwrap();
     assert!(bounded(counter.add(1)).await.is_err());
     bounded(cluster.shutdown()).await;
+}
+
+/// User and system time that a process has taken, in ticks of the system's clock.
+fn ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn nodes_that_poll_for_messages_answer_keep_looking_and_end_as_others_do() {
+    // They look for longer than the test runs: until they end.
+    let cluster = bounded(Cluster::local().workers(2).busy_poll(Duration::from_secs(3_600))).await.unwrap();
+    let counters = bounded(try_join_all((0..4).map(|total| Counter::spawn(&cluster, total)))).await.unwrap();
+    let sums = bounded(try_join_all(counters.iter().map(|counter| counter.add(10)))).await.unwrap();
+    assert_eq!(sums, [10, 11, 12, 13]);
+    for (_, process) in workers(&cluster) {
+        let before = ticks(process);
+        // One that sleeps takes next to nothing, however long it is looked at.
+        until("a worker that nobody calls looks for messages", || ticks(process) > before + 20).await;
+    }
+    drop(counters);
+    ends_without_a_trace(cluster).await;
 }
 
 /// Tells, spawns and looks up from a node of its own.

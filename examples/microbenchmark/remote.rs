@@ -1,4 +1,5 @@
-//! Rows between processes, over `ipc` and, `, tcp`, through the guard. The driver's runtime has one thread, for one core.
+//! Rows between processes, over `ipc` and, `, tcp`, through the guard; `, busy polling` where each looks for messages rather than
+//! sleeps. The driver's runtime has one thread, for one core.
 
 use crate::cores;
 use crate::local::{Counter, CounterHandle};
@@ -21,32 +22,39 @@ const BURST: u64 = 1_000;
 /// Actors that are created at a time.
 const BATCH: usize = 100;
 pub const TIME: Duration = Duration::from_secs(3);
+/// How long a process looks for the next message where it polls.
+const SPIN: Duration = Duration::from_micros(100);
 
 /// What joins the processes.
 #[derive(Clone, Copy)]
 pub enum Way {
     Ipc,
     Tcp,
+    IpcPolling,
+    TcpPolling,
 }
 
 pub fn groups() -> Vec<Group> {
     let mut groups = Vec::new();
-    for (way, suffix) in [(Way::Ipc, ""), (Way::Tcp, ", tcp")] {
-        let mut add = |named: &[(&str, &'static str)], times, run| {
-            groups.push(Group { rows: rows(suffix, named), spans_processes: true, times, run });
-        };
-        add(&[("start a cluster", "s")], 5, Box::new(move |_| on_one_thread(start(way))));
+    let mut add = |suffix: &str, named: &[(&str, &'static str)], times, run| {
+        groups.push(Group { rows: rows(suffix, named), spans_processes: true, times, run });
+    };
+    let both = [(Way::Ipc, ""), (Way::Tcp, ", tcp")];
+    let polling = [(Way::IpcPolling, ", busy polling"), (Way::TcpPolling, ", tcp, busy polling")];
+    for (way, suffix) in both.into_iter().chain(polling) {
         let trips = [("round trip p50", "us"), ("round trip p99", "us")];
-        add(&trips, 1, Box::new(move |effort| on_one_thread(round_trips(way, effort))));
-        add(&[("1:1 actor calls sync", "1/s")], 1, Box::new(move |effort| on_one_thread(one_to_one(way, effort, 1))));
-        add(
-            &[("1:1 actor calls async", "1/s")],
-            1,
-            Box::new(move |effort| on_one_thread(one_to_one(way, effort, BURST))),
-        );
-        add(&[("n:n actor calls async", "1/s")], 1, Box::new(move |effort| on_one_thread(n_to_n(way, effort))));
+        add(suffix, &trips, 1, Box::new(move |effort| on_one_thread(round_trips(way, effort))));
+        let sync = [("1:1 actor calls sync", "1/s")];
+        add(suffix, &sync, 1, Box::new(move |effort| on_one_thread(one_to_one(way, effort, 1))));
+    }
+    for (way, suffix) in both {
+        add(suffix, &[("start a cluster", "s")], 5, Box::new(move |_| on_one_thread(start(way))));
+        let burst = [("1:1 actor calls async", "1/s")];
+        add(suffix, &burst, 1, Box::new(move |effort| on_one_thread(one_to_one(way, effort, BURST))));
+        let both = [("n:n actor calls async", "1/s")];
+        add(suffix, &both, 1, Box::new(move |effort| on_one_thread(n_to_n(way, effort))));
         let killed = [("actors created, called once and killed", "1/s")];
-        add(&killed, 1, Box::new(move |effort| on_one_thread(created_and_killed(way, effort))));
+        add(suffix, &killed, 1, Box::new(move |effort| on_one_thread(created_and_killed(way, effort))));
     }
     groups
 }
@@ -89,6 +97,8 @@ pub async fn cluster(way: Way, workers: usize) -> anyhow::Result<Cluster> {
     Ok(match way {
         Way::Ipc => local.await?,
         Way::Tcp => local.listen("tcp://127.0.0.1:0").await?,
+        Way::IpcPolling => local.busy_poll(SPIN).await?,
+        Way::TcpPolling => local.listen("tcp://127.0.0.1:0").busy_poll(SPIN).await?,
     })
 }
 

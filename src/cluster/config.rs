@@ -6,17 +6,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::client::Cluster;
-use super::start;
+use super::start::{self, StartError};
 use crate::actor::dispatch::Methods;
-use crate::actor::registry::{RegisterError, Registration};
-use crate::directory::journal::JournalError;
-use crate::directory::request::JoinError;
+use crate::actor::registry::Registration;
 use crate::limits;
-use crate::net::{AddressError, ClusterKey, DialError, Identity, KeyError, NetError};
+use crate::net::{ClusterKey, Identity};
 use crate::node::isolated::Isolated;
 use crate::node::machine;
 use crate::node::store::{Sharing, Spilling, StoreSettings};
-use crate::node::worker::{Allowance, WorkerError};
+use crate::node::worker::Allowance;
 use crate::schedule::{Amount, Labels, Resources};
 
 /// Options of a cluster, or of a node that joins one. Await it.
@@ -332,6 +330,17 @@ impl ClusterBuilder {
         self
     }
 
+    /// For so long after each message that this node has sent or received (each worker, where there are any), it looks for the next
+    /// one all the time, instead of sleeping until one comes: to be woken takes longer than all else that a call between processes
+    /// needs. Never, if nothing is said. 50 µs or so are enough for calls that follow each other.
+    ///
+    /// It takes a whole processor meanwhile: it is for processes that have one to themselves. In a runtime of several threads it may
+    /// be another of them that waits for messages, and sleeps: one of a single thread always gains.
+    pub fn busy_poll(mut self, spin: Duration) -> Self {
+        self.allowance.busy_poll = spin;
+        self
+    }
+
     /// What another node was told.
     pub(super) fn allowance(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
@@ -368,116 +377,5 @@ impl IntoFuture for ClusterBuilder {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(start::start(self))
-    }
-}
-
-/// Why a cluster does not start, or a node does not join one.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// An address is none.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A key cannot be read or made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// A member of a running cluster needs its key.
-    #[error(
-        "no cluster key is given: `.key(FILE)`, or the environment's MOBULA_KEY, names the file that `mobula key new` wrote"
-    )]
-    NoKey,
-    /// A head that others are to reach needs the identity that they pin.
-    #[error(
-        "a head needs the identity that `mobula key new` wrote beside the cluster key: `.identity(Identity::load(FILE)?)`"
-    )]
-    NoIdentity,
-    /// A node that is no head was given a journal.
-    #[error("a journal is kept by the head of a cluster: this is none that others could come back to")]
-    NoHeadsJournal,
-    /// The head's journal is not to be had.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The environment asks for a member of a cluster, and does not say which.
-    #[error(
-        "MOBULA_ROLE asks for a member of a running cluster: set MOBULA_ADDRESS to its head, such as tcp://head:7400"
-    )]
-    NoAddress,
-    /// The environment asks for something that there is not.
-    #[error("MOBULA_ROLE is `{0}`: set it to `worker` or `driver`, or leave it out")]
-    Role(String),
-    /// The environment says of the node what cannot be read.
-    #[error("{name} is `{value}`: it takes {expected}")]
-    Variable {
-        /// The variable.
-        name: &'static str,
-        /// What it says.
-        value: String,
-        /// What it should.
-        expected: &'static str,
-    },
-    /// The node cannot listen.
-    #[error(transparent)]
-    Net(#[from] NetError),
-    /// The head cannot be reached.
-    #[error("the head cannot be reached: {0}")]
-    Head(DialError),
-    /// The head refuses the node.
-    #[error("the head refuses this node: {0}")]
-    Refused(JoinError),
-    /// The head did not answer the node's join.
-    #[error("the head was reached, but did not let this node join within {0:?}")]
-    NoAnswer(Duration),
-    /// The node is out of its cluster for good.
-    #[error(transparent)]
-    Departed(#[from] super::depart::Departed),
-    /// Resources or labels are not allowed.
-    #[error(transparent)]
-    Resources(#[from] crate::schedule::resources::ResourcesError),
-    /// An amount is not allowed.
-    #[error(transparent)]
-    Amount(#[from] crate::schedule::resources::AmountError),
-    /// A label is not allowed.
-    #[error(transparent)]
-    Labels(#[from] crate::schedule::labels::LabelError),
-    /// Types clash.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-    /// A worker process does not start.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    /// Too many workers.
-    #[error("{asked} worker processes are too many: at most {} are started", limits::WORKERS)]
-    TooManyWorkers {
-        /// How many were asked for.
-        asked: usize,
-    },
-    /// A worker process ended before it joined.
-    #[error("a worker process ended before it joined ({status}): its standard error says why")]
-    WorkerEnded {
-        /// How.
-        status: std::process::ExitStatus,
-    },
-    /// Workers did not join.
-    #[error("{joined} of {asked} worker processes joined within {after:?}")]
-    WorkersMissing {
-        /// How many joined.
-        joined: usize,
-        /// How many were started.
-        asked: usize,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The system refuses the program a runtime, or word of its signals.
-    #[error("no tokio runtime could be started: {0}")]
-    Runtime(std::io::Error),
-    /// No runtime.
-    #[error("a cluster starts inside a tokio runtime: none is running here")]
-    NoRuntime,
-}
-
-/// By hand: a source's text would be told twice, here and in the chain of sources.
-impl From<std::io::Error> for StartError {
-    fn from(error: std::io::Error) -> Self {
-        StartError::Runtime(error)
     }
 }

@@ -1,7 +1,8 @@
 //! What the environment makes of a program: a cluster of its own, or a member of one, and what that offers.
 
 use super::client::Cluster;
-use super::config::{ClusterBuilder, StartError};
+use super::config::ClusterBuilder;
+use super::start::StartError;
 use crate::node::worker;
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ fn member(mut builder: ClusterBuilder, variable: Variables<'_>) -> Result<Cluste
     }
     if let Some(bytes) = number("MOBULA_LINEAGE_MEMORY", "bytes, such as 100000000", variable)? {
         builder = builder.lineage_memory(bytes);
+    }
+    if let Some(micros) = number("MOBULA_BUSY_POLL", "microseconds, such as 50", variable)? {
+        builder = builder.busy_poll(Duration::from_micros(micros));
     }
     Ok(builder)
 }
@@ -131,6 +135,7 @@ mod tests {
             ("MOBULA_NAMESPACE", "shop"),
             ("MOBULA_MAX_QUEUED", "1000"),
             ("MOBULA_LINEAGE_MEMORY", "0"),
+            ("MOBULA_BUSY_POLL", "50"),
             ("MOBULA_IDLE_TIMEOUT", "90"),
         ])
         .unwrap();
@@ -143,6 +148,7 @@ mod tests {
         let allowance = start.builder.allowance;
         assert_eq!(start.builder.idle_timeout, Some(Duration::from_secs(90)));
         assert_eq!((allowance.max_queued, allowance.lineage_memory), (1_000, 0));
+        assert_eq!(allowance.busy_poll, Duration::from_micros(50));
     }
 
     #[test]
@@ -156,6 +162,7 @@ mod tests {
             ("MOBULA_STORE_MEMORY", "8G"),
             ("MOBULA_MAX_QUEUED", "-1"),
             ("MOBULA_LINEAGE_MEMORY", "half"),
+            ("MOBULA_BUSY_POLL", "50us"),
             ("MOBULA_IDLE_TIMEOUT", "1m"),
         ];
         for (name, value) in bad {

@@ -5,9 +5,9 @@ use std::process::{ExitCode, Termination};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Cluster;
-use super::config::StartError;
 use super::depart::Departed;
 use super::environment::what_to_start;
+use super::start::StartError;
 use crate::limits::DRAIN;
 use crate::node::machine;
 use crate::node::worker::{self, Orders};

@@ -20,7 +20,7 @@ mod reserved;
 mod scale;
 pub mod spawn;
 mod stage;
-mod start;
+pub mod start;
 pub mod status;
 pub mod supervisor;
 pub mod tasks;

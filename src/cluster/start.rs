@@ -7,23 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{Cluster, Inner};
-use super::config::{ClusterBuilder, Key, Kind, StartError};
+use super::config::{ClusterBuilder, Key, Kind};
 use super::scale;
 use super::workers::{self, Template};
-use crate::actor::registry::Registry;
+use crate::actor::registry::{RegisterError, Registry};
 use crate::clock;
 use crate::directory::journal::{JournalError, Opener, disk};
-use crate::directory::request::{Boot, Join};
+use crate::directory::request::{Boot, Join, JoinError};
 use crate::directory::serve::{Head, Over};
 use crate::directory::{Config, Reign};
 use crate::id::{Epoch, Life, NodeId};
-use crate::net::{Address, ClusterKey, Identity, Limits, Medium, Net, NetConfig, Role};
+use crate::limits;
+use crate::net::{
+    Address, AddressError, ClusterKey, DialError, Identity, KeyError, Limits, Medium, Net, NetConfig, NetError, Role,
+};
 use crate::node::control::{self, HeadAt, Sessions, Tasks};
 use crate::node::core::life::Stuck;
 use crate::node::isolated::Nursery;
 use crate::node::machine;
 use crate::node::runtime::{Node, Settings, StandingNow, random_number};
-use crate::node::worker::Allowance;
+use crate::node::worker::WorkerError;
 use crate::task::registry::Tasks as TaskTable;
 
 /// How long the head may take to let a node join that it has a session with.
@@ -33,7 +36,7 @@ pub(super) async fn start(mut builder: ClusterBuilder) -> Result<Cluster, StartE
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(StartError::NoRuntime);
     }
-    if builder.most_workers() > crate::limits::WORKERS {
+    if builder.most_workers() > limits::WORKERS {
         return Err(StartError::TooManyWorkers { asked: builder.most_workers() });
     }
     if matches!(builder.kind, Kind::Local) && builder.scale_up_to > 0 {
@@ -221,7 +224,7 @@ async fn member(builder: ClusterBuilder, head: &str, stuck: Stuck, hosts: bool) 
 /// What the processes of actors are started with on this node.
 fn nursery(builder: &ClusterBuilder, key: &ClusterKey, head: Option<&String>, net: &Net) -> Nursery {
     let mut store = builder.store_settings();
-    store.capacity = store.capacity.min(crate::limits::ISOLATED_STORE);
+    store.capacity = store.capacity.min(limits::ISOLATED_STORE);
     Nursery {
         key: key.clone(),
         head: head.cloned().unwrap_or_default(),
@@ -330,7 +333,6 @@ fn settings(
     };
     let namespace = builder.namespace.as_str().into();
     let (head_wait, store, isolated) = (builder.head_wait, builder.store_settings(), builder.isolated);
-    let Allowance { max_queued, lineage_memory: lineage } = builder.allowance;
     Ok(Settings {
         head,
         join,
@@ -340,10 +342,120 @@ fn settings(
         head_wait,
         // A task takes a whole one.
         cpus: builder.cpus.map_or(cpus, |cpus| cpus as usize).max(1),
-        max_queued,
-        lineage,
+        allowance: builder.allowance,
         namespace,
         store,
         isolated,
     })
+}
+
+/// Why a cluster does not start, or a node does not join one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A member of a running cluster needs its key.
+    #[error(
+        "no cluster key is given: `.key(FILE)`, or the environment's MOBULA_KEY, names the file that `mobula key new` wrote"
+    )]
+    NoKey,
+    /// A head that others are to reach needs the identity that they pin.
+    #[error(
+        "a head needs the identity that `mobula key new` wrote beside the cluster key: `.identity(Identity::load(FILE)?)`"
+    )]
+    NoIdentity,
+    /// A node that is no head was given a journal.
+    #[error("a journal is kept by the head of a cluster: this is none that others could come back to")]
+    NoHeadsJournal,
+    /// The head's journal is not to be had.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The environment asks for a member of a cluster, and does not say which.
+    #[error(
+        "MOBULA_ROLE asks for a member of a running cluster: set MOBULA_ADDRESS to its head, such as tcp://head:7400"
+    )]
+    NoAddress,
+    /// The environment asks for something that there is not.
+    #[error("MOBULA_ROLE is `{0}`: set it to `worker` or `driver`, or leave it out")]
+    Role(String),
+    /// The environment says of the node what cannot be read.
+    #[error("{name} is `{value}`: it takes {expected}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it should.
+        expected: &'static str,
+    },
+    /// The node cannot listen.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The head cannot be reached.
+    #[error("the head cannot be reached: {0}")]
+    Head(DialError),
+    /// The head refuses the node.
+    #[error("the head refuses this node: {0}")]
+    Refused(JoinError),
+    /// The head did not answer the node's join.
+    #[error("the head was reached, but did not let this node join within {0:?}")]
+    NoAnswer(Duration),
+    /// The node is out of its cluster for good.
+    #[error(transparent)]
+    Departed(#[from] super::depart::Departed),
+    /// Resources or labels are not allowed.
+    #[error(transparent)]
+    Resources(#[from] crate::schedule::resources::ResourcesError),
+    /// An amount is not allowed.
+    #[error(transparent)]
+    Amount(#[from] crate::schedule::resources::AmountError),
+    /// A label is not allowed.
+    #[error(transparent)]
+    Labels(#[from] crate::schedule::labels::LabelError),
+    /// Types clash.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// A worker process does not start.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// Too many workers.
+    #[error("{asked} worker processes are too many: at most {} are started", limits::WORKERS)]
+    TooManyWorkers {
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// A worker process ended before it joined.
+    #[error("a worker process ended before it joined ({status}): its standard error says why")]
+    WorkerEnded {
+        /// How.
+        status: std::process::ExitStatus,
+    },
+    /// Workers did not join.
+    #[error("{joined} of {asked} worker processes joined within {after:?}")]
+    WorkersMissing {
+        /// How many joined.
+        joined: usize,
+        /// How many were started.
+        asked: usize,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The system refuses the program a runtime, or word of its signals.
+    #[error("no tokio runtime could be started: {0}")]
+    Runtime(std::io::Error),
+    /// No runtime.
+    #[error("a cluster starts inside a tokio runtime: none is running here")]
+    NoRuntime,
+}
+
+/// By hand: a source's text would be told twice, here and in the chain of sources.
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        StartError::Runtime(error)
+    }
 }

@@ -5,7 +5,8 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::config::{ClusterBuilder, StartError};
+use super::config::ClusterBuilder;
+use super::start::StartError;
 use crate::id::NodeId;
 use crate::limits::IDLE_TIMEOUT;
 use crate::net::{Address, ClusterKey, Identity, Net};

@@ -39,6 +39,8 @@ pub(super) trait Surroundings: Send + Sync {
     fn request(&self, incoming: &Incoming<'_>) -> Option<Arc<dyn Served>>;
     /// Whether the node's life may send something now.
     fn may_send(&self, now: Moment) -> bool;
+    /// A message has come from the peer, or goes to it.
+    fn after_message(&self, now: Moment);
     /// Sees to a session with the peer.
     fn connect(&self, link: &Arc<PeerLink>);
     /// Runs a task.
@@ -224,6 +226,7 @@ impl PeerLink {
         let delivered = self.deliver(peer, batch, &mut deliveries);
         drop(deliveries);
         self.all_guarded(due);
+        self.around.after_message(now);
         if let Err(breach) = received.and(delivered) {
             session.close(Closed::Protocol);
             self.breaks(&breach);

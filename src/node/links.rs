@@ -275,6 +275,12 @@ impl Surroundings for Node {
         Node::may_send(self, now)
     }
 
+    fn after_message(&self, now: Moment) {
+        if let Some(polls) = self.busy_poll().after_message(now) {
+            self.runtime().spawn(polls);
+        }
+    }
+
     fn connect(&self, link: &Arc<PeerLink>) {
         if link.begin_connecting() {
             self.runtime().spawn(self.shared().dial(link.clone()));

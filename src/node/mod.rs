@@ -2,6 +2,7 @@
 
 pub(crate) mod actors;
 mod bulk;
+mod busy_poll;
 mod checkpoints;
 pub(crate) mod compute;
 pub(crate) mod control;

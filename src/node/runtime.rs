@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::actors::Actors;
 use super::bulk::Bulk;
+use super::busy_poll::BusyPoll;
 use super::checkpoints::Checkpoints;
 use super::compute::Compute;
 use super::core::callers::Callers;
@@ -29,6 +30,7 @@ use super::prober::Prober;
 use super::spawn::Seeds;
 use super::store::{NodeStore, StoreSettings};
 use super::tasks::Tasks;
+use super::worker::Allowance;
 use crate::actor::error::EndReason;
 use crate::actor::inbox::{Host, Resolved};
 use crate::actor::letters::DeadLetters;
@@ -65,10 +67,7 @@ pub(crate) struct Settings {
     pub(crate) head_wait: std::time::Duration,
     /// Tasks that a cluster of one process runs at a time.
     pub(crate) cpus: usize,
-    /// Tasks that may be queued.
-    pub(crate) max_queued: usize,
-    /// Bytes for making results again.
-    pub(crate) lineage: u64,
+    pub(crate) allowance: Allowance,
     pub(crate) namespace: Arc<str>,
     pub(crate) store: StoreSettings,
     /// The actor whose own process it is, if it is one's.
@@ -112,6 +111,7 @@ pub(crate) struct Node {
     /// Which runs of actors elsewhere have called.
     callers: Mutex<Callers>,
     links: Links,
+    busy_poll: Arc<BusyPoll>,
     prober: Prober,
     seeds: Seeds,
     /// Whether it was ever given sockets.
@@ -133,9 +133,8 @@ struct Machine {
 impl Node {
     /// A node that has not joined yet. Called on the runtime that its actors will run on.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
-        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, max_queued, namespace, store, .. } =
-            settings;
-        let (lineage, isolated) = (settings.lineage, settings.isolated);
+        let Settings { head, join, registry, tasks, stuck, head_wait, cpus, namespace, store, isolated, .. } = settings;
+        let Allowance { max_queued, lineage_memory: lineage, busy_poll } = settings.allowance;
         let (id, hosts, declared) = (join.node, join.hosts, join.resources.clone());
         let machine = Machine { life: NodeLife::new(join, stuck), say: None, hang_up: None };
         let node = Arc::new_cyclic(|me| Node {
@@ -170,6 +169,7 @@ impl Node {
             dead_letters: DeadLetters::default(),
             callers: Mutex::default(),
             links: Links::default(),
+            busy_poll: BusyPoll::new(busy_poll),
             prober: Prober::default(),
             seeds: Seeds::default(),
             connected: AtomicBool::new(false),

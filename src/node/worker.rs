@@ -52,18 +52,21 @@ pub struct WorkerEntry {
 
 inventory::collect!(WorkerEntry);
 
-/// How much a process keeps of its tasks and calls.
+/// What a process may take: of memory for its tasks and calls, of its processor's time for messages.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Allowance {
     /// Tasks that may be queued.
     pub(crate) max_queued: usize,
     /// Bytes for making lost results again.
     pub(crate) lineage_memory: u64,
+    /// How long it looks for the next message after each.
+    pub(crate) busy_poll: Duration,
 }
 
 impl Default for Allowance {
     fn default() -> Self {
-        Allowance { max_queued: crate::limits::QUEUED_TASKS, lineage_memory: crate::limits::LINEAGE_MEMORY }
+        let (max_queued, lineage_memory) = (crate::limits::QUEUED_TASKS, crate::limits::LINEAGE_MEMORY);
+        Allowance { max_queued, lineage_memory, busy_poll: Duration::ZERO }
     }
 }
 

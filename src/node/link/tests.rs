@@ -14,6 +14,7 @@ impl Surroundings for Alone {
     fn may_send(&self, _: Moment) -> bool {
         true
     }
+    fn after_message(&self, _: Moment) {}
     fn connect(&self, _: &Arc<PeerLink>) {}
     fn run(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);

@@ -3,6 +3,7 @@
 use super::Node;
 use crate::node::actors::Actors;
 use crate::node::bulk::Bulk;
+use crate::node::busy_poll::BusyPoll;
 use crate::node::checkpoints::Checkpoints;
 use crate::node::compute::Compute;
 use crate::node::give::Givings;
@@ -16,6 +17,7 @@ use crate::node::store::NodeStore;
 use crate::node::tasks::Tasks;
 use crate::object::promised::Promised;
 use crate::task::registry::Tasks as TaskTable;
+use std::sync::Arc;
 
 impl Node {
     pub(in crate::node) fn processes(&self) -> &Processes {
@@ -32,6 +34,10 @@ impl Node {
 
     pub(in crate::node) fn links(&self) -> &Links {
         &self.links
+    }
+
+    pub(in crate::node) fn busy_poll(&self) -> &Arc<BusyPoll> {
+        &self.busy_poll
     }
 
     pub(in crate::node) fn prober(&self) -> &Prober {
