@@ -123,11 +123,11 @@ enum Stage<M: Method> {
 }
 
 impl<M: Method> State<M> {
-    /// One that was made now.
-    #[inline]
-    fn new(message: M, wants: Wants, caller: Listener<M::Reply, M::Error>, retries: u8) -> Self {
-        let (stage, by_reference, ran) = (Stage::Made(message), false, false);
-        State { stage, wants, caller, by_reference, retries, ran, away: None, wait: None }
+    /// One that was made now. Inlined wherever calls are made: what is moved about just after it was written in pieces waits for
+    /// its own stores.
+    #[inline(always)]
+    fn new(message: M, wants: Wants, caller: Listener<M::Reply, M::Error>, by_reference: bool, retries: u8) -> Self {
+        State { stage: Stage::Made(message), wants, caller, by_reference, retries, ran: false, away: None, wait: None }
     }
 
     fn watch(&mut self, cx: &Context<'_>) {
@@ -139,7 +139,7 @@ impl<M: Method> State<M> {
 }
 
 impl<M: Method> Slot<M> {
-    #[inline]
+    #[inline(always)]
     fn new(to: ActorRef<M::Actor>, up: Option<Arc<Chain>>, state: State<M>) -> Arc<Self> {
         Arc::new(Slot { to, up, state: Mutex::new(state) })
     }

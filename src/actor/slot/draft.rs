@@ -82,11 +82,10 @@ impl<M: Method> Draft<M> {
     }
 
     /// The slot that its caller and whoever runs it share.
-    #[inline]
+    #[inline(always)]
     fn into_slot(self, wants: Wants, caller: Listener<M::Reply, M::Error>, up: Option<Arc<Chain>>) -> Arc<Slot<M>> {
         let Draft { to, message, by_reference, retries } = self;
-        let to = to.expect(ADDRESSED);
-        Slot::new(to, up, State { by_reference, ..State::new(message.into_inner(), wants, caller, retries) })
+        Slot::new(to.expect(ADDRESSED), up, State::new(message.into_inner(), wants, caller, by_reference, retries))
     }
 
     /// Tells an actor of this process if there is room; gives it back if it was not taken.

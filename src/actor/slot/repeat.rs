@@ -75,7 +75,7 @@ impl<M: Method> Repeat for Repeated<M> {
 
     fn repeat(&self, arguments: Unpacking<'_>, reply: Arc<Entry>, retries: u8) -> Result<(), DecodeError> {
         let (message, caller) = (arguments.unpack::<M>()?, Listener::Object(Sink::anew(reply, self.fill)));
-        let state = State { ran: true, ..State::new(message, Wants::Reply, caller, retries) };
+        let state = State { ran: true, ..State::new(message, Wants::Reply, caller, false, retries) };
         // Whoever wants the reply does not keep the actor.
         let to = ActorRef::placed(self.to.clone(), Keeps::Weak);
         self.to.make_again(self.order, Slot::new(to, None, state));

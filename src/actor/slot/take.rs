@@ -23,7 +23,7 @@ pub(super) enum Taken<M: Method> {
 
 impl<M: Method> Slot<M> {
     /// The message, once.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(self: Arc<Self>) -> Taken<M> {
         match alone(self) {
             Ok(mut slot) => {
@@ -45,7 +45,7 @@ impl<M: Method> Slot<M> {
     }
 
     /// The message of one whose caller waits, or that may be needed again.
-    #[inline]
+    #[inline(always)]
     fn take_shared(self: Arc<Self>) -> Taken<M> {
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Made(_)) {

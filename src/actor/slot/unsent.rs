@@ -27,11 +27,10 @@ pub(crate) trait Unsent<T, E>: Pending<T, E> {
 }
 
 impl<M: Method> Slot<M> {
-    #[inline]
+    #[inline(never)]
     pub(crate) fn unsent(to: ActorRef<M::Actor>, message: M) -> Arc<Self> {
         let by_reference = noted(&to, &message);
-        let state = State::new(message, Wants::Nothing, Listener::Nobody, M::RETRIES);
-        Slot::new(to, None, State { by_reference, ..state })
+        Slot::new(to, None, State::new(message, Wants::Nothing, Listener::Nobody, by_reference, M::RETRIES))
     }
 
     /// It is about to be sent. Nobody else knows it yet.
