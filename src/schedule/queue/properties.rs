@@ -82,6 +82,8 @@ struct World {
     measured: [bool; 2],
     in_order: bool,
     last: BTreeMap<(Class, i32), u64>,
+    /// What this flush pushes: to several grants at the same time.
+    pushed: BTreeMap<(Class, i32), u64>,
 }
 
 impl World {
@@ -99,6 +101,7 @@ impl World {
             measured: [false; 2],
             in_order: true,
             last: BTreeMap::new(),
+            pushed: BTreeMap::new(),
         }
     }
 
@@ -227,6 +230,7 @@ impl World {
                 }
             }
         }
+        self.last.append(&mut self.pushed);
         // What is parked goes on without slots.
         self.hosts.retain(|_, host| host.slots > 0 || !host.line.is_empty());
         self.check();
@@ -235,14 +239,19 @@ impl World {
     fn pushes(&mut self, grant: GrantId, tasks: Batch) {
         let host = self.hosts.get_mut(&grant).expect("Q1: a grant that is held");
         let depth = if self.measured[host.class.0 as usize] { PUSH_AHEAD.as_millis() / RUN.as_millis() } else { 2 };
+        let mut before = BTreeMap::new();
         for task in tasks {
             let (class, priority, serial, place) = self.tasks.get_mut(&task).expect("Q2: it is not finished");
             assert_eq!((*class, *place), (host.class, Place::Ready), "Q2: ready, and not pushed");
             *place = Place::Pushed;
             host.line.push_back(task);
             if self.in_order {
-                let last = self.last.insert((*class, *priority), *serial);
-                assert!(last.is_none_or(|last| last < *serial), "Q3: in the order of submission");
+                let (line, earlier) = ((*class, *priority), |last: &u64| last < serial);
+                let ordered = self.last.get(&line).is_none_or(earlier) && before.get(&line).is_none_or(earlier);
+                assert!(ordered, "Q3: in the order of submission");
+                before.insert(line, *serial);
+                let pushed = self.pushed.entry(line).or_default();
+                *pushed = (*serial).max(*pushed);
             }
         }
         assert!(host.busy() as u128 <= u128::from(host.keep) * depth, "Q1: {host:?}");
