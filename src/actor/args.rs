@@ -63,6 +63,12 @@ impl<T: ?Sized + Param> Arg<T> {
         matches!(self.0, State::Reference(_))
     }
 
+    /// Whether it is a value of a type that has nothing to drop.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        !std::mem::needs_drop::<T::Owned>() && matches!(self.0, State::Value(_))
+    }
+
     /// The same argument twice: both hold its value from now on.
     #[doc(hidden)]
     #[must_use]
@@ -110,6 +116,8 @@ pub trait Unresolved: Send {
 pub trait Arguments: Send + 'static {
     /// Whether any was passed by reference, and has no view in its place yet.
     fn has_references(&self) -> bool;
+    /// Whether each is a value of a type that has nothing to drop: such hold no handle and no reference.
+    fn is_plain(&self) -> bool;
     /// Each of them, in order.
     fn each<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut dyn Unresolved));
 }
@@ -117,6 +125,9 @@ pub trait Arguments: Send + 'static {
 impl Arguments for () {
     fn has_references(&self) -> bool {
         false
+    }
+    fn is_plain(&self) -> bool {
+        true
     }
     fn each<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut dyn Unresolved)) {}
 }

@@ -338,7 +338,7 @@ pub struct MethodEntry<A: Actor> {
     pub(crate) deliver: Deliver<A>,
 }
 
-type Deliver<A> = fn(Arc<Inbox<A>>, &Incoming<'_>) -> Result<Option<Arc<dyn Served>>, DecodeError>;
+type Deliver<A> = fn(&Arc<Inbox<A>>, &Incoming<'_>) -> Result<Option<Arc<dyn Served>>, DecodeError>;
 
 /// The entry of a method.
 #[must_use]

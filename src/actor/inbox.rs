@@ -410,7 +410,7 @@ impl<A: Methods> Hosted for Inbox<A> {
             self.refuse(incoming, CallFault::UnknownMethod);
             return None;
         };
-        match (method.deliver)(self.clone(), incoming) {
+        match (method.deliver)(&self, incoming) {
             Ok(served) => served,
             Err(error) => {
                 self.refuse(incoming, CallFault::Decode { message: &error.to_string() });
@@ -470,7 +470,7 @@ fn access_of<A: Methods>(method: Key) -> Option<Access> {
 
 /// What a method's entry does with a call that arrived.
 pub(crate) fn deliver<M: Method>(
-    inbox: Arc<Inbox<M::Actor>>,
+    inbox: &Arc<Inbox<M::Actor>>,
     incoming: &Incoming<'_>,
 ) -> Result<Option<Arc<dyn Served>>, DecodeError> {
     if !incoming.request.chain.is_empty()
@@ -484,12 +484,13 @@ pub(crate) fn deliver<M: Method>(
     let waits = incoming.request.refs.iter().any(|of| of.position().is_some());
     let rare = if waits { Some(inbox.rare.get_or_init(Box::default)) } else { inbox.rare.get() };
     let stream = (incoming.peer.life(), incoming.arrival.stream);
+    let served = job.is_served().then(|| job.clone() as Arc<dyn Served>);
     let taken = match rare.and_then(|rare| rare.arrivals.line(stream, waits)) {
-        Some(line) => Arrived::enter(job.clone(), &line),
-        None => inbox.mailbox.push(job.clone()).map(drop),
+        Some(line) => Arrived::enter(job, &line),
+        None => inbox.mailbox.push(job).map(drop),
     };
     match taken {
-        Ok(()) => Ok(job.is_served().then_some(job as Arc<dyn Served>)),
+        Ok(()) => Ok(served),
         Err(reason) => {
             inbox.refuse(incoming, reason.to_wire().map_or(CallFault::NotHere, CallFault::ActorDied));
             Ok(None)

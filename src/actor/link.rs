@@ -171,6 +171,9 @@ impl Arguments for Linking {
     fn has_references(&self) -> bool {
         false
     }
+    fn is_plain(&self) -> bool {
+        true
+    }
     fn each<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut dyn Unresolved)) {}
 }
 

@@ -463,7 +463,9 @@ impl<K: Task> Runnable for TaskSlot<K> {
 fn encoded<K: Task>(message: &mut K, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
     let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
     args::leave(message, is_left_out).map_err(GetError::absent)?;
-    codec::encode_arguments(message, body).map_err(|error| GetError::Codec { message: error.to_string() })
+    let encoded =
+        if message.is_plain() { codec::encode_plain(message, body) } else { codec::encode_arguments(message, body) };
+    encoded.map_err(|error| GetError::Codec { message: error.to_string() })
 }
 
 impl<K: Task> Drop for TaskSlot<K> {

@@ -161,9 +161,14 @@ pub fn encode_message<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Re
     encode_in(false, value, out)
 }
 
-/// The same of a value that owns what it holds: where its type has nothing to drop, it holds no handle and no reference.
+/// The same of a value that owns what it holds: where its type has nothing to drop, it is [plain](encode_plain).
 pub fn encode_owned<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
-    match std::mem::needs_drop::<T>() || scope::is_entered() {
+    if std::mem::needs_drop::<T>() { encode_message(value, out) } else { encode_plain(value, out) }
+}
+
+/// The same of a value that holds no handle and no reference.
+pub fn encode_plain<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enclosed, EncodeError> {
+    match scope::is_entered() {
         true => encode_message(value, out),
         false => encode(value, out).map(|()| Enclosed::default()),
     }
@@ -360,18 +365,19 @@ pub mod scope {
         })
     }
 
-    /// The message's next argument is encoded: a value, or a reference in its place.
+    /// The message's next argument is encoded: a value, or a reference in its place. Values alone need no scope.
     pub fn put_argument(passed: Option<(ObjectId, Hold)>) -> Result<(), ScopeError> {
         let position = SCOPE.with_borrow_mut(|scope| match scope {
             Some(Scope::Encoding { argument, .. }) => {
                 *argument += 1;
-                Ok(*argument - 1)
+                Some(*argument - 1)
             }
-            _ => Err(ScopeError::NotEncoding),
-        })?;
-        match passed {
-            Some((object, hold)) => put(Ref::Argument { position, object }, Some(hold)).map(drop),
-            None => Ok(()),
+            _ => None,
+        });
+        match (passed, position) {
+            (Some((object, hold)), Some(position)) => put(Ref::Argument { position, object }, Some(hold)).map(drop),
+            (Some(_), None) => Err(ScopeError::NotEncoding),
+            (None, _) => Ok(()),
         }
     }
 

@@ -128,6 +128,10 @@ pub(super) fn carrier(function: &Function, generics: &Generics, of: impl ToToken
             fn has_references(&self) -> bool {
                 false #(|| self.#positions.is_reference())*
             }
+            #[inline]
+            fn is_plain(&self) -> bool {
+                true #(&& self.#positions.is_plain())*
+            }
             fn each<'a>(&'a mut self, #visit: &mut dyn ::core::ops::FnMut(&'a mut dyn #m::Unresolved)) {
                 #(#visit(&mut self.#positions);)*
             }

@@ -16,6 +16,7 @@ pub(crate) mod placed;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -301,21 +302,23 @@ pub(crate) struct Envelope<'a> {
 
 thread_local! {
     /// Scratch space of an encoding: a body and a packet. Part of the encoding's scope.
-    static SCRATCH: std::cell::Cell<Option<(Vec<u8>, Vec<u8>)>> = const { std::cell::Cell::new(None) };
+    static SCRATCH: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// Lends two empty buffers that keep their capacity from call to call.
 pub(crate) fn with_scratch<R>(run: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R) -> R {
-    let (mut body, mut packet) = SCRATCH.take().unwrap_or_default();
-    let result = run(&mut body, &mut packet);
-    for buffer in [&mut body, &mut packet] {
-        if buffer.capacity() > 4 * crate::limits::BODY_INLINE {
-            *buffer = Vec::new();
+    SCRATCH.with(|scratch| {
+        // What is encoded is user code, which may call somebody else meanwhile.
+        let Ok(mut scratch) = scratch.try_borrow_mut() else { return run(&mut Vec::new(), &mut Vec::new()) };
+        let (body, packet) = &mut *scratch;
+        for buffer in [&mut *body, &mut *packet] {
+            if buffer.capacity() > 4 * crate::limits::BODY_INLINE {
+                *buffer = Vec::new();
+            }
+            buffer.clear();
         }
-        buffer.clear();
-    }
-    SCRATCH.set(Some((body, packet)));
-    result
+        run(body, packet)
+    })
 }
 
 /// Encodes a request with `message` as its arguments, and gives it to `send`, which sends it to this peer.
@@ -399,14 +402,21 @@ fn encode_arguments<M: Arguments + serde::Serialize>(
     body: &mut Vec<u8>,
 ) -> Result<Enclosed, CallError> {
     let (what, executed) = (Part::Arguments, Executed::No);
-    let enclosed = encode_unbounded(what, executed, message, body)?;
+    let encode = |message: &mut M, body: &mut Vec<u8>| {
+        let encoded =
+            if message.is_plain() { codec::encode_plain(message, body) } else { codec::encode_message(message, body) };
+        encoded.map_err(|error| encode_error(what, executed, &error))
+    };
+    let enclosed = encode(message, body)?;
     if check_bound(what, executed, body.len()).is_ok() {
         return Ok(enclosed);
     }
     drop(enclosed);
     args::lift(message, here);
     body.clear();
-    encode_part(what, executed, message, body)
+    let enclosed = encode(message, body)?;
+    check_bound(what, executed, body.len())?;
+    Ok(enclosed)
 }
 
 /// Encodes a part of a call's traffic, bounded.

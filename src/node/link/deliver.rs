@@ -7,10 +7,10 @@ use super::{After, PeerLink, Token};
 use crate::actor::remote::host::{Incoming, refuse};
 use crate::actor::remote::{Arrival, Peer};
 use crate::clock::Moment;
-use crate::node::core::link::{self, Breach, Delivery};
+use crate::node::core::link::{self, Breach, Delivery, Failure};
 use crate::wire::bytes::List;
 use crate::wire::codec::Enclosed;
-use crate::wire::packet::{CallFault, Ref, Settle, Work};
+use crate::wire::packet::{CallFault, Executed, Ref, Settle, Work};
 
 impl PeerLink {
     /// What arrived beside a body.
@@ -25,12 +25,16 @@ impl PeerLink {
         batch: &[u8],
         deliveries: &mut Vec<Delivery<Token>>,
     ) -> Result<(), Breach> {
-        let now = self.recent();
-        let mut delivered = Ok(());
-        for delivery in deliveries.drain(..) {
-            let handed_over = self.guarded(|| self.hand_over(peer, now, batch, delivery));
-            delivered = delivered.and(handed_over.unwrap_or(Ok(())));
-        }
+        let (now, mut delivered) = (self.recent(), Ok(()));
+        let mut left = deliveries.drain(..);
+        let mut hand_over = || {
+            for delivery in &mut left {
+                let handed_over = self.hand_over(peer, now, batch, delivery);
+                delivered = std::mem::replace(&mut delivered, Ok(())).and(handed_over);
+            }
+        };
+        while self.guarded(&mut hand_over).is_none() {}
+        drop(left);
         delivered
     }
 
@@ -58,12 +62,16 @@ impl PeerLink {
     ) -> Result<(), Breach> {
         match delivery {
             Delivery::Request { arrival, at } => self.arrived(peer, now, arrival, at.of(batch)),
-            Delivery::Answer { token, at, .. } => {
-                if let Ok(Settle::Answer(answer)) = Settle::decode(at.of(batch)) {
+            Delivery::Answer { token, at, .. } => match Settle::decode(at.of(batch)) {
+                Ok(Settle::Answer(answer)) => {
                     let enclosed = self.attach(answer.outcome.refs());
                     token.answered(answer.outcome, enclosed);
                 }
-            }
+                malformed => {
+                    token.failed(self.failed(Failure::Ended, Executed::Maybe));
+                    return malformed.map(drop).map_err(Breach::from);
+                }
+            },
             Delivery::Item { token, at } => {
                 if let Ok(Settle::Item { refs, body, .. }) = Settle::decode(at.of(batch)) {
                     token.item(self.attach(refs), body, at.of(batch).len());
@@ -79,7 +87,8 @@ impl PeerLink {
                 Ok(Settle::Answer(answer)) => drop(self.attach(answer.outcome.refs())),
                 Ok(Settle::Item { refs, .. }) => drop(self.attach(refs)),
                 Ok(settle) if !self.around.counted(self.peer.life, &settle) => return Err(Breach::Counts),
-                Ok(_) | Err(_) => {}
+                Ok(_) => {}
+                Err(malformed) => return Err(malformed.into()),
             },
             // One that was cancelled before it came: what it encloses has arrived.
             Delivery::Work { at } => match Work::decode(at.of(batch)) {

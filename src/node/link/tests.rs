@@ -1,7 +1,7 @@
 use super::*;
 use crate::actor::remote::Outgoing;
 use crate::id::{ActorId, Key, NodeId, Placement};
-use crate::wire::packet::{Flags, Outcome, Request, Work};
+use crate::wire::packet::{Answer, Flags, Outcome, Request, Work};
 use std::sync::Weak;
 
 /// A node that runs tasks, and knows nobody.
@@ -109,6 +109,23 @@ async fn a_caller_whose_code_panics_keeps_nobody_else_from_its_end() {
     assert_eq!(ran.load(Ordering::Relaxed), 1);
     drop(waiters);
     assert!(ends.upgrade().is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_decode_fails_its_caller_and_breaks_the_link_whoever_panics_beside_it() {
+    let link = PeerLink::start(party(1), party(2), Arc::new(Alone(Arc::new(()))));
+    let (peer, mut packet): (Arc<dyn Peer>, _) = (link.clone(), Vec::new());
+    Settle::Answer(Answer { call: 1, outcome: Outcome::Value { refs: List::EMPTY, body: b"" } }).encode(&mut packet);
+    // No outcome is called that.
+    packet[2] = 77;
+    let waiters = [true, false, true, false].map(|panics| Arc::new(Waiter { panics, ..Waiter::default() }));
+    let at = link::Span::within(&packet, &packet);
+    let answers = waiters.iter().map(|waiter| Delivery::Answer { token: waiter.clone() as Token, order: 0, at });
+    let (mut deliveries, late) = (answers.collect::<Vec<_>>(), Delivery::Settle { at });
+    assert!(matches!(link.deliver(&peer, &packet, &mut deliveries), Err(Breach::Wire(_))));
+    assert_eq!(waiters.each_ref().map(|waiter| waiter.failed.load(Ordering::Relaxed)), [1; 4]);
+    assert!(matches!(link.deliver(&peer, &packet, &mut vec![late]), Err(Breach::Wire(_))));
+    link.end(Failure::Ended);
 }
 
 #[test]

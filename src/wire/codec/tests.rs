@@ -1,5 +1,5 @@
 use super::*;
-use crate::id::{ActorId, Key, Life, Placement};
+use crate::id::{ActorId, Key, Life, ObjectId, Placement};
 use crate::wire::packet::Kept;
 use proptest::prelude::*;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -180,6 +180,17 @@ fn what_has_nothing_to_drop_encloses_nothing_and_takes_no_part_in_an_outer_messa
         }
     }
     assert_eq!(encode_message(&Outer, &mut Vec::new()).unwrap().into_lists().refs, []);
+}
+
+#[test]
+fn arguments_that_are_values_need_no_scope_and_references_do() {
+    assert_eq!(scope::put_argument(None), Ok(()));
+    let object = ObjectId { life: Life(3), serial: 1 };
+    assert_eq!(scope::put_argument(Some((object, Arc::new(())))), Err(scope::ScopeError::NotEncoding));
+    let put = || scope::put_argument(Some((object, Arc::new(()))));
+    let (result, enclosed) = scope::collect(true, || (scope::put_argument(None), put()));
+    assert_eq!(result, (Ok(()), Ok(())));
+    assert_eq!(enclosed.unwrap().into_lists().refs, [Ref::Argument { position: 1, object }]);
 }
 
 proptest! {

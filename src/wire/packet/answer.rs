@@ -240,6 +240,16 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The work number of the request that a settle packet answers; none if it is no answer. What became of it is read by who
+    /// needs that.
+    #[inline]
+    pub fn call_of(packet: &[u8]) -> Result<Option<u64>, WireError> {
+        match packet {
+            [ANSWER, rest @ ..] => Reader::new(rest).varint("a call").map(Some),
+            _ => Ok(None),
+        }
+    }
+
     pub(super) fn read(mut reader: Reader<'a>) -> Result<Self, WireError> {
         let call = reader.varint("a call")?;
         let outcome = match reader.u8("an outcome")? {
