@@ -311,13 +311,16 @@ pub(crate) fn with_scratch<R>(run: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R)
         // What is encoded is user code, which may call somebody else meanwhile.
         let Ok(mut scratch) = scratch.try_borrow_mut() else { return run(&mut Vec::new(), &mut Vec::new()) };
         let (body, packet) = &mut *scratch;
-        for buffer in [&mut *body, &mut *packet] {
+        // One that panicked left them as they were.
+        body.clear();
+        packet.clear();
+        let result = run(body, packet);
+        for buffer in [body, packet] {
             if buffer.capacity() > 4 * crate::limits::BODY_INLINE {
                 *buffer = Vec::new();
             }
-            buffer.clear();
         }
-        run(body, packet)
+        result
     })
 }
 

@@ -27,6 +27,7 @@ pub(crate) trait Unsent<T, E>: Pending<T, E> {
 }
 
 impl<M: Method> Slot<M> {
+    /// Apart, so that calls to actors of this process are made where they are asked.
     #[inline(never)]
     pub(crate) fn unsent(to: ActorRef<M::Actor>, message: M) -> Arc<Self> {
         let by_reference = noted(&to, &message);

@@ -25,17 +25,19 @@ impl PeerLink {
         batch: &[u8],
         deliveries: &mut Vec<Delivery<Token>>,
     ) -> Result<(), Breach> {
-        let (now, mut delivered) = (self.recent(), Ok(()));
+        let (now, mut broken) = (self.recent(), None);
         let mut left = deliveries.drain(..);
         let mut hand_over = || {
             for delivery in &mut left {
-                let handed_over = self.hand_over(peer, now, batch, delivery);
-                delivered = std::mem::replace(&mut delivered, Ok(())).and(handed_over);
+                if let Err(breach) = self.hand_over(peer, now, batch, delivery) {
+                    broken.get_or_insert(breach);
+                }
             }
         };
+        // Once, unless something panics: then it goes on behind that.
         while self.guarded(&mut hand_over).is_none() {}
         drop(left);
-        delivered
+        broken.map_or(Ok(()), Err)
     }
 
     pub(super) fn all_guarded(&self, due: impl IntoIterator<Item = After>) {

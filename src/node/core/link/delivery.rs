@@ -26,7 +26,7 @@ pub struct Span {
 impl Span {
     /// Where `packet` lies in `batch`, of which it is a part.
     #[inline]
-    pub(in crate::node) fn within(batch: &[u8], packet: &[u8]) -> Span {
+    pub(crate) fn within(batch: &[u8], packet: &[u8]) -> Span {
         let start = packet.as_ptr() as usize - batch.as_ptr() as usize;
         Span { start: start as u32, end: (start + packet.len()) as u32 }
     }
