@@ -1,7 +1,7 @@
 //! What only generated code names. Nothing here is part of the stable face.
 
 pub use crate::__take as take;
-pub use crate::actor::args::{Arguments, Unresolved, by_value};
+pub use crate::actor::args::{Arguments, Form, Unresolved, by_value};
 pub use crate::actor::cell::{Cell, drive_exclusive, drive_shared};
 pub use crate::actor::checkpoint::{Checkpoint, Checkpointed, Every, checkpoint};
 pub use crate::actor::dispatch::{

@@ -59,14 +59,16 @@ impl<T: ?Sized + Param> Arg<T> {
 
     /// Whether a reference was passed, whose value is not in its place yet.
     #[inline]
-    pub fn is_reference(&self) -> bool {
+    fn is_reference(&self) -> bool {
         matches!(self.0, State::Reference(_))
     }
 
-    /// Whether it is a value of a type that has nothing to drop.
+    /// What it is.
+    #[doc(hidden)]
     #[inline]
-    pub fn is_plain(&self) -> bool {
-        !std::mem::needs_drop::<T::Owned>() && matches!(self.0, State::Value(_))
+    pub fn form(&self) -> Form {
+        let plain = !std::mem::needs_drop::<T::Owned>() && matches!(self.0, State::Value(_));
+        Form { references: self.is_reference(), plain }
     }
 
     /// The same argument twice: both hold its value from now on.
@@ -112,22 +114,46 @@ pub trait Unresolved: Send {
     fn lift(&mut self, owner: &Owner<'_>);
 }
 
+/// What arguments are, one or several.
+#[derive(Clone, Copy)]
+pub struct Form {
+    references: bool,
+    plain: bool,
+}
+
+impl Form {
+    /// Of no arguments.
+    pub const NONE: Form = Form { references: false, plain: true };
+
+    /// Of these, and another one.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, other: Form) -> Form {
+        Form { references: self.references || other.references, plain: self.plain && other.plain }
+    }
+}
+
 /// The arguments of one message: a method's, a constructor's, a task's.
 pub trait Arguments: Send + 'static {
+    /// What they are, all together.
+    fn form(&self) -> Form;
     /// Whether any was passed by reference, and has no view in its place yet.
-    fn has_references(&self) -> bool;
+    #[inline]
+    fn has_references(&self) -> bool {
+        self.form().references
+    }
     /// Whether each is a value of a type that has nothing to drop: such hold no handle and no reference.
-    fn is_plain(&self) -> bool;
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.form().plain
+    }
     /// Each of them, in order.
     fn each<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut dyn Unresolved));
 }
 
 impl Arguments for () {
-    fn has_references(&self) -> bool {
-        false
-    }
-    fn is_plain(&self) -> bool {
-        true
+    fn form(&self) -> Form {
+        Form::NONE
     }
     fn each<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut dyn Unresolved)) {}
 }

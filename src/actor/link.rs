@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use super::args::{Arguments, Unresolved};
+use super::args::{Arguments, Form, Unresolved};
 use super::context::ActorContext;
 use super::dispatch::Actor;
 use super::ending::{end_of, ended};
@@ -168,11 +168,8 @@ impl Linking {
 }
 
 impl Arguments for Linking {
-    fn has_references(&self) -> bool {
-        false
-    }
-    fn is_plain(&self) -> bool {
-        true
+    fn form(&self) -> Form {
+        Form::NONE
     }
     fn each<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut dyn Unresolved)) {}
 }

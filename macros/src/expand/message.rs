@@ -125,12 +125,8 @@ pub(super) fn carrier(function: &Function, generics: &Generics, of: impl ToToken
         #[automatically_derived]
         impl #parameters #m::Arguments for #message #arguments #where_clause {
             #[inline]
-            fn has_references(&self) -> bool {
-                false #(|| self.#positions.is_reference())*
-            }
-            #[inline]
-            fn is_plain(&self) -> bool {
-                true #(&& self.#positions.is_plain())*
+            fn form(&self) -> #m::Form {
+                #m::Form::NONE #(.and(self.#positions.form()))*
             }
             fn each<'a>(&'a mut self, #visit: &mut dyn ::core::ops::FnMut(&'a mut dyn #m::Unresolved)) {
                 #(#visit(&mut self.#positions);)*
