@@ -51,8 +51,8 @@ pub fn groups() -> Vec<Group> {
         add(suffix, &[("start a cluster", "s")], 5, Box::new(move |_| on_one_thread(start(way))));
         let burst = [("1:1 actor calls async", "1/s")];
         add(suffix, &burst, 1, Box::new(move |effort| on_one_thread(one_to_one(way, effort, BURST))));
-        let both = [("n:n actor calls async", "1/s")];
-        add(suffix, &both, 1, Box::new(move |effort| on_one_thread(n_to_n(way, effort))));
+        let crossing = [("n:n actor calls async", "1/s")];
+        add(suffix, &crossing, 1, Box::new(move |effort| on_one_thread(n_to_n(way, effort))));
         let killed = [("actors created, called once and killed", "1/s")];
         add(suffix, &killed, 1, Box::new(move |effort| on_one_thread(created_and_killed(way, effort))));
     }

@@ -24,7 +24,7 @@ use crate::object::error::GetError;
 use crate::object::get::shared;
 use crate::object::param::{Param, View};
 use crate::object::reference::ObjectRef;
-use crate::wire::codec::{Hold, scope};
+use crate::wire::codec::{self, Enclosed, EncodeError, Hold, scope};
 
 /// One argument of a message.
 pub struct Arg<T: ?Sized + Param>(State<T>);
@@ -156,6 +156,15 @@ impl Arguments for () {
         Form::NONE
     }
     fn each<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut dyn Unresolved)) {}
+}
+
+/// Appends arguments to `body`: as `otherwise` does, unless they can enclose nothing.
+pub(crate) fn encode<M: Arguments + Serialize>(
+    message: &M,
+    body: &mut Vec<u8>,
+    otherwise: fn(&M, &mut Vec<u8>) -> Result<Enclosed, EncodeError>,
+) -> Result<Enclosed, EncodeError> {
+    if message.is_plain() { codec::encode_plain(message, body) } else { otherwise(message, body) }
 }
 
 /// The objects that arguments refer to, in order.

@@ -22,7 +22,7 @@ impl Packed {
     pub(crate) fn of<M: Arguments + serde::Serialize>(message: &mut M) -> Option<Packed> {
         let passed = args::positions(message, |entry| Some(entry.clone()));
         let mut body = Vec::new();
-        let enclosed = codec::encode_arguments(message, &mut body).ok()?;
+        let enclosed = args::encode(message, &mut body, codec::encode_arguments).ok()?;
         Some(Packed::encoded(body.into(), &enclosed, passed))
     }
 

@@ -229,7 +229,7 @@ impl<K: Task> TaskSlot<K> {
     fn write(&self, message: &mut K, bytes: usize, tail: &Tail, here: &NodeRef) -> Option<OnDisk> {
         let passed = args::positions(message, |entry| Some(entry.clone()));
         let mut body = Vec::with_capacity(bytes);
-        let enclosed = codec::encode_arguments(message, &mut body).ok()?;
+        let enclosed = args::encode(message, &mut body, codec::encode_arguments).ok()?;
         let record = tail.write(&body)?;
         Some(OnDisk { record, enclosed, passed, here: here.clone() })
     }
@@ -463,8 +463,7 @@ impl<K: Task> Runnable for TaskSlot<K> {
 fn encoded<K: Task>(message: &mut K, body: &mut Vec<u8>, left_out: &[(u32, u64)]) -> Result<Enclosed, Fault> {
     let is_left_out = |position| left_out.iter().any(|(at, _)| *at == position);
     args::leave(message, is_left_out).map_err(GetError::absent)?;
-    let encoded =
-        if message.is_plain() { codec::encode_plain(message, body) } else { codec::encode_arguments(message, body) };
+    let encoded = args::encode(message, body, codec::encode_arguments);
     encoded.map_err(|error| GetError::Codec { message: error.to_string() })
 }
 

@@ -74,17 +74,25 @@ fn comes_to_be(within: Duration, holds: impl Fn() -> bool) -> bool {
 /// Whether all threads of a process are stopped.
 fn stands_still(process: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("a process that runs");
-    threads.flatten().all(|thread| matches!(state(&thread.path().join("stat")), None | Some(b'T' | b'Z' | b'X')))
+    let state = |thread: std::fs::DirEntry| stat(format!("{process}/task/{}", thread.file_name().display()));
+    threads.flatten().all(|thread| state(thread).is_none_or(|fields| matches!(&*fields[0], "T" | "Z" | "X")))
 }
 
-fn state(stat: &std::path::Path) -> Option<u8> {
-    let stat = std::fs::read_to_string(stat).ok()?;
-    stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0])
+/// What the system says of a process, or of `process/task/thread`: the fields from its state on. None of one that is gone.
+pub fn stat(process: impl std::fmt::Display) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The parent of a process, if it is there.
+pub fn parent(process: u32) -> Option<u32> {
+    stat(process)?[1].parse().ok()
 }
 
 /// Whether a process runs. One that has ended does not, though nobody may have taken its status yet.
 pub fn runs(process: u32) -> bool {
-    !matches!(state(std::path::Path::new(&format!("/proc/{process}/stat"))), None | Some(b'Z' | b'X'))
+    stat(process).is_some_and(|fields| !matches!(&*fields[0], "Z" | "X"))
 }
 
 /// Leaves a file when it is dropped.

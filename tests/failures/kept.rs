@@ -227,8 +227,7 @@ async fn one_in_a_process_of_its_own_is_not_kept_by_the_node_that_it_ends_with()
     for total in [4, 8] {
         assert_eq!(bounded(book.add(4)).await, Ok(total));
         let own = bounded(book.process()).await.unwrap();
-        let stat = std::fs::read_to_string(format!("/proc/{own}/stat")).unwrap();
-        let parent: u32 = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let parent = parent(own).unwrap();
         let ends = if total == 4 { parent } else { own };
         assert!(workers(&cluster).iter().any(|(_, process)| *process == parent));
         kill(ends);

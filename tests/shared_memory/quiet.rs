@@ -1,5 +1,6 @@
 //! Tests that run one at a time, each of which must leave the system as it found it.
 
+use super::common::{parent, runs};
 use super::support::{MIB, bounded};
 use mobula::prelude::*;
 use std::collections::BTreeMap;
@@ -75,21 +76,15 @@ fn left() -> (usize, usize) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let files = open().iter().filter(|path| path.starts_with(FILE)).count();
     let mapped = maps.lines().filter(|line| line.contains(FILE)).count();
-    (files + mapped, processes().filter(|process| parent(*process) == Some(std::process::id())).count())
+    (
+        files + mapped,
+        processes().filter(|process| runs(*process) && parent(*process) == Some(std::process::id())).count(),
+    )
 }
 
 fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// Whose child a process is, if it runs.
-fn parent(process: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(parent)
 }
 
 /// Bytes of shared memory by the kernel's own figure, but for those in memory files that other processes have open: tests of

@@ -405,10 +405,8 @@ fn encode_arguments<M: Arguments + serde::Serialize>(
     body: &mut Vec<u8>,
 ) -> Result<Enclosed, CallError> {
     let (what, executed) = (Part::Arguments, Executed::No);
-    let encode = |message: &mut M, body: &mut Vec<u8>| {
-        let encoded =
-            if message.is_plain() { codec::encode_plain(message, body) } else { codec::encode_message(message, body) };
-        encoded.map_err(|error| encode_error(what, executed, &error))
+    let encode = |message: &M, body: &mut Vec<u8>| {
+        args::encode(message, body, codec::encode_message).map_err(|error| encode_error(what, executed, &error))
     };
     let enclosed = encode(message, body)?;
     if check_bound(what, executed, body.len()).is_ok() {

@@ -265,7 +265,6 @@ impl PeerLink {
         if is_burst {
             send::hurry();
         }
-        self.around.after_message(now);
         match sent {
             link::Sent::Asked { ticket, .. } => Ok(Sent::Asked(ticket.bits())),
             link::Sent::Told(_) => Ok(Sent::Told),

@@ -34,6 +34,7 @@ pub(super) async fn send_batches(link: Arc<PeerLink>) {
         };
         match next {
             Some(Some(session)) => {
+                link.around.after_message(link.recent());
                 if session.send(&batch).await.is_err() {
                     link.closed(&session);
                 }

@@ -1,5 +1,7 @@
 //! The parts of a node, as the files around it reach them.
 
+use std::sync::Arc;
+
 use super::Node;
 use crate::node::actors::Actors;
 use crate::node::bulk::Bulk;
@@ -17,7 +19,6 @@ use crate::node::store::NodeStore;
 use crate::node::tasks::Tasks;
 use crate::object::promised::Promised;
 use crate::task::registry::Tasks as TaskTable;
-use std::sync::Arc;
 
 impl Node {
     pub(in crate::node) fn processes(&self) -> &Processes {

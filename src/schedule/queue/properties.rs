@@ -83,7 +83,7 @@ struct World {
     in_order: bool,
     last: BTreeMap<(Class, i32), u64>,
     /// What this flush pushes: to several grants at the same time.
-    pushed: BTreeMap<(Class, i32), u64>,
+    pushed: BTreeMap<(GrantId, Class, i32), u64>,
 }
 
 impl World {
@@ -230,7 +230,10 @@ impl World {
                 }
             }
         }
-        self.last.append(&mut self.pushed);
+        for ((_, class, priority), serial) in std::mem::take(&mut self.pushed) {
+            let last = self.last.entry((class, priority)).or_default();
+            *last = serial.max(*last);
+        }
         // What is parked goes on without slots.
         self.hosts.retain(|_, host| host.slots > 0 || !host.line.is_empty());
         self.check();
@@ -239,19 +242,17 @@ impl World {
     fn pushes(&mut self, grant: GrantId, tasks: Batch) {
         let host = self.hosts.get_mut(&grant).expect("Q1: a grant that is held");
         let depth = if self.measured[host.class.0 as usize] { PUSH_AHEAD.as_millis() / RUN.as_millis() } else { 2 };
-        let mut before = BTreeMap::new();
         for task in tasks {
             let (class, priority, serial, place) = self.tasks.get_mut(&task).expect("Q2: it is not finished");
             assert_eq!((*class, *place), (host.class, Place::Ready), "Q2: ready, and not pushed");
             *place = Place::Pushed;
             host.line.push_back(task);
             if self.in_order {
-                let (line, earlier) = ((*class, *priority), |last: &u64| last < serial);
-                let ordered = self.last.get(&line).is_none_or(earlier) && before.get(&line).is_none_or(earlier);
-                assert!(ordered, "Q3: in the order of submission");
-                before.insert(line, *serial);
-                let pushed = self.pushed.entry(line).or_default();
-                *pushed = (*serial).max(*pushed);
+                let last = [
+                    self.last.get(&(*class, *priority)).copied(),
+                    self.pushed.insert((grant, *class, *priority), *serial),
+                ];
+                assert!(last.into_iter().flatten().all(|last| last < *serial), "Q3: in the order of submission");
             }
         }
         assert!(host.busy() as u128 <= u128::from(host.keep) * depth, "Q1: {host:?}");

@@ -83,17 +83,10 @@ impl<T: Clone> Link<T> {
 
     fn apply_settle(&mut self, packet: &[u8], at: Span, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Breach> {
         if let Some(call) = Answer::call_of(packet)? {
-            let ask = self.settled(call).ok_or(Breach::Answer(call))?;
-            let (stream, order) = (ask.stream, ask.order);
-            deliveries.push(match ask.token {
-                Some(token) => Delivery::Answer { token, order, at },
-                None => Delivery::Settle { at },
-            });
-            self.asked_less(stream);
-            return Ok(());
+            return self.answered(call, at, deliveries);
         }
         match Settle::decode(packet)? {
-            Settle::Answer(Answer { call, .. }) => return Err(Breach::Answer(call)),
+            Settle::Answer(Answer { call, .. }) => self.answered(call, at, deliveries)?,
             Settle::Item { call, index, .. } => {
                 let slot = self.pending.get_mut(call).copied().ok_or(Breach::Item(call))?;
                 let ask = self.asks.get_mut(slot).ok_or(Breach::Item(call))?;
@@ -134,6 +127,17 @@ impl<T: Clone> Link<T> {
                 deliveries.push(Delivery::Settle { at });
             }
         }
+        Ok(())
+    }
+
+    fn answered(&mut self, call: u64, at: Span, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Breach> {
+        let ask = self.settled(call).ok_or(Breach::Answer(call))?;
+        let (stream, order) = (ask.stream, ask.order);
+        deliveries.push(match ask.token {
+            Some(token) => Delivery::Answer { token, order, at },
+            None => Delivery::Settle { at },
+        });
+        self.asked_less(stream);
         Ok(())
     }
 
