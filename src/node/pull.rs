@@ -98,7 +98,8 @@ impl Node {
     /// What was pulled into the store: it goes when memory is short, while its owner can be asked for it again.
     fn copy_of(self: &Arc<Self>, object: ObjectId, store: &Store, pulled: Stored) -> Content {
         let (node, home) = (Arc::downgrade(self), Arc::downgrade(self) as Weak<dyn Home>);
-        let owner_lives = move || node.upgrade().is_some_and(|node| node.node_of(object.life).is_some());
+        // Its link may outlast what is known of its end by a moment, in which the last copy would go.
+        let owner_lives = move || node.upgrade().is_some_and(|node| !node.is_over(object.life));
         let copy = store.keep_copy(pulled.clone(), Arc::new(owner_lives));
         Content::Lent(Lent::pulled(object, home, (copy, pulled)))
     }

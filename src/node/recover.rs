@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// Whether a life has ended that is not this node's. What is lost with it is heard of while its link is being ended.
-    fn is_over(&self, life: Life) -> bool {
+    pub(super) fn is_over(&self, life: Life) -> bool {
         let link_is_over = || self.links().get(life).is_some_and(|link| link.is_over());
         life != self.last_life() && (self.known(|known| known.has_ended(life)) || link_is_over())
     }
