@@ -12,6 +12,9 @@ pub const MAILBOX_CAPACITY: usize = 1_024;
 pub const MAILBOX_BATCH: usize = 64;
 /// How often an actor that holds a mailbox full of calls, and can begin none, looks which of them nobody waits for any more.
 pub const MAILBOX_SWEEP: Duration = Duration::from_millis(100);
+/// How long whoever finds a call's or a mailbox's lock taken, again and again, sleeps between two looks: it is held for some tens
+/// of nanoseconds, unless its holder has lost its processor.
+pub const LOCK_NAP: Duration = Duration::from_micros(50);
 /// Calls a cell runs before it lets other tasks of its thread go on: more than a sender brings in one turn of its own (128), so
 /// that it goes to rest in the turn in which it has served them.
 pub const CELL_BUDGET: usize = 256;

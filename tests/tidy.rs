@@ -68,6 +68,18 @@ const RESERVED: &[Reserved] = &[
         fix: "keep records by `directory::journal::Journal`",
     },
     Reserved {
+        word: "SpinMutex",
+        owners: &["src/sync/brief"],
+        within: &["src/", "macros/src/"],
+        fix: "who waits must come to sleep: see `sync::brief`",
+    },
+    Reserved {
+        word: "brief",
+        owners: &["src/sync/mod", "src/actor/slot", "src/actor/mailbox"],
+        within: &["src/"],
+        fix: "use `parking_lot::Mutex`, at which threads may sleep: this one is for what each call within a process takes",
+    },
+    Reserved {
         word: "unsafe",
         owners: &["src/store/copy", "src/store/segment"],
         within: &["src/", "macros/src/", "tests/", "benches/", "examples/"],

@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 
 use super::error::EndReason;
 use crate::limits::{MAILBOX_BATCH, MAILBOX_CAPACITY, MAILBOX_KEPT};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
+use crate::sync::brief::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU32, OnceLock, Ordering};
 
 /// A call that others may know, too.
 pub(crate) trait Entry: Send + Sync {

@@ -1,6 +1,5 @@
 //! What the caller of a call that was sent and whoever runs it share: its arguments, its reply and its caller's waker.
 
-use parking_lot::Mutex;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use super::restart::Kept;
 use crate::clock::{self, Moment};
 use crate::id::ActorId;
 use crate::sync::alone::alone;
+use crate::sync::brief::Mutex;
 use crate::wire::packet::Flags;
 
 mod away;

@@ -2,9 +2,10 @@
 //! else, so that `tests/models/` can put a checker's own primitives in its place and try every order that memory allows.
 
 pub(crate) use futures_util::task::AtomicWaker;
-pub(crate) use parking_lot::{Mutex, MutexGuard};
+pub(crate) use parking_lot::Mutex;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 pub(crate) use std::sync::{Arc as Counted, OnceLock};
 
 pub(crate) mod alone;
+pub(crate) mod brief;
 pub(crate) mod flag;

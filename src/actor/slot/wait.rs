@@ -1,6 +1,5 @@
 //! A call as something that its caller's frame waits for (PROTOCOLS §5).
 
-use parking_lot::MutexGuard;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::actor::error::{CallError, Executed, Waiting};
 use crate::actor::frame::{Chain, Held, Place, Serves, Wait};
 use crate::actor::job::Access;
 use crate::id::ActorId;
+use crate::sync::brief::MutexGuard;
 use crate::wire::packet::{Flags, ProbeTo};
 
 impl<M: Method> Slot<M> {

@@ -5,6 +5,11 @@ pub(crate) mod alone;
 #[path = "../../../../src/sync/flag.rs"]
 pub(crate) mod flag;
 
+/// The checker's lock stands for either.
+pub(crate) mod brief {
+    pub(crate) use super::{Mutex, MutexGuard};
+}
+
 mod one_of_both_sees;
 mod who_is_alone;
 
