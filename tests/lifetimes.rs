@@ -122,6 +122,14 @@ impl Holder {
         Ok(ctx.cluster().put(vec![1; length]).await?)
     }
 
+    pub async fn sees_ends(&mut self) -> mobula::Result<Vec<EndReason>> {
+        let mut reasons = Vec::new();
+        for handle in &self.held {
+            reasons.push(handle.ended().await?);
+        }
+        Ok(reasons)
+    }
+
     pub fn forget(&mut self) {
         self.held.clear();
         self.object = None;
@@ -335,6 +343,31 @@ async fn handles_keep_an_actor_wherever_they_went() {
     bounded(two.tell_and_forget(300)).await.unwrap();
     stops(ended).await;
     assert_eq!(bounded(report.count()).await, Ok(300), "what its last holder told it ran first");
+    ends_without_a_trace(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_of_an_actor_that_is_known_to_have_ended_are_given_back_as_well() {
+    let cluster = bounded(Cluster::local().workers(2)).await.unwrap();
+    let [one, two] = holders(&cluster).await;
+    let lent = || cluster.shared_objects().lent;
+    let before = lent();
+    let on = workers(&cluster)[0].0;
+    let tallies =
+        [bounded(Tally::spawn(&cluster).on(on)).await.unwrap(), bounded(Tally::spawn(&cluster).on(on)).await.unwrap()];
+    for (tally, holder) in tallies.iter().zip([&one, &two]) {
+        bounded(holder.hold(tally.clone())).await.unwrap();
+    }
+    assert_eq!(lent(), before + 2, "one in the process that hosts both, one in the other");
+    for tally in &tallies {
+        assert_eq!(bounded(tally.kill()).await, Ok(EndReason::Killed));
+    }
+    for holder in [&one, &two] {
+        assert_eq!(bounded(holder.sees_ends()).await, Ok(vec![EndReason::Killed]));
+        bounded(holder.forget()).await.unwrap();
+    }
+    until("they are given back", || lent() == before).await;
+    drop((tallies, one, two));
     ends_without_a_trace(cluster).await;
 }
 

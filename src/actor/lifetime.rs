@@ -120,8 +120,9 @@ impl Keeps {
 
 /// Where an actor is reached, and what that does for it: what the clones of a handle share, so that cloning one counts once.
 pub(crate) struct Address<T> {
-    pub(crate) to: Arc<T>,
+    /// Given back before the address is gone: that knows whether the actor has ended.
     pub(crate) keeps: Keeps,
+    pub(crate) to: Arc<T>,
 }
 
 impl<T> Deref for Address<T> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! last handle here gone ─▶ the host has acknowledged all that was asked of it ─▶ spawned here: the actor stops
-//!                                                                            └▶ elsewhere: its spawner's node is told
+//!                     │                                                      └▶ elsewhere: its spawner's node is told
+//!                     └─ of an actor that is known to have ended: at once, and nothing is to stop
 //! ```
 //!
 //! So tells that were sent by a handle that is gone stand in the mailbox before the actor stops (PROTOCOLS §3.5).
@@ -153,6 +154,10 @@ impl Node {
     pub(super) fn let_actor_go(&self, gone: LetGo) {
         let link = if gone.at.host == self.last_life() { None } else { self.links().get(gone.at.host) };
         let Some(link) = link else { return self.give_actor_back(gone) };
+        if gone.at.placement.is_by_spawner() && self.reached(gone.actor).is_some_and(|actor| actor.has_ended()) {
+            self.count(|state, effects| state.forget_lifetime(&gone, effects));
+            return;
+        }
         let node = Arc::downgrade(&self.shared());
         link.after_acknowledged(Box::new(move || {
             if let Some(node) = node.upgrade() {

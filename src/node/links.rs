@@ -190,6 +190,11 @@ impl Node {
         remote
     }
 
+    /// The same, if somebody here holds it.
+    pub(super) fn reached(&self, actor: ActorId) -> Option<Arc<RemoteActor>> {
+        self.links().actors.lock().get(&actor).and_then(Weak::upgrade)
+    }
+
     /// A peer that this node can dial asks to be.
     pub(super) fn dial_caller(&self, life: Life, node: NodeId) {
         if let Some(link) = self.link(Party { node, life }) {
