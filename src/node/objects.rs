@@ -79,20 +79,18 @@ impl State {
             Held::Lost(loss) => return lost(loss),
             Held::Taken => {}
         }
-        let entry = match self.borrowed.get(&object).and_then(Weak::upgrade) {
-            Some(entry) => entry,
+        // The packet's own hold is the entry's, which has one already or gets this.
+        match self.borrowed.get(&object).and_then(Weak::upgrade) {
+            Some(entry) => {
+                self.refs.unhold(counted, effects);
+                entry
+            }
             None => {
-                if let Held::Lost(loss) = self.refs.hold(counted, effects) {
-                    return lost(loss);
-                }
                 let entry = Entry::borrowed(object, home, self.refs.life());
                 self.borrowed.insert(object, Arc::downgrade(&entry));
                 entry
             }
-        };
-        // The packet's own hold: the entry has one now.
-        self.refs.unhold(counted, effects);
-        entry
+        }
     }
 
     /// What a packet refers to, all at once: what is to be asked about owners that have ended is then one question.

@@ -26,6 +26,7 @@ use crate::clock::Moment;
 use crate::id::Life;
 use crate::wire::packet::Counted;
 use outbox::{Announced, Outbox};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 mod holder;
@@ -170,6 +171,20 @@ impl Peer {
         let Peer { phase, sent, transit, held, outbox } = self;
         *phase != Phase::Ending && sent.is_empty() && transit.is_empty() && held.is_empty() && outbox.is_idle()
     }
+}
+
+/// Takes `n` of how often a thing is counted, and gives how often it still is.
+///
+/// # Errors
+/// It was counted only so often, and still is.
+fn take_away(counts: &mut BTreeMap<Counted, u64>, counted: Counted, n: u64) -> Result<u64, u64> {
+    let Entry::Occupied(mut count) = counts.entry(counted) else { return Err(0) };
+    let left = count.get().checked_sub(n).ok_or(*count.get())?;
+    match left {
+        0 => drop(count.remove()),
+        left => *count.get_mut() = left,
+    }
+    Ok(left)
 }
 
 impl<T: Clone> Refs<T> {

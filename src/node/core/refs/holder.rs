@@ -4,9 +4,10 @@
 //! owner hears of the first and of the last.
 
 use super::settle::Breach;
-use super::{Effect, Effects, Held, Hold, Kind, Loss, Refs};
+use super::{Effect, Effects, Held, Hold, Kind, Loss, Refs, take_away};
 use crate::id::Life;
 use crate::wire::packet::Counted;
+use std::collections::btree_map::Entry;
 
 impl<T: Clone> Refs<T> {
     /// A packet of `from` is here, and this is one of the references beside its body: called for each of them, in the
@@ -28,7 +29,9 @@ impl<T: Clone> Refs<T> {
         held.holds += 1;
         if owner == from {
             held.got += 1;
-            self.step_out(counted, effects);
+            if let Some(outer) = held.inside.take() {
+                self.step_out_of(outer, counted, effects);
+            }
         } else if held.got > 0 {
             self.say(from, Kind::Landed, counted, 1, effects);
         } else {
@@ -86,7 +89,9 @@ impl<T: Clone> Refs<T> {
         }
         if let Some(held) = self.held(counted) {
             held.holds = held.holds.saturating_sub(1);
-            self.review(counted, effects);
+            if !held.is_needed() {
+                self.review(counted, effects);
+            }
         }
     }
 
@@ -116,29 +121,26 @@ impl<T: Clone> Refs<T> {
         n: u64,
         effects: &mut Effects<T>,
     ) -> Result<(), Breach> {
-        let had = self.transit(counted, from);
-        if had < n {
-            return Err(Breach::Landed { counted, had, n });
-        }
-        self.let_land(counted, from, n, effects);
-        Ok(())
+        self.let_land(counted, from, n, effects).map_err(|had| Breach::Landed { counted, had, n })
     }
 
-    /// Lets go of `n` holds for packets to `to`; there are as many.
-    pub(super) fn let_land(&mut self, counted: Counted, to: Life, n: u64, effects: &mut Effects<T>) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        let Some(transit) = peer.transit.get_mut(&counted) else { return };
-        *transit -= n;
-        if *transit == 0 {
-            peer.transit.remove(&counted);
-        }
+    /// Lets go of `n` holds for packets to `to`.
+    ///
+    /// # Errors
+    /// There are no more than so many, and none was let go.
+    pub(super) fn let_land(&mut self, counted: Counted, to: Life, n: u64, effects: &mut Effects<T>) -> Result<(), u64> {
+        let peer = self.peers.get_mut(&to).ok_or(0u64)?;
+        take_away(&mut peer.transit, counted, n)?;
         self.landed(counted, n, effects);
+        Ok(())
     }
 
     pub(super) fn landed(&mut self, counted: Counted, n: u64, effects: &mut Effects<T>) {
         if let Some(held) = self.held(counted) {
             held.transit = held.transit.saturating_sub(n);
-            self.review(counted, effects);
+            if !held.is_needed() {
+                self.review(counted, effects);
+            }
         }
     }
 
@@ -195,15 +197,10 @@ impl<T: Clone> Refs<T> {
     /// A hold of a thing went, or its claim was answered: if nothing needs it, it is given back. If only what is inside of
     /// it does, that is claimed.
     pub(super) fn review(&mut self, counted: Counted, effects: &mut Effects<T>) {
-        if self.held(counted).is_none_or(|held| held.is_needed()) {
-            return;
-        }
-        match self.inside.get(&counted) {
-            None => self.give_back(counted, effects),
-            Some(inside) => {
-                let inside: Vec<_> = inside.iter().copied().collect();
-                inside.into_iter().for_each(|inner| self.outlive(inner, effects));
-            }
+        let Some(inside) = self.inside.get(&counted) else { return self.give_back(counted, effects) };
+        let inside: Vec<_> = inside.iter().copied().collect();
+        if self.held(counted).is_some_and(|held| !held.is_needed()) {
+            inside.into_iter().for_each(|inner| self.outlive(inner, effects));
         }
     }
 
@@ -211,12 +208,16 @@ impl<T: Clone> Refs<T> {
     fn give_back(&mut self, counted: Counted, effects: &mut Effects<T>) {
         let mut next = Some(counted);
         while let Some(counted) = next.take() {
-            let needed = self.held(counted).is_none_or(|held| held.is_needed());
-            if needed || self.inside.contains_key(&counted) {
+            if self.inside.contains_key(&counted) {
                 return;
             }
             let owner = counted.owner();
-            let Some(held) = self.peers.get_mut(&owner).and_then(|peer| peer.held.remove(&counted)) else { return };
+            let Some(peer) = self.peers.get_mut(&owner) else { return };
+            let Entry::Occupied(held) = peer.held.entry(counted) else { return };
+            if held.get().is_needed() {
+                return;
+            }
+            let held = held.remove();
             if held.got > 0 {
                 self.say(owner, Kind::Release, counted, held.got, effects);
             } else {

@@ -1,7 +1,7 @@
 //! The owner's side: who holds what is owned here (PROTOCOLS §3.1, §3.2, §3.3).
 
 use super::settle::Breach;
-use super::{Effect, Effects, Exposed, Hold, Kind, Loss, Refs};
+use super::{Effect, Effects, Exposed, Hold, Kind, Loss, Refs, take_away};
 use crate::id::Life;
 use crate::wire::packet::Counted;
 use std::collections::btree_map::Entry;
@@ -32,12 +32,13 @@ impl<T: Clone> Refs<T> {
 
     /// A packet for which [`Refs::send`] or [`Refs::sent_on`] was called never got a number of its link, and never will.
     pub fn unsend(&mut self, counted: Counted, to: Life, n: u64, effects: &mut Effects<T>) {
-        if counted.owner() == self.me {
-            let n = n.min(self.sent(counted, to));
-            self.subtract(counted, to, n, effects);
-        } else {
-            let n = n.min(self.transit(counted, to));
-            self.let_land(counted, to, n, effects);
+        let mut take = |n| match counted.owner() == self.me {
+            true => self.subtract(counted, to, n, effects),
+            false => self.let_land(counted, to, n, effects),
+        };
+        // Or as many as are left: what its link counted may have ended with that.
+        if let Err(had @ 1..) = take(n) {
+            let _ = take(had);
         }
         self.prune(to);
     }
@@ -96,23 +97,19 @@ impl<T: Clone> Refs<T> {
         if counted.owner() != self.me {
             return Err(Breach::NotOwner(counted));
         }
-        let had = self.sent(counted, from);
-        if had < n {
-            return Err(Breach::Released { counted, had, n });
-        }
-        self.subtract(counted, from, n, effects);
-        Ok(())
+        self.subtract(counted, from, n, effects).map_err(|had| Breach::Released { counted, had, n })
     }
 
-    /// Takes `n` of what a life has of a thing; it has as many.
-    pub(super) fn subtract(&mut self, counted: Counted, life: Life, n: u64, effects: &mut Effects<T>) {
-        let Some(peer) = self.peers.get_mut(&life) else { return };
-        let Entry::Occupied(mut sent) = peer.sent.entry(counted) else { return };
-        *sent.get_mut() -= n;
-        if *sent.get() == 0 {
-            sent.remove();
+    /// Takes `n` of what a life has of a thing.
+    ///
+    /// # Errors
+    /// It has no more than so many, and none was taken.
+    fn subtract(&mut self, counted: Counted, life: Life, n: u64, effects: &mut Effects<T>) -> Result<(), u64> {
+        let peer = self.peers.get_mut(&life).ok_or(0u64)?;
+        if take_away(&mut peer.sent, counted, n)? == 0 {
             self.uncount(counted, effects);
         }
+        Ok(())
     }
 
     /// One life less holds a thing.
