@@ -1,7 +1,7 @@
 //! A lock for what is held for a few instructions, and never while anybody else's code runs.
 //!
 //! A lock at which threads can sleep looks for them each time that it is let go of, with an instruction that waits for all
-//! stores before it: in a call within a process that would be a twelfth of its time. Letting go of this one is a store. Who finds
+//! stores before it: in a call within a process that would be a twentieth of its time. Letting go of this one is a store. Who finds
 //! it taken spins, then lets other threads have the processor, and from then on looks now and then: its holder may have lost its
 //! own, also to a thread of higher priority.
 
