@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The boot of this machine and the namespace of its process numbers: who has both sees the same processes by the same
 /// numbers. Random where the system does not tell, which is to say that no other node counts as of this machine.
@@ -26,13 +27,21 @@ pub(crate) fn host_name() -> String {
     name
 }
 
-/// How many processors this process may use.
+/// How many processors this process may use. Looked up once: that reads several files, and a node asks more than once as it
+/// starts.
 pub(crate) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *PROCESSORS
 }
 
-/// The bytes of memory that this process may use: the machine's, or those of its control group if they are less.
+/// The bytes of memory that this process may use: the machine's, or those of its control group if they are less. Looked up once,
+/// as well.
 pub(crate) fn memory() -> Option<usize> {
+    static MEMORY: LazyLock<Option<usize>> = LazyLock::new(look_up_memory);
+    *MEMORY
+}
+
+fn look_up_memory() -> Option<usize> {
     let info = rustix::system::sysinfo();
     let machine = (info.totalram as u64).checked_mul(u64::from(info.mem_unit.max(1)));
     let bytes = std::iter::once(machine).chain(control_groups()).flatten().min()?;
