@@ -32,13 +32,11 @@ impl<T: Clone> Refs<T> {
 
     /// A packet for which [`Refs::send`] or [`Refs::sent_on`] was called never got a number of its link, and never will.
     pub fn unsend(&mut self, counted: Counted, to: Life, n: u64, effects: &mut Effects<T>) {
-        let mut take = |n| match counted.owner() == self.me {
-            true => self.subtract(counted, to, n, effects),
-            false => self.let_land(counted, to, n, effects),
-        };
-        // Or as many as are left: what its link counted may have ended with that.
-        if let Err(had @ 1..) = take(n) {
-            let _ = take(had);
+        // As many as are left: what its link counted may have ended with that, and then there is nothing to take.
+        if counted.owner() == self.me {
+            let _ = self.subtract(counted, to, n.min(self.sent(counted, to)), effects);
+        } else {
+            let _ = self.let_land(counted, to, n.min(self.transit(counted, to)), effects);
         }
         self.prune(to);
     }
